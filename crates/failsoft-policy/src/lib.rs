@@ -1,0 +1,17 @@
+//! Every decision of Failsoft, as plain state machines: events and the time go in, actions come out.
+//!
+//! The crate is `no_std` with `alloc`, so that no runtime, socket, clock, lock or random source can
+//! creep in. The time is an argument ([`Instant`]), randomness is an argument (a number the driver
+//! drew), and what has to be done is a value that the driver carries out. No unordered map is
+//! iterated, so the same events replay to the same actions.
+#![no_std]
+
+extern crate alloc;
+
+pub mod reply;
+pub mod slot;
+pub mod time;
+pub mod words;
+
+pub use time::Instant;
+pub use words::{Endpoint, NodeKey, Reason, ServedBy, Slot, Status};
