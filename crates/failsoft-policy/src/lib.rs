@@ -8,10 +8,28 @@
 
 extern crate alloc;
 
+pub mod action;
+pub mod breaker;
+pub mod budget;
+pub mod cluster;
+pub mod config;
+mod endpoint;
+pub mod error;
+pub mod flight;
+pub mod nodes;
+pub mod rank;
+pub mod read;
+pub mod refresh;
 pub mod reply;
+pub mod route;
+mod setting;
 pub mod slot;
 pub mod time;
+pub mod topology;
+pub mod view;
 pub mod words;
+pub mod write;
 
 pub use time::Instant;
+pub use topology::Kind;
 pub use words::{Endpoint, NodeKey, Reason, ServedBy, Slot, Status};

@@ -1,1 +1,3 @@
 //! failsoft
+mod clock;
+mod connection;

@@ -1,0 +1,33 @@
+# Every task, for people and for CI. Each sets up what it needs in .tools/ and says what it installs; none needs root.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench advisories clean
+
+SERVER ?= $(FAILSOFT_SERVER)
+ARGS ?=
+export SERVER
+
+help: ## these lines
+	@echo "Failsoft: reads from a Redis or Valkey Cluster that degrade and never fail"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  SERVER=       valkey-9.1 (default), redis-7.0 (on PATH), valkey-8.1, redis-8.2, redis-6.2 or a path; test: also all"
+	@echo "  ARGS=         goes to the program, e.g. make demo ARGS='--seconds 20 --json'"
+
+demo: ## a real local cluster under load, broken in every way, while every read is served
+	@scripts/with-server cargo run --release --locked -p failsoft-cli -- demo $(ARGS)
+
+test: ## every test; clusters on Valkey 9.1, and on Redis 7.0 if it is on PATH
+	@scripts/test
+
+lint: ## format, clippy, documentation, layering, oldest compiler, licences, scripts
+	@scripts/lint
+
+bench: ## Failsoft and its peers side by side in one run
+	@scripts/with-server cargo run --release --locked -p failsoft-bench --bin failsoft-bench -- $(ARGS)
+
+advisories: ## known security holes in the dependencies (fetches the advisory database)
+	@scripts/set-up cargo-deny
+	@.tools/bin/cargo-deny --all-features --locked check advisories
+
+clean: ## removes what was built and set up
+	cargo clean
+	rm -rf .tools

@@ -1,0 +1,99 @@
+//! The words between the read machine and its driver: what happened, and what to do next.
+
+use crate::reply::ErrorReply;
+use crate::route::Source;
+use crate::time::Instant;
+use crate::words::{NodeKey, Reason, ServedBy, Status};
+use alloc::vec::Vec;
+
+/// What came of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A value.
+    Value,
+    /// No such key.
+    Nil,
+    /// An error reply.
+    Error(ErrorReply),
+    /// A reply that is no answer to the question, or bytes that are no reply.
+    Protocol,
+    /// No answer in time.
+    Timeout,
+    /// The connection could not be made, or was lost.
+    Connection,
+    /// The server refused the connection's handshake with an error.
+    Refused(ErrorReply),
+    /// The node has no room for another read in flight.
+    Saturated,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The attempt under way ended; the node's last answer of any kind came at `contact`.
+    Answered {
+        /// How it ended.
+        answer: Answer,
+        /// When the node last answered anything.
+        contact: Option<Instant>,
+    },
+    /// The time of a [`Action::Wait`] came, or the routes changed.
+    Woken,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Ask this node.
+    Send {
+        /// Whom.
+        node: NodeKey,
+        /// On which connection.
+        source: Source,
+        /// With `ASKING` before the command, in one write.
+        asking: bool,
+        /// When the attempt is given up.
+        until: Instant,
+    },
+    /// Wait until then, or until the routes change.
+    Wait {
+        /// The latest moment.
+        until: Instant,
+    },
+    /// Ask the caller's callback (one flight for the key).
+    Load {
+        /// Why.
+        reason: Reason,
+        /// The primary that confirmed the miss; only then may the loaded value be written back.
+        confirmed: Option<NodeKey>,
+    },
+    /// The read is over.
+    Finish(Finish),
+}
+
+/// How a read ends without the callback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// A node had the value.
+    Value {
+        /// Which source.
+        served_by: ServedBy,
+        /// Which node.
+        node: NodeKey,
+        /// Why the primary did not serve it.
+        reason: Option<Reason>,
+    },
+    /// The primary confirmed that there is no such key, and there is no callback.
+    Missing {
+        /// The class of the miss.
+        reason: Reason,
+    },
+    /// No source could say, and there is no callback.
+    Unavailable {
+        /// The first cause.
+        reason: Reason,
+    },
+}
+
+/// What a step adds to the attempt counters, at most four entries.
+pub type Notes = Vec<(Status, Option<Reason>)>;

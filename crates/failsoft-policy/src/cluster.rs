@@ -1,0 +1,194 @@
+//! What a router knows of its cluster, and what follows from each new fact.
+//!
+//! The driver reports facts (a read failed, a view came, a probe ended) and asks [`Cluster::poll`]
+//! what is to be asked next; the reads ask for routes. Nothing here waits or draws lots.
+
+mod facts;
+mod report;
+mod routes;
+
+pub use report::{ClusterReport, NodeStatus};
+pub use routes::{Blocked, WriteGate};
+
+use crate::breaker::Admission;
+use crate::budget::RetryBudget;
+use crate::config::Config;
+use crate::nodes::{Node, Nodes};
+use crate::refresh::{FEW, MANY, Refresh, Scope};
+use crate::time::Instant;
+use crate::topology::{Kind, Topology};
+use crate::view::{Role, View};
+use crate::words::{Endpoint, NodeKey};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// In a large cluster the first probes are spread: this much apart.
+const PROBE_SPREAD: Duration = Duration::from_millis(2);
+/// Up to this many nodes, all are probed at once.
+const PROBE_BURST: u32 = 32;
+/// How often the replicas of a primary in trouble are probed: their rank may change.
+const STAND_IN_PROBE: Duration = Duration::from_secs(1);
+
+/// Something the driver has to do; the answer comes back as a fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Ask these nodes for their views, all at once: [`Cluster::on_view`] for each that answers,
+    /// then [`Cluster::on_refresh_done`].
+    Refresh {
+        /// The round's number.
+        round: u64,
+        /// Whom to ask.
+        targets: Vec<Endpoint>,
+        /// Whether with config epochs (`CLUSTER NODES`).
+        epochs: bool,
+    },
+    /// Ask a node for its state, and if it answers, the witness for its view:
+    /// [`Cluster::on_probe`].
+    Probe {
+        /// The node.
+        node: NodeKey,
+        /// Where it listens.
+        endpoint: Endpoint,
+        /// Which other node to ask for a view with epochs once this one has answered.
+        witness: Option<Endpoint>,
+    },
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    outage_budget: Duration,
+    interval: Duration,
+    seeds: Vec<Endpoint>,
+    nodes: Nodes,
+    topology: Topology,
+    refresh: Refresh,
+    budget: RetryBudget,
+    /// Until when reads wait for the very first view.
+    starting_until: Option<Instant>,
+    /// A view of what seems to be another cluster, until the round that brought it ends.
+    foreign: Option<View>,
+    /// The slot part of the snapshot, while no owner changes, and the owners it names.
+    slots: Option<(Arc<[u16]>, Vec<NodeKey>)>,
+    dirty: bool,
+}
+
+impl Cluster {
+    /// A router that knows its seeds and nothing else. Seeds beyond the first 64 are not asked.
+    pub fn new(config: &Config, mut seeds: Vec<Endpoint>, now: Instant) -> Self {
+        seeds.truncate(64);
+        Self {
+            outage_budget: config.outage_budget(),
+            interval: config.slot_refresh_interval(),
+            seeds,
+            nodes: Nodes::default(),
+            topology: Topology::default(),
+            refresh: Refresh::new(config.slot_refresh_interval(), now),
+            budget: RetryBudget::default(),
+            starting_until: Some(now + config.attempt_timeout()),
+            foreign: None,
+            slots: None,
+            dirty: true,
+        }
+    }
+
+    /// What is to be asked now, one command a call, until none is left. `dice` is any number.
+    pub fn poll(&mut self, now: Instant, dice: u32) -> Option<Command> {
+        if self.starting_until.is_some_and(|until| until <= now) {
+            self.starting_until = None;
+            self.dirty = true;
+        }
+        for node in self.nodes.iter_mut() {
+            if node.breaker.tick(now) {
+                if node.breaker.admission() == Admission::All {
+                    node.trouble = None;
+                }
+                self.dirty = true;
+            }
+        }
+        let jitter = self.interval / 10 * (dice % 1000) / 1000;
+        if let Some((round, scope)) = self.refresh.start(now, jitter) {
+            return Some(Command::Refresh {
+                round,
+                targets: self.targets(scope, dice),
+                epochs: scope > Scope::Routine,
+            });
+        }
+        let due = |n: &Node| !n.probing && (n.probe_at <= now || n.breaker.next_timeout().is_some_and(|t| t <= now));
+        let key = self.nodes.iter().find(|n| due(n)).map(|n| n.key)?;
+        let witness = self.witness(key, dice);
+        let pause = if self.stands_in(key) { self.interval.min(STAND_IN_PROBE) } else { self.interval };
+        let node = self.nodes.get_mut(key)?;
+        node.breaker.take_probe(now);
+        node.probing = true;
+        node.probe_at = now + pause + jitter;
+        let witness = witness.filter(|_| node.trouble.is_some());
+        Some(Command::Probe { node: key, endpoint: node.endpoint.clone(), witness })
+    }
+
+    /// When [`Self::poll`] has something to do, if no fact comes before.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let nodes = self.nodes.iter().filter(|n| !n.probing).flat_map(|n| [Some(n.probe_at), n.breaker.next_timeout()]);
+        nodes.flatten().chain(self.refresh.due()).chain(self.starting_until).min()
+    }
+
+    /// Where a node listens, if it is still known.
+    pub fn endpoint(&self, node: NodeKey) -> Option<&Endpoint> {
+        self.nodes.get(node).map(|n| &n.endpoint)
+    }
+
+    /// All known nodes and where they listen.
+    pub fn endpoints(&self) -> impl Iterator<Item = (NodeKey, &Endpoint)> {
+        self.nodes.iter().map(|n| (n.key, &n.endpoint))
+    }
+
+    /// What kind of server answers.
+    pub fn kind(&self) -> Kind {
+        self.topology.kind()
+    }
+
+    /// A token for one retry on a source that was asked before.
+    pub fn take_retry(&mut self) -> bool {
+        self.budget.take()
+    }
+
+    /// Whom to ask for a view: nodes out of trouble first, starting anywhere.
+    fn targets(&self, scope: Scope, dice: u32) -> Vec<Endpoint> {
+        let wanted = match scope {
+            Scope::Routine => 1,
+            Scope::Suspicion => FEW,
+            Scope::Broad => MANY,
+        };
+        let mut targets: Vec<Endpoint> = self.rotated(dice).take(wanted).map(|n| n.endpoint.clone()).collect();
+        if scope == Scope::Broad || targets.is_empty() {
+            for seed in &self.seeds {
+                if !targets.contains(seed) {
+                    targets.push(seed.clone());
+                }
+            }
+        }
+        targets
+    }
+
+    /// Another node to ask what it thinks of `key`: one out of trouble, if there is one.
+    fn witness(&self, key: NodeKey, dice: u32) -> Option<Endpoint> {
+        self.rotated(dice).find(|n| n.key != key).map(|n| n.endpoint.clone())
+    }
+
+    /// All nodes, beginning at a place that `dice` chooses, those in trouble or counted as failed last.
+    fn rotated(&self, dice: u32) -> impl Iterator<Item = &Node> {
+        let start = dice as usize % self.nodes.len().max(1);
+        let turn = |wanted: bool| {
+            let all = move || self.nodes.iter().filter(move |n| (n.trouble.is_none() && !n.failed) == wanted);
+            all().skip(start).chain(all().take(start))
+        };
+        turn(true).chain(turn(false))
+    }
+
+    /// Whether a node is a replica of a primary in trouble.
+    fn stands_in(&self, key: NodeKey) -> bool {
+        let Some(Role::Replica(Some(of))) = self.nodes.get(key).map(|n| &n.role) else { return false };
+        self.nodes.get(*of).is_some_and(|p| p.trouble.is_some())
+    }
+}

@@ -1,0 +1,216 @@
+//! The facts that a driver reports, and what each of them changes.
+
+use super::{Cluster, PROBE_BURST, PROBE_SPREAD};
+use crate::breaker::Admission;
+use crate::nodes::{Node, Trouble};
+use crate::refresh::{RoundEnd, Scope};
+use crate::reply::Target;
+use crate::time::Instant;
+use crate::topology::{Applied, Kind};
+use crate::view::{NodeReport, Probe, Role, View};
+use crate::words::{Endpoint, NodeKey, Reason, Slot};
+use core::time::Duration;
+
+impl Cluster {
+    /// A read on this node failed because of `reason`; its last answer came at `contact`. The node
+    /// gets no more reads until a probe clears it, and unless it merely is not ready yet, views of
+    /// other nodes are asked for.
+    pub fn failed(&mut self, node: NodeKey, reason: Reason, contact: Option<Instant>, now: Instant) {
+        let Some(node) = self.nodes.get_mut(node) else { return };
+        node.contact = node.contact.max(contact);
+        let before = node.breaker.admission();
+        node.breaker.on_failure(now);
+        node.trouble.get_or_insert(Trouble { since: now, reason });
+        let opened = before != node.breaker.admission();
+        self.dirty |= opened;
+        if opened && reason != Reason::Loading {
+            self.refresh.want(Scope::Suspicion, true);
+        }
+    }
+
+    /// A node answered in a way that the map does not explain: views of other nodes are asked for.
+    pub fn doubt(&mut self) {
+        self.refresh.want(Scope::Suspicion, false);
+    }
+
+    /// A node answered something at this time.
+    pub fn saw(&mut self, node: NodeKey, at: Instant) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.contact = node.contact.max(Some(at));
+        }
+    }
+
+    /// This many reads were answered since the last call.
+    pub fn credit(&mut self, successes: u64) {
+        self.budget.deposit(successes);
+    }
+
+    /// A `MOVED`: patches the slot and asks for a full view in the background. The new owner; none
+    /// if the redirect does not say where it is (then the views will), or names too many strangers.
+    pub fn moved(&mut self, slot: Slot, target: &Target, from: NodeKey, now: Instant) -> Option<NodeKey> {
+        self.refresh.want(Scope::Suspicion, false);
+        let endpoint = self.resolve(target, from)?;
+        let before = self.topology.owner(slot);
+        let owner = self.topology.patch(&mut self.nodes, slot, &endpoint, now);
+        if self.topology.owner(slot) != before {
+            self.map_changed(now);
+        }
+        owner
+    }
+
+    /// An `ASK`: the node to ask this one time. The map stays as it is.
+    pub fn asked(&mut self, target: &Target, from: NodeKey, now: Instant) -> Option<NodeKey> {
+        let endpoint = self.resolve(target, from)?;
+        let known = self.nodes.len();
+        let node = self.topology.node_at(&mut self.nodes, &endpoint, now);
+        self.dirty |= self.nodes.len() != known;
+        node
+    }
+
+    /// A view was given. Its round may be over: what it says counts all the same.
+    pub fn on_view(&mut self, round: u64, view: View, now: Instant) {
+        let applied = self.take_in(&view, now);
+        let counted = self.refresh.on_view(round, applied == Applied::Foreign);
+        if counted && applied == Applied::Foreign && self.foreign.is_none() {
+            self.foreign = Some(view);
+        }
+    }
+
+    /// All who were asked in this round have answered or were given up.
+    pub fn on_refresh_done(&mut self, round: u64, now: Instant) {
+        let troubled = self.nodes.iter().any(|n| n.role == Role::Primary && n.trouble.is_some());
+        let Some(end) = self.refresh.finish(round, troubled || self.topology.kind() == Kind::Unknown) else { return };
+        let foreign = self.foreign.take();
+        if let (RoundEnd::AnotherCluster, Some(view)) = (end, foreign) {
+            self.topology.start_anew(&mut self.nodes, &view);
+            self.map_changed(now);
+        }
+        // The first round is over: reads no longer wait for it.
+        if self.starting_until.take().is_some() {
+            self.dirty = true;
+        }
+    }
+
+    /// A probe ended.
+    pub fn on_probe(&mut self, probe: Probe, now: Instant) {
+        let Some(node) = self.nodes.get_mut(probe.node) else { return };
+        node.probing = false;
+        let report = match probe.report {
+            Ok(report) => report,
+            Err(_) if node.trouble.is_none() => return self.failed(probe.node, Reason::Connection, None, now),
+            Err(_) => return node.breaker.on_probe(false, now),
+        };
+        node.contact = node.contact.max(Some(now));
+        node.latency = Some(now.since(probe.sent_at));
+        if node.id.is_some() && report.id.is_some() && node.id != report.id {
+            // Another node lives at this address: ours is gone, perhaps the whole cluster is.
+            self.failed(probe.node, Reason::Connection, None, now);
+            self.refresh.want(Scope::Broad, true);
+            if let Some(node) = self.nodes.get_mut(probe.node) {
+                node.breaker.on_probe(false, now);
+            }
+            return;
+        }
+        self.take_report(probe.node, report, now);
+        let witnessed = match &probe.witness {
+            Some(view) => self.take_in(view, now) != Applied::Foreign,
+            None => self.topology.kind() == Kind::Standalone || self.nodes.len() == 1,
+        };
+        self.judge(probe.node, witnessed, now);
+    }
+
+    /// Takes over what a node said of itself; replicas are dated by their primary's offsets.
+    fn take_report(&mut self, key: NodeKey, report: NodeReport, now: Instant) {
+        let Some(node) = self.nodes.get_mut(key) else { return };
+        let rank = |r: &NodeReport| (r.link_up, r.priority, r.offset);
+        let reranked = rank(&node.report) != rank(&report);
+        let offset = report.offset;
+        let primary = report.primary;
+        node.report = report;
+        if let Some(offset) = offset.filter(|_| primary) {
+            node.sample_offset(now, offset);
+        }
+        let Role::Replica(Some(of)) = node.role else { return };
+        let gap = offset.and_then(|o| self.nodes.get(of)?.gap_of(o));
+        let standing_in = self.nodes.get(of).is_some_and(|p| p.trouble.is_some());
+        if let Some(node) = self.nodes.get_mut(key) {
+            node.gap = gap.or(node.gap);
+        }
+        self.dirty |= reranked && standing_in;
+    }
+
+    /// Decides what a node that answered may do: a node in trouble returns when it is ready, and its
+    /// role and epoch agree with what another node was heard to say after it had answered.
+    fn judge(&mut self, key: NodeKey, witnessed: bool, now: Instant) {
+        let Some(node) = self.nodes.get_mut(key) else { return };
+        let agrees = agrees(node);
+        node.validated = agrees && node.role == Role::Primary;
+        let unready = unready(&node.report);
+        match (node.trouble, unready) {
+            (Some(_), _) => {
+                let before = node.breaker.admission();
+                node.breaker.on_probe(unready.is_none() && witnessed && agrees, now);
+                self.dirty |= node.breaker.admission() != before;
+            }
+            (None, Some(reason)) => return self.failed(key, reason, Some(now), now),
+            (None, None) => {}
+        }
+        if !agrees {
+            let urgent = self.nodes.get(key).is_some_and(|n| n.breaker.admission() != Admission::Closed);
+            self.refresh.want(Scope::Suspicion, urgent);
+        }
+    }
+
+    fn take_in(&mut self, view: &View, now: Instant) -> Applied {
+        let applied = self.topology.apply(&mut self.nodes, view);
+        match applied {
+            Applied::Changed => self.map_changed(now),
+            Applied::Doubt => {
+                self.map_changed(now);
+                self.refresh.want(Scope::Suspicion, true);
+            }
+            Applied::Foreign => self.refresh.want(Scope::Broad, true),
+            Applied::Nothing => {}
+        }
+        applied
+    }
+
+    /// Owners, nodes or roles changed: new routes, and new or promoted nodes are probed soon.
+    fn map_changed(&mut self, now: Instant) {
+        self.dirty = true;
+        self.slots = None;
+        self.starting_until = None;
+        let many = self.nodes.len() as u32 > PROBE_BURST;
+        for node in self.nodes.iter_mut().filter(|n| n.latency.is_none() || (n.role == Role::Primary && !n.validated)) {
+            let spread = if many { PROBE_SPREAD * node.key.index } else { Duration::ZERO };
+            node.probe_at = node.probe_at.min(now + spread).max(now);
+        }
+    }
+
+    fn resolve(&self, target: &Target, from: NodeKey) -> Option<Endpoint> {
+        match target {
+            Target::At(endpoint) => Some(endpoint.clone()),
+            Target::SameHost(port) => {
+                self.nodes.get(from).map(|n| Endpoint { host: n.endpoint.host.clone(), port: *port })
+            }
+            Target::Unknown => None,
+        }
+    }
+}
+
+/// Whether a node's own word fits what the views say of it: its role, and as a primary its epoch.
+fn agrees(node: &Node) -> bool {
+    let primary = node.role == Role::Primary;
+    node.report.primary == primary && (!primary || node.report.my_epoch.is_none_or(|e| e == node.epoch))
+}
+
+/// Why a node that answers is not ready to serve, if it is not.
+fn unready(report: &NodeReport) -> Option<Reason> {
+    if report.loading {
+        Some(Reason::Loading)
+    } else if !report.cluster_ok {
+        Some(Reason::ClusterDown)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,165 @@
+//! What the reads and writes ask: routes, further sources, and the write gate.
+
+use super::Cluster;
+use crate::breaker::Admission;
+use crate::nodes::{MAX_NODES, Node};
+use crate::rank;
+use crate::route::{Route, Snapshot, StandIn};
+use crate::time::Instant;
+use crate::topology::Kind;
+use crate::view::Role;
+use crate::words::{NodeKey, Reason, Slot};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// How recently a node must have answered to be written to.
+pub const CONTACT: Duration = Duration::from_secs(1);
+
+/// What stands in the way of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// Nobody owns the slot.
+    Uncovered,
+    /// The owner gets no traffic now, because of this.
+    Trouble(Reason),
+    /// No view of the cluster has come yet.
+    NoView,
+}
+
+/// Whether and where a slot may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteGate {
+    /// To this node.
+    Open(NodeKey),
+    /// To this node, once it has answered a `PING`: its last answer is older than a second.
+    NeedsContact(NodeKey),
+    /// To this node, once its own word and a view agree that it is the primary.
+    NeedsProof(NodeKey),
+    /// Not now.
+    Closed(Blocked),
+}
+
+impl Cluster {
+    /// Whether the routes changed since the last [`Self::snapshot`].
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Works out all routes.
+    pub fn snapshot(&mut self) -> Snapshot {
+        self.dirty = false;
+        let (slots, owners) = match self.slots.take() {
+            Some(kept) => kept,
+            None => self.map_slots(),
+        };
+        let routes = core::iter::once(self.no_owner()).chain(owners.iter().map(|&o| self.route_of(o))).collect();
+        self.slots = Some((Arc::clone(&slots), owners));
+        Snapshot { slots, routes }
+    }
+
+    /// The route of a slot as it is now; the same as in a snapshot taken now.
+    pub fn route(&self, slot: Slot) -> Route {
+        self.topology.owner(slot).map_or_else(|| self.no_owner(), |owner| self.route_of(owner))
+    }
+
+    /// The slot's owner, if it may be read from.
+    pub fn open_primary(&self, slot: Slot) -> Option<NodeKey> {
+        let owner = self.topology.owner(slot)?;
+        self.nodes.get(owner).filter(|n| n.admits()).map(|n| n.key)
+    }
+
+    /// Whether somebody owns the slot.
+    pub fn is_covered(&self, slot: Slot) -> bool {
+        self.topology.owner(slot).is_some()
+    }
+
+    /// The best replica for a slot that is not among `tried`, with answers that are not too old.
+    pub fn replica(&self, slot: Slot, tried: &[NodeKey], now: Instant) -> Option<StandIn> {
+        let owner = self.topology.owner(slot)?;
+        let ranked = rank::ranked(&self.nodes, owner);
+        let fresh = ranked.into_iter().map(|n| self.stand_in(n)).filter(|r| !tried.contains(&r.node) && now <= r.until);
+        fresh.into_iter().next()
+    }
+
+    /// Since when a replica's answers may be out of date.
+    pub fn current_at(&self, replica: NodeKey) -> Option<Instant> {
+        self.nodes.get(replica).map(|n| rank::current_at(&self.nodes, n))
+    }
+
+    /// Whether and where a slot may be written now. A node that lacks proof is probed at once.
+    pub fn write_gate(&mut self, slot: Slot, now: Instant) -> WriteGate {
+        let Some(owner) = self.topology.owner(slot) else {
+            let blocked = if self.topology.kind() == Kind::Unknown { Blocked::NoView } else { Blocked::Uncovered };
+            return WriteGate::Closed(blocked);
+        };
+        let Some(node) = self.nodes.get_mut(owner) else { return WriteGate::Closed(Blocked::Uncovered) };
+        if let (false, Some(trouble)) = (node.admits(), node.trouble) {
+            return WriteGate::Closed(Blocked::Trouble(trouble.reason));
+        }
+        if !node.validated {
+            node.probe_at = node.probe_at.min(now);
+            return WriteGate::NeedsProof(owner);
+        }
+        match node.contact {
+            Some(at) if now.since(at) < CONTACT => WriteGate::Open(owner),
+            _ => WriteGate::NeedsContact(owner),
+        }
+    }
+
+    fn map_slots(&self) -> (Arc<[u16]>, Vec<NodeKey>) {
+        // Routes are numbered in the order in which their owners first appear; 0 is "no owner".
+        const { assert!(MAX_NODES < u16::MAX as usize) }
+        let mut numbers: Vec<u16> = vec![0; self.nodes.iter().map(|n| n.key.index as usize + 1).max().unwrap_or(0)];
+        let mut owners = Vec::new();
+        let slots = (0..Slot::COUNT).filter_map(Slot::new).map(|slot| {
+            let Some(owner) = self.topology.owner(slot) else { return 0 };
+            let Some(number) = numbers.get_mut(owner.index as usize) else { return 0 };
+            if *number == 0 {
+                owners.push(owner);
+                *number = owners.len() as u16;
+            }
+            *number
+        });
+        (slots.collect(), owners)
+    }
+
+    fn no_owner(&self) -> Route {
+        match (self.topology.kind(), self.starting_until) {
+            (Kind::Unknown, Some(until)) => Route::Await { until },
+            (Kind::Unknown, None) => Route::Secondary { reason: Reason::Connection },
+            _ => Route::Secondary { reason: Reason::SlotUncovered },
+        }
+    }
+
+    fn route_of(&self, owner: NodeKey) -> Route {
+        let Some(node) = self.nodes.get(owner) else { return Route::Secondary { reason: Reason::SlotUncovered } };
+        let replica = rank::ranked(&self.nodes, owner).first().map(|n| self.stand_in(n));
+        let reason = why(node);
+        match (node.breaker.admission(), replica) {
+            (Admission::Permille(permille), Some(replica)) => {
+                Route::Readmitting { node: owner, permille, replica, reason }
+            }
+            (Admission::All | Admission::Permille(_), replica) => {
+                Route::Primary { node: owner, backed: replica.is_some() }
+            }
+            (Admission::Closed, Some(replica)) => Route::Replica { replica, reason },
+            (Admission::Closed, None) => Route::Secondary { reason },
+        }
+    }
+
+    fn stand_in(&self, replica: &Node) -> StandIn {
+        debug_assert!(matches!(replica.role, Role::Replica(_)));
+        let current_at = rank::current_at(&self.nodes, replica);
+        StandIn { node: replica.key, current_at, until: current_at + self.outage_budget }
+    }
+}
+
+/// Why a node in trouble is passed over: what it said of itself, or that its breaker is open.
+fn why(node: &Node) -> Reason {
+    match node.trouble.map(|t| t.reason) {
+        Some(said @ (Reason::Loading | Reason::ClusterDown | Reason::ErrorReply)) => said,
+        _ => Reason::BreakerOpen,
+    }
+}

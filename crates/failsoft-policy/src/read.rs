@@ -1,0 +1,411 @@
+//! One read as a machine: what a node answered goes in, what to do next comes out.
+//!
+//! The driver builds it only when something other than a value came back from the first step
+//! ([`crate::route::first_step`]). Sources in their order: the primary, a replica, the primary again
+//! if it may have recovered, the caller's callback. Source: the cluster specification, "MOVED
+//! Redirection" and "ASK Redirection".
+
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::reply::{ErrorReply, Target};
+use crate::route::{Bounds, Source, Step, step_of};
+use crate::time::Instant;
+use crate::words::{NodeKey, Reason, ServedBy, Slot, Status};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+pub use crate::action::{Action, Answer, Event, Finish, Notes};
+
+/// How long a further attempt on the primary waits for a refresh before it backs off.
+pub const REFRESH_WAIT: Duration = Duration::from_millis(50);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// An attempt is under way.
+    Asking { node: NodeKey, source: Source },
+    /// Waiting before a further attempt on the primary; `last` if there is none after it.
+    Waiting { until: Instant, then: Then },
+    /// Nothing follows.
+    Over,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// The first view of the cluster.
+    Begin,
+    /// A view that says where a slot went.
+    Follow,
+    /// A further attempt on the primary.
+    Retry,
+    /// The same node again (`TRYAGAIN`).
+    Again(NodeKey),
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Read {
+    slot: Slot,
+    bounds: Bounds,
+    max_retries: u32,
+    max_redirects: u32,
+    base_backoff: Duration,
+    callback: bool,
+    state: State,
+    reason: Option<Reason>,
+    attempts: u32,
+    retries: u32,
+    redirects: u32,
+    tried: Vec<NodeKey>,
+    notes: Notes,
+}
+
+impl Read {
+    /// A read of `slot` that has until `deadline` for the cluster side. `callback` says whether the
+    /// caller gave one.
+    pub fn new(config: &Config, slot: Slot, deadline: Instant, callback: bool) -> Self {
+        Self {
+            slot,
+            bounds: Bounds { attempt: config.attempt_timeout(), deadline },
+            max_retries: config.max_retries(),
+            max_redirects: config.max_redirects(),
+            base_backoff: config.base_backoff(),
+            callback,
+            state: State::Over,
+            reason: None,
+            attempts: 0,
+            retries: 0,
+            redirects: 0,
+            tried: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// The first action; the same as [`crate::route::first_step`] on a snapshot taken now.
+    pub fn start(&mut self, cluster: &Cluster, now: Instant, dice: u32) -> Action {
+        let step = step_of(cluster.route(self.slot), now, self.bounds, dice);
+        self.resume(step, now)
+    }
+
+    /// Takes up a read whose first step was taken from a snapshot.
+    pub fn resume(&mut self, step: Step, now: Instant) -> Action {
+        match step {
+            Step::Send { node, source, reason, until } => {
+                self.reason = reason;
+                self.ask(node, source, false, until)
+            }
+            Step::Secondary(reason) => {
+                self.reason = Some(reason);
+                if reason == Reason::SlotUncovered || self.callback {
+                    return self.give_up(reason);
+                }
+                self.retry(now, 0)
+            }
+            Step::Wait(until) => self.wait(until, Then::Begin),
+        }
+    }
+
+    /// What happened, and when. `dice` is any number, drawn anew for each call.
+    pub fn on(&mut self, event: Event, cluster: &mut Cluster, now: Instant, dice: u32) -> Action {
+        match (self.state, event) {
+            (State::Asking { node, source }, Event::Answered { answer, contact }) => {
+                self.answered(node, source, answer, contact, cluster, now, dice)
+            }
+            (State::Waiting { until, then }, Event::Woken) => self.woken(until, then, cluster, now, dice),
+            (State::Asking { .. } | State::Waiting { .. }, _) | (State::Over, _) => {
+                debug_assert!(false, "an event that nobody waits for");
+                self.give_up(Reason::Protocol)
+            }
+        }
+    }
+
+    /// How many attempts were sent to nodes.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// What is to be added to the attempt counters since the last call.
+    pub fn take_notes(&mut self) -> Notes {
+        core::mem::take(&mut self.notes)
+    }
+
+    #[allow(clippy::too_many_arguments)] // the event, taken apart
+    fn answered(
+        &mut self,
+        node: NodeKey,
+        source: Source,
+        answer: Answer,
+        contact: Option<Instant>,
+        cluster: &mut Cluster,
+        now: Instant,
+        dice: u32,
+    ) -> Action {
+        let refused = matches!(answer, Answer::Refused(_));
+        match answer {
+            Answer::Value => self.serve(node, source),
+            Answer::Nil if source == Source::Primary => self.missed(node),
+            Answer::Nil => {
+                // A replica's nil is no confirmed miss: the key may be on its way.
+                self.note(Status::Error, self.reason);
+                if self.callback { self.give_up(Reason::Absent) } else { self.next_source(false, cluster, now, dice) }
+            }
+            Answer::Error(ErrorReply::Moved(slot, target)) if slot == self.slot => {
+                self.follow_moved(target, node, cluster, now, dice)
+            }
+            Answer::Error(ErrorReply::Ask(slot, target)) if slot == self.slot => {
+                self.follow_ask(target, node, cluster, now)
+            }
+            Answer::Error(ErrorReply::TryAgain) => self.again(node, cluster, now, dice),
+            Answer::Error(error) | Answer::Refused(error) => match unwilling(&error) {
+                Some(reason) => self.failed(node, source, reason, contact, cluster, now, dice),
+                None => {
+                    if refused {
+                        // Without a connection each further read would knock, and be refused, again.
+                        cluster.failed(node, Reason::ErrorReply, contact, now);
+                    }
+                    self.note(Status::Error, Some(Reason::ErrorReply));
+                    self.give_up(Reason::ErrorReply)
+                }
+            },
+            Answer::Protocol => self.failed(node, source, Reason::Protocol, contact, cluster, now, dice),
+            Answer::Timeout => self.failed(node, source, Reason::Timeout, contact, cluster, now, dice),
+            Answer::Connection => self.failed(node, source, Reason::Connection, contact, cluster, now, dice),
+            Answer::Saturated => {
+                // The node is busy with other reads, not in trouble: nothing to tell its breaker.
+                self.count_failure(source, Reason::BreakerOpen);
+                self.tried.push(node);
+                self.next_source(false, cluster, now, dice)
+            }
+        }
+    }
+
+    fn serve(&mut self, node: NodeKey, source: Source) -> Action {
+        self.state = State::Over;
+        let (served_by, status) = match source {
+            Source::Primary => (ServedBy::Primary, Status::PrimaryHit),
+            Source::Replica => (ServedBy::Replica, Status::ReplicaHit),
+        };
+        // The primary itself served it in the end: there is no reason why it did not.
+        let reason = self.reason.filter(|_| source == Source::Replica);
+        self.note(status, reason);
+        Action::Finish(Finish::Value { served_by, node, reason })
+    }
+
+    fn missed(&mut self, node: NodeKey) -> Action {
+        self.state = State::Over;
+        self.note(Status::Miss, Some(Reason::Absent));
+        if !self.callback {
+            return Action::Finish(Finish::Missing { reason: Reason::Absent });
+        }
+        self.note(Status::SecondaryFallback, Some(Reason::Absent));
+        Action::Load { reason: Reason::Absent, confirmed: Some(node) }
+    }
+
+    #[allow(clippy::too_many_arguments)] // the event, taken apart
+    fn failed(
+        &mut self,
+        node: NodeKey,
+        source: Source,
+        reason: Reason,
+        contact: Option<Instant>,
+        cluster: &mut Cluster,
+        now: Instant,
+        dice: u32,
+    ) -> Action {
+        self.count_failure(source, reason);
+        if reason == Reason::SlotUncovered {
+            cluster.doubt();
+            return self.give_up(reason);
+        }
+        cluster.failed(node, reason, contact, now);
+        self.tried.push(node);
+        // Bytes that are no answer are counted for what they are, too.
+        if reason == Reason::Protocol {
+            self.note(Status::Error, Some(reason));
+        }
+        let lost = matches!(reason, Reason::Timeout | Reason::Connection | Reason::Protocol);
+        self.next_source(lost, cluster, now, dice)
+    }
+
+    fn count_failure(&mut self, source: Source, reason: Reason) {
+        self.reason.get_or_insert(reason);
+        let status = match source {
+            Source::Primary => Status::PrimaryFailover,
+            Source::Replica => Status::Error,
+        };
+        self.note(status, Some(reason));
+    }
+
+    /// The source that was asked failed. A replica that was not asked yet comes next; the first one
+    /// is free, others cost a token. Then the primary, if it may have recovered: after a `lost`
+    /// connection it may be a matter of milliseconds, while a cluster that says it is down is not
+    /// waited for by a caller who has a callback.
+    fn next_source(&mut self, lost: bool, cluster: &mut Cluster, now: Instant, dice: u32) -> Action {
+        if now >= self.bounds.deadline {
+            return self.give_up(Reason::Deadline);
+        }
+        if let Some(replica) = cluster.replica(self.slot, &self.tried, now) {
+            let free = self.tried.len() <= 1;
+            if free || cluster.take_retry() {
+                let until = self.bounds.attempt_until(now, 1);
+                return self.ask(replica.node, Source::Replica, false, until);
+            }
+        }
+        if self.callback && !lost {
+            return self.give_up(Reason::Connection);
+        }
+        self.retry(now, dice)
+    }
+
+    /// A further attempt on the primary: the first waits for a refresh, the others back off.
+    fn retry(&mut self, now: Instant, dice: u32) -> Action {
+        if self.retries >= self.max_retries {
+            return self.give_up(Reason::Connection);
+        }
+        self.retries += 1;
+        let pause = if self.retries == 1 { REFRESH_WAIT } else { self.backoff(dice) };
+        self.wait(now + pause, Then::Retry)
+    }
+
+    /// Full jitter: anything up to the doubled base (Brooker, "Exponential Backoff And Jitter").
+    fn backoff(&self, dice: u32) -> Duration {
+        let cap = self.base_backoff * (1 << self.retries.saturating_sub(1).min(16));
+        cap.mul_f64(f64::from(dice) / f64::from(u32::MAX))
+    }
+
+    fn woken(&mut self, until: Instant, then: Then, cluster: &mut Cluster, now: Instant, dice: u32) -> Action {
+        if now >= self.bounds.deadline {
+            return self.give_up(Reason::Deadline);
+        }
+        match then {
+            Then::Begin => match step_of(cluster.route(self.slot), now, self.bounds, dice) {
+                Step::Wait(_) if now < until => self.wait(until, then),
+                Step::Wait(_) => self.resume(Step::Secondary(Reason::Connection), now),
+                step => self.resume(step, now),
+            },
+            Then::Again(node) if now >= until => {
+                let again = cluster.take_retry() && cluster.endpoint(node).is_some();
+                let attempt = self.bounds.attempt_until(now, 1);
+                if again { self.ask(node, Source::Primary, false, attempt) } else { self.give_up(Reason::ErrorReply) }
+            }
+            Then::Again(_) => self.wait(until, then),
+            // The owner that failed is not asked again before its breaker lets reads through.
+            Then::Follow | Then::Retry => match cluster.open_primary(self.slot) {
+                Some(owner) if then == Then::Follow || cluster.take_retry() => {
+                    self.tried.retain(|&n| n != owner);
+                    self.ask_primary(owner, cluster, now)
+                }
+                None if now < until => self.wait(until, then),
+                _ if self.callback || !cluster.is_covered(self.slot) => self.give_up(Reason::Connection),
+                _ => match cluster.replica(self.slot, &self.tried, now) {
+                    Some(replica) if cluster.take_retry() => {
+                        let until = self.bounds.attempt_until(now, 1);
+                        self.ask(replica.node, Source::Replica, false, until)
+                    }
+                    _ => self.retry(now, dice),
+                },
+            },
+        }
+    }
+
+    fn follow_moved(
+        &mut self,
+        target: Target,
+        from: NodeKey,
+        cluster: &mut Cluster,
+        now: Instant,
+        dice: u32,
+    ) -> Action {
+        if !self.count_redirect() {
+            return self.give_up(Reason::RedirectLimit);
+        }
+        let owner = cluster.moved(self.slot, &target, from, now);
+        match (target, owner) {
+            (Target::Unknown, _) => self.wait(now + REFRESH_WAIT, Then::Follow),
+            (_, None) => self.give_up(Reason::RedirectLimit),
+            (_, Some(_)) => match cluster.open_primary(self.slot) {
+                Some(owner) => self.ask_primary(owner, cluster, now),
+                None => {
+                    self.reason.get_or_insert(Reason::BreakerOpen);
+                    self.next_source(true, cluster, now, dice)
+                }
+            },
+        }
+    }
+
+    fn follow_ask(&mut self, target: Target, from: NodeKey, cluster: &mut Cluster, now: Instant) -> Action {
+        if !self.count_redirect() {
+            return self.give_up(Reason::RedirectLimit);
+        }
+        match cluster.asked(&target, from, now) {
+            Some(node) => {
+                let until = self.bounds.attempt_until(now, 1);
+                self.ask(node, Source::Primary, true, until)
+            }
+            None => self.give_up(Reason::RedirectLimit),
+        }
+    }
+
+    fn again(&mut self, node: NodeKey, cluster: &Cluster, now: Instant, dice: u32) -> Action {
+        if self.retries >= self.max_retries || !cluster.is_covered(self.slot) {
+            self.note(Status::Error, Some(Reason::ErrorReply));
+            return self.give_up(Reason::ErrorReply);
+        }
+        self.retries += 1;
+        self.wait(now + self.backoff(dice), Then::Again(node))
+    }
+
+    fn count_redirect(&mut self) -> bool {
+        self.redirects += 1;
+        self.redirects <= self.max_redirects
+    }
+
+    fn ask_primary(&mut self, owner: NodeKey, cluster: &Cluster, now: Instant) -> Action {
+        let backed = cluster.replica(self.slot, &self.tried, now).is_some();
+        let until = self.bounds.attempt_until(now, 1 + u32::from(backed));
+        self.ask(owner, Source::Primary, false, until)
+    }
+
+    fn ask(&mut self, node: NodeKey, source: Source, asking: bool, until: Instant) -> Action {
+        self.attempts += 1;
+        self.state = State::Asking { node, source };
+        Action::Send { node, source, asking, until }
+    }
+
+    fn wait(&mut self, until: Instant, then: Then) -> Action {
+        let until = until.min(self.bounds.deadline);
+        self.state = State::Waiting { until, then };
+        Action::Wait { until }
+    }
+
+    /// No node may answer: the callback, or the error. The first cause is the reason.
+    fn give_up(&mut self, cause: Reason) -> Action {
+        self.state = State::Over;
+        let reason = *self.reason.get_or_insert(cause);
+        if !self.callback {
+            return Action::Finish(Finish::Unavailable { reason });
+        }
+        self.note(Status::SecondaryFallback, Some(reason));
+        Action::Load { reason, confirmed: None }
+    }
+
+    fn note(&mut self, status: Status, reason: Option<Reason>) {
+        self.notes.push((status, reason));
+    }
+}
+
+/// The errors with which a node says that it, or the cluster, can't serve now.
+fn unwilling(error: &ErrorReply) -> Option<Reason> {
+    match error {
+        ErrorReply::ClusterDown => Some(Reason::ClusterDown),
+        ErrorReply::SlotUncovered => Some(Reason::SlotUncovered),
+        ErrorReply::Unwilling => Some(Reason::Loading),
+        ErrorReply::Moved(..)
+        | ErrorReply::Ask(..)
+        | ErrorReply::TryAgain
+        | ErrorReply::ReadOnly
+        | ErrorReply::WriteRefused
+        | ErrorReply::WrongType
+        | ErrorReply::Denied
+        | ErrorReply::Other => None,
+    }
+}

@@ -1,0 +1,142 @@
+//! When views of the cluster are asked for, and of whom.
+//!
+//! One refresh at a time and at most one a second. A quiet cluster costs one full view from one
+//! random node every `slot_refresh_interval`; only suspicion asks for config epochs, from two nodes,
+//! and from five and the seeds when those gave nothing. While trouble lasts and nothing changes, the
+//! pause doubles up to the interval, so that a long outage is not a load on what is left.
+
+use crate::time::Instant;
+use core::time::Duration;
+
+/// The shortest time between the starts of two refreshes.
+pub const SHORTEST: Duration = Duration::from_secs(1);
+/// How many nodes a first suspicion asks.
+pub const FEW: usize = 2;
+/// How many nodes are asked at the most.
+pub const MANY: usize = 5;
+
+/// How much a refresh asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// One random node, no epochs.
+    Routine,
+    /// Two nodes other than those in trouble, with epochs.
+    Suspicion,
+    /// Five nodes and the seeds, with epochs.
+    Broad,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    number: u64,
+    scope: Scope,
+    views: usize,
+    foreign: usize,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Refresh {
+    interval: Duration,
+    wanted: Option<Scope>,
+    routine_at: Instant,
+    started: Option<Instant>,
+    pause: Duration,
+    round: Option<Round>,
+    rounds: u64,
+}
+
+/// What a finished round says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoundEnd {
+    /// At least one view of our cluster came.
+    Fine,
+    /// Nobody answered.
+    Silent,
+    /// All who were asked, far and wide, know none of our nodes: it is another cluster.
+    AnotherCluster,
+    /// Those asked know none of our nodes, but too few were asked to tell.
+    Unclear,
+}
+
+impl Refresh {
+    /// The first refresh is due at once and asks the seeds.
+    pub fn new(interval: Duration, now: Instant) -> Self {
+        Self {
+            interval,
+            wanted: Some(Scope::Broad),
+            routine_at: now + interval,
+            started: None,
+            pause: SHORTEST,
+            round: None,
+            rounds: 0,
+        }
+    }
+
+    /// Asks for a refresh as soon as one may start; `urgent` forgets the growing pause.
+    pub fn want(&mut self, scope: Scope, urgent: bool) {
+        self.wanted = self.wanted.max(Some(scope));
+        if urgent {
+            self.pause = SHORTEST;
+        }
+    }
+
+    /// Starts a round if one is due: its number and scope.
+    pub fn start(&mut self, now: Instant, jitter: Duration) -> Option<(u64, Scope)> {
+        if self.round.is_some() || now < self.due()? {
+            return None;
+        }
+        let scope = self.wanted.take().unwrap_or(Scope::Routine);
+        self.rounds += 1;
+        self.round = Some(Round { number: self.rounds, scope, views: 0, foreign: 0 });
+        self.started = Some(now);
+        self.routine_at = now + self.interval + jitter;
+        Some((self.rounds, scope))
+    }
+
+    /// A view came in this round; false if the round is over.
+    pub fn on_view(&mut self, number: u64, foreign: bool) -> bool {
+        let Some(round) = self.round.as_mut().filter(|r| r.number == number) else { return false };
+        round.views += 1;
+        round.foreign += usize::from(foreign);
+        true
+    }
+
+    /// The round is over; `troubled` while something still wants the next one.
+    pub fn finish(&mut self, number: u64, troubled: bool) -> Option<RoundEnd> {
+        let round = self.round.take_if(|r| r.number == number)?;
+        let end = match round {
+            Round { views: 0, .. } => RoundEnd::Silent,
+            Round { views, foreign, .. } if foreign < views => RoundEnd::Fine,
+            Round { scope: Scope::Broad, .. } => RoundEnd::AnotherCluster,
+            _ => RoundEnd::Unclear,
+        };
+        match end {
+            RoundEnd::Fine if troubled => {
+                self.pause = (self.pause * 2).min(self.interval.max(SHORTEST));
+                self.wanted = self.wanted.max(Some(Scope::Suspicion));
+            }
+            RoundEnd::Fine => self.pause = SHORTEST,
+            RoundEnd::AnotherCluster => {}
+            RoundEnd::Silent | RoundEnd::Unclear => {
+                self.pause = SHORTEST;
+                self.wanted = Some(Scope::Broad);
+            }
+        }
+        Some(end)
+    }
+
+    /// When a round may start; none while one is under way.
+    pub fn due(&self) -> Option<Instant> {
+        if self.round.is_some() {
+            return None;
+        }
+        let soonest = self.started.map_or(Instant::ZERO, |at| at + self.pause);
+        Some(if self.wanted.is_some() { soonest } else { self.routine_at.max(soonest) })
+    }
+
+    /// How many rounds have ended or are under way.
+    pub fn rounds(&self) -> u64 {
+        self.rounds
+    }
+}

@@ -1,0 +1,158 @@
+//! The routing snapshot and the first step of a read: a plain lookup in which the gates (breakers,
+//! roles, ages) are already worked out.
+
+use crate::time::Instant;
+use crate::words::{NodeKey, Reason, Slot};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Which connection of a node a read takes: a replica's is `READONLY`, a primary's is not, so that a
+/// primary that was demoted says MOVED instead of serving what it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The node is asked as the slot's owner.
+    Primary,
+    /// The node is asked as a replica.
+    Replica,
+}
+
+/// A replica that may stand in, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StandIn {
+    /// The replica.
+    pub node: NodeKey,
+    /// The last moment at which it was known to hold all that its primary had.
+    pub current_at: Instant,
+    /// When its answers become too old (`outage_budget`).
+    pub until: Instant,
+}
+
+/// Where the reads of one shard go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To the owner; a replica that could stand in shortens what the owner may take of the deadline.
+    Primary {
+        /// The owner.
+        node: NodeKey,
+        /// Whether a replica could stand in.
+        backed: bool,
+    },
+    /// The owner is coming back: so many of a thousand reads go to it, the others stand in.
+    Readmitting {
+        /// The owner.
+        node: NodeKey,
+        /// So many of a thousand.
+        permille: u16,
+        /// Where the others go.
+        replica: StandIn,
+        /// Why.
+        reason: Reason,
+    },
+    /// To a replica, because of `reason`.
+    Replica {
+        /// Which.
+        replica: StandIn,
+        /// Why not to the primary.
+        reason: Reason,
+    },
+    /// No node may be asked.
+    Secondary {
+        /// Why.
+        reason: Reason,
+    },
+    /// The first view is still on its way: wait for it, but not longer than this.
+    Await {
+        /// The latest moment.
+        until: Instant,
+    },
+}
+
+/// The first step of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Ask this node.
+    Send {
+        /// Whom.
+        node: NodeKey,
+        /// As what.
+        source: Source,
+        /// Why the primary was passed over; none if this is the primary.
+        reason: Option<Reason>,
+        /// When the attempt is given up.
+        until: Instant,
+    },
+    /// No node may be asked.
+    Secondary(Reason),
+    /// Wait for the first view.
+    Wait(Instant),
+}
+
+/// What bounds the first attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// `attempt_timeout`.
+    pub attempt: Duration,
+    /// The end of the cluster side of this read.
+    pub deadline: Instant,
+}
+
+impl Bounds {
+    /// When an attempt that begins now is given up, with `sources` (this one included) that still
+    /// have to share the time that is left.
+    pub fn attempt_until(&self, now: Instant, sources: u32) -> Instant {
+        let share = self.deadline.since(now) / sources.max(1);
+        now + self.attempt.min(share)
+    }
+}
+
+/// All routes, as they were worked out at one moment. Cheap to share.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub(crate) slots: Arc<[u16]>,
+    pub(crate) routes: Vec<Route>,
+}
+
+impl Snapshot {
+    /// The route of a slot.
+    pub fn route(&self, slot: Slot) -> Route {
+        self.routes[usize::from(self.slots[slot.index()])]
+    }
+}
+
+/// The first step of a read of `slot`. `dice` is any number, drawn anew for each read.
+pub fn first_step(snapshot: &Snapshot, slot: Slot, now: Instant, bounds: Bounds, dice: u32) -> Step {
+    step_of(snapshot.route(slot), now, bounds, dice)
+}
+
+/// The first step that a route leads to.
+pub(crate) fn step_of(route: Route, now: Instant, bounds: Bounds, dice: u32) -> Step {
+    let primary = |node, backed: bool| Step::Send {
+        node,
+        source: Source::Primary,
+        reason: None,
+        until: bounds.attempt_until(now, 1 + u32::from(backed)),
+    };
+    let stand_in = |replica: StandIn, reason| {
+        if now > replica.until {
+            return Step::Secondary(reason);
+        }
+        Step::Send {
+            node: replica.node,
+            source: Source::Replica,
+            reason: Some(reason),
+            until: bounds.attempt_until(now, 1),
+        }
+    };
+    match route {
+        Route::Primary { node, backed } => primary(node, backed),
+        Route::Readmitting { node, permille, replica, .. }
+            if dice % 1000 < u32::from(permille) || now > replica.until =>
+        {
+            primary(node, true)
+        }
+        Route::Readmitting { replica, reason, .. } | Route::Replica { replica, reason } => stand_in(replica, reason),
+        Route::Secondary { reason } => Step::Secondary(reason),
+        Route::Await { until } => Step::Wait(until.min(bounds.deadline)),
+    }
+}

@@ -1,0 +1,297 @@
+//! Slot to owner, with config epochs and MOVED patches: a map that never goes back.
+//!
+//! Source: cluster specification, "Cluster configuration, propagation and failure detection" (a
+//! claim with a higher config epoch wins) and "MOVED Redirection".
+
+use crate::nodes::Nodes;
+use crate::time::Instant;
+use crate::view::{Role, View, ViewNode};
+use crate::words::{Endpoint, NodeKey, Slot};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Redirects may name at most this many nodes that no view has named yet.
+const MAX_UNSEEN: usize = 64;
+
+/// What kind of server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No view has come yet.
+    Unknown,
+    /// A cluster.
+    Cluster,
+    /// A single server without cluster mode: one shard with all slots.
+    Standalone,
+}
+
+/// What a view changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Nothing, or it said nothing usable.
+    Nothing,
+    /// Nodes, roles or owners.
+    Changed,
+    /// It contradicts the map but carries no epochs to decide by: a view with epochs is needed.
+    Doubt,
+    /// It shares no node with ours: perhaps another cluster lives at these addresses.
+    Foreign,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Claim {
+    owner: NodeKey,
+    epoch: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Patch {
+    owner: NodeKey,
+    at: Instant,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    kind: Kind,
+    claims: Box<[Option<Claim>]>,
+    patches: BTreeMap<Slot, Patch>,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        Self {
+            kind: Kind::Unknown,
+            claims: vec![None; usize::from(Slot::COUNT)].into_boxed_slice(),
+            patches: BTreeMap::new(),
+        }
+    }
+}
+
+impl Topology {
+    /// What kind of server answers.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The slot's owner: a MOVED patch first, then the claim with the highest epoch.
+    pub fn owner(&self, slot: Slot) -> Option<NodeKey> {
+        let patched = self.patches.get(&slot).map(|p| p.owner);
+        patched.or(self.claims[slot.index()].map(|c| c.owner))
+    }
+
+    /// The epoch of the claim in force for a slot; none if nobody claims it.
+    pub fn epoch(&self, slot: Slot) -> Option<u64> {
+        self.claims[slot.index()].map(|c| c.epoch)
+    }
+
+    /// How many slots have an owner.
+    pub fn assigned(&self) -> usize {
+        self.claims.iter().flatten().count()
+    }
+
+    /// How many MOVED patches wait for a view to confirm them.
+    pub fn patched(&self) -> usize {
+        self.patches.len()
+    }
+
+    /// Follows a MOVED: from now on the slot is at `endpoint`, until a view that was asked for later
+    /// names an owner. None if too many unknown nodes were named already.
+    pub fn patch(&mut self, nodes: &mut Nodes, slot: Slot, endpoint: &Endpoint, now: Instant) -> Option<NodeKey> {
+        let owner = self.node_at(nodes, endpoint, now)?;
+        if self.claims[slot.index()].is_some_and(|c| c.owner == owner) {
+            self.patches.remove(&slot);
+        } else {
+            self.patches.insert(slot, Patch { owner, at: now });
+        }
+        Some(owner)
+    }
+
+    /// The node at an endpoint that a redirect named; one that no view has named yet is added.
+    pub fn node_at(&mut self, nodes: &mut Nodes, endpoint: &Endpoint, now: Instant) -> Option<NodeKey> {
+        if let Some(known) = nodes.at(endpoint) {
+            return Some(known);
+        }
+        let unseen = nodes.iter().filter(|n| n.id.is_none()).count();
+        if unseen >= MAX_UNSEEN {
+            return None;
+        }
+        nodes.insert(None, endpoint.clone(), Role::Primary, now)
+    }
+
+    /// Forgets everything and starts anew with this view of another cluster.
+    pub fn start_anew(&mut self, nodes: &mut Nodes, view: &View) {
+        nodes.clear();
+        *self = Self::default();
+        self.apply(nodes, view);
+    }
+
+    /// Takes in a view.
+    pub fn apply(&mut self, nodes: &mut Nodes, view: &View) -> Applied {
+        let Some(seen) = &view.nodes else { return self.apply_standalone(nodes, view) };
+        if !view.covers_anything() {
+            return Applied::Nothing;
+        }
+        let known: BTreeMap<String, NodeKey> =
+            nodes.iter().filter_map(|n| n.id.clone().map(|id| (id, n.key))).collect();
+        if self.kind == Kind::Standalone
+            || (self.kind == Kind::Cluster && !seen.iter().any(|n| known.contains_key(&n.id)))
+        {
+            return Applied::Foreign;
+        }
+        self.kind = Kind::Cluster;
+        let (keys, mut changed) = bind(nodes, known, view, seen);
+        let epochs = view.has_epochs();
+        let mut doubt = false;
+        let mut named = vec![false; usize::from(Slot::COUNT)];
+        for vn in seen.iter().filter(|n| n.role == Role::Primary) {
+            let Some(&owner) = keys.get(vn.id.as_str()) else { continue };
+            for slot in vn.slots.iter().flat_map(|&(a, b)| a..=b).filter_map(Slot::new) {
+                named[slot.index()] = true;
+                match self.claim(slot, Claim { owner, epoch: vn.epoch.unwrap_or(0) }, epochs) {
+                    Some(true) => changed = true,
+                    Some(false) => {}
+                    None => doubt = true,
+                }
+            }
+        }
+        if epochs {
+            changed |= self.settle(&keys, seen, &named, view.asked_at);
+            changed |= self.forget_unnamed(nodes, &keys, view.asked_at);
+        }
+        match (doubt, changed) {
+            (true, _) => Applied::Doubt,
+            (_, true) => Applied::Changed,
+            _ => Applied::Nothing,
+        }
+    }
+
+    fn apply_standalone(&mut self, nodes: &mut Nodes, view: &View) -> Applied {
+        match self.kind {
+            Kind::Cluster => Applied::Foreign,
+            Kind::Standalone => Applied::Nothing,
+            Kind::Unknown => {
+                nodes.clear();
+                let Some(owner) = nodes.insert(None, view.via.clone(), Role::Primary, view.asked_at) else {
+                    return Applied::Nothing;
+                };
+                self.kind = Kind::Standalone;
+                self.claims.fill(Some(Claim { owner, epoch: 0 }));
+                Applied::Changed
+            }
+        }
+    }
+
+    /// One claim of a view: `Some(changed)`, or none if only an epoch could decide.
+    fn claim(&mut self, slot: Slot, new: Claim, epochs: bool) -> Option<bool> {
+        let place = &mut self.claims[slot.index()];
+        match place {
+            None => {
+                *place = Some(new);
+                Some(true)
+            }
+            Some(held) if held.owner == new.owner => {
+                held.epoch = held.epoch.max(new.epoch);
+                Some(false)
+            }
+            Some(_) if !epochs => None,
+            Some(held) if new.epoch > held.epoch => {
+                *held = new;
+                Some(true)
+            }
+            Some(_) => Some(false),
+        }
+    }
+
+    /// Ends the patches that this later view answers, and the claims it shows to be given up: the
+    /// owner is named, at an epoch no lower than its claim, and nobody owns the slot.
+    fn settle(&mut self, keys: &BTreeMap<&str, NodeKey>, seen: &[ViewNode], named: &[bool], asked_at: Instant) -> bool {
+        let before = self.patches.len();
+        self.patches.retain(|slot, patch| patch.at >= asked_at || !named[slot.index()]);
+        let mut changed = self.patches.len() != before;
+        let epochs: BTreeMap<NodeKey, u64> =
+            seen.iter().filter_map(|n| Some((*keys.get(n.id.as_str())?, n.epoch?))).collect();
+        for (place, _) in self.claims.iter_mut().zip(named).filter(|(_, named)| !**named) {
+            if place.is_some_and(|c| epochs.get(&c.owner).is_some_and(|&e| e >= c.epoch)) {
+                *place = None;
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// Forgets nodes that an epoch-carrying view no longer names and that own nothing.
+    fn forget_unnamed(&mut self, nodes: &mut Nodes, keys: &BTreeMap<&str, NodeKey>, asked_at: Instant) -> bool {
+        let named: Vec<NodeKey> = keys.values().copied().collect();
+        let mut owners: Vec<NodeKey> = self.claims.iter().flatten().map(|c| c.owner).collect();
+        owners.extend(self.patches.values().map(|p| p.owner));
+        owners.sort_unstable();
+        owners.dedup();
+        let gone: Vec<NodeKey> = nodes
+            .iter()
+            .filter(|n| n.seen_at < asked_at && !named.contains(&n.key) && owners.binary_search(&n.key).is_err())
+            .map(|n| n.key)
+            .collect();
+        for &key in &gone {
+            nodes.remove(key);
+        }
+        !gone.is_empty()
+    }
+}
+
+/// Finds or adds the view's nodes and takes over their roles and addresses, unless what is known of
+/// a node carries a higher epoch. Gives their names by id, and whether anything changed.
+fn bind<'v>(
+    nodes: &mut Nodes,
+    mut known: BTreeMap<String, NodeKey>,
+    view: &View,
+    seen: &'v [ViewNode],
+) -> (BTreeMap<&'v str, NodeKey>, bool) {
+    let mut changed = false;
+    let mut keys = BTreeMap::new();
+    for vn in seen {
+        let Some(endpoint) = &vn.endpoint else { continue };
+        let key = known.get(&vn.id).copied().or_else(|| {
+            changed = true;
+            let unseen = nodes.at(endpoint).filter(|&k| nodes.get(k).is_some_and(|n| n.id.is_none()));
+            unseen.or_else(|| nodes.insert(None, endpoint.clone(), Role::Primary, view.asked_at))
+        });
+        let Some(key) = key else { continue };
+        known.insert(vn.id.clone(), key);
+        keys.insert(vn.id.as_str(), key);
+    }
+    for vn in seen {
+        let Some(&key) = keys.get(vn.id.as_str()) else { continue };
+        let role = match &vn.role {
+            Role::Primary => Role::Primary,
+            Role::Replica(of) => Role::Replica(of.as_ref().and_then(|id| known.get(id).copied())),
+        };
+        let Some(node) = nodes.get_mut(key) else { continue };
+        let newer = vn.epoch.is_some_and(|e| e > node.epoch);
+        let older = vn.epoch.is_some_and(|e| e < node.epoch);
+        if older || (view.asked_at < node.seen_at && !newer) {
+            continue;
+        }
+        node.id.get_or_insert_with(|| vn.id.clone());
+        node.epoch = node.epoch.max(vn.epoch.unwrap_or(0));
+        node.seen_at = view.asked_at.max(node.seen_at);
+        changed |= node.failed != vn.failed;
+        node.failed = vn.failed;
+        if let Some(endpoint) = vn.endpoint.as_ref().filter(|e| **e != node.endpoint) {
+            node.endpoint = endpoint.clone();
+            changed = true;
+        }
+        // Without an epoch a view may add a replica, but not turn a known node's role around.
+        let fresh = node.role == Role::Primary && node.epoch == 0;
+        if node.role != role && (vn.epoch.is_some() || fresh) {
+            node.role = role;
+            node.validated = false;
+            node.gap = None;
+            node.forget_offsets();
+            changed = true;
+        }
+    }
+    (keys, changed)
+}

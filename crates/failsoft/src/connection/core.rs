@@ -1,0 +1,261 @@
+//! What the callers of a lane and its I/O task share: one short lock around the queue and the requests.
+
+use super::error::{LaneError, SubmitError};
+use super::inflight::{InFlight, Outcome};
+use super::resp::Reply;
+use failsoft_policy::Instant;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Replies that nobody waits for any more; a lane with more of them closes itself.
+const MAX_ABANDONED: usize = 4096;
+
+/// Where a lane is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LaneState {
+    /// Connecting or shaking hands; requests queue.
+    Connecting,
+    /// Requests are sent.
+    Open,
+    /// Over, for this reason; open another lane.
+    Dead(LaneError),
+}
+
+/// What the I/O task, asleep, wants to be woken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WakeFor {
+    /// Nothing: it is awake and will look.
+    Awake,
+    /// A deadline before its timer: it cannot write now.
+    Deadline,
+    /// Any request.
+    Request,
+}
+
+/// The answer to the I/O task that wants to sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Park {
+    Asleep,
+    /// Requests came meanwhile, or the lane died.
+    Stay,
+    /// First set the timer to this.
+    Arm(Instant),
+}
+
+#[derive(Debug)]
+pub(super) struct Core {
+    state: Mutex<State>,
+    max_in_flight: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: LaneState,
+    requests: InFlight,
+    /// Encoded requests that the I/O task has not taken yet.
+    out: Vec<u8>,
+    io: Option<Waker>,
+    wake_for: WakeFor,
+    /// No later than the earliest deadline.
+    next_check: Instant,
+    answered: u64,
+    last_reply: Option<Instant>,
+}
+
+impl Core {
+    pub(super) fn new(max_in_flight: usize) -> Self {
+        let state = State {
+            phase: LaneState::Connecting,
+            requests: InFlight::default(),
+            out: Vec::new(),
+            io: None,
+            wake_for: WakeFor::Awake,
+            next_check: Instant::MAX,
+            answered: 0,
+            last_reply: None,
+        };
+        Self { state: Mutex::new(state), max_in_flight }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics under the lock; were it to, the counts are still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues one request, which `encode` writes; its slot.
+    #[inline]
+    pub(super) fn submit(
+        &self,
+        asking: bool,
+        deadline: Instant,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<u32, SubmitError> {
+        let mut state = self.lock();
+        if let LaneState::Dead(why) = &state.phase {
+            return Err(SubmitError::Dead(why.clone()));
+        }
+        if state.requests.waiting() >= self.max_in_flight {
+            return Err(SubmitError::Full);
+        }
+        encode(&mut state.out);
+        let slot = state.requests.push(asking, deadline);
+        let earlier = deadline < state.next_check;
+        if earlier {
+            state.next_check = deadline;
+        }
+        let wake = match state.wake_for {
+            WakeFor::Awake => false,
+            WakeFor::Deadline => earlier,
+            WakeFor::Request => true,
+        };
+        if wake {
+            state.wake_for = WakeFor::Awake;
+            let io = state.io.clone();
+            drop(state);
+            if let Some(io) = io {
+                io.wake();
+            }
+        }
+        Ok(slot)
+    }
+
+    #[inline]
+    pub(super) fn poll(&self, slot: u32, cx: &Context<'_>) -> Poll<Outcome> {
+        let mut old = None;
+        // `old` outlives the lock: dropping a waker may drop a task, and with it a request of this lane.
+        self.lock().requests.poll(slot, cx, &mut old)
+    }
+
+    pub(super) fn forget(&self, slot: u32) {
+        let (left, too_many) = {
+            let mut state = self.lock();
+            let left = state.requests.forget(slot);
+            (left, state.requests.abandoned() > MAX_ABANDONED)
+        };
+        drop(left);
+        if too_many {
+            self.die(too_many_abandoned());
+        }
+    }
+
+    pub(super) fn phase(&self) -> LaneState {
+        self.lock().phase.clone()
+    }
+
+    pub(super) fn answered(&self) -> u64 {
+        self.lock().answered
+    }
+
+    pub(super) fn last_reply(&self) -> Option<Instant> {
+        self.lock().last_reply
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.lock().requests.waiting()
+    }
+
+    /// Ends the lane: every request that waits gets `why`, and the I/O task stops. The first reason holds.
+    pub(super) fn die(&self, why: LaneError) {
+        let mut wakers = Vec::new();
+        let (io, out) = {
+            let mut state = self.lock();
+            if matches!(state.phase, LaneState::Dead(_)) {
+                return;
+            }
+            state.requests.fail(&why, &mut wakers);
+            state.phase = LaneState::Dead(why);
+            (state.io.take(), std::mem::take(&mut state.out))
+        };
+        drop(out);
+        wakers.extend(io);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    // What follows is for the I/O task.
+
+    /// The handshake is done.
+    pub(super) fn opened(&self, now: Instant) {
+        let mut state = self.lock();
+        if state.phase == LaneState::Connecting {
+            state.phase = LaneState::Open;
+            state.last_reply = Some(now);
+        }
+    }
+
+    /// Why the lane died, if it did.
+    pub(super) fn death(&self) -> Option<LaneError> {
+        match &self.lock().phase {
+            LaneState::Dead(why) => Some(why.clone()),
+            LaneState::Connecting | LaneState::Open => None,
+        }
+    }
+
+    /// Takes what is to be sent, in exchange for an empty buffer.
+    pub(super) fn take_out(&self, empty: &mut Vec<u8>) {
+        debug_assert!(empty.is_empty());
+        std::mem::swap(&mut self.lock().out, empty);
+    }
+
+    /// Hands out replies in order, under one lock, and wakes who waits for them after it.
+    ///
+    /// # Errors
+    /// A reply that nobody asked for.
+    pub(super) fn deliver(
+        &self,
+        replies: &mut Vec<Reply>,
+        now: Instant,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<(), LaneError> {
+        let mut asked = true;
+        {
+            let mut state = self.lock();
+            for reply in replies.drain(..) {
+                asked &= state.requests.complete(reply, wakers);
+                state.answered += 1;
+            }
+            state.last_reply = Some(now);
+            // Who is woken now asks again soon, and the I/O task looks for that before it sleeps.
+            state.wake_for = WakeFor::Awake;
+        }
+        wakers.drain(..).for_each(Waker::wake);
+        if asked { Ok(()) } else { Err(LaneError::Protocol("a reply nobody asked for".into())) }
+    }
+
+    /// Times out what is past its deadline.
+    pub(super) fn expire(&self, now: Instant, wakers: &mut Vec<Waker>) {
+        let too_many = {
+            let mut state = self.lock();
+            state.next_check = state.requests.expire(now, wakers);
+            state.requests.abandoned() > MAX_ABANDONED
+        };
+        wakers.drain(..).for_each(Waker::wake);
+        if too_many {
+            self.die(too_many_abandoned());
+        }
+    }
+
+    /// Lets the request whose reply is arriving wait until `deadline`; false if nobody waits for it.
+    pub(super) fn extend_first(&self, deadline: Instant) -> bool {
+        self.lock().requests.extend_first(deadline)
+    }
+
+    /// The I/O task wants to sleep, its timer set to `armed`.
+    pub(super) fn park(&self, waker: &Waker, armed: Instant, wake_for: WakeFor) -> Park {
+        let mut state = self.lock();
+        if matches!(state.phase, LaneState::Dead(_)) || (wake_for == WakeFor::Request && !state.out.is_empty()) {
+            return Park::Stay;
+        }
+        if state.next_check < armed {
+            return Park::Arm(state.next_check);
+        }
+        if !state.io.as_ref().is_some_and(|io| io.will_wake(waker)) {
+            state.io = Some(waker.clone());
+        }
+        state.wake_for = wake_for;
+        Park::Asleep
+    }
+}
+
+fn too_many_abandoned() -> LaneError {
+    LaneError::Lost(format!("more than {MAX_ABANDONED} replies are overdue").into())
+}

@@ -1,0 +1,147 @@
+//! One connection to one node, as its owner and its callers hold it.
+
+use super::core::{Core, LaneState};
+use super::error::{LaneError, SubmitError};
+use super::resp::Reply;
+use super::tls::TlsSetup;
+use super::{encode, io};
+use crate::clock::Clock;
+use failsoft_policy::{Endpoint, Instant};
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// How a lane is opened, and its limits.
+#[derive(Clone)]
+pub(crate) struct LaneConfig {
+    /// Where the node is reached (already mapped).
+    pub(crate) endpoint: Endpoint,
+    /// Say `READONLY` in the handshake: a replica then answers reads of its slots.
+    pub(crate) readonly: bool,
+    /// For name resolution, TCP, TLS and the handshake together.
+    pub(crate) connect_timeout: Duration,
+    /// A long reply that is arriving may take this for each further 64 KiB.
+    pub(crate) attempt_timeout: Duration,
+    /// Requests submitted, and neither answered, timed out nor dropped.
+    pub(crate) max_in_flight: usize,
+    /// The ACL user; without one, a password is the default user's.
+    pub(crate) username: Option<String>,
+    /// Without one, no authentication.
+    pub(crate) password: Option<String>,
+    /// The name in the server's `CLIENT LIST`.
+    pub(crate) client_name: Option<String>,
+    /// TLS, if the connection is to be encrypted.
+    pub(crate) tls: Option<Arc<TlsSetup>>,
+}
+
+/// One connection. Dropping it closes it.
+pub(crate) struct Lane {
+    core: Arc<Core>,
+}
+
+impl Lane {
+    /// Starts connecting in the background. Requests may be submitted at once: they are sent after the handshake.
+    pub(crate) fn open(config: Arc<LaneConfig>, clock: Clock, runtime: &Handle) -> Arc<Self> {
+        let core = Arc::new(Core::new(config.max_in_flight));
+        runtime.spawn(io::run(core.clone(), config, clock));
+        Arc::new(Self { core })
+    }
+
+    /// Submits `GET key`; with `asking`, `ASKING` goes before it.
+    ///
+    /// # Errors
+    /// The lane has no room, or is dead; nothing was sent.
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8], asking: bool, deadline: Instant) -> Result<Pending, SubmitError> {
+        self.submit(asking, deadline, |out| encode::get(out, key, asking))
+    }
+
+    /// Submits any command that is answered by one flat reply; with `asking`, `ASKING` goes before it.
+    ///
+    /// # Errors
+    /// The lane has no room, or is dead; nothing was sent.
+    pub(crate) fn command(&self, args: &[&[u8]], asking: bool, deadline: Instant) -> Result<Pending, SubmitError> {
+        self.submit(asking, deadline, |out| encode::command(out, args, asking))
+    }
+
+    #[inline]
+    fn submit(
+        &self,
+        asking: bool,
+        deadline: Instant,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Pending, SubmitError> {
+        let slot = self.core.submit(asking, deadline, encode)?;
+        Ok(Pending { core: Some(self.core.clone()), slot })
+    }
+
+    /// Where the lane is in its life.
+    pub(crate) fn state(&self) -> LaneState {
+        self.core.phase()
+    }
+
+    /// Ends the lane: every request in flight gets `why`. A lane that is dead already keeps its own reason.
+    pub(crate) fn close(&self, why: LaneError) {
+        self.core.die(why);
+    }
+
+    /// Replies that came so far, late ones counted, the handshake's not.
+    pub(crate) fn answered(&self) -> u64 {
+        self.core.answered()
+    }
+
+    /// When the last reply came (the handshake's counts).
+    pub(crate) fn last_reply(&self) -> Option<Instant> {
+        self.core.last_reply()
+    }
+
+    /// Requests submitted, and neither answered, timed out nor dropped.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.core.in_flight()
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.core.die(LaneError::Closed);
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("state", &self.state()).field("in_flight", &self.in_flight()).finish()
+    }
+}
+
+/// A reply to come. Dropping it abandons the request: its place is free at once, its late reply is discarded.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// Until the result was taken.
+    core: Option<Arc<Core>>,
+    slot: u32,
+}
+
+impl Future for Pending {
+    type Output = Result<Reply, LaneError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(core) = &self.core else { return Poll::Ready(Err(LaneError::Closed)) };
+        let polled = core.poll(self.slot, cx);
+        if polled.is_ready() {
+            self.core = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(core) = &self.core {
+            core.forget(self.slot);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The byte stream under a lane: TCP, or TLS over it, with the socket options that let a dead peer be noticed.
+
+use super::error::LaneError;
+use super::tls::TlsSetup;
+use failsoft_policy::Endpoint;
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
+
+/// An idle connection is asked after this time whether its peer is still there, then again at each interval.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+#[cfg(not(windows))]
+const KEEPALIVE_RETRIES: u32 = 3;
+/// Bytes (or keepalive probes) the peer has not acknowledged for this long end the connection.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects to the first address that takes the connection. Each gets a fair share of the time left until `until`,
+/// so that one that never answers leaves some for the next.
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    tls: Option<&TlsSetup>,
+    until: Instant,
+) -> Result<Stream, LaneError> {
+    let addresses: Vec<_> = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port))
+        .await
+        .map_err(|e| failed(format!("{endpoint}: {e}")))?
+        .collect();
+    let mut last = format!("{endpoint}: the name has no address");
+    for (i, address) in addresses.iter().enumerate() {
+        let left = until.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => {
+                set_options(&tcp).map_err(|e| failed(format!("{endpoint}: socket options: {e}")))?;
+                let Some(tls) = tls else { return Ok(Stream::Plain(tcp)) };
+                let stream = tls.connect(&endpoint.host, tcp).await;
+                return stream.map(|s| Stream::Tls(Box::new(s))).map_err(|e| failed(format!("{endpoint}: TLS: {e}")));
+            }
+            Ok(Err(e)) => last = format!("{endpoint} ({address}): {e}"),
+            Err(_) => last = format!("{endpoint} ({address}): no answer within {} ms", share.as_millis()),
+        }
+    }
+    Err(failed(last))
+}
+
+fn failed(why: String) -> LaneError {
+    LaneError::Connect(why.into())
+}
+
+fn set_options(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let socket = SockRef::from(tcp);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL);
+    #[cfg(not(windows))]
+    let keepalive = keepalive.with_retries(KEEPALIVE_RETRIES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(())
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Tls(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_write(cx, buf),
+            Self::Tls(s) => Pin::new(s).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_flush(cx),
+            Self::Tls(s) => Pin::new(s).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+}

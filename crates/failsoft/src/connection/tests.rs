@@ -1,0 +1,1 @@
+//! Lanes against a small scripted server; the decoder against streams cut anywhere.
