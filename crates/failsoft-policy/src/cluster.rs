@@ -33,6 +33,12 @@ const STAND_IN_PROBE: Duration = Duration::from_secs(1);
 /// Something the driver has to do; the answer comes back as a fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// Close the connections to this node: one of them timed out, broke, or carried no RESP. What is
+    /// in flight on them ends as [`crate::read::Answer::Connection`].
+    Close {
+        /// The node.
+        node: NodeKey,
+    },
     /// Ask these nodes for their views, all at once: [`Cluster::on_view`] for each that answers,
     /// then [`Cluster::on_refresh_done`].
     Refresh {
@@ -71,6 +77,8 @@ pub struct Cluster {
     foreign: Option<View>,
     /// The slot part of the snapshot, while no owner changes, and the owners it names.
     slots: Option<(Arc<[u16]>, Vec<NodeKey>)>,
+    /// Nodes whose connections are to be closed.
+    closing: Vec<NodeKey>,
     dirty: bool,
 }
 
@@ -89,12 +97,16 @@ impl Cluster {
             starting_until: Some(now + config.attempt_timeout()),
             foreign: None,
             slots: None,
+            closing: Vec::new(),
             dirty: true,
         }
     }
 
     /// What is to be asked now, one command a call, until none is left. `dice` is any number.
     pub fn poll(&mut self, now: Instant, dice: u32) -> Option<Command> {
+        if let Some(node) = self.closing.pop() {
+            return Some(Command::Close { node });
+        }
         if self.starting_until.is_some_and(|until| until <= now) {
             self.starting_until = None;
             self.dirty = true;

@@ -22,7 +22,9 @@ pub const REFRESH_WAIT: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// An attempt is under way.
-    Asking { node: NodeKey, source: Source },
+    /// Only a `full` attempt, one that has all of `attempt_timeout`, says something of the node when it
+    /// times out: a caller in a hurry must not close a node to everybody.
+    Asking { node: NodeKey, source: Source, full: bool },
     /// Waiting before a further attempt on the primary; `last` if there is none after it.
     Waiting { until: Instant, then: Then },
     /// Nothing follows.
@@ -91,7 +93,7 @@ impl Read {
         match step {
             Step::Send { node, source, reason, until } => {
                 self.reason = reason;
-                self.ask(node, source, false, until)
+                self.ask(node, source, false, until, now)
             }
             Step::Secondary(reason) => {
                 self.reason = Some(reason);
@@ -107,7 +109,12 @@ impl Read {
     /// What happened, and when. `dice` is any number, drawn anew for each call.
     pub fn on(&mut self, event: Event, cluster: &mut Cluster, now: Instant, dice: u32) -> Action {
         match (self.state, event) {
-            (State::Asking { node, source }, Event::Answered { answer, contact }) => {
+            (State::Asking { node, source, full: false }, Event::Answered { answer: Answer::Timeout, .. }) => {
+                self.count_failure(source, Reason::Timeout);
+                self.tried.push(node);
+                self.next_source(true, cluster, now, dice)
+            }
+            (State::Asking { node, source, .. }, Event::Answered { answer, contact }) => {
                 self.answered(node, source, answer, contact, cluster, now, dice)
             }
             (State::Waiting { until, then }, Event::Woken) => self.woken(until, then, cluster, now, dice),
@@ -247,7 +254,7 @@ impl Read {
             let free = self.tried.len() <= 1;
             if free || cluster.take_retry() {
                 let until = self.bounds.attempt_until(now, 1);
-                return self.ask(replica.node, Source::Replica, false, until);
+                return self.ask(replica.node, Source::Replica, false, until, now);
             }
         }
         if self.callback && !lost {
@@ -285,7 +292,11 @@ impl Read {
             Then::Again(node) if now >= until => {
                 let again = cluster.take_retry() && cluster.endpoint(node).is_some();
                 let attempt = self.bounds.attempt_until(now, 1);
-                if again { self.ask(node, Source::Primary, false, attempt) } else { self.give_up(Reason::ErrorReply) }
+                if again {
+                    self.ask(node, Source::Primary, false, attempt, now)
+                } else {
+                    self.give_up(Reason::ErrorReply)
+                }
             }
             Then::Again(_) => self.wait(until, then),
             // The owner that failed is not asked again before its breaker lets reads through.
@@ -299,7 +310,7 @@ impl Read {
                 _ => match cluster.replica(self.slot, &self.tried, now) {
                     Some(replica) if cluster.take_retry() => {
                         let until = self.bounds.attempt_until(now, 1);
-                        self.ask(replica.node, Source::Replica, false, until)
+                        self.ask(replica.node, Source::Replica, false, until, now)
                     }
                     _ => self.retry(now, dice),
                 },
@@ -339,7 +350,7 @@ impl Read {
         match cluster.asked(&target, from, now) {
             Some(node) => {
                 let until = self.bounds.attempt_until(now, 1);
-                self.ask(node, Source::Primary, true, until)
+                self.ask(node, Source::Primary, true, until, now)
             }
             None => self.give_up(Reason::RedirectLimit),
         }
@@ -362,12 +373,12 @@ impl Read {
     fn ask_primary(&mut self, owner: NodeKey, cluster: &Cluster, now: Instant) -> Action {
         let backed = cluster.replica(self.slot, &self.tried, now).is_some();
         let until = self.bounds.attempt_until(now, 1 + u32::from(backed));
-        self.ask(owner, Source::Primary, false, until)
+        self.ask(owner, Source::Primary, false, until, now)
     }
 
-    fn ask(&mut self, node: NodeKey, source: Source, asking: bool, until: Instant) -> Action {
+    fn ask(&mut self, node: NodeKey, source: Source, asking: bool, until: Instant, now: Instant) -> Action {
         self.attempts += 1;
-        self.state = State::Asking { node, source };
+        self.state = State::Asking { node, source, full: until.since(now) >= self.bounds.attempt };
         Action::Send { node, source, asking, until }
     }
 

@@ -23,6 +23,9 @@ impl Cluster {
         node.trouble.get_or_insert(Trouble { since: now, reason });
         let opened = before != node.breaker.admission();
         self.dirty |= opened;
+        if opened && matches!(reason, Reason::Timeout | Reason::Connection | Reason::Protocol) {
+            self.closing.push(node.key);
+        }
         if opened && reason != Reason::Loading {
             self.refresh.want(Scope::Suspicion, true);
         }

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 /// How recently a node must have answered to be written to.
-pub const CONTACT: Duration = Duration::from_secs(1);
+pub(crate) const CONTACT: Duration = Duration::from_secs(1);
 
 /// What stands in the way of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
