@@ -36,9 +36,11 @@ pub fn ranked(nodes: &Nodes, primary: NodeKey) -> Vec<&Node> {
 /// were last compared, before the primary's last answer to us. A gap that could not be measured
 /// (nothing compared yet, `INFO` denied) counts as none, unless the link is known to be down: then
 /// the replica has had nothing for as long as that.
-pub fn current_at(nodes: &Nodes, replica: &Node) -> Instant {
-    let Role::Replica(Some(of)) = replica.role else { return Instant::ZERO };
-    let contact = nodes.get(of).and_then(|p| p.contact).unwrap_or(Instant::ZERO);
+///
+/// None if its primary is not known or never answered: nothing is known of its age then.
+pub fn current_at(nodes: &Nodes, replica: &Node) -> Option<Instant> {
+    let Role::Replica(Some(of)) = replica.role else { return None };
+    let contact = nodes.get(of)?.contact?;
     let down = replica.report.link_down_for.filter(|_| replica.report.link_up == Some(false));
-    contact - replica.gap.max(down).unwrap_or_default()
+    Some(contact - replica.gap.max(down).unwrap_or_default())
 }

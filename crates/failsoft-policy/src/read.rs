@@ -21,11 +21,10 @@ pub const REFRESH_WAIT: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// An attempt is under way.
-    /// Only a `full` attempt, one that has all of `attempt_timeout`, says something of the node when it
-    /// times out: a caller in a hurry must not close a node to everybody.
+    /// An attempt is under way. Only a `full` one says something of the node when it times out: a
+    /// caller in a hurry must not close a node to everybody.
     Asking { node: NodeKey, source: Source, full: bool },
-    /// Waiting before a further attempt on the primary; `last` if there is none after it.
+    /// Waiting, for what comes `then`.
     Waiting { until: Instant, then: Then },
     /// Nothing follows.
     Over,
@@ -48,13 +47,16 @@ enum Then {
 pub struct Read {
     slot: Slot,
     bounds: Bounds,
+    /// How long an attempt has to last before its timeout says something of the node.
+    full: Duration,
     max_retries: u32,
     max_redirects: u32,
     base_backoff: Duration,
     callback: bool,
     state: State,
     reason: Option<Reason>,
-    attempts: u32,
+    primary_attempts: u32,
+    replica_attempts: u32,
     retries: u32,
     redirects: u32,
     tried: Vec<NodeKey>,
@@ -68,13 +70,17 @@ impl Read {
         Self {
             slot,
             bounds: Bounds { attempt: config.attempt_timeout(), deadline },
+            // A short configured deadline shares out less than `attempt_timeout` to a primary that is
+            // backed by a replica; its timeouts have to count all the same.
+            full: config.attempt_timeout().min(config.deadline() / 2),
             max_retries: config.max_retries(),
             max_redirects: config.max_redirects(),
             base_backoff: config.base_backoff(),
             callback,
             state: State::Over,
             reason: None,
-            attempts: 0,
+            primary_attempts: 0,
+            replica_attempts: 0,
             retries: 0,
             redirects: 0,
             tried: Vec::new(),
@@ -127,7 +133,7 @@ impl Read {
 
     /// How many attempts were sent to nodes.
     pub fn attempts(&self) -> u32 {
-        self.attempts
+        self.primary_attempts + self.replica_attempts
     }
 
     /// What is to be added to the attempt counters since the last call.
@@ -153,9 +159,13 @@ impl Read {
             Answer::Nil => {
                 // A replica's nil is no confirmed miss: the key may be on its way.
                 self.note(Status::Error, self.reason);
+                self.tried.push(node);
                 if self.callback { self.give_up(Reason::Absent) } else { self.next_source(false, cluster, now, dice) }
             }
             Answer::Error(ErrorReply::Moved(slot, target)) if slot == self.slot => {
+                if source == Source::Replica {
+                    self.tried.push(node);
+                }
                 self.follow_moved(target, node, cluster, now, dice)
             }
             Answer::Error(ErrorReply::Ask(slot, target)) if slot == self.slot => {
@@ -251,8 +261,7 @@ impl Read {
             return self.give_up(Reason::Deadline);
         }
         if let Some(replica) = cluster.replica(self.slot, &self.tried, now) {
-            let free = self.tried.len() <= 1;
-            if free || cluster.take_retry() {
+            if self.replica_attempts == 0 || cluster.take_retry() {
                 let until = self.bounds.attempt_until(now, 1);
                 return self.ask(replica.node, Source::Replica, false, until, now);
             }
@@ -301,14 +310,14 @@ impl Read {
             Then::Again(_) => self.wait(until, then),
             // The owner that failed is not asked again before its breaker lets reads through.
             Then::Follow | Then::Retry => match cluster.open_primary(self.slot) {
-                Some(owner) if then == Then::Follow || cluster.take_retry() => {
+                Some(owner) if then == Then::Follow || self.primary_attempts == 0 || cluster.take_retry() => {
                     self.tried.retain(|&n| n != owner);
                     self.ask_primary(owner, cluster, now)
                 }
                 None if now < until => self.wait(until, then),
                 _ if self.callback || !cluster.is_covered(self.slot) => self.give_up(Reason::Connection),
                 _ => match cluster.replica(self.slot, &self.tried, now) {
-                    Some(replica) if cluster.take_retry() => {
+                    Some(replica) if self.replica_attempts == 0 || cluster.take_retry() => {
                         let until = self.bounds.attempt_until(now, 1);
                         self.ask(replica.node, Source::Replica, false, until, now)
                     }
@@ -326,8 +335,8 @@ impl Read {
         now: Instant,
         dice: u32,
     ) -> Action {
-        if !self.count_redirect() {
-            return self.give_up(Reason::RedirectLimit);
+        if let Some(limit) = self.count_redirect(now) {
+            return self.give_up(limit);
         }
         let owner = cluster.moved(self.slot, &target, from, now);
         match (target, owner) {
@@ -344,8 +353,8 @@ impl Read {
     }
 
     fn follow_ask(&mut self, target: Target, from: NodeKey, cluster: &mut Cluster, now: Instant) -> Action {
-        if !self.count_redirect() {
-            return self.give_up(Reason::RedirectLimit);
+        if let Some(limit) = self.count_redirect(now) {
+            return self.give_up(limit);
         }
         match cluster.asked(&target, from, now) {
             Some(node) => {
@@ -365,9 +374,17 @@ impl Read {
         self.wait(now + self.backoff(dice), Then::Again(node))
     }
 
-    fn count_redirect(&mut self) -> bool {
+    /// The limit that a further redirect breaks, if it does: an attempt without time left would
+    /// only fail.
+    fn count_redirect(&mut self, now: Instant) -> Option<Reason> {
         self.redirects += 1;
-        self.redirects <= self.max_redirects
+        if self.redirects > self.max_redirects {
+            Some(Reason::RedirectLimit)
+        } else if now >= self.bounds.deadline {
+            Some(Reason::Deadline)
+        } else {
+            None
+        }
     }
 
     fn ask_primary(&mut self, owner: NodeKey, cluster: &Cluster, now: Instant) -> Action {
@@ -377,8 +394,11 @@ impl Read {
     }
 
     fn ask(&mut self, node: NodeKey, source: Source, asking: bool, until: Instant, now: Instant) -> Action {
-        self.attempts += 1;
-        self.state = State::Asking { node, source, full: until.since(now) >= self.bounds.attempt };
+        match source {
+            Source::Primary => self.primary_attempts += 1,
+            Source::Replica => self.replica_attempts += 1,
+        }
+        self.state = State::Asking { node, source, full: until.since(now) >= self.full };
         Action::Send { node, source, asking, until }
     }
 

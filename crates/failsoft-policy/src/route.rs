@@ -24,7 +24,7 @@ pub struct StandIn {
     pub node: NodeKey,
     /// The last moment at which it was known to hold all that its primary had.
     pub current_at: Instant,
-    /// When its answers become too old (`outage_budget`).
+    /// When its answers become too old (`outage_budget`): from then on it does not stand in.
     pub until: Instant,
 }
 
@@ -134,7 +134,7 @@ pub(crate) fn step_of(route: Route, now: Instant, bounds: Bounds, dice: u32) -> 
         until: bounds.attempt_until(now, 1 + u32::from(backed)),
     };
     let stand_in = |replica: StandIn, reason| {
-        if now > replica.until {
+        if now >= replica.until {
             return Step::Secondary(reason);
         }
         Step::Send {
@@ -147,7 +147,7 @@ pub(crate) fn step_of(route: Route, now: Instant, bounds: Bounds, dice: u32) -> 
     match route {
         Route::Primary { node, backed } => primary(node, backed),
         Route::Readmitting { node, permille, replica, .. }
-            if dice % 1000 < u32::from(permille) || now > replica.until =>
+            if dice % 1000 < u32::from(permille) || now >= replica.until =>
         {
             primary(node, true)
         }

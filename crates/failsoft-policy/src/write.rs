@@ -143,6 +143,9 @@ impl Write {
 
     /// The first action.
     pub fn start(&mut self, cluster: &mut Cluster, now: Instant) -> WriteAction {
+        if now >= self.deadline {
+            return WriteAction::Refused(self.cause.unwrap_or(Cause::Timeout));
+        }
         match cluster.write_gate(self.slot, now) {
             WriteGate::Open(node) | WriteGate::NeedsContact(node) | WriteGate::NeedsProof(node)
                 if self.fill.is_some_and(|by| by != node) =>
@@ -200,14 +203,17 @@ impl Write {
                 return self.follow(target, true, node, cluster, now);
             }
             Answer::Error(ErrorReply::ReadOnly) => {
-                cluster.doubt();
+                cluster.disproved(node);
                 Cause::NotProved
             }
             Answer::Error(ErrorReply::WriteRefused) => return WriteAction::Refused(Cause::ServerRefused),
             Answer::Error(ErrorReply::Denied) | Answer::Refused(ErrorReply::Denied) => {
                 return WriteAction::Refused(Cause::Denied);
             }
-            Answer::Error(ErrorReply::SlotUncovered) => Cause::SlotUncovered,
+            Answer::Error(ErrorReply::SlotUncovered) => {
+                cluster.doubt();
+                Cause::SlotUncovered
+            }
             Answer::Error(ErrorReply::ClusterDown) => failed(Reason::ClusterDown, Cause::ClusterDown),
             Answer::Error(ErrorReply::Unwilling) | Answer::Refused(ErrorReply::Unwilling) => {
                 failed(Reason::Loading, Cause::Loading)
@@ -248,7 +254,8 @@ impl Write {
             };
         }
         cluster.moved(self.slot, &target, from, now);
-        self.start(cluster, now)
+        // Only a view can tell where that is.
+        if target == Target::Unknown { self.hold(Cause::NotProved, now) } else { self.start(cluster, now) }
     }
 
     fn send(&mut self, node: NodeKey, asking: bool, now: Instant) -> WriteAction {
@@ -258,8 +265,11 @@ impl Write {
     }
 
     /// Something stands in the way: a fill gives up, a `set` waits for the routes to change while it
-    /// has time. The first cause is told.
+    /// has time. The first cause is told, unless a later one leaves open whether it was written.
     fn hold(&mut self, cause: Cause, now: Instant) -> WriteAction {
+        if matches!(cause, Cause::Timeout | Cause::Connection | Cause::Protocol) {
+            self.cause = Some(cause);
+        }
         let first = *self.cause.get_or_insert(cause);
         if self.fill.is_some() || now >= self.deadline {
             return WriteAction::Refused(first);

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, RedisConnectionInfo, RedisError, Value, aio::MultiplexedConnection};
+use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, Value, aio::MultiplexedConnection};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -63,7 +63,9 @@ where
             info = info.set_username(user);
         }
     }
-    let (mut connection, driver) = MultiplexedConnection::new(&info, stream).await?;
+    // The caller's limit is the only one.
+    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    let (mut connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await?;
     tokio::select! {
         reply = command.query_async(&mut connection) => reply,
         () = driver => Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()),

@@ -212,6 +212,7 @@ impl Cluster {
     }
 
     async fn join(&self) -> Result<(), Error> {
-        form::form(self.nodes(), self.primaries, self.replicas, START_LIMIT).await
+        let formed = form::form(self.nodes(), self.primaries, self.replicas, START_LIMIT).await;
+        formed.map_err(|error| Error::Start { what: format!("no cluster: {error}"), log: self.group.log_tails() })
     }
 }

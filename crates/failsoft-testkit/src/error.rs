@@ -89,7 +89,9 @@ impl fmt::Display for Error {
             Error::Start { what, log } if log.is_empty() => f.write_str(what),
             Error::Start { what, log } => write!(f, "{what}; the end of its log:\n{log}"),
             Error::NotRunning { node } => write!(f, "{node} is not running"),
-            Error::NoSuchNode { index, nodes } => write!(f, "no node {index}: nodes are 0 to {}", nodes.saturating_sub(1)),
+            Error::NoSuchNode { index, nodes } => {
+                write!(f, "no node {index}: nodes are 0 to {}", nodes.saturating_sub(1))
+            }
             Error::Command { node, command, source } => write!(f, "{node}: {command}: {source}"),
             Error::Reply { node, what } => write!(f, "{node}: {what}"),
             Error::Timeout { what, limit } => write!(f, "{what}: not within {limit:?}"),

@@ -98,6 +98,17 @@ impl Group {
         Ok((pids, self.folder.keep()))
     }
 
+    /// The last lines of every node's log.
+    pub(crate) fn log_tails(&self) -> String {
+        let tail = |node: &Node| {
+            let log = node.log_tail();
+            let lines: Vec<_> = log.lines().rev().take(3).collect();
+            let lines = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
+            format!("{}:\n{lines}", node.address())
+        };
+        self.nodes.iter().map(tail).collect::<Vec<_>>().join("\n")
+    }
+
     fn launch(&self, index: usize) -> Result<(), Error> {
         self.node(index)?.start()?;
         self.guard()
@@ -119,7 +130,7 @@ impl Group {
                     self.nodes[index] = Node::new(settings.clone(), self.folder.path())?;
                     self.launch(index)?;
                 }
-                Err(Error::Start { what, log }) if settings.tls.is_some() && log.contains("Bad directive") => {
+                Err(Error::Start { what, log }) if settings.tls.is_some() && lacks_tls(&log) => {
                     let what = format!("{what}; it may have been built without TLS (Debian's redis-server has it)");
                     return Err(Error::Start { what, log });
                 }
@@ -129,4 +140,9 @@ impl Group {
         let what = format!("no port stayed free long enough in {PORT_TRIES} tries");
         Err(Error::Start { what, log: self.nodes[index].log_tail() })
     }
+}
+
+/// What servers say that were built without TLS: Redis of its settings, Valkey of its connection types.
+fn lacks_tls(log: &str) -> bool {
+    log.contains("Bad directive") || log.contains("Failed finding TLS support")
 }

@@ -21,6 +21,8 @@
 //!
 //! Unix only: a server is hung with SIGSTOP.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may end with a panic"))]
+
 mod builder;
 mod client;
 mod cluster;

@@ -60,8 +60,10 @@ impl Process {
     pub(crate) fn hang(&mut self, hang: bool) -> Result<(), Error> {
         let signal = if hang { Signal::STOP } else { Signal::CONT };
         // The child is not reaped yet, so its process id cannot belong to anyone else.
-        kill_process(Pid::from_child(&self.child), signal)
-            .map_err(|error| Error::Io { what: format!("{signal:?} to process {}", self.pid()), source: error.into() })?;
+        kill_process(Pid::from_child(&self.child), signal).map_err(|error| Error::Io {
+            what: format!("{signal:?} to process {}", self.pid()),
+            source: error.into(),
+        })?;
         self.hung = hang;
         Ok(())
     }

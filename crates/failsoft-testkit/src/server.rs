@@ -74,10 +74,8 @@ impl Server {
     /// # Errors
     /// When it is not there, cannot be run, or is neither a Redis nor a Valkey.
     pub fn at(path: &Path) -> Result<Server, Error> {
-        let output = Command::new(path)
-            .arg("--version")
-            .output()
-            .map_err(Error::io(format!("{} --version", path.display())))?;
+        let output =
+            Command::new(path).arg("--version").output().map_err(Error::io(format!("{} --version", path.display())))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let (flavour, version) = parse_version(&text).ok_or_else(|| {
             let said = text.lines().next().unwrap_or_default();

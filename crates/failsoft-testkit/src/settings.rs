@@ -65,7 +65,9 @@ impl Settings {
 fn quoted(path: &Path) -> Result<String, Error> {
     match path.to_str() {
         Some(text) if !text.contains(['"', '\\', '\n']) => Ok(format!("\"{text}\"")),
-        _ => Err(Error::Config(format!("the path {path:?} cannot stand in a configuration file: it has \", \\ or bytes that are no text"))),
+        _ => Err(Error::Config(format!(
+            "the path {path:?} cannot stand in a configuration file: it has \", \\ or bytes that are no text"
+        ))),
     }
 }
 
@@ -75,9 +77,13 @@ mod tests {
 
     #[test]
     fn the_caller_s_lines_come_last_and_empty_values_are_quoted() {
-        let config = vec![("appendonly".to_owned(), "yes".to_owned()), ("notify-keyspace-events".to_owned(), String::new())];
+        let config =
+            vec![("appendonly".to_owned(), "yes".to_owned()), ("notify-keyspace-events".to_owned(), String::new())];
         let text = Settings { config, ..Settings::default() }.file(10_001, Path::new("/a b")).unwrap();
-        assert!(text.contains("dir \"/a b\"\n") && text.contains("save \"\"\n") && text.contains("port 10001\n"), "{text}");
+        assert!(
+            text.contains("dir \"/a b\"\n") && text.contains("save \"\"\n") && text.contains("port 10001\n"),
+            "{text}"
+        );
         assert!(text.ends_with("appendonly yes\nnotify-keyspace-events \"\"\n"), "{text}");
     }
 

@@ -1,5 +1,7 @@
 //! Nothing is left behind, whatever ends the process that started it.
 
+#![allow(clippy::unwrap_used, reason = "a test may end with a panic")]
+
 mod common;
 
 use std::{

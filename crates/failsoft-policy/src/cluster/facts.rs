@@ -36,6 +36,14 @@ impl Cluster {
         self.refresh.want(Scope::Suspicion, false);
     }
 
+    /// A node that was taken for a primary refused a write as a replica: it needs a new proof.
+    pub fn disproved(&mut self, node: NodeKey) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.validated = false;
+        }
+        self.refresh.want(Scope::Suspicion, true);
+    }
+
     /// A node answered something at this time.
     pub fn saw(&mut self, node: NodeKey, at: Instant) {
         if let Some(node) = self.nodes.get_mut(node) {
@@ -100,10 +108,12 @@ impl Cluster {
         node.probing = false;
         let report = match probe.report {
             Ok(report) => report,
-            Err(_) if node.trouble.is_none() => return self.failed(probe.node, Reason::Connection, None, now),
+            Err(_) if node.admits() => return self.failed(probe.node, Reason::Connection, None, now),
             Err(_) => return node.breaker.on_probe(false, now),
         };
         node.contact = node.contact.max(Some(now));
+        // Its replicas that stand in are as young as this.
+        self.dirty |= node.trouble.is_some();
         node.latency = Some(now.since(probe.sent_at));
         if node.id.is_some() && report.id.is_some() && node.id != report.id {
             // Another node lives at this address: ours is gone, perhaps the whole cluster is.
@@ -116,7 +126,7 @@ impl Cluster {
         }
         self.take_report(probe.node, report, now);
         let witnessed = match &probe.witness {
-            Some(view) => self.take_in(view, now) != Applied::Foreign,
+            Some(view) => self.take_in(view, now) != Applied::Foreign && self.names(view, probe.node),
             None => self.topology.kind() == Kind::Standalone || self.nodes.len() == 1,
         };
         self.judge(probe.node, witnessed, now);
@@ -149,19 +159,24 @@ impl Cluster {
         let agrees = agrees(node);
         node.validated = agrees && node.role == Role::Primary;
         let unready = unready(&node.report);
-        match (node.trouble, unready) {
-            (Some(_), _) => {
-                let before = node.breaker.admission();
+        match unready {
+            _ if !node.admits() => {
                 node.breaker.on_probe(unready.is_none() && witnessed && agrees, now);
-                self.dirty |= node.breaker.admission() != before;
+                self.dirty |= node.admits();
             }
-            (None, Some(reason)) => return self.failed(key, reason, Some(now), now),
-            (None, None) => {}
+            Some(reason) => return self.failed(key, reason, Some(now), now),
+            None => {}
         }
         if !agrees {
             let urgent = self.nodes.get(key).is_some_and(|n| n.breaker.admission() != Admission::Closed);
             self.refresh.want(Scope::Suspicion, urgent);
         }
+    }
+
+    /// Whether a view says anything of this node.
+    fn names(&self, view: &View, key: NodeKey) -> bool {
+        let id = self.nodes.get(key).and_then(|n| n.id.as_ref());
+        view.nodes.iter().flatten().any(|n| Some(&n.id) == id)
     }
 
     fn take_in(&mut self, view: &View, now: Instant) -> Applied {

@@ -84,7 +84,7 @@ impl Cluster {
             breaker: n.breaker.as_str(),
             trouble: n.trouble.map(|t| (t.reason, now.since(t.since))),
             contact: n.contact.map(|at| now.since(at)),
-            lag: matches!(n.role, Role::Replica(_)).then(|| now.since(rank::current_at(&self.nodes, n))),
+            lag: rank::current_at(&self.nodes, n).map(|at| now.since(at)),
             validated: n.validated,
             failed: n.failed,
             report: n.report.clone(),

@@ -79,13 +79,13 @@ impl Cluster {
     pub fn replica(&self, slot: Slot, tried: &[NodeKey], now: Instant) -> Option<StandIn> {
         let owner = self.topology.owner(slot)?;
         let ranked = rank::ranked(&self.nodes, owner);
-        let fresh = ranked.into_iter().map(|n| self.stand_in(n)).filter(|r| !tried.contains(&r.node) && now <= r.until);
+        let fresh = ranked.into_iter().map(|n| self.stand_in(n)).filter(|r| !tried.contains(&r.node) && now < r.until);
         fresh.into_iter().next()
     }
 
     /// Since when a replica's answers may be out of date.
     pub fn current_at(&self, replica: NodeKey) -> Option<Instant> {
-        self.nodes.get(replica).map(|n| rank::current_at(&self.nodes, n))
+        self.nodes.get(replica).and_then(|n| rank::current_at(&self.nodes, n))
     }
 
     /// Whether and where a slot may be written now. A node that lacks proof is probed at once.
@@ -152,7 +152,9 @@ impl Cluster {
     fn stand_in(&self, replica: &Node) -> StandIn {
         debug_assert!(matches!(replica.role, Role::Replica(_)));
         let current_at = rank::current_at(&self.nodes, replica);
-        StandIn { node: replica.key, current_at, until: current_at + self.outage_budget }
+        // A primary that never answered us dates nothing: such a replica may be of any age.
+        let until = current_at.map_or(Instant::ZERO, |at| at + self.outage_budget);
+        StandIn { node: replica.key, current_at: current_at.unwrap_or(Instant::ZERO), until }
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
     replies::{self, Session},
     request,
     resp::Reply,
+    rules,
     state::Shared,
 };
 
@@ -56,7 +57,7 @@ async fn read(mut input: OwnedReadHalf, shared: Arc<Shared>, queue: mpsc::Sender
     loop {
         while let Some(words) = request::take(&mut buffer).transpose() {
             let (pending, last) = match words {
-                Ok(words) => (judge(&shared, &mut session, &words), words[..].first().is_some_and(|w| w.eq_ignore_ascii_case(b"QUIT"))),
+                Ok(words) => (judge(&shared, &mut session, &words), rules::is_command(&words, "QUIT")),
                 Err(request::Malformed) => (malformed(), true),
             };
             if queue.send(pending).await.is_err() || last {

@@ -64,13 +64,25 @@ mod tests {
             commands.extend(take(&mut buffer).unwrap());
         }
         let expected: [&[&[u8]]; 3] = [&[b"GET", b"a\r\nb"], &[b"PING"], &[b"GET", b""]];
-        assert_eq!(commands, expected.map(|words| words.iter().map(|word| Bytes::copy_from_slice(word)).collect::<Vec<_>>()));
+        assert_eq!(
+            commands,
+            expected.map(|words| words.iter().map(|word| Bytes::copy_from_slice(word)).collect::<Vec<_>>())
+        );
         assert!(buffer.is_empty());
     }
 
     #[test]
     fn what_is_no_command() {
-        for wire in ["PING\r\n", "*x\r\n", "*-1\r\n", "*1\n", "*1\r\n:3\r\n", "*1\r\n$2\r\nabcd\r\n", "*99999999999999999", "*1\r\n$536870913\r\n"] {
+        for wire in [
+            "PING\r\n",
+            "*x\r\n",
+            "*-1\r\n",
+            "*1\n",
+            "*1\r\n:3\r\n",
+            "*1\r\n$2\r\nabcd\r\n",
+            "*99999999999999999",
+            "*1\r\n$536870913\r\n",
+        ] {
             assert_eq!(take(&mut BytesMut::from(wire)), Err(Malformed), "{wire:?}");
         }
     }

@@ -48,8 +48,9 @@ impl Rules {
 
 /// Whether a command is the named one; the name may be two words.
 pub(super) fn is_command(words: &[Bytes], command: &str) -> bool {
-    let mut names = command.split_whitespace();
-    command == "*" || names.by_ref().zip(words).all(|(name, word)| word.eq_ignore_ascii_case(name.as_bytes())) && names.next().is_none()
+    let mut words = words.iter();
+    let mut is_next = |name: &str| words.next().is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()));
+    command == "*" || command.split_whitespace().all(&mut is_next)
 }
 
 /// Whether its first argument is the key, if one is asked for.

@@ -239,13 +239,13 @@ impl Core {
         self.lock().requests.extend_first(deadline)
     }
 
-    /// The I/O task wants to sleep, its timer set to `armed`.
-    pub(super) fn park(&self, waker: &Waker, armed: Instant, wake_for: WakeFor) -> Park {
+    /// The I/O task wants to sleep, its timer set for deadlines from `covered` on.
+    pub(super) fn park(&self, waker: &Waker, covered: Instant, wake_for: WakeFor) -> Park {
         let mut state = self.lock();
         if matches!(state.phase, LaneState::Dead(_)) || (wake_for == WakeFor::Request && !state.out.is_empty()) {
             return Park::Stay;
         }
-        if state.next_check < armed {
+        if state.next_check < covered {
             return Park::Arm(state.next_check);
         }
         if !state.io.as_ref().is_some_and(|io| io.will_wake(waker)) {

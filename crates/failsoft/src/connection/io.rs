@@ -84,7 +84,7 @@ async fn opening(
                 return Poll::Ready(Err(why));
             }
             let now = clock.now();
-            if timer.fired(now) {
+            if timer.fired(now, cx) {
                 core.expire(now, &mut wakers);
             }
             if let Poll::Ready(opened) = open.as_mut().poll(cx) {
@@ -93,7 +93,7 @@ async fn opening(
                     Err(LaneError::Connect(format!("{}: not ready within {within} ms", config.endpoint).into()))
                 }));
             }
-            match core.park(cx.waker(), timer.armed(), WakeFor::Deadline) {
+            match core.park(cx.waker(), timer.covers(), WakeFor::Deadline) {
                 Park::Asleep => return Poll::Pending,
                 Park::Arm(at) => timer.arm(at, cx),
                 Park::Stay => {}
@@ -187,7 +187,7 @@ impl Pump<'_> {
     /// One turn; ready when the lane is at its end.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LaneError> {
         let now = self.clock.now();
-        if self.timer.fired(now) {
+        if self.timer.fired(now, cx) {
             self.core.expire(now, &mut self.wakers);
         }
         let delivered = match self.read(cx, now) {
@@ -214,7 +214,7 @@ impl Pump<'_> {
 
     fn sleep(&mut self, cx: &mut Context<'_>, wake_for: WakeFor) -> Poll<LaneError> {
         loop {
-            match self.core.park(cx.waker(), self.timer.armed(), wake_for) {
+            match self.core.park(cx.waker(), self.timer.covers(), wake_for) {
                 Park::Asleep => {
                     self.yielded = false;
                     return Poll::Pending;

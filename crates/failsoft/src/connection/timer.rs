@@ -4,10 +4,12 @@ use crate::clock::Clock;
 use failsoft_policy::Instant;
 use std::pin::Pin;
 use std::task::Context;
+use std::time::Duration;
 use tokio::time::Sleep;
 
 /// Timers fire on multiples of this, so that near deadlines share one.
 const GRID_NANOS: u64 = 5_000_000;
+const GRID: Duration = Duration::from_nanos(GRID_NANOS);
 
 pub(super) struct Timer {
     clock: Clock,
@@ -21,14 +23,15 @@ impl Timer {
         Self { clock, sleep: Box::pin(tokio::time::sleep_until(clock.std(Instant::MAX))), armed: Instant::MAX }
     }
 
-    /// When it will fire; [`Instant::MAX`] if it is not set.
-    pub(super) fn armed(&self) -> Instant {
-        self.armed
+    /// Deadlines from here on are covered: the timer fires on the first point of the grid after this one, or it is
+    /// not set and only "no limit" is covered.
+    pub(super) fn covers(&self) -> Instant {
+        self.armed - GRID
     }
 
-    /// True once after it fired; it is not set any more then.
-    pub(super) fn fired(&mut self, now: Instant) -> bool {
-        let fired = self.armed != Instant::MAX && (now >= self.armed || self.sleep.is_elapsed());
+    /// True once after it fired; it is not set any more then. If it did not, it wakes the task of `cx`.
+    pub(super) fn fired(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        let fired = self.armed != Instant::MAX && (now >= self.armed || self.sleep.as_mut().poll(cx).is_ready());
         if fired {
             self.armed = Instant::MAX;
         }

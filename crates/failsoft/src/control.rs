@@ -1,0 +1,222 @@
+//! The control plane: questions about the cluster, asked over connections of their own, so that they
+//! never stand in the way of a read. The connections are those of the `redis` crate.
+
+mod parse;
+mod resolve;
+
+use crate::member::Opener;
+use failsoft_policy::view::{NodeReport, Probe, View};
+use failsoft_policy::{Endpoint, Instant, NodeKey};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
+use redis::{ClientTlsConfig, Cmd, RedisConnectionInfo, RedisError, TlsCertificates, Value};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Why a question got no usable answer.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// No connection, no answer in time, or the connection broke.
+    Unreachable(String),
+    /// The server answered with this error line.
+    Refused(String),
+    /// The answer cannot be read.
+    Unreadable(&'static str),
+}
+
+impl From<RedisError> for Trouble {
+    fn from(e: RedisError) -> Self {
+        match e.code() {
+            Some(code) => Self::Refused(format!("{code} {}", e.detail().unwrap_or_default())),
+            None => Self::Unreachable(e.to_string()),
+        }
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreachable(why) | Self::Refused(why) => f.write_str(why),
+            Self::Unreadable(what) => write!(f, "an answer that cannot be read: {what}"),
+        }
+    }
+}
+
+/// At most one connection for each node, kept while it works.
+pub(crate) struct Control {
+    opener: Opener,
+    connections: Mutex<BTreeMap<Endpoint, MultiplexedConnection>>,
+}
+
+impl Control {
+    pub(crate) fn new(opener: Opener) -> Self {
+        Self { opener, connections: Mutex::default() }
+    }
+
+    /// Drops all connections.
+    pub(crate) fn close(&self) {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Drops the connections to nodes that are no longer known.
+    pub(crate) fn keep_only(&self, known: &[Endpoint]) {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).retain(|e, _| known.contains(e));
+    }
+
+    /// One node's view of the cluster, with config epochs if asked for.
+    pub(crate) async fn view(&self, via: &Endpoint, epochs: bool) -> Result<View, Trouble> {
+        let asked_at = self.now();
+        let mut connection = self.connection(via).await?;
+        let result = self.ask_view(&mut connection, via, asked_at, epochs).await;
+        self.forget_if_unreachable(via, &result);
+        result
+    }
+
+    async fn ask_view(
+        &self,
+        connection: &mut MultiplexedConnection,
+        via: &Endpoint,
+        asked_at: Instant,
+        epochs: bool,
+    ) -> Result<View, Trouble> {
+        let mut nodes = match self.ask(connection, &["CLUSTER", "SHARDS"]).await {
+            Ok(shards) => parse::shards(&shards, via)?,
+            Err(Trouble::Refused(line)) if line.contains("cluster support disabled") => {
+                return Ok(View { by: None, via: via.clone(), asked_at, nodes: None });
+            }
+            // Servers before 7.0 know only the older form.
+            Err(Trouble::Refused(line)) if line.contains("ubcommand") => {
+                parse::slots(&self.ask(connection, &["CLUSTER", "SLOTS"]).await?, via)?
+            }
+            Err(other) => return Err(other),
+        };
+        let by = parse::text(&self.ask(connection, &["CLUSTER", "MYID"]).await?)?;
+        if epochs {
+            let named = nodes.into_iter().filter_map(|n| Some((n.id, n.endpoint?))).collect();
+            nodes = parse::nodes(&parse::text(&self.ask(connection, &["CLUSTER", "NODES"]).await?)?, via, &named)?;
+        }
+        Ok(View { by: Some(by), via: via.clone(), asked_at, nodes: Some(nodes) })
+    }
+
+    /// Asks a node for its state and, if it answers, the witness for its view.
+    pub(crate) async fn probe(&self, node: NodeKey, endpoint: &Endpoint, witness: Option<&Endpoint>) -> Probe {
+        let sent_at = self.now();
+        let report = match self.report(endpoint).await {
+            Ok(report) => Ok(report),
+            Err(trouble) => Err(trouble.to_string()),
+        };
+        let witness = match (witness, &report) {
+            (Some(witness), Ok(_)) => self.view(witness, true).await.ok(),
+            _ => None,
+        };
+        Probe { node, sent_at, report, witness }
+    }
+
+    /// What a node says of itself.
+    async fn report(&self, endpoint: &Endpoint) -> Result<NodeReport, Trouble> {
+        let mut connection = self.connection(endpoint).await?;
+        let result = self.ask_report(&mut connection, endpoint).await;
+        self.forget_if_unreachable(endpoint, &result);
+        result
+    }
+
+    async fn ask_report(
+        &self,
+        connection: &mut MultiplexedConnection,
+        endpoint: &Endpoint,
+    ) -> Result<NodeReport, Trouble> {
+        let mut report = NodeReport { cluster_ok: true, ..NodeReport::default() };
+        let mut cluster = true;
+        match self.ask(connection, &["INFO"]).await {
+            Ok(info) => cluster = parse::info(&parse::text(&info)?, &mut report),
+            Err(Trouble::Refused(line)) if line.starts_with("NOPERM") => report.denied.push("INFO"),
+            Err(other) => return Err(other),
+        }
+        if !cluster {
+            return Ok(report);
+        }
+        match self.ask(connection, &["CLUSTER", "INFO"]).await {
+            Ok(info) => parse::cluster_info(&parse::text(&info)?, &mut report),
+            Err(Trouble::Refused(line)) if line.contains("cluster support disabled") => return Ok(report),
+            Err(Trouble::Refused(line)) if line.starts_with("NOPERM") => report.denied.push("CLUSTER INFO"),
+            Err(other) => return Err(other),
+        }
+        report.id = Some(parse::text(&self.ask(connection, &["CLUSTER", "MYID"]).await?)?);
+        if report.denied.contains(&"INFO") {
+            let text = parse::text(&self.ask(connection, &["CLUSTER", "NODES"]).await?)?;
+            let nodes = parse::nodes(&text, endpoint, &BTreeMap::new())?;
+            let own = nodes.into_iter().find(|n| Some(&n.id) == report.id.as_ref());
+            report.primary = own.is_some_and(|n| n.role == failsoft_policy::view::Role::Primary);
+        }
+        Ok(report)
+    }
+
+    async fn ask(&self, connection: &mut MultiplexedConnection, words: &[&str]) -> Result<Value, Trouble> {
+        let mut command = Cmd::new();
+        for word in words {
+            command.arg(*word);
+        }
+        Ok(connection.send_packed_command(&command).await?.extract_error()?)
+    }
+
+    /// The kept connection to a node, or a new one.
+    async fn connection(&self, endpoint: &Endpoint) -> Result<MultiplexedConnection, Trouble> {
+        if let Some(kept) = self.connections.lock().unwrap_or_else(PoisonError::into_inner).get(endpoint) {
+            return Ok(kept.clone());
+        }
+        let (client, config) = self.client(endpoint)?;
+        // The `redis` crate bounds the TCP connection; this bounds the handshakes after it, too.
+        let limit = self.opener.config.connect_timeout();
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let connection = tokio::time::timeout(limit, connecting)
+            .await
+            .map_err(|_| Trouble::Unreachable(format!("no connection within {} ms", limit.as_millis())))??;
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.insert(endpoint.clone(), connection.clone());
+        Ok(connection)
+    }
+
+    fn client(&self, endpoint: &Endpoint) -> Result<(Client, AsyncConnectionConfig), Trouble> {
+        let Opener { config, tls, .. } = &self.opener;
+        let at = self.opener.reached_at(endpoint);
+        let mut settings = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
+        if let Some(user) = config.username() {
+            settings = settings.set_username(user);
+        }
+        if let Some(password) = config.password() {
+            settings = settings.set_password(password);
+        }
+        let mut asking = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(config.connect_timeout()))
+            .set_response_timeout(Some(config.attempt_timeout().max(Duration::from_millis(50))));
+        let Some(tls) = tls else {
+            let info = ConnectionAddr::Tcp(at.host, at.port).into_connection_info()?.set_redis_settings(settings);
+            return Ok((Client::open(info)?, asking));
+        };
+        let pem = tls.pem();
+        let mut host = at.host.clone();
+        if let Some(name) = &pem.server_name {
+            // The crate checks the certificate against the host it connects to: connect to the name,
+            // and let the name be resolved to the node.
+            host.clone_from(name);
+            asking = asking.set_dns_resolver(resolve::Always(at.host));
+        }
+        let insecure = pem.danger_accept_invalid_certs;
+        let address = ConnectionAddr::TcpTls { host, port: at.port, insecure, tls_params: None };
+        let client_tls = pem.client.clone().map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+        let certificates = TlsCertificates { client_tls, root_cert: pem.roots.clone() };
+        let info = address.into_connection_info()?.set_redis_settings(settings);
+        Ok((Client::build_with_tls(info, certificates)?, asking))
+    }
+
+    fn forget_if_unreachable<T>(&self, endpoint: &Endpoint, result: &Result<T, Trouble>) {
+        if let Err(Trouble::Unreachable(_)) = result {
+            self.connections.lock().unwrap_or_else(PoisonError::into_inner).remove(endpoint);
+        }
+    }
+
+    fn now(&self) -> Instant {
+        self.opener.clock.now()
+    }
+}

@@ -1,0 +1,183 @@
+//! Carries out a read: the first step from the snapshot, and the machine for everything else.
+
+use crate::connection::{LaneError, Pending, Reply, SubmitError};
+use crate::error::Error;
+use crate::member::Member;
+use crate::shared::Shared;
+use bytes::Bytes;
+use failsoft_policy::read::{Action, Answer, Event, Finish, Read};
+use failsoft_policy::reply::classify;
+use failsoft_policy::route::{Bounds, Source, Step, first_step};
+use failsoft_policy::slot::slot_of;
+use failsoft_policy::{Instant, NodeKey, Reason, ServedBy, Status};
+use std::sync::Arc;
+
+/// How a first attempt ended.
+pub(crate) enum First {
+    /// With a value.
+    Served { value: Bytes, node: Arc<Member>, source: Source, reason: Option<Reason> },
+    /// Otherwise; the machine goes on from here.
+    Unserved { step: Step, ended: Option<Ended> },
+}
+
+/// How an attempt ended.
+pub(crate) struct Ended {
+    answer: Answer,
+    value: Option<Bytes>,
+    contact: Option<Instant>,
+}
+
+/// What the cluster had to say about a key.
+pub(crate) enum Routed {
+    /// A node had the value.
+    Value { value: Bytes, served_by: ServedBy, node: NodeKey, reason: Option<Reason> },
+    /// The primary confirmed that it does not exist, and there is no callback.
+    Missing(Reason),
+    /// Nobody could say, and there is no callback.
+    Unavailable(Reason),
+    /// The callback is to be asked.
+    Load { reason: Reason, confirmed: Option<NodeKey> },
+}
+
+/// The hot path: a lookup, an append, and a reply.
+#[inline]
+pub(crate) async fn first(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> First {
+    let (step, submitted) = {
+        let table = shared.table.load();
+        let step = first_step(&table.snapshot, slot_of(key), now, bounds, fastrand::u32(..));
+        let submitted = match step {
+            Step::Send { node, source, until, .. } => table.member(node).map(|member| {
+                (Arc::clone(member), member.submit(source, &shared.opener, |lane| lane.get(key, false, until)))
+            }),
+            Step::Secondary(_) | Step::Wait(_) => None,
+        };
+        (step, submitted)
+    };
+    let (Step::Send { source, reason, .. }, Some((node, submitted))) = (step, submitted) else {
+        return First::Unserved { step, ended: None };
+    };
+    let ended = end(submitted, &node).await;
+    match ended.value {
+        Some(value) => First::Served { value, node, source, reason },
+        None => First::Unserved { step, ended: Some(ended) },
+    }
+}
+
+/// Goes on where the first step left off, until the cluster side of the read is over. Gives what it
+/// came to, and how many attempts were sent.
+pub(crate) async fn route(
+    shared: &Shared,
+    key: &[u8],
+    bounds: Bounds,
+    callback: bool,
+    step: Step,
+    ended: Option<Ended>,
+) -> Result<(Routed, u32), Error> {
+    let mut read = Read::new(shared.config(), slot_of(key), bounds.deadline, callback);
+    let mut ended = ended;
+    let mut value = None;
+    // Changes are subscribed to while the policy is asked: none falls between its word and the wait.
+    let (mut action, mut changes) = shared.with_cluster_quietly(|cluster, now| {
+        // Without an attempt there is no need to hold on to the step that an older snapshot gave.
+        let action = if ended.is_some() { read.resume(step, now) } else { read.start(cluster, now, fastrand::u32(..)) };
+        (action, shared.changes())
+    });
+    loop {
+        for (status, reason) in read.take_notes() {
+            shared.tally.attempt(status, reason);
+        }
+        let event = match action {
+            Action::Send { node, source, asking, until } => {
+                let attempt = match ended.take() {
+                    Some(first) => first,
+                    None => attempt(shared, key, node, source, asking, until).await,
+                };
+                value = attempt.value;
+                Event::Answered { answer: attempt.answer, contact: attempt.contact }
+            }
+            Action::Wait { until } => {
+                shared.wait(changes, until).await;
+                Event::Woken
+            }
+            Action::Load { reason, confirmed } => return Ok((Routed::Load { reason, confirmed }, read.attempts())),
+            Action::Finish(finish) => {
+                let routed = match (finish, value) {
+                    (Finish::Value { served_by, node, reason }, Some(value)) => {
+                        Routed::Value { value, served_by, node, reason }
+                    }
+                    (Finish::Value { .. }, None) => return Err(Error::Internal("a value was lost")),
+                    (Finish::Missing { reason }, _) => Routed::Missing(reason),
+                    (Finish::Unavailable { reason }, _) => Routed::Unavailable(reason),
+                };
+                return Ok((routed, read.attempts()));
+            }
+        };
+        shared.check_open()?;
+        (action, changes) = shared
+            .with_cluster(|cluster, now| (read.on(event, cluster, now, fastrand::u32(..)), shared.changes()));
+    }
+}
+
+/// What a read that was served on its first attempt adds to the counters.
+#[inline]
+pub(crate) fn count_served(shared: &Shared, source: Source, reason: Option<Reason>) {
+    match source {
+        Source::Primary => shared.tally.primary_at_once(),
+        Source::Replica => {
+            shared.tally.attempt(Status::ReplicaHit, reason);
+            shared.tally.read(Some(ServedBy::Replica), reason);
+        }
+    }
+}
+
+async fn attempt(
+    shared: &Shared,
+    key: &[u8],
+    node: NodeKey,
+    source: Source,
+    asking: bool,
+    until: Instant,
+) -> Ended {
+    let member = shared.table.load().member(node).map(Arc::clone);
+    let Some(member) = member else {
+        // The node was forgotten between the decision and now.
+        return Ended { answer: Answer::Connection, value: None, contact: None };
+    };
+    let submitted = member.submit(source, &shared.opener, |lane| lane.get(key, asking, until));
+    end(submitted, &member).await
+}
+
+#[inline]
+async fn end(submitted: Result<Pending, SubmitError>, member: &Member) -> Ended {
+    let result = match submitted {
+        Ok(pending) => pending.await,
+        Err(SubmitError::Dead(error)) => Err(error),
+        Err(SubmitError::Full) => return Ended { answer: Answer::Saturated, value: None, contact: None },
+    };
+    let answer = match result {
+        Ok(Reply::Value(value)) => return Ended { answer: Answer::Value, value: Some(value), contact: None },
+        Ok(reply) => answer_of(&reply),
+        Err(error) => failure_of(&error),
+    };
+    Ended { answer, value: None, contact: member.contact() }
+}
+
+/// What a reply other than a value means to a read.
+fn answer_of(reply: &Reply) -> Answer {
+    match reply {
+        Reply::Value(_) => Answer::Value,
+        Reply::Nil => Answer::Nil,
+        Reply::Error(line) => Answer::Error(classify(line)),
+        Reply::Status(_) | Reply::Integer(_) | Reply::Unexpected(_) => Answer::Protocol,
+    }
+}
+
+/// What a connection's error means to a read or a write.
+pub(crate) fn failure_of(error: &LaneError) -> Answer {
+    match error {
+        LaneError::Timeout => Answer::Timeout,
+        LaneError::Connect(_) | LaneError::Lost(_) | LaneError::Closed => Answer::Connection,
+        LaneError::Protocol(_) => Answer::Protocol,
+        LaneError::Refused(line) => Answer::Refused(classify(line)),
+    }
+}

@@ -1,0 +1,254 @@
+//! Runs callbacks, one for a key at a time, and brings their result to all who wait for it.
+//!
+//! Who leads and who waits is decided by the policy's flights; here are the tasks, the panics, and
+//! the values.
+
+use crate::error::{CallbackPanicked, Error};
+use crate::frame::{self, Frame};
+use crate::shared::Shared;
+use crate::{panics, writes};
+use bytes::Bytes;
+use failsoft_policy::flight::{Counts, Flights, LoadId, LoadKeys, WaiterId};
+use failsoft_policy::{Instant, NodeKey};
+use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// What a callback came back with.
+#[derive(Debug)]
+pub(crate) enum Values {
+    /// One key's value.
+    One(Option<Bytes>),
+    /// The values of those keys that exist.
+    Many(HashMap<Bytes, Bytes>),
+}
+
+impl Values {
+    fn get(&self, key: &Bytes) -> Option<Bytes> {
+        match self {
+            Self::One(value) => value.clone(),
+            Self::Many(values) => values.get(key).cloned(),
+        }
+    }
+}
+
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Loading = Pin<Box<dyn Future<Output = Result<Values, BoxError>> + Send>>;
+/// A callback, ready to be run once for the keys it leads.
+pub(crate) type Call = Box<dyn FnOnce(Vec<Bytes>) -> Loading + Send>;
+type Loaded = Result<Arc<Values>, Error>;
+
+/// A key to be loaded, and the primary that confirmed its absence.
+pub(crate) struct Wanted {
+    pub(crate) key: Bytes,
+    pub(crate) confirmed: Option<NodeKey>,
+}
+
+/// What became of one key.
+pub(crate) struct Got {
+    pub(crate) key: Bytes,
+    pub(crate) result: Result<Option<Bytes>, Error>,
+    /// Another caller's load served it.
+    pub(crate) coalesced: bool,
+}
+
+struct Running {
+    done: watch::Sender<Option<Loaded>>,
+    task: Option<AbortHandle>,
+    /// The primaries that confirmed the misses: what may be written back, and where.
+    confirmed: BTreeMap<Bytes, NodeKey>,
+    ttl: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    flights: Flights,
+    running: BTreeMap<LoadId, Running>,
+    closed: bool,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Loads {
+    state: Mutex<State>,
+}
+
+impl Loads {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many loads, flights and waiters there are.
+    pub(crate) fn counts(&self) -> Counts {
+        self.lock().flights.counts()
+    }
+
+    /// Carries out the limits that are due; when the next one is.
+    pub(crate) fn expire(&self, shared: &Shared) -> Option<Instant> {
+        let mut state = self.lock();
+        let expired = state.flights.expire(shared.now());
+        for late in expired.timed_out {
+            if let Some(running) = state.running.get(&late.load) {
+                running.done.send_replace(Some(Err(Error::DeadlineExceeded { limit: "load_timeout" })));
+            }
+        }
+        let aborted: Vec<_> = expired.abort.iter().filter_map(|load| state.running.remove(load)).collect();
+        let next = state.flights.next_timeout();
+        drop(state);
+        abort(aborted);
+        next
+    }
+
+    /// Stops all callbacks; all who wait get `Closed`.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.flights = Flights::default();
+        let running = std::mem::take(&mut state.running);
+        drop(state);
+        for running in running.values() {
+            running.done.send_replace(Some(Err(Error::Closed)));
+        }
+        abort(running.into_values().collect());
+    }
+
+    fn leave(&self, waiter: WaiterId) {
+        let mut state = self.lock();
+        let cancelled = state.flights.leave(waiter);
+        let stopped = cancelled.iter().filter_map(|load| state.running.remove(load)).collect();
+        drop(state);
+        abort(stopped);
+    }
+}
+
+/// Outside the lock: what a stopped callback held may call us when it is dropped.
+fn abort(stopped: Vec<Running>) {
+    for task in stopped.into_iter().filter_map(|r| r.task) {
+        task.abort();
+    }
+}
+
+/// Leaves the flights when the caller goes away, or has what it wanted.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    waiter: WaiterId,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shared.loads.leave(self.waiter);
+    }
+}
+
+/// Loads these keys: runs `call` once for those that nobody loads yet, and waits for the others.
+pub(crate) async fn load(
+    shared: &Arc<Shared>,
+    wanted: Vec<Wanted>,
+    ttl: Option<Duration>,
+    call: Call,
+) -> Result<Vec<Got>, Error> {
+    let keys: Vec<Bytes> = wanted.iter().map(|w| w.key.clone()).collect();
+    let frames = frame::current();
+    let parent = frame::innermost(frames.as_ref(), shared);
+    let (waiter, lead, awaited) = {
+        let mut state = shared.loads.lock();
+        if state.closed {
+            return Err(Error::Closed);
+        }
+        let limit = shared.config().load_timeout();
+        let joined = state.flights.join(&keys, parent, shared.now(), limit);
+        let join = joined.map_err(|e| Error::Reentrant { key: e.key })?;
+        if let Some(lead) = &join.lead {
+            let confirmed = wanted.iter().filter_map(|w| Some((w.key.clone(), w.confirmed?))).collect();
+            let ttl = ttl.unwrap_or(shared.config().fill_ttl());
+            let done = watch::Sender::new(None);
+            state.running.insert(lead.load, Running { done, task: None, confirmed, ttl });
+        }
+        let ours = join.lead.iter().map(|lead| (lead, false));
+        let all = ours.chain(join.waits.iter().map(|theirs| (theirs, true)));
+        let awaited: Vec<(LoadKeys, bool, watch::Receiver<_>)> = all
+            .filter_map(|(load, coalesced)| {
+                Some((load.clone(), coalesced, state.running.get(&load.load)?.done.subscribe()))
+            })
+            .collect();
+        (join.waiter, join.lead, awaited)
+    };
+    let _waiting = Waiting { shared, waiter };
+    if let Some(lead) = lead {
+        start(shared, lead, frames, call);
+    }
+    let mut got = Vec::with_capacity(keys.len());
+    for (load, coalesced, mut done) in awaited {
+        let result = match done.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or(Err(Error::Internal("a load ended without a result"))),
+            Err(_) => Err(Error::Internal("a load was lost")),
+        };
+        got.extend(load.keys.into_iter().map(|key| {
+            let result = result.as_ref().map(|values| values.get(&key)).map_err(Clone::clone);
+            Got { key, result, coalesced }
+        }));
+    }
+    Ok(got)
+}
+
+/// Ends a load that never came to an end of its own: its task was dropped with its runtime.
+struct Unfinished {
+    shared: Arc<Shared>,
+    load: LoadId,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        finish(&self.shared, self.load, Err(Error::Internal("the runtime of the callback ended")));
+    }
+}
+
+fn start(shared: &Arc<Shared>, lead: LoadKeys, outer: Option<Arc<Frame>>, call: Call) {
+    shared.tally.load();
+    let load = lead.load;
+    let frame = Frame::inside(shared, load, outer);
+    let unfinished = Unfinished { shared: Arc::clone(shared), load };
+    let task = shared.opener.runtime.spawn(frame::scope(frame, async move {
+        let result = match panics::caught(async move { call(lead.keys).await }).await {
+            Ok(Ok(values)) => Ok(Arc::new(values)),
+            Ok(Err(error)) => Err(Error::Fallback(error.into())),
+            Err(message) => Err(Error::Fallback(Arc::new(CallbackPanicked { message }))),
+        };
+        // The guard finds the load ended already.
+        finish(&unfinished.shared, load, result);
+    }));
+    let abort_at_once = {
+        let mut state = shared.loads.lock();
+        match state.running.get_mut(&load) {
+            Some(running) => {
+                running.task = Some(task.abort_handle());
+                false
+            }
+            // It has ended, or was cancelled before it was known here.
+            None => true,
+        }
+    };
+    if abort_at_once {
+        task.abort();
+    }
+}
+
+fn finish(shared: &Arc<Shared>, load: LoadId, result: Loaded) {
+    let (completed, running) = {
+        let mut state = shared.loads.lock();
+        (state.flights.complete(load), state.running.remove(&load))
+    };
+    let (Some(completed), Some(running)) = (completed, running) else { return };
+    if !completed.late {
+        running.done.send_replace(Some(result.clone()));
+    }
+    let Ok(values) = result else { return };
+    for key in completed.keys {
+        if let (Some(value), Some(&confirmed)) = (values.get(&key), running.confirmed.get(&key)) {
+            writes::fill(shared, key, value, running.ttl, confirmed);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Many keys in one call: one pipeline for each node, one run of the callback, an outcome for each.
+
+use crate::driver::{self, First, Routed};
+use crate::error::Error;
+use crate::loads::{self, BoxError, Call, Values, Wanted};
+use crate::outcome::Outcome;
+use crate::router::{Router, check_string, loaded, outcome_of_node, settled, source_name};
+use bytes::Bytes;
+use failsoft_policy::Reason;
+use futures_util::future::join_all;
+use std::collections::HashMap;
+
+/// The most keys of one call.
+pub const MAX_KEYS: usize = 65_536;
+
+impl Router {
+    /// Reads many keys at once; the values are in the order of the keys, none for a key that does not
+    /// exist. `fallback` is called once, with the missing keys that nobody loads yet, and gives a
+    /// mapping: a key that is not in it does not exist.
+    ///
+    /// # Errors
+    /// The first error of any key: see [`Self::get_with_fallback`]. More than 65,536 keys are an
+    /// [`Error::InvalidArgument`].
+    pub async fn get_many_with_fallback<K, F, Fut, E>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        fallback: F,
+    ) -> Result<Vec<Option<Bytes>>, Error>
+    where
+        K: AsRef<[u8]>,
+        F: FnOnce(Vec<Bytes>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<HashMap<Bytes, Bytes>, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        let outcomes = self.resolve_many(keys, fallback).await?;
+        outcomes.into_iter().map(|outcome| Ok(outcome?.value)).collect()
+    }
+
+    /// The same with an outcome or an error for each key, in the order of the keys. A callback that
+    /// fails, fails the keys it was asked for and no others.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for more than 65,536 keys or one over 512 MiB.
+    pub async fn resolve_many<K, F, Fut, E>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        fallback: F,
+    ) -> Result<Vec<Result<Outcome, Error>>, Error>
+    where
+        K: AsRef<[u8]>,
+        F: FnOnce(Vec<Bytes>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<HashMap<Bytes, Bytes>, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        // Duplicates are read once: `places` says for each key given which of the different ones it is.
+        let mut different: Vec<Bytes> = Vec::new();
+        let mut known: HashMap<Bytes, usize> = HashMap::new();
+        let mut places = Vec::new();
+        for key in keys {
+            check_string("keys", key.as_ref().len())?;
+            if places.len() == MAX_KEYS {
+                let problem = format!("more than {MAX_KEYS} keys in one call");
+                return Err(Error::InvalidArgument { argument: "keys", problem });
+            }
+            let key = Bytes::copy_from_slice(key.as_ref());
+            let place = *known.entry(key.clone()).or_insert(different.len());
+            if place == different.len() {
+                different.push(key);
+            }
+            places.push(place);
+        }
+        let call: Call = Box::new(move |keys| {
+            Box::pin(async move { fallback(keys).await.map(Values::Many).map_err(Into::into) })
+        });
+        let outcomes = self.read_many(different, call).await;
+        Ok(places.into_iter().map(|place| outcomes[place].clone()).collect())
+    }
+
+    async fn read_many(&self, keys: Vec<Bytes>, call: Call) -> Vec<Result<Outcome, Error>> {
+        let shared = self.shared();
+        let now = shared.now();
+        let bounds = shared.bounds(now);
+        // All requests are submitted before the first reply is awaited; each node's writer sends what
+        // queued up for it at once.
+        let routed = join_all(keys.iter().map(|key| async move {
+            match driver::first(shared, key, bounds, now).await {
+                First::Served { value, node, source, reason } => {
+                    driver::count_served(shared, source, reason);
+                    Ok(Done::Outcome(outcome_of_node(shared, value, source_name(source), node.key, reason, 1)))
+                }
+                First::Unserved { step, ended } => {
+                    shared.check_open()?;
+                    let (routed, attempts) =
+                        Box::pin(driver::route(shared, key, bounds, true, step, ended)).await?;
+                    match routed {
+                        Routed::Load { reason, confirmed } => {
+                            Ok(Done::Load { key, reason, attempts, wanted: Wanted { key: key.clone(), confirmed } })
+                        }
+                        other => settled(shared, other, attempts).map(Done::Outcome),
+                    }
+                }
+            }
+        }))
+        .await;
+        let mut wanted = Vec::new();
+        let mut asked: HashMap<&Bytes, (usize, Reason, u32)> = HashMap::new();
+        let mut outcomes: Vec<Result<Outcome, Error>> = Vec::with_capacity(keys.len());
+        for (place, done) in routed.into_iter().enumerate() {
+            outcomes.push(match done {
+                Ok(Done::Outcome(outcome)) => Ok(outcome),
+                Ok(Done::Load { key, reason, attempts, wanted: key_wanted }) => {
+                    wanted.push(key_wanted);
+                    asked.insert(key, (place, reason, attempts));
+                    Err(Error::Internal("a key that was not loaded"))
+                }
+                Err(error) => Err(error),
+            });
+        }
+        if wanted.is_empty() {
+            return outcomes;
+        }
+        match loads::load(shared, wanted, None, call).await {
+            Ok(got) => {
+                for got in got {
+                    let Some(&(place, reason, attempts)) = asked.get(&got.key) else { continue };
+                    outcomes[place] = loaded(shared, got.result, got.coalesced, reason, attempts);
+                }
+            }
+            Err(error) => {
+                for (place, reason, attempts) in asked.into_values() {
+                    outcomes[place] = loaded(shared, Err(error.clone()), false, reason, attempts);
+                }
+            }
+        }
+        outcomes
+    }
+}
+
+enum Done<'k> {
+    Outcome(Outcome),
+    Load { key: &'k Bytes, reason: Reason, attempts: u32, wanted: Wanted },
+}

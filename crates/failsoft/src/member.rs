@@ -1,0 +1,162 @@
+//! The nodes as the driver holds them: their connections, opened when they are first needed.
+
+use crate::clock::Clock;
+use crate::connection::{Lane, LaneConfig, LaneError, LaneState, Pending, SubmitError, TlsSetup};
+use arc_swap::ArcSwapOption;
+use failsoft_policy::config::Config;
+use failsoft_policy::route::{Snapshot, Source};
+use failsoft_policy::{Endpoint, Instant, NodeKey};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Handle;
+
+/// What every connection of a router has in common.
+#[derive(Clone)]
+pub(crate) struct Opener {
+    pub(crate) config: Config,
+    pub(crate) tls: Option<Arc<TlsSetup>>,
+    pub(crate) clock: Clock,
+    pub(crate) runtime: Handle,
+}
+
+impl Opener {
+    /// Where a node is really reached.
+    pub(crate) fn reached_at(&self, endpoint: &Endpoint) -> Endpoint {
+        let map = self.config.address_map();
+        let place = map.binary_search_by(|(from, _)| from.cmp(endpoint));
+        place.map_or_else(|_| endpoint.clone(), |at| map[at].1.clone())
+    }
+
+    fn open(&self, endpoint: &Endpoint, source: Source) -> Arc<Lane> {
+        let config = LaneConfig {
+            endpoint: self.reached_at(endpoint),
+            readonly: source == Source::Replica,
+            connect_timeout: self.config.connect_timeout(),
+            attempt_timeout: self.config.attempt_timeout(),
+            max_in_flight: self.config.max_in_flight() as usize,
+            username: self.config.username().map(str::to_owned),
+            password: self.config.password().map(str::to_owned),
+            client_name: self.config.client_name().map(str::to_owned),
+            tls: self.tls.clone(),
+        };
+        Lane::open(Arc::new(config), self.clock, &self.runtime)
+    }
+}
+
+/// One node: a connection for what it is asked as the owner, and one for what it is asked as a
+/// replica.
+pub(crate) struct Member {
+    pub(crate) key: NodeKey,
+    pub(crate) endpoint: Endpoint,
+    lanes: [ArcSwapOption<Lane>; 2],
+    /// Held while a lane is replaced, so that two callers don't open two.
+    opening: Mutex<()>,
+    gone: AtomicBool,
+}
+
+impl Member {
+    pub(crate) fn new(key: NodeKey, endpoint: Endpoint) -> Self {
+        let lanes = [ArcSwapOption::empty(), ArcSwapOption::empty()];
+        Self { key, endpoint, lanes, opening: Mutex::new(()), gone: AtomicBool::new(false) }
+    }
+
+    /// Submits a request on the lane for `source`; a lane that is not there, or died of something that
+    /// is over, is opened anew.
+    #[inline]
+    pub(crate) fn submit(
+        &self,
+        source: Source,
+        opener: &Opener,
+        request: impl Fn(&Lane) -> Result<Pending, SubmitError>,
+    ) -> Result<Pending, SubmitError> {
+        if let Some(lane) = &*self.lanes[source as usize].load() {
+            match request(lane) {
+                Err(SubmitError::Dead(_)) => {}
+                taken_or_full => return taken_or_full,
+            }
+        }
+        request(&*self.reopen(source, opener)?)
+    }
+
+    fn reopen(&self, source: Source, opener: &Opener) -> Result<Arc<Lane>, SubmitError> {
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.gone.load(Ordering::Acquire) {
+            return Err(SubmitError::Dead(LaneError::Closed));
+        }
+        let place = &self.lanes[source as usize];
+        if let Some(lane) = place.load_full().filter(|l| !matches!(l.state(), LaneState::Dead(_))) {
+            return Ok(lane);
+        }
+        let lane = opener.open(&self.endpoint, source);
+        place.store(Some(Arc::clone(&lane)));
+        Ok(lane)
+    }
+
+    /// When the node last answered on any of its lanes.
+    pub(crate) fn contact(&self) -> Option<Instant> {
+        self.lanes.iter().filter_map(|l| l.load().as_ref().and_then(|l| l.last_reply())).max()
+    }
+
+    /// Requests in flight on both lanes.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.lanes.iter().filter_map(|l| l.load().as_ref().map(|l| l.in_flight())).sum()
+    }
+
+    /// Closes the lanes; the next request opens new ones.
+    pub(crate) fn close(&self, why: &LaneError) {
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        for lane in self.lanes.iter().filter_map(|l| l.swap(None)) {
+            lane.close(why.clone());
+        }
+    }
+
+    /// Closes the lanes for good.
+    pub(crate) fn retire(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.close(&LaneError::Closed);
+    }
+}
+
+/// The routes and the nodes they name, as one value that is swapped whole.
+pub(crate) struct Table {
+    pub(crate) snapshot: Snapshot,
+    members: Vec<Option<Arc<Member>>>,
+}
+
+impl Table {
+    pub(crate) fn new(snapshot: Snapshot) -> Self {
+        Self { snapshot, members: Vec::new() }
+    }
+
+    /// The next table. Nodes that are still known keep their connections; the others lose them.
+    pub(crate) fn next<'a>(
+        &self,
+        snapshot: Snapshot,
+        endpoints: impl Iterator<Item = (NodeKey, &'a Endpoint)>,
+    ) -> Self {
+        let mut members: Vec<Option<Arc<Member>>> = Vec::new();
+        for (key, endpoint) in endpoints {
+            let place = key.index as usize;
+            members.resize(members.len().max(place + 1), None);
+            let kept = self.member(key).filter(|m| m.endpoint == *endpoint);
+            members[place] = Some(kept.map_or_else(|| Arc::new(Member::new(key, endpoint.clone())), Arc::clone));
+        }
+        for old in self.members.iter().flatten() {
+            let kept = members.get(old.key.index as usize).and_then(Option::as_ref);
+            if !kept.is_some_and(|m| Arc::ptr_eq(m, old)) {
+                old.retire();
+            }
+        }
+        Self { snapshot, members }
+    }
+
+    /// The node of this name, if it is still known.
+    #[inline]
+    pub(crate) fn member(&self, key: NodeKey) -> Option<&Arc<Member>> {
+        self.members.get(key.index as usize)?.as_ref().filter(|m| m.key == key)
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
+        self.members.iter().flatten()
+    }
+}

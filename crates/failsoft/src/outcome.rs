@@ -1,0 +1,25 @@
+//! What a read came to, with the account of how.
+
+use bytes::Bytes;
+use failsoft_policy::{Endpoint, Reason, ServedBy};
+use std::time::Duration;
+
+/// The outcome of one read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The value; none if the key does not exist.
+    pub value: Option<Bytes>,
+    /// Which source answered.
+    pub served_by: ServedBy,
+    /// Why the primary did not serve it; none if it did.
+    pub reason: Option<Reason>,
+    /// Time since the value was last known to be current: zero from the primary and the callback,
+    /// for a replica the time since it was last known to hold all that its primary had.
+    pub age: Duration,
+    /// How many attempts were sent to nodes.
+    pub attempts: u32,
+    /// Whether another caller's work served this one.
+    pub coalesced: bool,
+    /// The node that answered, for `primary` and `replica`.
+    pub node: Option<Endpoint>,
+}

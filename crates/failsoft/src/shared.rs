@@ -1,0 +1,147 @@
+//! What all parts of one router share, and the one place where the policy's knowledge is changed.
+
+use crate::control::Control;
+use crate::error::Error;
+use crate::loads::Loads;
+use crate::member::{Opener, Table};
+use crate::tally::Tally;
+use arc_swap::ArcSwap;
+use failsoft_policy::cluster::Cluster;
+use failsoft_policy::config::Config;
+use failsoft_policy::route::Bounds;
+use failsoft_policy::{Endpoint, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// The most fills under way at once; a value loaded beyond that is served, not written back.
+const MAX_FILLS: usize = 256;
+
+/// Numbers the routers of a process.
+static ROUTERS: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) struct Shared {
+    /// Tells the routers of a process apart.
+    pub(crate) id: u64,
+    pub(crate) opener: Opener,
+    pub(crate) table: ArcSwap<Table>,
+    cluster: Mutex<Cluster>,
+    /// Moves on whenever the routes change, and when the router closes.
+    changed: watch::Sender<()>,
+    /// Wakes the conductor.
+    pub(crate) wake: Notify,
+    pub(crate) control: Control,
+    pub(crate) loads: Loads,
+    pub(crate) tally: Tally,
+    pub(crate) fills: Arc<Semaphore>,
+    closed: AtomicBool,
+    /// Everything that runs in the background.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Shared {
+    pub(crate) fn new(opener: Opener, seeds: Vec<Endpoint>) -> Self {
+        let mut cluster = Cluster::new(&opener.config, seeds, opener.clock.now());
+        Self {
+            id: ROUTERS.fetch_add(1, Ordering::Relaxed),
+            table: ArcSwap::from_pointee(Table::new(cluster.snapshot())),
+            cluster: Mutex::new(cluster),
+            changed: watch::Sender::new(()),
+            wake: Notify::new(),
+            control: Control::new(opener.clone()),
+            loads: Loads::default(),
+            tally: Tally::new(),
+            fills: Arc::new(Semaphore::new(MAX_FILLS)),
+            closed: AtomicBool::new(false),
+            tasks: Mutex::new(JoinSet::new()),
+            opener,
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.opener.config
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.opener.clock.now()
+    }
+
+    /// What bounds a read that begins now.
+    #[inline]
+    pub(crate) fn bounds(&self, now: Instant) -> Bounds {
+        Bounds { attempt: self.config().attempt_timeout(), deadline: now + self.config().deadline() }
+    }
+
+    /// Reads or changes what is known of the cluster. New routes are in force when this returns, and
+    /// the conductor looks at what is to be asked.
+    pub(crate) fn with_cluster<R>(&self, f: impl FnOnce(&mut Cluster, Instant) -> R) -> R {
+        let result = self.with_cluster_quietly(f);
+        self.wake.notify_one();
+        result
+    }
+
+    /// The same for the conductor itself, who looks anyway.
+    pub(crate) fn with_cluster_quietly<R>(&self, f: impl FnOnce(&mut Cluster, Instant) -> R) -> R {
+        let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = f(&mut cluster, self.now());
+        if cluster.is_dirty() && !self.is_closed() {
+            let snapshot = cluster.snapshot();
+            self.table.store(Arc::new(self.table.load().next(snapshot, cluster.endpoints())));
+            self.changed.send_replace(());
+        }
+        result
+    }
+
+    /// Sees every change of the routes after this call, and the router's closing.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Waits for a change of the routes, or until then.
+    pub(crate) async fn wait(&self, mut changes: watch::Receiver<()>, until: Instant) {
+        tokio::select! {
+            // An error would mean that the sender is gone, and it is ours.
+            _ = changes.changed() => {}
+            () = tokio::time::sleep_until(self.opener.clock.std(until)) => {}
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Runs something in the background until it ends or the router closes.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        if !self.is_closed() {
+            tasks.spawn_on(task, &self.opener.runtime);
+        }
+    }
+
+    /// Ends everything: no task stays, every waiting read is answered. Gives the tasks that are
+    /// ending, for those who want to wait for them.
+    pub(crate) fn shut_down(&self) -> JoinSet<()> {
+        self.closed.store(true, Ordering::Release);
+        let mut tasks = {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *tasks)
+        };
+        tasks.abort_all();
+        // Under the policy's lock no new table can be published meanwhile.
+        let cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        for member in self.table.load().members() {
+            member.retire();
+        }
+        drop(cluster);
+        self.loads.close();
+        self.control.close();
+        self.changed.send_replace(());
+        tasks
+    }
+}

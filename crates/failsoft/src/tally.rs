@@ -1,0 +1,148 @@
+//! The counters: atomics that the hot path can afford, and the account made of them.
+
+use failsoft_policy::write::Cause;
+use failsoft_policy::{Reason, ServedBy, Status};
+use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// One row for each reason, and one for none.
+type Row = [AtomicU64; Reason::ALL.len() + 1];
+
+/// See the module. A read that its primary serves at once touches one number only.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    attempts: [Row; Status::ALL.len()],
+    /// One row for each source, and one for errors.
+    reads: [Row; ServedBy::ALL.len() + 1],
+    primary_at_once: AtomicU64,
+    loads: AtomicU64,
+    fills: AtomicU64,
+    skipped: [AtomicU64; Cause::ALL.len()],
+}
+
+/// A counter with its labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Count {
+    /// `status` of an attempt, or `served_by` of a read (`error` for an error to the caller).
+    pub what: &'static str,
+    /// Why the primary did not serve; empty if it did.
+    pub reason: &'static str,
+    /// How many.
+    pub count: u64,
+}
+
+/// What a router counted since it was built. Only rows above zero are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Attempts by status and reason: one read can add several.
+    pub attempts: Vec<Count>,
+    /// Reads by source and reason: every read that ended, exactly once.
+    pub reads: Vec<Count>,
+    /// Runs of callbacks.
+    pub loads: u64,
+    /// Loaded values written back.
+    pub fills: u64,
+    /// Loaded values not written back, by cause (in `what`).
+    pub fills_skipped: Vec<Count>,
+}
+
+impl Counters {
+    /// How many reads ended with this source (`error` for errors), whatever the reason.
+    pub fn reads_served_by(&self, what: &str) -> u64 {
+        total(&self.reads, what)
+    }
+
+    /// How many attempts ended with this status, whatever the reason.
+    pub fn attempts_with(&self, status: Status) -> u64 {
+        total(&self.attempts, status.as_str())
+    }
+}
+
+fn total(rows: &[Count], what: &str) -> u64 {
+    rows.iter().filter(|c| c.what == what).map(|c| c.count).sum()
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        let row = || std::array::from_fn(|_| AtomicU64::new(0));
+        Self {
+            attempts: std::array::from_fn(|_| row()),
+            reads: std::array::from_fn(|_| row()),
+            primary_at_once: AtomicU64::new(0),
+            loads: AtomicU64::new(0),
+            fills: AtomicU64::new(0),
+            skipped: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
+    /// A read that the primary served on the first attempt.
+    #[inline]
+    pub(crate) fn primary_at_once(&self) {
+        self.primary_at_once.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn attempt(&self, status: Status, reason: Option<Reason>) {
+        self.attempts[status as usize][place(reason)].fetch_add(1, Relaxed);
+    }
+
+    /// A read that ended; without a source it ended with an error.
+    pub(crate) fn read(&self, served_by: Option<ServedBy>, reason: Option<Reason>) {
+        let row = served_by.map_or(ServedBy::ALL.len(), |s| s as usize);
+        self.reads[row][place(reason)].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn load(&self) {
+        self.loads.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn fill(&self, skipped: Option<Cause>) {
+        match skipped {
+            None => self.fills.fetch_add(1, Relaxed),
+            Some(cause) => self.skipped[cause as usize].fetch_add(1, Relaxed),
+        };
+    }
+
+    /// Reads that nodes answered so far: what pays into the retry budget.
+    pub(crate) fn successes(&self) -> u64 {
+        let by = |s: ServedBy| -> u64 { self.reads[s as usize].iter().map(|n| n.load(Relaxed)).sum() };
+        self.primary_at_once.load(Relaxed) + by(ServedBy::Primary) + by(ServedBy::Replica)
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        let at_once = self.primary_at_once.load(Relaxed);
+        let mut attempts = rows(Status::ALL.iter().map(|s| s.as_str()).zip(&self.attempts));
+        let words = ServedBy::ALL.iter().map(|s| s.as_str()).chain(["error"]);
+        let mut reads = rows(words.zip(&self.reads));
+        add(&mut attempts, Status::PrimaryHit.as_str(), at_once);
+        add(&mut reads, ServedBy::Primary.as_str(), at_once);
+        let skipped = Cause::ALL.iter().zip(&self.skipped);
+        let skipped = skipped.map(|(c, n)| Count { what: c.as_str(), reason: "", count: n.load(Relaxed) });
+        Counters {
+            attempts,
+            reads,
+            loads: self.loads.load(Relaxed),
+            fills: self.fills.load(Relaxed),
+            fills_skipped: skipped.filter(|c| c.count > 0).collect(),
+        }
+    }
+}
+
+fn place(reason: Option<Reason>) -> usize {
+    reason.map_or(Reason::ALL.len(), |r| r as usize)
+}
+
+fn rows<'a>(table: impl Iterator<Item = (&'static str, &'a Row)>) -> Vec<Count> {
+    let reasons = || Reason::ALL.iter().map(|r| r.as_str()).chain([""]);
+    let counts = table.flat_map(|(what, row)| {
+        reasons().zip(row).map(move |(reason, n)| Count { what, reason, count: n.load(Relaxed) })
+    });
+    counts.filter(|c| c.count > 0).collect()
+}
+
+fn add(rows: &mut Vec<Count>, what: &'static str, count: u64) {
+    match rows.iter_mut().find(|c| c.what == what && c.reason.is_empty()) {
+        Some(row) => row.count += count,
+        None if count > 0 => rows.push(Count { what, reason: "", count }),
+        None => {}
+    }
+}

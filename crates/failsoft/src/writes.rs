@@ -1,0 +1,133 @@
+//! Carries out writes: `set`, and the fills of loaded values.
+
+use crate::connection::{Reply, SubmitError};
+use crate::driver::failure_of;
+use crate::error::Error;
+use crate::shared::Shared;
+use bytes::Bytes;
+use failsoft_policy::read::Answer;
+use failsoft_policy::reply::classify;
+use failsoft_policy::route::{Route, Source};
+use failsoft_policy::slot::slot_of;
+use failsoft_policy::write::{Cause, Write, WriteAction, WriteEvent};
+use failsoft_policy::{Instant, NodeKey, Slot};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Writes a value, whatever was there.
+pub(crate) async fn set(shared: &Shared, key: &[u8], value: &[u8], ttl: Option<Duration>) -> Result<(), Error> {
+    let slot = slot_of(key);
+    let write = Write::set(shared.config(), slot, shared.now() + shared.config().deadline());
+    run(shared, slot, write, &Command { key, value, ttl, only_if_absent: false }).await?.map_err(refused)
+}
+
+/// Writes a loaded value back in the background, if nothing stands in the way.
+pub(crate) fn fill(shared: &Arc<Shared>, key: Bytes, value: Bytes, ttl: Duration, confirmed_by: NodeKey) {
+    if !shared.config().fill() {
+        return;
+    }
+    let Ok(place) = Arc::clone(&shared.fills).try_acquire_owned() else {
+        shared.tally.fill(Some(Cause::Busy));
+        return;
+    };
+    let ttl = ttl.mul_f64(1.0 - shared.config().ttl_jitter() * fastrand::f64());
+    let shared_too = Arc::clone(shared);
+    shared.spawn(async move {
+        let (shared, _place) = (shared_too, place);
+        let slot = slot_of(&key);
+        let write = Write::fill(shared.config(), slot, confirmed_by, shared.now() + shared.config().deadline());
+        let command = Command { key: &key, value: &value, ttl: Some(ttl), only_if_absent: true };
+        if let Ok(written) = run(&shared, slot, write, &command).await {
+            shared.tally.fill(written.err());
+        }
+    });
+}
+
+fn refused(cause: Cause) -> Error {
+    Error::WriteRefused { cause }
+}
+
+struct Command<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    ttl: Option<Duration>,
+    only_if_absent: bool,
+}
+
+async fn run(
+    shared: &Shared,
+    slot: Slot,
+    mut write: Write,
+    command: &Command<'_>,
+) -> Result<Result<(), Cause>, Error> {
+    let milliseconds = command.ttl.map(|ttl| ttl.as_millis().max(1).to_string());
+    let mut words: Vec<&[u8]> = vec![b"SET", command.key, command.value];
+    if command.only_if_absent {
+        words.push(b"NX");
+    }
+    if let Some(milliseconds) = &milliseconds {
+        words.extend([b"PX".as_slice(), milliseconds.as_bytes()]);
+    }
+    let contact = last_contact(shared, slot);
+    let (mut action, mut changes) = shared.with_cluster(|cluster, now| {
+        if let Some((node, at)) = contact {
+            cluster.saw(node, at);
+        }
+        (write.start(cluster, now), shared.changes())
+    });
+    loop {
+        let event = match action {
+            WriteAction::Ping { node, until } => {
+                let (answer, _) = send(shared, node, false, until, &[b"PING"]).await;
+                WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Connection | Answer::Saturated))
+            }
+            WriteAction::Send { node, asking, until } => {
+                let (answer, contact) = send(shared, node, asking, until, &words).await;
+                WriteEvent::Answered { answer, contact }
+            }
+            WriteAction::Wait { until } => {
+                shared.wait(changes, until).await;
+                WriteEvent::Woken
+            }
+            WriteAction::Written => return Ok(Ok(())),
+            WriteAction::Refused(cause) => return Ok(Err(cause)),
+        };
+        shared.check_open()?;
+        (action, changes) = shared.with_cluster(|cluster, now| (write.on(event, cluster, now), shared.changes()));
+    }
+}
+
+/// When the slot's owner last answered on a read's connection: the policy hears of it once a second
+/// only.
+fn last_contact(shared: &Shared, slot: Slot) -> Option<(NodeKey, Instant)> {
+    let table = shared.table.load();
+    match table.snapshot.route(slot) {
+        Route::Primary { node, .. } | Route::Readmitting { node, .. } => {
+            Some((node, table.member(node)?.contact()?))
+        }
+        Route::Replica { .. } | Route::Secondary { .. } | Route::Await { .. } => None,
+    }
+}
+
+async fn send(
+    shared: &Shared,
+    node: NodeKey,
+    asking: bool,
+    until: Instant,
+    words: &[&[u8]],
+) -> (Answer, Option<Instant>) {
+    let Some(member) = shared.table.load().member(node).map(Arc::clone) else { return (Answer::Connection, None) };
+    let submitted = member.submit(Source::Primary, &shared.opener, |lane| lane.command(words, asking, until));
+    let answer = match submitted {
+        Err(SubmitError::Full) => Answer::Saturated,
+        Err(SubmitError::Dead(error)) => failure_of(&error),
+        Ok(pending) => match pending.await {
+            Ok(Reply::Status(_)) => Answer::Value,
+            Ok(Reply::Nil) => Answer::Nil,
+            Ok(Reply::Error(line)) => Answer::Error(classify(&line)),
+            Ok(Reply::Value(_) | Reply::Integer(_) | Reply::Unexpected(_)) => Answer::Protocol,
+            Err(error) => failure_of(&error),
+        },
+    };
+    (answer, member.contact())
+}
