@@ -165,19 +165,21 @@ impl Cluster {
         self.budget.take()
     }
 
-    /// Whom to ask for a view: nodes out of trouble first, starting anywhere.
+    /// Whom to ask for a view: nodes out of trouble first, starting anywhere. A broad round asks some
+    /// of the seeds before, which may lead to another cluster; nobody asks more than [`MANY`] at once.
     fn targets(&self, scope: Scope, dice: u32) -> Vec<Endpoint> {
         let wanted = match scope {
             Scope::Routine => 1,
             Scope::Suspicion => FEW,
             Scope::Broad => MANY,
         };
-        let mut targets: Vec<Endpoint> = self.rotated(dice).take(wanted).map(|n| n.endpoint.clone()).collect();
-        if scope == Scope::Broad || targets.is_empty() {
-            for seed in &self.seeds {
-                if !targets.contains(seed) {
-                    targets.push(seed.clone());
-                }
+        let start = dice as usize % self.seeds.len().max(1);
+        let seeds = || self.seeds.iter().cycle().skip(start).take(self.seeds.len());
+        let first = if scope == Scope::Broad { MANY - FEW } else { 0 };
+        let mut targets: Vec<Endpoint> = Vec::new();
+        for endpoint in seeds().take(first).chain(self.rotated(dice).map(|n| &n.endpoint)).chain(seeds()) {
+            if targets.len() < wanted && !targets.contains(endpoint) {
+                targets.push(endpoint.clone());
             }
         }
         targets

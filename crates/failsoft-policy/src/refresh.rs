@@ -2,7 +2,7 @@
 //!
 //! One refresh at a time and at most one a second. A quiet cluster costs one full view from one
 //! random node every `slot_refresh_interval`; only suspicion asks for config epochs, from two nodes,
-//! and from five and the seeds when those gave nothing. While trouble lasts and nothing changes, the
+//! and from five, seeds among them, when those gave nothing. While trouble lasts and nothing changes, the
 //! pause doubles up to the interval, so that a long outage is not a load on what is left.
 
 use crate::time::Instant;
@@ -22,7 +22,7 @@ pub enum Scope {
     Routine,
     /// Two nodes other than those in trouble, with epochs.
     Suspicion,
-    /// Five nodes and the seeds, with epochs.
+    /// Five nodes, some of them seeds, with epochs.
     Broad,
 }
 
@@ -53,7 +53,7 @@ pub enum RoundEnd {
     Fine,
     /// Nobody answered.
     Silent,
-    /// All who were asked, far and wide, know none of our nodes: it is another cluster.
+    /// All who were asked and answered, far and wide, know none of our nodes: it is another cluster.
     AnotherCluster,
     /// Those asked know none of our nodes, but too few were asked to tell.
     Unclear,

@@ -8,7 +8,7 @@ use crate::time::Instant;
 use crate::view::{Role, View, ViewNode};
 use crate::words::{Endpoint, NodeKey, Slot};
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -142,7 +142,7 @@ impl Topology {
             return Applied::Foreign;
         }
         self.kind = Kind::Cluster;
-        let (keys, mut changed) = bind(nodes, known, view, seen);
+        let (keys, mut changed) = bind(nodes, known, view, seen, &self.owners());
         let epochs = view.has_epochs();
         let mut doubt = false;
         let mut named = vec![false; usize::from(Slot::COUNT)];
@@ -222,16 +222,20 @@ impl Topology {
         changed
     }
 
+    /// All nodes that own a slot, by claim or by patch.
+    fn owners(&self) -> BTreeSet<NodeKey> {
+        let mut owners: Vec<NodeKey> = self.claims.iter().flatten().map(|c| c.owner).collect();
+        owners.dedup(); // claims come in long runs: sort only what is left
+        owners.into_iter().chain(self.patches.values().map(|p| p.owner)).collect()
+    }
+
     /// Forgets nodes that an epoch-carrying view no longer names and that own nothing.
     fn forget_unnamed(&mut self, nodes: &mut Nodes, keys: &BTreeMap<&str, NodeKey>, asked_at: Instant) -> bool {
         let named: Vec<NodeKey> = keys.values().copied().collect();
-        let mut owners: Vec<NodeKey> = self.claims.iter().flatten().map(|c| c.owner).collect();
-        owners.extend(self.patches.values().map(|p| p.owner));
-        owners.sort_unstable();
-        owners.dedup();
+        let owners = self.owners();
         let gone: Vec<NodeKey> = nodes
             .iter()
-            .filter(|n| n.seen_at < asked_at && !named.contains(&n.key) && owners.binary_search(&n.key).is_err())
+            .filter(|n| n.seen_at < asked_at && !named.contains(&n.key) && !owners.contains(&n.key))
             .map(|n| n.key)
             .collect();
         for &key in &gone {
@@ -248,6 +252,7 @@ fn bind<'v>(
     mut known: BTreeMap<String, NodeKey>,
     view: &View,
     seen: &'v [ViewNode],
+    owners: &BTreeSet<NodeKey>,
 ) -> (BTreeMap<&'v str, NodeKey>, bool) {
     let mut changed = false;
     let mut keys = BTreeMap::new();
@@ -268,14 +273,25 @@ fn bind<'v>(
             Role::Primary => Role::Primary,
             Role::Replica(of) => Role::Replica(of.as_ref().and_then(|id| known.get(id).copied())),
         };
+        // A replica shows its primary's epoch. One that follows another primary, or a primary without
+        // slots that becomes a replica, may so show a lower one than before; it is measured by what is
+        // known of the primary that it is said to follow.
+        let follows = match role {
+            Role::Replica(of) if !owners.contains(&key) => of.and_then(|k| nodes.get(k)).map(|n| n.epoch),
+            _ => None,
+        };
         let Some(node) = nodes.get_mut(key) else { continue };
+        let known_epoch = follows.unwrap_or(node.epoch);
         let newer = vn.epoch.is_some_and(|e| e > node.epoch);
-        let older = vn.epoch.is_some_and(|e| e < node.epoch);
+        let older = vn.epoch.is_some_and(|e| e < known_epoch);
         if older || (view.asked_at < node.seen_at && !newer) {
             continue;
         }
         node.id.get_or_insert_with(|| vn.id.clone());
-        node.epoch = node.epoch.max(vn.epoch.unwrap_or(0));
+        node.epoch = match (vn.epoch, follows) {
+            (Some(epoch), Some(_)) => epoch,
+            (epoch, _) => node.epoch.max(epoch.unwrap_or(0)),
+        };
         node.seen_at = view.asked_at.max(node.seen_at);
         changed |= node.failed != vn.failed;
         node.failed = vn.failed;

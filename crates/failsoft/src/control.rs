@@ -204,7 +204,8 @@ impl Control {
         }
         let insecure = pem.danger_accept_invalid_certs;
         let address = ConnectionAddr::TcpTls { host, port: at.port, insecure, tls_params: None };
-        let client_tls = pem.client.clone().map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+        let client_tls =
+            pem.client.clone().map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
         let certificates = TlsCertificates { client_tls, root_cert: pem.roots.clone() };
         let info = address.into_connection_info()?.set_redis_settings(settings);
         Ok((Client::build_with_tls(info, certificates)?, asking))

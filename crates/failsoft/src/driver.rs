@@ -113,8 +113,8 @@ pub(crate) async fn route(
             }
         };
         shared.check_open()?;
-        (action, changes) = shared
-            .with_cluster(|cluster, now| (read.on(event, cluster, now, fastrand::u32(..)), shared.changes()));
+        (action, changes) =
+            shared.with_cluster(|cluster, now| (read.on(event, cluster, now, fastrand::u32(..)), shared.changes()));
     }
 }
 
@@ -130,14 +130,7 @@ pub(crate) fn count_served(shared: &Shared, source: Source, reason: Option<Reaso
     }
 }
 
-async fn attempt(
-    shared: &Shared,
-    key: &[u8],
-    node: NodeKey,
-    source: Source,
-    asking: bool,
-    until: Instant,
-) -> Ended {
+async fn attempt(shared: &Shared, key: &[u8], node: NodeKey, source: Source, asking: bool, until: Instant) -> Ended {
     let member = shared.table.load().member(node).map(Arc::clone);
     let Some(member) = member else {
         // The node was forgotten between the decision and now.

@@ -1,3 +1,44 @@
-//! failsoft
+//! Reads from a Redis or Valkey Cluster that degrade and never fail.
+//!
+//! One call, [`Router::get_with_fallback`]: it routes by slot, follows redirects, asks a replica when
+//! the primary does not answer, and the caller's own callback when no node may answer. All decisions
+//! are those of the `failsoft-policy` crate; this one carries them out on tokio.
+
+mod builder;
 mod clock;
+mod conductor;
 mod connection;
+mod control;
+mod driver;
+mod error;
+mod frame;
+mod health;
+mod loads;
+mod many;
+mod member;
+mod outcome;
+mod panics;
+mod resolve;
+mod router;
+mod shared;
+mod tally;
+mod writes;
+
+pub use builder::{Builder, Tls};
+pub use bytes::Bytes;
+pub use error::{CallbackPanicked, Error};
+pub use failsoft_policy::config::{Config, KeySpec, Setting};
+pub use failsoft_policy::error::ConfigError;
+pub use failsoft_policy::slot::slot_of;
+pub use failsoft_policy::write::Cause;
+pub use failsoft_policy::{Endpoint, Reason, ServedBy, Slot, Status};
+pub use health::{Health, NodeHealth};
+pub use many::MAX_KEYS;
+pub use outcome::Outcome;
+pub use resolve::Resolve;
+pub use router::{MAX_STRING, Router};
+pub use tally::{Count, Counters};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

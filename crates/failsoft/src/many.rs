@@ -69,9 +69,8 @@ impl Router {
             }
             places.push(place);
         }
-        let call: Call = Box::new(move |keys| {
-            Box::pin(async move { fallback(keys).await.map(Values::Many).map_err(Into::into) })
-        });
+        let call: Call =
+            Box::new(move |keys| Box::pin(async move { fallback(keys).await.map(Values::Many).map_err(Into::into) }));
         let outcomes = self.read_many(different, call).await;
         Ok(places.into_iter().map(|place| outcomes[place].clone()).collect())
     }
@@ -90,8 +89,7 @@ impl Router {
                 }
                 First::Unserved { step, ended } => {
                     shared.check_open()?;
-                    let (routed, attempts) =
-                        Box::pin(driver::route(shared, key, bounds, true, step, ended)).await?;
+                    let (routed, attempts) = Box::pin(driver::route(shared, key, bounds, true, step, ended)).await?;
                     match routed {
                         Routed::Load { reason, confirmed } => {
                             Ok(Done::Load { key, reason, attempts, wanted: Wanted { key: key.clone(), confirmed } })

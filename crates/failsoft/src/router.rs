@@ -134,8 +134,7 @@ impl Router {
         let until = shared.now() + timeout;
         loop {
             shared.check_open()?;
-            let (kind, changes) =
-                shared.with_cluster_quietly(|cluster, _| (cluster.kind(), shared.changes()));
+            let (kind, changes) = shared.with_cluster_quietly(|cluster, _| (cluster.kind(), shared.changes()));
             if kind != Kind::Unknown {
                 return Ok(());
             }
@@ -276,9 +275,8 @@ pub(crate) fn outcome_of_node(
     reason: Option<Reason>,
     attempts: u32,
 ) -> Outcome {
-    let (endpoint, current_at, now) = shared.with_cluster_quietly(|cluster, now| {
-        (cluster.endpoint(node).cloned(), cluster.current_at(node), now)
-    });
+    let (endpoint, current_at, now) =
+        shared.with_cluster_quietly(|cluster, now| (cluster.endpoint(node).cloned(), cluster.current_at(node), now));
     let age = match served_by {
         ServedBy::Replica => current_at.map_or(Duration::ZERO, |at| now.since(at)),
         ServedBy::Primary | ServedBy::Secondary | ServedBy::None => Duration::ZERO,
@@ -286,13 +284,7 @@ pub(crate) fn outcome_of_node(
     Outcome { value: Some(value), served_by, reason, age, attempts, coalesced: false, node: endpoint }
 }
 
-fn without_node(
-    value: Option<Bytes>,
-    served_by: ServedBy,
-    reason: Reason,
-    attempts: u32,
-    coalesced: bool,
-) -> Outcome {
+fn without_node(value: Option<Bytes>, served_by: ServedBy, reason: Reason, attempts: u32, coalesced: bool) -> Outcome {
     Outcome { value, served_by, reason: Some(reason), age: Duration::ZERO, attempts, coalesced, node: None }
 }
 

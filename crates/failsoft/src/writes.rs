@@ -54,12 +54,7 @@ struct Command<'a> {
     only_if_absent: bool,
 }
 
-async fn run(
-    shared: &Shared,
-    slot: Slot,
-    mut write: Write,
-    command: &Command<'_>,
-) -> Result<Result<(), Cause>, Error> {
+async fn run(shared: &Shared, slot: Slot, mut write: Write, command: &Command<'_>) -> Result<Result<(), Cause>, Error> {
     let milliseconds = command.ttl.map(|ttl| ttl.as_millis().max(1).to_string());
     let mut words: Vec<&[u8]> = vec![b"SET", command.key, command.value];
     if command.only_if_absent {
@@ -102,9 +97,7 @@ async fn run(
 fn last_contact(shared: &Shared, slot: Slot) -> Option<(NodeKey, Instant)> {
     let table = shared.table.load();
     match table.snapshot.route(slot) {
-        Route::Primary { node, .. } | Route::Readmitting { node, .. } => {
-            Some((node, table.member(node)?.contact()?))
-        }
+        Route::Primary { node, .. } | Route::Readmitting { node, .. } => Some((node, table.member(node)?.contact()?)),
         Route::Replica { .. } | Route::Secondary { .. } | Route::Await { .. } => None,
     }
 }

@@ -2,11 +2,11 @@
 
 use super::core::{Core, Park, WakeFor};
 use super::error::LaneError;
+use super::handshake;
 use super::lane::LaneConfig;
 use super::resp::{Decoder, MAX_LINE, Reply};
 use super::stream::{self, Stream};
 use super::timer::Timer;
-use super::handshake;
 use crate::clock::Clock;
 use bytes::BufMut;
 use failsoft_policy::Instant;
@@ -65,12 +65,7 @@ impl Drop for Ended {
 }
 
 /// Connects and shakes hands, while the deadlines of what queues meanwhile are kept.
-async fn opening(
-    core: &Core,
-    config: &LaneConfig,
-    timer: &mut Timer,
-    clock: Clock,
-) -> Result<Wire, LaneError> {
+async fn opening(core: &Core, config: &LaneConfig, timer: &mut Timer, clock: Clock) -> Result<Wire, LaneError> {
     let until = tokio::time::Instant::now() + config.connect_timeout;
     let mut open = pin!(tokio::time::timeout_at(until, async {
         let stream = stream::connect(&config.endpoint, config.tls.as_deref(), until).await?;

@@ -50,7 +50,10 @@ enum State {
     #[default]
     Header,
     /// A long string; `total` counts its `\r\n`, too.
-    Body { bytes: Vec<u8>, total: usize },
+    Body {
+        bytes: Vec<u8>,
+        total: usize,
+    },
     Skip(Skip),
 }
 

@@ -29,11 +29,7 @@ pub(super) enum Stream {
 
 /// Connects to the first address that takes the connection. Each gets a fair share of the time left until `until`,
 /// so that one that never answers leaves some for the next.
-pub(super) async fn connect(
-    endpoint: &Endpoint,
-    tls: Option<&TlsSetup>,
-    until: Instant,
-) -> Result<Stream, LaneError> {
+pub(super) async fn connect(endpoint: &Endpoint, tls: Option<&TlsSetup>, until: Instant) -> Result<Stream, LaneError> {
     let addresses: Vec<_> = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port))
         .await
         .map_err(|e| failed(format!("{endpoint}: {e}")))?

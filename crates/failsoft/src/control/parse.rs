@@ -26,10 +26,8 @@ pub(super) fn shards(value: &Value, via: &Endpoint) -> Result<Vec<ViewNode>, Tro
     for shard in list(value)? {
         let shard = fields(shard)?;
         let ranges = ranges(list(shard.get("slots").copied().unwrap_or(&Value::Nil))?)?;
-        let members: Vec<_> = list(shard.get("nodes").copied().unwrap_or(&Value::Nil))?
-            .iter()
-            .map(fields)
-            .collect::<Result<_, _>>()?;
+        let members: Vec<_> =
+            list(shard.get("nodes").copied().unwrap_or(&Value::Nil))?.iter().map(fields).collect::<Result<_, _>>()?;
         let primary = members.iter().find(|m| word(m, "role").as_deref() == Some("master"));
         let primary = primary.and_then(|m| word(m, "id"));
         for member in &members {
@@ -85,11 +83,7 @@ pub(super) fn slots(value: &Value, via: &Endpoint) -> Result<Vec<ViewNode>, Trou
 }
 
 /// `CLUSTER NODES`: with epochs. `named` are the endpoints that the server prefers, by id.
-pub(super) fn nodes(
-    text: &str,
-    via: &Endpoint,
-    named: &BTreeMap<String, Endpoint>,
-) -> Result<Vec<ViewNode>, Trouble> {
+pub(super) fn nodes(text: &str, via: &Endpoint, named: &BTreeMap<String, Endpoint>) -> Result<Vec<ViewNode>, Trouble> {
     let mut found = Vec::new();
     for line in text.lines().filter(|l| !l.is_empty()) {
         let mut words = line.split(' ');

@@ -1,0 +1,260 @@
+//! Settings and seeds of a router, checked before any connection is made.
+
+use crate::clock::Clock;
+use crate::connection::{TlsPem, TlsSetup};
+use crate::error::Error;
+use crate::member::Opener;
+use crate::router::Router;
+use failsoft_policy::Endpoint;
+use failsoft_policy::config::{Config, Setting, check_nodes};
+use failsoft_policy::error::ConfigError;
+use redis::{ConnectionAddr, IntoConnectionInfo};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// How connections are encrypted. `rediss://` addresses turn TLS on with the defaults.
+#[derive(Clone, Default)]
+pub struct Tls {
+    pem: TlsPem,
+}
+
+impl Tls {
+    /// TLS 1.2 or 1.3; servers must have a certificate from one of Mozilla's authorities.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Trusts these authorities instead: PEM with one or more certificates.
+    pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.pem.roots = Some(pem.into());
+        self
+    }
+
+    /// Shows the servers this certificate: PEM with a chain, and PEM with its key.
+    pub fn client_pem(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.pem.client = Some((chain.into(), key.into()));
+        self
+    }
+
+    /// The name that the servers' certificates are for, if it is not the host they are reached at.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.pem.server_name = Some(name.into());
+        self
+    }
+
+    /// Believes every certificate: whoever is in between can read and change everything.
+    pub fn danger_accept_invalid_certs(mut self) -> Self {
+        self.pem.danger_accept_invalid_certs = true;
+        self
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the key.
+        f.debug_struct("Tls").field("server_name", &self.pem.server_name).finish_non_exhaustive()
+    }
+}
+
+/// Builds a [`Router`]. A bad setting is told by [`build`](Self::build), the first one only.
+#[derive(Clone, Debug)]
+#[must_use = "a router is made by `build`"]
+pub struct Builder {
+    nodes: Vec<String>,
+    config: Config,
+    tls: Option<Tls>,
+    runtime: Option<Handle>,
+    problem: Option<ConfigError>,
+}
+
+/// One method for each duration.
+macro_rules! durations {
+    ($($(#[$doc:meta])* $name:ident,)+) => {
+        $($(#[$doc])*
+        pub fn $name(self, value: Duration) -> Self {
+            self.set(stringify!($name), Setting::Duration(value))
+        })+
+    };
+}
+
+impl Builder {
+    pub(crate) fn new(nodes: Vec<String>) -> Self {
+        Self { nodes, config: Config::default(), tls: None, runtime: None, problem: None }
+    }
+
+    /// Any setting by its key: the same keys, defaults and ranges in every language
+    /// ([`Config::KEYS`]).
+    pub fn set(mut self, key: &str, value: Setting) -> Self {
+        if let Err(problem) = self.config.set(key, value) {
+            self.problem.get_or_insert(problem);
+        }
+        self
+    }
+
+    /// Any setting by its key as text: durations in milliseconds as `<key>_ms`, off as `""`.
+    pub fn set_text(mut self, key: &str, text: &str) -> Self {
+        if let Err(problem) = self.config.set_text(key, text) {
+            self.problem.get_or_insert(problem);
+        }
+        self
+    }
+
+    durations! {
+        /// The pause before the second attempt on a source; it doubles, with full jitter. 50 ms.
+        base_backoff,
+        /// The most time for one attempt on one node. 250 ms.
+        attempt_timeout,
+        /// The most time for the whole cluster side of a read. 1 s.
+        deadline,
+        /// The most time to open a connection. 500 ms.
+        connect_timeout,
+        /// How often the slot map and the nodes are looked at when nothing is wrong. 15 s.
+        slot_refresh_interval,
+        /// How old the answer of a replica that stands in may be. 30 s.
+        outage_budget,
+        /// The time to live of a value that is written back. 300 s.
+        fill_ttl,
+        /// The most time that callers wait for one run of a callback. 10 s.
+        load_timeout,
+    }
+
+    /// How many more attempts on the primary one read may make after the first. 3.
+    pub fn max_retries(self, value: u32) -> Self {
+        self.set("max_retries", Setting::Integer(value.into()))
+    }
+
+    /// How many redirects one read may follow. 5.
+    pub fn max_redirects(self, value: u32) -> Self {
+        self.set("max_redirects", Setting::Integer(value.into()))
+    }
+
+    /// The most reads in flight to one node; beyond it a read goes to the next source. 10,000.
+    pub fn max_in_flight(self, value: u32) -> Self {
+        self.set("max_in_flight", Setting::Integer(value.into()))
+    }
+
+    /// Whether a loaded value is written back. `true`.
+    pub fn fill(self, value: bool) -> Self {
+        self.set("fill", Setting::Bool(value))
+    }
+
+    /// The share of a time to live that chance may take off it. 0.1.
+    pub fn ttl_jitter(self, value: f64) -> Self {
+        self.set("ttl_jitter", Setting::Number(value))
+    }
+
+    /// The ACL user to log in as.
+    pub fn username(self, value: impl Into<String>) -> Self {
+        self.set("username", Setting::Text(value.into()))
+    }
+
+    /// The password to log in with.
+    pub fn password(self, value: impl Into<String>) -> Self {
+        self.set("password", Setting::Text(value.into()))
+    }
+
+    /// The name of the connections in `CLIENT LIST`.
+    pub fn client_name(self, value: impl Into<String>) -> Self {
+        self.set("client_name", Setting::Text(value.into()))
+    }
+
+    /// Cluster address to reachable address, for nodes behind NAT.
+    pub fn address_map<A: Into<String>, B: Into<String>>(self, map: impl IntoIterator<Item = (A, B)>) -> Self {
+        let pairs = map.into_iter().map(|(from, to)| format!("{}={}", from.into(), to.into())).collect();
+        self.set("address_map", Setting::List(pairs))
+    }
+
+    /// Encrypts all connections.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Where the router's tasks and the callbacks run; without it, the runtime that `build` is called
+    /// in.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Makes the router. It works at once: it connects by itself, in the background.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the setting or the address, and what is allowed.
+    pub fn build(mut self) -> Result<Router, Error> {
+        if let Some(problem) = self.problem {
+            return Err(problem.into());
+        }
+        check_nodes(&self.nodes)?;
+        let mut seeds = Vec::new();
+        for node in std::mem::take(&mut self.nodes) {
+            let seed = if node.contains("://") { self.read_url(&node)? } else { Endpoint::parse(&node)? };
+            if !seeds.contains(&seed) {
+                seeds.push(seed);
+            }
+        }
+        if self.config.username().is_some() && self.config.password().is_none() {
+            return Err(ConfigError::new("username", "needs a `password`").into());
+        }
+        let tls = match self.tls {
+            Some(tls) => Some(set_up(tls)?),
+            None => None,
+        };
+        let runtime = self.runtime.or_else(|| Handle::try_current().ok());
+        let Some(runtime) = runtime else {
+            let problem = "`build` was called outside of a tokio runtime; call it inside one, or give one";
+            return Err(ConfigError::new("runtime", problem).into());
+        };
+        let opener = Opener { config: self.config, tls, clock: Clock::new(), runtime };
+        Ok(Router::start(opener, seeds))
+    }
+
+    /// Takes over what a URL says beside the address: TLS, user and password.
+    fn read_url(&mut self, url: &str) -> Result<Endpoint, ConfigError> {
+        let bad = |problem: &str| ConfigError::new("nodes", format!("'{}': {problem}", without_password(url)));
+        let allowed = "allowed: redis://[user:password@]host:port or rediss://…";
+        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+            return Err(bad(&format!("an unknown kind of URL; {allowed}")));
+        }
+        let info = url.into_connection_info().map_err(|_| bad(&format!("no URL of a server; {allowed}")))?;
+        if info.redis_settings().db() != 0 {
+            return Err(bad("names a database; a cluster has database 0 only"));
+        }
+        let (host, port) = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => (host, port),
+            ConnectionAddr::TcpTls { host, port, .. } => {
+                self.tls.get_or_insert_default();
+                (host, port)
+            }
+            _ => return Err(bad(allowed)),
+        };
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let address = if bare.contains(':') { format!("[{bare}]:{port}") } else { format!("{bare}:{port}") };
+        let pairs = [("username", info.redis_settings().username()), ("password", info.redis_settings().password())];
+        for (key, value) in pairs {
+            let Some(value) = value else { continue };
+            let held = if key == "username" { self.config.username() } else { self.config.password() };
+            if held.is_some_and(|held| held != value) {
+                return Err(ConfigError::new(key, "the nodes and the settings name different ones; one is allowed"));
+            }
+            self.config.set(key, Setting::Text(value.to_owned()))?;
+        }
+        Endpoint::parse(&address)
+    }
+}
+
+/// An error may end up in a log: it shows no password.
+fn without_password(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => format!("{}…{}", &url[..scheme + 3], &url[at..]),
+        _ => url.to_owned(),
+    }
+}
+
+fn set_up(tls: Tls) -> Result<Arc<TlsSetup>, ConfigError> {
+    // The `redis` crate's connections ask for the process's provider, which nobody may have chosen yet;
+    // an error says that somebody has.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    TlsSetup::new(tls.pem).map(Arc::new).map_err(|e| ConfigError::new("tls", e.to_string()))
+}
