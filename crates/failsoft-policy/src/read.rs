@@ -94,7 +94,7 @@ impl Read {
         self.resume(step, now)
     }
 
-    /// Takes up a read whose first step was taken from a snapshot.
+    /// Takes up a read whose first step was taken from a snapshot, `now` being when it was taken.
     pub fn resume(&mut self, step: Step, now: Instant) -> Action {
         match step {
             Step::Send { node, source, reason, until } => {

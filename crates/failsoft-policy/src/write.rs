@@ -271,7 +271,8 @@ impl Write {
             self.cause = Some(cause);
         }
         let first = *self.cause.get_or_insert(cause);
-        if self.fill.is_some() || now >= self.deadline {
+        let patient = self.fill.is_none() || cause == Cause::NotProved;
+        if !patient || now >= self.deadline {
             return WriteAction::Refused(first);
         }
         self.pinged = false;

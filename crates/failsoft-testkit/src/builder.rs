@@ -1,8 +1,16 @@
 //! What a cluster is to look like.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use crate::{Cluster, Error, Server, group::Group, settings::Settings, tls::Tls};
+use crate::{
+    Cluster, Error, Server,
+    group::{Group, start_deadline},
+    settings::Settings,
+    tls::Tls,
+};
 
 /// More nodes than that on one machine test the machine.
 const MAX_NODES: usize = 100;
@@ -15,7 +23,7 @@ pub struct ClusterBuilder {
     replicas: usize,
     node_timeout: Duration,
     settings: Settings,
-    tls: Option<std::path::PathBuf>,
+    tls: Option<PathBuf>,
 }
 
 impl ClusterBuilder {
@@ -79,8 +87,8 @@ impl ClusterBuilder {
     /// every replica's link is up.
     ///
     /// # Errors
-    /// A setting that cannot work, a server that does not come up (with the end of its log), or more
-    /// than 30 s for either of the two stages, the processes and the cluster.
+    /// A setting that cannot work; or [`Error::Start`] when a server does not come up or the cluster is
+    /// not complete within 30 s, with the end of the log.
     pub async fn start(mut self) -> Result<Cluster, Error> {
         let nodes = self.primaries.checked_mul(self.replicas.saturating_add(1)).filter(|n| (1..=MAX_NODES).contains(n));
         let Some(nodes) = nodes else {
@@ -94,6 +102,8 @@ impl ClusterBuilder {
         }
         self.settings.cluster = Some(self.node_timeout);
         self.settings.tls = self.tls.as_deref().map(Tls::load).transpose()?;
-        Cluster::form(Group::start(self.settings, nodes).await?, self.primaries, self.replicas).await
+        let deadline = start_deadline();
+        let group = Group::start(self.settings, nodes, deadline).await?;
+        Cluster::form(group, self.primaries, self.replicas, deadline).await
     }
 }

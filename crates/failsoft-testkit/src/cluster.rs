@@ -1,12 +1,15 @@
 //! A running cluster: the faults it can be given, and what it says of itself.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use redis::Value;
 
 use crate::{
     ClusterBuilder, Error, Migration, Node, Role, client, form,
-    group::{Group, START_LIMIT},
+    group::{Group, START_LIMIT, start_deadline},
     node::field,
     view::SLOTS,
 };
@@ -43,9 +46,14 @@ impl Cluster {
         ClusterBuilder::new()
     }
 
-    pub(crate) async fn form(group: Group, primaries: usize, replicas: usize) -> Result<Cluster, Error> {
+    pub(crate) async fn form(
+        group: Group,
+        primaries: usize,
+        replicas: usize,
+        deadline: Instant,
+    ) -> Result<Cluster, Error> {
         let cluster = Cluster { group, primaries, replicas };
-        cluster.join().await?;
+        cluster.join(deadline).await?;
         Ok(cluster)
     }
 
@@ -91,7 +99,7 @@ impl Cluster {
     /// nothing is saved to disk. On return it answers; the cluster may not have taken it back yet
     /// (see [`Cluster::wait_until_ok`]).
     pub async fn restart(&self, index: usize) -> Result<(), Error> {
-        self.group.restart([index]).await
+        self.group.restart([index], start_deadline()).await
     }
 
     /// Kills every node that is there.
@@ -112,13 +120,14 @@ impl Cluster {
     /// Starts every node that was killed.
     pub async fn restart_all(&self) -> Result<(), Error> {
         let dead: Vec<_> = (0..self.nodes().len()).filter(|&index| self.node(index).pid().is_none()).collect();
-        self.group.restart(dead).await
+        self.group.restart(dead, start_deadline()).await
     }
 
     /// Another cluster at the same addresses: all killed and emptied, new node ids, formed anew.
     pub async fn replace(&self) -> Result<(), Error> {
-        self.group.recreate().await?;
-        self.join().await
+        let deadline = start_deadline();
+        self.group.recreate(deadline).await?;
+        self.join(deadline).await
     }
 
     /// `CLUSTER FAILOVER` to that replica, whose primary has to be up. On return it is a primary in its
@@ -170,7 +179,7 @@ impl Cluster {
         }
         let port = best.map(|(_, port)| port);
         let index = self.nodes().iter().position(|node| Some(node.port()) == port);
-        index.ok_or_else(|| Error::Config(format!("no running node knows an owner of slot {slot}")))
+        index.ok_or(Error::NoOwner { slot })
     }
 
     /// Waits until the running nodes say `cluster_state:ok`, agree, suspect none of each other, and
@@ -211,8 +220,8 @@ impl Cluster {
         (0..self.nodes().len()).filter(|&index| self.node(index).pid().is_some()).collect()
     }
 
-    async fn join(&self) -> Result<(), Error> {
-        let formed = form::form(self.nodes(), self.primaries, self.replicas, START_LIMIT).await;
+    async fn join(&self, deadline: Instant) -> Result<(), Error> {
+        let formed = form::form(self.nodes(), self.primaries, self.replicas, deadline).await;
         formed.map_err(|error| Error::Start { what: format!("no cluster: {error}"), log: self.group.log_tails() })
     }
 }

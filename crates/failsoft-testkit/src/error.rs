@@ -15,7 +15,7 @@ pub enum Error {
         /// A command that installs it.
         hint: String,
     },
-    /// A setting that cannot work: which one, and what is allowed.
+    /// A setting or an order that cannot work: which one, and what is allowed.
     Config(String),
     /// A server or a cluster did not come up.
     Start {
@@ -35,6 +35,11 @@ pub enum Error {
         index: usize,
         /// How many nodes there are.
         nodes: usize,
+    },
+    /// No running node knows who owns a slot.
+    NoOwner {
+        /// The slot.
+        slot: u16,
     },
     /// A node answered a command with an error, or the connection failed.
     Command {
@@ -92,6 +97,7 @@ impl fmt::Display for Error {
             Error::NoSuchNode { index, nodes } => {
                 write!(f, "no node {index}: nodes are 0 to {}", nodes.saturating_sub(1))
             }
+            Error::NoOwner { slot } => write!(f, "no running node knows an owner of slot {slot}"),
             Error::Command { node, command, source } => write!(f, "{node}: {command}: {source}"),
             Error::Reply { node, what } => write!(f, "{node}: {what}"),
             Error::Timeout { what, limit } => write!(f, "{what}: not within {limit:?}"),

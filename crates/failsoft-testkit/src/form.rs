@@ -1,6 +1,9 @@
 //! Makes a cluster of empty nodes, and tells when a cluster has settled.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use crate::{
     Error, Node, client,
@@ -11,7 +14,8 @@ use crate::{
 
 /// Slots for the primaries (`0..primaries`), meetings, replicas of primary `p` at
 /// `primaries + p * replicas ..`, and then the wait until all of it is known everywhere.
-pub(crate) async fn form(nodes: &[Node], primaries: usize, replicas: usize, limit: Duration) -> Result<(), Error> {
+pub(crate) async fn form(nodes: &[Node], primaries: usize, replicas: usize, deadline: Instant) -> Result<(), Error> {
+    let left = || deadline.saturating_duration_since(Instant::now());
     for (index, node) in nodes[..primaries].iter().enumerate() {
         // Distinct epochs from the start spare the nodes the resolution of equal ones.
         ask(node, &["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]).await?;
@@ -28,13 +32,13 @@ pub(crate) async fn form(nodes: &[Node], primaries: usize, replicas: usize, limi
         let primary = nodes[(index - primaries) / replicas].id();
         let what = format!("{} as a replica of {primary}", nodes[index].address());
         let node = &nodes[index];
-        poll::until(&what, limit, || async {
+        poll::until(&what, left(), || async {
             ask(node, &["CLUSTER", "REPLICATE", primary.as_str()]).await?;
             Ok(Some(()))
         })
         .await?;
     }
-    settled(nodes, true, limit).await
+    settled(nodes, true, left()).await
 }
 
 /// Waits until the running nodes say `cluster_state:ok`, agree on who owns what, suspect none of each

@@ -15,6 +15,11 @@ pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
 /// How often a node may find that its port was taken in between.
 const PORT_TRIES: usize = 5;
 
+/// When a start that begins now has to be done.
+pub(crate) fn start_deadline() -> Instant {
+    Instant::now() + START_LIMIT
+}
+
 /// The fields are dropped in this order: processes first, then the watchdog (which removes the
 /// folder's content as well), then the folder.
 #[derive(Debug)]
@@ -26,10 +31,11 @@ pub(crate) struct Group {
 
 impl Group {
     /// Starts that many servers; each answers when this returns.
-    pub(crate) async fn start(mut settings: Settings, count: usize) -> Result<Group, Error> {
-        let deadline = Instant::now() + START_LIMIT;
+    pub(crate) async fn start(mut settings: Settings, count: usize, deadline: Instant) -> Result<Group, Error> {
         if settings.server.is_none() {
-            settings.server = Some(Server::find(None)?);
+            // It runs programs and waits for them.
+            let found = tokio::task::spawn_blocking(|| Server::find(None)).await;
+            settings.server = Some(found.map_err(|error| Error::io("the search for a server")(error.into()))??);
         }
         let settings = Arc::new(settings);
         let folder = tempfile::Builder::new().prefix("failsoft-testkit-").tempdir();
@@ -71,12 +77,15 @@ impl Group {
     }
 
     /// Starts dead nodes again, same ports, same folders.
-    pub(crate) async fn restart(&self, indices: impl IntoIterator<Item = usize>) -> Result<(), Error> {
+    pub(crate) async fn restart(
+        &self,
+        indices: impl IntoIterator<Item = usize>,
+        deadline: Instant,
+    ) -> Result<(), Error> {
         let indices: Vec<_> = indices.into_iter().collect();
         for &index in &indices {
             self.launch(index)?;
         }
-        let deadline = Instant::now() + START_LIMIT;
         for index in indices {
             self.node(index)?.wait_ready(deadline).await?;
         }
@@ -84,10 +93,10 @@ impl Group {
     }
 
     /// All killed and emptied, then started as new nodes at the same addresses.
-    pub(crate) async fn recreate(&self) -> Result<(), Error> {
+    pub(crate) async fn recreate(&self, deadline: Instant) -> Result<(), Error> {
         self.kill(0..self.nodes.len()).await?;
         self.nodes.iter().try_for_each(Node::wipe)?;
-        self.restart(0..self.nodes.len()).await
+        self.restart(0..self.nodes.len(), deadline).await
     }
 
     /// Leaves the processes running for good. Returns their ids and their folder.

@@ -49,6 +49,14 @@ struct State {
     id: String,
 }
 
+impl State {
+    /// The process, unless it has ended (it may do so by itself, or be told to by a command).
+    fn live(&mut self) -> Option<&mut Process> {
+        let process = self.process.as_mut()?;
+        process.ended().is_none().then_some(process)
+    }
+}
+
 impl Node {
     /// `127.0.0.1:port`.
     pub fn address(&self) -> String {
@@ -62,7 +70,7 @@ impl Node {
 
     /// The process id; nothing while it is not running.
     pub fn pid(&self) -> Option<u32> {
-        self.state().process.as_ref().map(Process::pid)
+        self.state().live().map(|process| process.pid())
     }
 
     /// The node id (40 hex digits); empty without cluster mode.
@@ -77,7 +85,7 @@ impl Node {
 
     /// Whether the process is there and not hung.
     pub fn is_running(&self) -> bool {
-        self.state().process.as_ref().is_some_and(|process| !process.is_hung())
+        self.state().live().is_some_and(|process| !process.is_hung())
     }
 
     /// A node that is not started yet, with a folder of its own in `parent`.
@@ -92,7 +100,7 @@ impl Node {
     /// Starts the process; `wait_ready` says when it answers.
     pub(crate) fn start(&self) -> Result<(), Error> {
         let mut state = self.state();
-        if state.process.is_some() {
+        if state.live().is_some() {
             return Err(Error::Config(format!("{} is running already", self.address())));
         }
         state.process = Some(Process::start(self.server().path(), &self.folder)?);
@@ -143,7 +151,7 @@ impl Node {
     }
 
     pub(crate) fn hang(&self, hang: bool) -> Result<(), Error> {
-        match &mut self.state().process {
+        match self.state().live() {
             Some(process) => process.hang(hang),
             None => Err(Error::NotRunning { node: self.address() }),
         }

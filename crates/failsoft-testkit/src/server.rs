@@ -74,14 +74,18 @@ impl Server {
     /// # Errors
     /// When it is not there, cannot be run, or is neither a Redis nor a Valkey.
     pub fn at(path: &Path) -> Result<Server, Error> {
-        let output =
-            Command::new(path).arg("--version").output().map_err(Error::io(format!("{} --version", path.display())))?;
+        // It will be run in another folder. Symbolic links stay: some servers go by the name they are called.
+        let path = std::path::absolute(path).map_err(Error::io(path.display().to_string()))?;
+        let output = Command::new(&path)
+            .arg("--version")
+            .output()
+            .map_err(Error::io(format!("{} --version", path.display())))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let (flavour, version) = parse_version(&text).ok_or_else(|| {
             let said = text.lines().next().unwrap_or_default();
             Error::Config(format!("{} is neither a Redis nor a Valkey server; it says: {said:?}", path.display()))
         })?;
-        Ok(Server { path: path.to_path_buf(), flavour, version, _copy: None })
+        Ok(Server { path, flavour, version, _copy: None })
     }
 
     /// Where the binary is.
@@ -210,5 +214,7 @@ mod tests {
         assert!(error.contains("redis-1.0") && error.contains("valkey-9.1"), "{error}");
         let error = Server::find(Some("/no/such/server")).unwrap_err().to_string();
         assert!(error.contains("/no/such/server"), "{error}");
+        let error = Server::find(Some("/bin/sh")).unwrap_err().to_string();
+        assert!(error.contains("/bin/sh is neither a Redis nor a Valkey"), "{error}");
     }
 }

@@ -1,10 +1,15 @@
 //! One server without cluster mode, with the same faults as a cluster's node.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use redis::Value;
 
-use crate::{Error, Node, Server, client, group::Group, settings::Settings, tls::Tls};
+use crate::{
+    Error, Node, Server, client,
+    group::{Group, start_deadline},
+    settings::Settings,
+    tls::Tls,
+};
 
 /// A plain server on 127.0.0.1. Dropping it kills it and removes its folder.
 #[derive(Debug)]
@@ -17,7 +22,7 @@ pub struct Standalone {
 #[must_use = "a server is started by `start`"]
 pub struct StandaloneBuilder {
     settings: Settings,
-    tls: Option<std::path::PathBuf>,
+    tls: Option<PathBuf>,
 }
 
 impl Standalone {
@@ -59,7 +64,7 @@ impl Standalone {
 
     /// Starts it again after a kill, on the same port, empty.
     pub async fn restart(&self) -> Result<(), Error> {
-        self.group.restart([0]).await
+        self.group.restart([0], start_deadline()).await
     }
 
     /// Any command, with a limit of 2 s. An error reply is an [`Error::Command`].
@@ -97,6 +102,6 @@ impl StandaloneBuilder {
     /// Starts the server; on return it answers. The limit is 30 s.
     pub async fn start(mut self) -> Result<Standalone, Error> {
         self.settings.tls = self.tls.as_deref().map(Tls::load).transpose()?;
-        Ok(Standalone { group: Group::start(self.settings, 1).await? })
+        Ok(Standalone { group: Group::start(self.settings, 1, start_deadline()).await? })
     }
 }

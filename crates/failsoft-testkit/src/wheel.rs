@@ -54,7 +54,11 @@ pub(crate) const PACKAGES: &[Package] = &[
 
 /// Finds the package's server in the environments of the Pythons at hand, made executable if need be.
 pub(crate) fn find(package: &Package, looked_in: &mut Vec<String>) -> Result<Option<Found>, Error> {
-    for python in pythons() {
+    find_in(package, pythons(), looked_in)
+}
+
+fn find_in(package: &Package, pythons: Vec<PathBuf>, looked_in: &mut Vec<String>) -> Result<Option<Found>, Error> {
+    for python in pythons {
         looked_in.push(format!("package {} of {}", package.pip, python.display()));
         let Some(folder) = package_folder(&python, package.module) else { continue };
         if let Some(binary) = package.binaries.iter().map(|b| folder.join(b)).find(|b| b.is_file()) {
@@ -108,6 +112,32 @@ fn executable(binary: PathBuf, package: &Package) -> Result<Found, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A program that answers as a Python does in whose environment that folder is the package.
+    fn python(folder: &Path, answer: &Path) -> PathBuf {
+        let path = folder.join("python");
+        fs::write(&path, format!("#!/bin/sh\necho '{}'\n", answer.display())).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_server_is_found_in_the_environment_that_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let package = &PACKAGES[0];
+        let binary = folder.path().join(package.binaries[0]);
+        let python = python(folder.path(), folder.path());
+        let mut looked_in = Vec::new();
+        let missing = vec![folder.path().join("no-python"), python.clone()];
+        assert!(find_in(package, missing.clone(), &mut looked_in).unwrap().is_none());
+        assert!(looked_in[0].contains("no-python") && looked_in[0].contains(package.pip), "{looked_in:?}");
+        assert_eq!(looked_in.len(), 2);
+
+        fs::create_dir_all(binary.parent().unwrap()).unwrap();
+        fs::write(&binary, "").unwrap();
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(find_in(package, missing, &mut looked_in).unwrap().unwrap().path, binary);
+    }
 
     #[test]
     fn a_file_without_the_executable_bit_is_copied() {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{LONG, Raw, server, small};
 use failsoft_testkit::{Cluster, Error, Role, Standalone, key_in, slot_of};
@@ -87,6 +87,11 @@ async fn a_hung_node_is_an_error_and_goes_on_afterwards() {
 
 #[tokio::test]
 async fn a_migration_held_open_shows_ask() {
+    // Spawned, because faults are given from tasks of their own.
+    tokio::spawn(migrate()).await.unwrap();
+}
+
+async fn migrate() {
     let cluster = small().await;
     let (slot, port) = (5, cluster.node(1).port());
     let tag = key_in(slot);
@@ -153,6 +158,15 @@ async fn one_server_without_cluster_mode() {
     assert!(matches!(single.hang(), Err(Error::NotRunning { .. })));
     single.restart().await.unwrap();
     assert_eq!(single.command(&["GET", "k"]).await.unwrap(), Value::Nil);
+
+    // A server may end by itself.
+    assert!(single.command(&["SHUTDOWN", "NOSAVE"]).await.is_err());
+    let deadline = Instant::now() + LONG;
+    while single.node().pid().is_some() {
+        assert!(Instant::now() < deadline, "it still runs");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    single.restart().await.unwrap();
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ pub(crate) enum First {
     /// With a value.
     Served { value: Bytes, node: Arc<Member>, source: Source, reason: Option<Reason> },
     /// Otherwise; the machine goes on from here.
-    Unserved { step: Step, ended: Option<Ended> },
+    Unserved { step: Step, begun: Instant, ended: Option<Ended> },
 }
 
 /// How an attempt ended.
@@ -54,12 +54,12 @@ pub(crate) async fn first(shared: &Shared, key: &[u8], bounds: Bounds, now: Inst
         (step, submitted)
     };
     let (Step::Send { source, reason, .. }, Some((node, submitted))) = (step, submitted) else {
-        return First::Unserved { step, ended: None };
+        return First::Unserved { step, begun: now, ended: None };
     };
     let ended = end(submitted, &node).await;
     match ended.value {
         Some(value) => First::Served { value, node, source, reason },
-        None => First::Unserved { step, ended: Some(ended) },
+        None => First::Unserved { step, begun: now, ended: Some(ended) },
     }
 }
 
@@ -70,7 +70,7 @@ pub(crate) async fn route(
     key: &[u8],
     bounds: Bounds,
     callback: bool,
-    step: Step,
+    (step, begun): (Step, Instant),
     ended: Option<Ended>,
 ) -> Result<(Routed, u32), Error> {
     let mut read = Read::new(shared.config(), slot_of(key), bounds.deadline, callback);
@@ -79,7 +79,7 @@ pub(crate) async fn route(
     // Changes are subscribed to while the policy is asked: none falls between its word and the wait.
     let (mut action, mut changes) = shared.with_cluster_quietly(|cluster, now| {
         // Without an attempt there is no need to hold on to the step that an older snapshot gave.
-        let action = if ended.is_some() { read.resume(step, now) } else { read.start(cluster, now, fastrand::u32(..)) };
+        let action = if ended.is_some() { read.resume(step, begun) } else { read.start(cluster, now, fastrand::u32(..)) };
         (action, shared.changes())
     });
     loop {

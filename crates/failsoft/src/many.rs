@@ -87,9 +87,9 @@ impl Router {
                     driver::count_served(shared, source, reason);
                     Ok(Done::Outcome(outcome_of_node(shared, value, source_name(source), node.key, reason, 1)))
                 }
-                First::Unserved { step, ended } => {
+                First::Unserved { step, begun, ended } => {
                     shared.check_open()?;
-                    let (routed, attempts) = Box::pin(driver::route(shared, key, bounds, true, step, ended)).await?;
+                    let (routed, attempts) = Box::pin(driver::route(shared, key, bounds, true, (step, begun), ended)).await?;
                     match routed {
                         Routed::Load { reason, confirmed } => {
                             Ok(Done::Load { key, reason, attempts, wanted: Wanted { key: key.clone(), confirmed } })

@@ -207,9 +207,9 @@ impl Router {
                 driver::count_served(shared, source, reason);
                 return Ok(outcome_of_node(shared, value, source_name(source), node.key, reason, 1));
             }
-            First::Unserved { step, ended } => {
+            First::Unserved { step, begun, ended } => {
                 shared.check_open()?;
-                driver::route(shared, key, bounds, fallback.is_some(), step, ended).await?
+                driver::route(shared, key, bounds, fallback.is_some(), (step, begun), ended).await?
             }
         };
         let (reason, confirmed) = match routed {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 /// How a command is answered. What makes a connection silent keeps it open, reads on and answers
 /// nothing any more: an answer to a later command would pass for the answer to this one.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Behaviour {
     /// As without a rule; useful inside `Delay`.
     Normal,

@@ -15,6 +15,7 @@ pub struct Topology {
 
 /// One node of a [`Topology`]. Every field may be changed to what a test needs.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TopologyNode {
     /// The node id.
     pub id: String,

@@ -26,5 +26,3 @@ pub(crate) use error::{LaneError, SubmitError};
 pub(crate) use lane::{Lane, LaneConfig, Pending};
 pub(crate) use resp::Reply;
 pub(crate) use tls::{TlsError, TlsPem, TlsSetup};
-#[cfg(test)]
-mod measure;

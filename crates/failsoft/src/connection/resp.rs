@@ -196,19 +196,25 @@ pub(super) fn line<'a>(input: &'a [u8], scanned: &mut usize) -> Result<Option<&'
             }
             Some(_) => Err(ProtocolError("a carriage return inside a line".into())),
             None => {
+                may_begin(input)?;
                 *scanned = end;
                 Ok(None)
             }
         },
         None if input.len() >= MAX_LINE => Err(ProtocolError(format!("a line of more than {MAX_LINE} bytes"))),
         None => {
-            // What cannot begin a reply need not be waited for.
-            if let Some(first) = input.first().filter(|b| !b"$+-:_*,#(%~>|=!".contains(b)) {
-                return Err(unknown_kind(*first));
-            }
+            may_begin(input)?;
             *scanned = input.len();
             Ok(None)
         }
+    }
+}
+
+/// What cannot begin a reply need not be waited for.
+fn may_begin(line: &[u8]) -> Result<(), ProtocolError> {
+    match line.first() {
+        Some(kind) if !b"$+-:_*,#(%~>|=!".contains(kind) => Err(unknown_kind(*kind)),
+        _ => Ok(()),
     }
 }
 

@@ -1,0 +1,112 @@
+//! Requests on a healthy connection: order, ASKING, limits, deadlines, values of every size.
+
+use super::*;
+
+#[tokio::test]
+async fn replies_are_matched_in_order() {
+    let (mut server, lane, clock) = open_lane(|_| {}).await;
+    let pending: Vec<_> = (0..3).map(|i| lane.get(format!("k{i}").as_bytes(), false, far(&clock)).unwrap()).collect();
+    expect(&mut server, &[get("k0"), get("k1"), get("k2")].concat()).await;
+    server.write_all(b"$1\r\na\r\n$-1\r\n-ERR c\r\n").await.unwrap();
+    let mut replies = Vec::new();
+    for p in pending {
+        replies.push(p.await.unwrap());
+    }
+    assert_eq!(replies, [Reply::Value("a".into()), Reply::Nil, Reply::Error("ERR c".into())]);
+    assert_eq!((lane.answered(), lane.in_flight()), (3, 0));
+    assert!(lane.last_reply().is_some());
+}
+
+#[tokio::test]
+async fn requests_queue_behind_the_handshake() {
+    let (listener, lane, clock) = lane(|_| {}).await;
+    let pending = lane.get(b"k", false, far(&clock)).unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    expect(&mut server, b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n").await;
+    server.write_all(HELLO_OK).await.unwrap();
+    expect(&mut server, &get("k")).await;
+    server.write_all(b"$1\r\nv\r\n").await.unwrap();
+    assert_eq!(pending.await, value("v"));
+}
+
+#[tokio::test]
+async fn asking_takes_its_own_ok() {
+    let (mut server, lane, clock) = open_lane(|_| {}).await;
+    let asked = lane.get(b"k", true, far(&clock)).unwrap();
+    let next = lane.command(&[b"SET", b"k", b"v"], false, far(&clock)).unwrap();
+    expect(&mut server, &[&b"*1\r\n$6\r\nASKING\r\n"[..], &get("k")].concat()).await;
+    server.write_all(b"+OK\r\n$1\r\nv\r\n+DONE\r\n").await.unwrap();
+    assert_eq!(asked.await, value("v"));
+    assert_eq!(next.await, Ok(Reply::Status("DONE".into())));
+}
+
+#[tokio::test]
+async fn a_late_reply_goes_to_nobody_and_the_next_one_to_its_request() {
+    let (mut server, lane, clock) = open_lane(|c| c.max_in_flight = 2).await;
+    let late = lane.get(b"late", false, clock.now() + Duration::from_millis(20)).unwrap();
+    let next = lane.get(b"next", false, far(&clock)).unwrap();
+    assert_eq!(lane.get(b"k", false, far(&clock)).unwrap_err(), SubmitError::Full);
+    assert_eq!(late.await, Err(LaneError::Timeout));
+    assert_eq!(lane.in_flight(), 1, "a request that timed out leaves its place");
+    let third = lane.get(b"third", false, far(&clock)).unwrap();
+    expect(&mut server, &[get("late"), get("next"), get("third")].concat()).await;
+    server.write_all(b"$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n").await.unwrap();
+    assert_eq!(next.await, value("b"));
+    assert_eq!(third.await, value("c"));
+    assert_eq!(lane.state(), LaneState::Open);
+}
+
+#[tokio::test]
+async fn a_dropped_request_leaves_its_place_and_its_reply_is_discarded() {
+    let (mut server, lane, clock) = open_lane(|c| c.max_in_flight = 1).await;
+    drop(lane.get(b"a", false, far(&clock)).unwrap());
+    let kept = lane.get(b"b", false, far(&clock)).unwrap();
+    expect(&mut server, &[get("a"), get("b")].concat()).await;
+    server.write_all(b"$1\r\na\r\n$1\r\nb\r\n").await.unwrap();
+    assert_eq!(kept.await, value("b"));
+}
+
+#[tokio::test]
+async fn too_many_abandoned_requests_end_the_lane() {
+    let (_server, lane, clock) = open_lane(|_| {}).await;
+    for _ in 0..4096 {
+        drop(lane.get(b"k", false, far(&clock)).unwrap());
+    }
+    assert_eq!(lane.state(), LaneState::Open);
+    drop(lane.get(b"k", false, far(&clock)).unwrap());
+    assert!(matches!(lane.state(), LaneState::Dead(LaneError::Lost(_))));
+}
+
+#[tokio::test]
+async fn a_value_of_64_mib_arrives_whole_and_the_next_in_step() {
+    let (mut server, lane, clock) = open_lane(|_| {}).await;
+    let big = lane.get(b"big", false, far(&clock)).unwrap();
+    let next = lane.get(b"next", false, far(&clock)).unwrap();
+    let data: Vec<u8> = (0..64_u32 << 20).map(|i| (i % 251) as u8).collect();
+    let send = async {
+        server.write_all(format!("${}\r\n", data.len()).as_bytes()).await.unwrap();
+        server.write_all(&data).await.unwrap();
+        server.write_all(b"\r\n$1\r\nn\r\n").await.unwrap();
+    };
+    let (got, ()) = tokio::join!(big, send);
+    assert!(got == Ok(Reply::Value(data.clone().into())), "the value is not the one that was sent");
+    assert_eq!(next.await, value("n"));
+}
+
+#[tokio::test]
+async fn a_long_value_that_keeps_arriving_outlives_its_deadline_and_one_that_stops_does_not() {
+    let (mut server, lane, clock) = open_lane(|c| c.attempt_timeout = Duration::from_millis(300)).await;
+    let pending = lane.get(b"big", false, clock.now() + Duration::from_millis(300)).unwrap();
+    server.write_all(b"$2097152\r\n").await.unwrap();
+    for _ in 0..20 {
+        // 20 pieces at 50 ms: more than three deadlines long.
+        server.write_all(&[b'x'; 100 * 1024]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(lane.in_flight(), 1);
+    }
+    assert_eq!(pending.await, Err(LaneError::Timeout), "then nothing came for a whole attempt timeout");
+    let next = lane.get(b"next", false, far(&clock)).unwrap();
+    server.write_all(&[b'x'; 2_097_152 - 20 * 100 * 1024]).await.unwrap();
+    server.write_all(b"\r\n$1\r\nn\r\n").await.unwrap();
+    assert_eq!(next.await, value("n"));
+}
