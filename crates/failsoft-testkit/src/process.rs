@@ -5,6 +5,7 @@ use std::{
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -76,9 +77,9 @@ impl Process {
     /// Waits until a killed process is gone.
     pub(crate) async fn reap(mut self) -> Result<(), Error> {
         let what = format!("the end of process {}", self.pid());
-        let child = std::sync::Mutex::new(&mut self.child);
+        let child = Mutex::new(&mut self.child);
         poll::until(&what, REAP_LIMIT, || async {
-            let mut child = child.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
             child.try_wait().map_err(Error::io("wait"))
         })
         .await

@@ -79,7 +79,8 @@ pub(crate) async fn route(
     // Changes are subscribed to while the policy is asked: none falls between its word and the wait.
     let (mut action, mut changes) = shared.with_cluster_quietly(|cluster, now| {
         // Without an attempt there is no need to hold on to the step that an older snapshot gave.
-        let action = if ended.is_some() { read.resume(step, begun) } else { read.start(cluster, now, fastrand::u32(..)) };
+        let action =
+            if ended.is_some() { read.resume(step, begun) } else { read.start(cluster, now, fastrand::u32(..)) };
         (action, shared.changes())
     });
     loop {

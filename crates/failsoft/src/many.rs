@@ -89,7 +89,8 @@ impl Router {
                 }
                 First::Unserved { step, begun, ended } => {
                     shared.check_open()?;
-                    let (routed, attempts) = Box::pin(driver::route(shared, key, bounds, true, (step, begun), ended)).await?;
+                    let (routed, attempts) =
+                        Box::pin(driver::route(shared, key, bounds, true, (step, begun), ended)).await?;
                     match routed {
                         Routed::Load { reason, confirmed } => {
                             Ok(Done::Load { key, reason, attempts, wanted: Wanted { key: key.clone(), confirmed } })
