@@ -139,6 +139,12 @@ impl Cluster {
         Some(Command::Probe { node: key, endpoint: node.endpoint.clone(), witness })
     }
 
+    /// Whether something waits for [`Self::poll`] that a read or a write may have left there: a
+    /// connection to close, or a wish for views.
+    pub fn has_errands(&self) -> bool {
+        !self.closing.is_empty() || self.refresh.is_wanted()
+    }
+
     /// When [`Self::poll`] has something to do, if no fact comes before.
     pub fn next_timeout(&self) -> Option<Instant> {
         let nodes = self.nodes.iter().filter(|n| !n.probing).flat_map(|n| [Some(n.probe_at), n.breaker.next_timeout()]);

@@ -7,7 +7,7 @@
 
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::reply::{ErrorReply, Target};
+use crate::reply::ErrorReply;
 use crate::route::{Bounds, Source, Step, step_of};
 use crate::time::Instant;
 use crate::words::{NodeKey, Reason, ServedBy, Slot, Status};

@@ -81,6 +81,11 @@ impl Refresh {
         }
     }
 
+    /// Whether a refresh was asked for, and has not started.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.is_some() && self.round.is_none()
+    }
+
     /// Starts a round if one is due: its number and scope.
     pub fn start(&mut self, now: Instant, jitter: Duration) -> Option<(u64, Scope)> {
         if self.round.is_some() || now < self.due()? {

@@ -9,6 +9,7 @@ use failsoft_policy::Endpoint;
 use failsoft_policy::config::{Config, Setting, check_nodes};
 use failsoft_policy::error::ConfigError;
 use redis::{ConnectionAddr, IntoConnectionInfo};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -50,15 +51,15 @@ impl Tls {
     }
 }
 
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Never the key.
         f.debug_struct("Tls").field("server_name", &self.pem.server_name).finish_non_exhaustive()
     }
 }
 
 /// Builds a [`Router`]. A bad setting is told by [`build`](Self::build), the first one only.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a router is made by `build`"]
 pub struct Builder {
     nodes: Vec<String>,
@@ -66,6 +67,16 @@ pub struct Builder {
     tls: Option<Tls>,
     runtime: Option<Handle>,
     problem: Option<ConfigError>,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes: Vec<_> = self.nodes.iter().map(|node| without_password(node)).collect();
+        let Self { config, tls, problem, .. } = self;
+        let mut shown = f.debug_struct("Builder");
+        shown.field("nodes", &nodes).field("config", config).field("tls", tls).field("problem", problem);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// One method for each duration.
@@ -189,7 +200,9 @@ impl Builder {
         check_nodes(&self.nodes)?;
         let mut seeds = Vec::new();
         for node in std::mem::take(&mut self.nodes) {
-            let seed = if node.contains("://") { self.read_url(&node)? } else { Endpoint::parse(&node)? };
+            // An `@` stands in no address: who wrote one meant a URL, perhaps with a password.
+            let url = node.contains("://") || node.contains('@');
+            let seed = if url { self.read_url(&node)? } else { Endpoint::parse(&node)? };
             if !seeds.contains(&seed) {
                 seeds.push(seed);
             }
@@ -216,6 +229,9 @@ impl Builder {
         let allowed = "allowed: redis://[user:password@]host:port or rediss://…";
         if !url.starts_with("redis://") && !url.starts_with("rediss://") {
             return Err(bad(&format!("an unknown kind of URL; {allowed}")));
+        }
+        if url[url.rfind('@').unwrap_or(0)..].contains(['?', '#']) {
+            return Err(bad(&format!("options belong into the settings; {allowed}")));
         }
         let info = url.into_connection_info().map_err(|_| bad(&format!("no URL of a server; {allowed}")))?;
         if info.redis_settings().db() != 0 {
@@ -246,10 +262,9 @@ impl Builder {
 
 /// An error may end up in a log: it shows no password.
 fn without_password(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => format!("{}…{}", &url[..scheme + 3], &url[at..]),
-        _ => url.to_owned(),
-    }
+    let Some(at) = url.rfind('@') else { return url.to_owned() };
+    let scheme = url[..at].find("://").map_or(0, |end| end + 3);
+    format!("{}…{}", &url[..scheme], &url[at..])
 }
 
 fn set_up(tls: Tls) -> Result<Arc<TlsSetup>, ConfigError> {

@@ -19,7 +19,7 @@ pub(crate) async fn conduct(shared: Arc<Shared>) {
         let gained = successes - credited;
         credited = successes;
         let contacts: Vec<_> = shared.table.load().members().filter_map(|m| Some((m.key, m.contact()?))).collect();
-        let (commands, next) = shared.with_cluster_quietly(|cluster, now| {
+        let (commands, next) = shared.conduct(|cluster, now| {
             cluster.credit(gained);
             for (node, at) in contacts {
                 cluster.saw(node, at);
@@ -54,7 +54,7 @@ fn carry_out(shared: &Arc<Shared>, command: Command) {
             let shared_too = Arc::clone(shared);
             shared.spawn(async move {
                 let probe = shared_too.control.probe(node, &endpoint, witness.as_ref()).await;
-                shared_too.with_cluster(|cluster, now| cluster.on_probe(probe, now));
+                shared_too.tell_cluster(|cluster, now| cluster.on_probe(probe, now));
             });
         }
     }
@@ -67,12 +67,12 @@ async fn refresh(shared: Arc<Shared>, round: u64, targets: Vec<Endpoint>, epochs
         let shared = Arc::clone(&shared);
         asked.spawn(async move {
             if let Ok(view) = shared.control.view(&target, epochs).await {
-                shared.with_cluster(|cluster, now| cluster.on_view(round, view, now));
+                shared.tell_cluster(|cluster, now| cluster.on_view(round, view, now));
             }
         });
     }
     while asked.join_next().await.is_some() {}
-    let known = shared.with_cluster(|cluster, now| {
+    let known = shared.tell_cluster(|cluster, now| {
         cluster.on_refresh_done(round, now);
         cluster.endpoints().map(|(_, e)| e.clone()).collect::<Vec<_>>()
     });

@@ -77,7 +77,7 @@ pub(crate) async fn route(
     let mut ended = ended;
     let mut value = None;
     // Changes are subscribed to while the policy is asked: none falls between its word and the wait.
-    let (mut action, mut changes) = shared.with_cluster_quietly(|cluster, now| {
+    let (mut action, mut changes) = shared.with_cluster(|cluster, now| {
         // Without an attempt there is no need to hold on to the step that an older snapshot gave.
         let action =
             if ended.is_some() { read.resume(step, begun) } else { read.start(cluster, now, fastrand::u32(..)) };

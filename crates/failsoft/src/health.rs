@@ -93,7 +93,7 @@ pub struct NodeHealth {
 
 impl Health {
     pub(crate) fn of(shared: &Shared) -> Self {
-        let report = shared.with_cluster_quietly(|cluster, now| cluster.report(now));
+        let report = shared.with_cluster(|cluster, now| cluster.report(now));
         let loads = shared.loads.counts();
         let table = shared.table.load();
         let in_flight = |n: &NodeStatus| table.member(n.key).map_or(0, |m| m.in_flight());

@@ -211,7 +211,7 @@ fn start(shared: &Arc<Shared>, lead: LoadKeys, outer: Option<Arc<Frame>>, call: 
     let load = lead.load;
     let frame = Frame::inside(shared, load, outer);
     let unfinished = Unfinished { shared: Arc::clone(shared), load };
-    let task = shared.opener.runtime.spawn(frame::scope(frame, async move {
+    let task = shared.spawn(frame::scope(frame, async move {
         let result = match panics::caught(async move { call(lead.keys).await }).await {
             Ok(Ok(values)) => Ok(Arc::new(values)),
             Ok(Err(error)) => Err(Error::Fallback(error.into())),
@@ -220,20 +220,21 @@ fn start(shared: &Arc<Shared>, lead: LoadKeys, outer: Option<Arc<Frame>>, call: 
         // The guard finds the load ended already.
         finish(&unfinished.shared, load, result);
     }));
-    let abort_at_once = {
-        let mut state = shared.loads.lock();
-        match state.running.get_mut(&load) {
-            Some(running) => {
-                running.task = Some(task.abort_handle());
-                false
-            }
-            // It has ended, or was cancelled before it was known here.
-            None => true,
+    let mut state = shared.loads.lock();
+    let ended = match state.running.get_mut(&load) {
+        Some(running) => {
+            running.task.clone_from(&task);
+            false
         }
+        // It has ended, or was cancelled before it was known here.
+        None => true,
     };
-    if abort_at_once {
+    drop(state);
+    if let (true, Some(task)) = (ended, task) {
         task.abort();
     }
+    // The conductor keeps the limit of the load.
+    shared.wake.notify_one();
 }
 
 fn finish(shared: &Arc<Shared>, load: LoadId, result: Loaded) {

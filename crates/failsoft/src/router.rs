@@ -21,12 +21,21 @@ use std::time::Duration;
 /// The longest key or value: the servers' own default for one string.
 pub const MAX_STRING: usize = 512 * 1024 * 1024;
 
+/// How long [`Router::close`] waits for tasks that were cancelled.
+const CLOSING: Duration = Duration::from_secs(1);
+
 /// Reads through a Redis or Valkey Cluster, and through what the caller gives it when the cluster
 /// may not answer. A cheap clone, `Send` and `Sync`; all clones are one router. It ends when it is
 /// closed, or when the last clone is dropped.
 #[derive(Clone)]
 pub struct Router {
     handle: Arc<Handle>,
+}
+
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Router").field("id", &self.shared().id).finish_non_exhaustive()
+    }
 }
 
 /// Ends the router with its last clone: the background tasks hold the shared part, not this.
@@ -134,7 +143,7 @@ impl Router {
         let until = shared.now() + timeout;
         loop {
             shared.check_open()?;
-            let (kind, changes) = shared.with_cluster_quietly(|cluster, _| (cluster.kind(), shared.changes()));
+            let (kind, changes) = shared.with_cluster(|cluster, _| (cluster.kind(), shared.changes()));
             if kind != Kind::Unknown {
                 return Ok(());
             }
@@ -155,11 +164,14 @@ impl Router {
         self.shared().tally.counters()
     }
 
-    /// Ends the router: every read that waits gets [`Error::Closed`], callbacks are cancelled, and
-    /// when this returns no task of it is left. Later calls get `Closed`; closing twice is fine.
+    /// Ends the router: every read that waits gets [`Error::Closed`], callbacks and background tasks
+    /// are cancelled and waited for, but no longer than a second: a callback that blocks its thread
+    /// cannot be cancelled. Later calls get `Closed`; closing twice is fine.
     pub async fn close(&self) {
         let mut tasks = self.shared().shut_down();
-        while tasks.join_next().await.is_some() {}
+        let all = async { while tasks.join_next().await.is_some() {} };
+        // What is left after the limit is cancelled as soon as it yields.
+        let _ = tokio::time::timeout(CLOSING, all).await;
     }
 
     /// A whole read, with its account.
@@ -276,7 +288,7 @@ pub(crate) fn outcome_of_node(
     attempts: u32,
 ) -> Outcome {
     let (endpoint, current_at, now) =
-        shared.with_cluster_quietly(|cluster, now| (cluster.endpoint(node).cloned(), cluster.current_at(node), now));
+        shared.with_cluster(|cluster, now| (cluster.endpoint(node).cloned(), cluster.current_at(node), now));
     let age = match served_by {
         ServedBy::Replica => current_at.map_or(Duration::ZERO, |at| now.since(at)),
         ServedBy::Primary | ServedBy::Secondary | ServedBy::None => Duration::ZERO,

@@ -13,7 +13,7 @@ use failsoft_policy::{Endpoint, Instant};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// The most fills under way at once; a value loaded beyond that is served, not written back.
 const MAX_FILLS: usize = 256;
@@ -73,24 +73,44 @@ impl Shared {
         Bounds { attempt: self.config().attempt_timeout(), deadline: now + self.config().deadline() }
     }
 
-    /// Reads or changes what is known of the cluster. New routes are in force when this returns, and
-    /// the conductor looks at what is to be asked.
+    /// Reads or changes what is known of the cluster, for a read or a write. New routes are in force
+    /// when this returns; the conductor is woken if that left something to be asked or closed.
     pub(crate) fn with_cluster<R>(&self, f: impl FnOnce(&mut Cluster, Instant) -> R) -> R {
-        let result = self.with_cluster_quietly(f);
+        let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = f(&mut cluster, self.now());
+        let errands = cluster.has_errands();
+        let published = self.publish(&mut cluster);
+        drop(cluster);
+        if errands || published {
+            self.wake.notify_one();
+        }
+        result
+    }
+
+    /// The same for the answers to the conductor's questions: what to ask next follows from each.
+    pub(crate) fn tell_cluster<R>(&self, f: impl FnOnce(&mut Cluster, Instant) -> R) -> R {
+        let result = self.with_cluster(f);
         self.wake.notify_one();
         result
     }
 
-    /// The same for the conductor itself, who looks anyway.
-    pub(crate) fn with_cluster_quietly<R>(&self, f: impl FnOnce(&mut Cluster, Instant) -> R) -> R {
+    /// The same for the conductor itself, who needs no waking.
+    pub(crate) fn conduct<R>(&self, f: impl FnOnce(&mut Cluster, Instant) -> R) -> R {
         let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
         let result = f(&mut cluster, self.now());
-        if cluster.is_dirty() && !self.is_closed() {
-            let snapshot = cluster.snapshot();
-            self.table.store(Arc::new(self.table.load().next(snapshot, cluster.endpoints())));
-            self.changed.send_replace(());
-        }
+        self.publish(&mut cluster);
         result
+    }
+
+    /// Puts new routes in force, if there are any.
+    fn publish(&self, cluster: &mut Cluster) -> bool {
+        if !cluster.is_dirty() || self.is_closed() {
+            return false;
+        }
+        let snapshot = cluster.snapshot();
+        self.table.store(Arc::new(self.table.load().next(snapshot, cluster.endpoints())));
+        self.changed.send_replace(());
+        true
     }
 
     /// Sees every change of the routes after this call, and the router's closing.
@@ -115,13 +135,11 @@ impl Shared {
         if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
     }
 
-    /// Runs something in the background until it ends or the router closes.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    /// Runs something in the background until it ends or the router closes; none if it is closed.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
-        if !self.is_closed() {
-            tasks.spawn_on(task, &self.opener.runtime);
-        }
+        (!self.is_closed()).then(|| tasks.spawn_on(task, &self.opener.runtime))
     }
 
     /// Ends everything: no task stays, every waiting read is answered. Gives the tasks that are

@@ -64,7 +64,7 @@ async fn run(shared: &Shared, slot: Slot, mut write: Write, command: &Command<'_
         words.extend([b"PX".as_slice(), milliseconds.as_bytes()]);
     }
     let contact = last_contact(shared, slot);
-    let (mut action, mut changes) = shared.with_cluster(|cluster, now| {
+    let (mut action, mut changes) = shared.tell_cluster(|cluster, now| {
         if let Some((node, at)) = contact {
             cluster.saw(node, at);
         }

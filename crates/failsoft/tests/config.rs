@@ -78,7 +78,9 @@ async fn bad_urls_name_nodes_and_show_no_password() {
 
 #[tokio::test]
 async fn a_url_brings_user_password_and_tls() {
-    for url in ["redis://app:hunter2@127.0.0.1:1", "rediss://app:hunter2@127.0.0.1:1", "redis://[::1]:1", "redis://h:1/0"] {
+    for url in
+        ["redis://app:hunter2@127.0.0.1:1", "rediss://app:hunter2@127.0.0.1:1", "redis://[::1]:1", "redis://h:1/0"]
+    {
         let router = Router::builder([url]).build().unwrap_or_else(|e| panic!("{url}: {e}"));
         router.close().await;
     }
@@ -135,10 +137,17 @@ fn wrong(kind: Kind) -> Vec<Setting> {
             Setting::Duration(ms),
         ],
         Kind::Number { min, max } => {
-            vec![Setting::Number(max + 0.01), Setting::Number(min - 0.01), Setting::Number(f64::NAN), Setting::Bool(true)]
+            vec![
+                Setting::Number(max + 0.01),
+                Setting::Number(min - 0.01),
+                Setting::Number(f64::NAN),
+                Setting::Bool(true),
+            ]
         }
         Kind::Bool => vec![Setting::Integer(1), Setting::Text("yes".into())],
-        Kind::Word { max, .. } => ["", "two words", "a\r\nb", &"x".repeat(max + 1)].map(|t| Setting::Text(t.into())).into(),
+        Kind::Word { max, .. } => {
+            ["", "two words", "a\r\nb", &"x".repeat(max + 1)].map(|t| Setting::Text(t.into())).into()
+        }
         Kind::Secret { max } => vec![Setting::Text(String::new()), Setting::Text("x".repeat(max + 1))],
         Kind::AddressMap { max } => vec![
             Setting::Text("h:1".into()),
@@ -163,10 +172,15 @@ async fn every_setting_out_of_range_names_its_key_and_what_is_allowed() {
             let shown = format!("{} = {value:?}", spec.name);
             let error = refused(Router::builder([GOOD]).set(spec.name, value));
             assert_eq!(error.key, spec.name, "{shown}: {error}");
-            assert!(error.problem.contains("allowed") && error.problem.contains("`=`") || error.problem.contains("port")
-                || error.problem.contains(&spec.kind.to_string()), "{shown}: {error}");
+            assert!(
+                error.problem.contains("allowed") && error.problem.contains("`=`")
+                    || error.problem.contains("port")
+                    || error.problem.contains(&spec.kind.to_string()),
+                "{shown}: {error}"
+            );
         }
-        let text_key = if matches!(spec.kind, Kind::Duration { .. }) { format!("{}_ms", spec.name) } else { spec.name.into() };
+        let text_key =
+            if matches!(spec.kind, Kind::Duration { .. }) { format!("{}_ms", spec.name) } else { spec.name.into() };
         if !matches!(spec.kind, Kind::Word { .. } | Kind::Secret { .. }) {
             let error = refused(Router::builder([GOOD]).set_text(&text_key, "nonsense"));
             assert_eq!(error.key, text_key);

@@ -115,7 +115,7 @@ impl Calls {
     }
 
     /// A callback with this value.
-    pub(crate) fn give(&self, value: &'static str) -> impl FnOnce(Bytes, Reason) -> Ready<Loaded> + Send + 'static {
+    pub(crate) fn give(&self, value: &'static str) -> impl FnOnce(Bytes, Reason) -> Ready<Loaded> + Send + use<> {
         let calls = self.clone();
         move |_, _| {
             calls.add();
@@ -125,7 +125,7 @@ impl Calls {
 }
 
 /// A callback with this value, not counted.
-pub(crate) fn give(value: &'static str) -> impl FnOnce(Bytes, Reason) -> Ready<Loaded> + Send + 'static {
+pub(crate) fn give(value: &'static str) -> impl FnOnce(Bytes, Reason) -> Ready<Loaded> + Send + use<> {
     Calls::default().give(value)
 }
 

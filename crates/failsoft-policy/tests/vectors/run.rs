@@ -1,0 +1,246 @@
+//! Carries out one vector: events in, what the policy answers compared with what is expected.
+
+use crate::schema::{File, Nodes, Step, Vector, View as ViewText};
+use crate::words::{Names, answer, endpoint, reason, report, view_node};
+use failsoft_policy::action::{Action, Event};
+use failsoft_policy::cluster::{Cluster, Command};
+use failsoft_policy::config::Config;
+use failsoft_policy::read::Read;
+use failsoft_policy::view::{Probe, View};
+use failsoft_policy::write::{Write, WriteAction, WriteEvent};
+use failsoft_policy::{Instant, NodeKey, Slot};
+
+enum Call {
+    None,
+    Read(Read),
+    Write(Write),
+}
+
+enum Done {
+    None,
+    Read(Action),
+    Write(WriteAction),
+}
+
+struct Run<'v> {
+    file: &'v File,
+    config: Config,
+    cluster: Cluster,
+    names: Names,
+    round: u64,
+    call: Call,
+}
+
+/// Gives what was wrong, with the step.
+pub fn run(file: &File, vector: &Vector) -> Result<(), String> {
+    let mut config = Config::default();
+    for (key, value) in &vector.settings {
+        config.set_text(key, value).map_err(|e| e.to_string())?;
+    }
+    let none = Nodes::new();
+    let nodes = vector.cluster.as_ref().map_or(&none, |c| &file.clusters[c]);
+    let seeds: Vec<String> = vector.seeds.clone().unwrap_or_else(|| nodes.keys().cloned().collect());
+    let cluster = Cluster::new(&config, seeds.iter().map(|s| endpoint(s)).collect(), Instant::ZERO);
+    let mut run = Run { file, config, cluster, names: Names::default(), round: 0, call: Call::None };
+    if let Some(name) = &vector.cluster {
+        run.join(name, nodes, &vector.silent);
+    }
+    for (number, step) in vector.steps.iter().enumerate() {
+        run.step(step).map_err(|e| format!("  step {} at {} ms: {e}", number + 1, step.at_ms))?;
+    }
+    Ok(())
+}
+
+impl Run<'_> {
+    /// At 0 ms the first view is taken in and every node answers its first probe, unless `silent`.
+    fn join(&mut self, name: &str, nodes: &Nodes, silent: &[String]) {
+        let now = Instant::ZERO;
+        self.commands(now, 0);
+        let first = nodes.keys().next().expect("a cluster has nodes");
+        let view = self.view(&view_text(first, name), now);
+        self.cluster.on_view(self.round, view, now);
+        self.cluster.on_refresh_done(self.round, now);
+        self.commands(now, 0);
+        for (id, text) in nodes {
+            let says = if silent.contains(id) { "none".into() } else { own_words(text) };
+            self.probe(id, &says, now, None, now);
+        }
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        let now = Instant::from_millis(step.at_ms);
+        let done = self.event(step, now)?;
+        self.names.learn(&self.cluster);
+        let got = match &done {
+            Done::None => None,
+            Done::Read(action) => Some(self.names.action(action)),
+            Done::Write(action) => Some(self.names.write_action(*action)),
+        };
+        same("action", &got, &step.expect)?;
+        if let Some(expected) = &step.poll {
+            let commands = self.commands(now, step.dice);
+            let got: Vec<String> = commands.iter().map(|c| self.names.command(c)).collect();
+            same("commands", &got, expected)?;
+        }
+        if let (Call::Read(read), Some(expected)) = (&mut self.call, &step.notes) {
+            let notes = read.take_notes();
+            let text =
+                |(s, r): &(_, Option<_>)| r.map_or(format!("{s}"), |r: failsoft_policy::Reason| format!("{s} {r}"));
+            same("notes", &notes.iter().map(text).collect(), expected)?;
+        }
+        if let (Call::Read(read), Some(expected)) = (&self.call, step.attempts) {
+            same("attempts", &read.attempts(), &expected)?;
+        }
+        if let Some(tokens) = step.tokens {
+            same("retry tokens", &self.cluster.report(now).retry_tokens, &tokens)?;
+        }
+        if let Some(next) = step.next_ms {
+            same("next timeout", &self.cluster.next_timeout(), &Some(Instant::from_millis(next)))?;
+        }
+        for (&number, expected) in &step.routes {
+            same("route", &self.names.route(self.cluster.route(slot(number))), expected)?;
+            // What the fast path looks up is the same.
+            same("snapshot", &self.names.route(self.cluster.clone().snapshot().route(slot(number))), expected)?;
+        }
+        for (&number, expected) in &step.gates {
+            let gate = self.cluster.write_gate(slot(number), now);
+            same("write gate", &self.names.gate(gate), expected)?;
+        }
+        for (name, expected) in &step.breakers {
+            let report = self.cluster.report(now);
+            let node = report.nodes.iter().find(|n| n.endpoint == endpoint(name));
+            same("breaker", &node.map_or("unknown", |n| n.breaker), &expected.as_str())?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, step: &Step, now: Instant) -> Result<Done, String> {
+        let contact = step.contact_ms.map(Instant::from_millis);
+        if let Some(text) = &step.read {
+            let deadline = text.deadline_ms.map_or(now + self.config.deadline(), |at| Instant::from_millis(at));
+            let mut read = Read::new(&self.config, slot(text.slot), deadline, text.callback);
+            let action = read.start(&self.cluster, now, step.dice);
+            self.call = Call::Read(read);
+            return Ok(Done::Read(action));
+        }
+        if let Some(text) = &step.write {
+            let deadline = text.deadline_ms.map_or(now + self.config.deadline(), |at| Instant::from_millis(at));
+            let slot = slot(text.slot);
+            let mut write = match &text.fill {
+                Some(by) => Write::fill(&self.config, slot, self.key(by)?, deadline),
+                None => Write::set(&self.config, slot, deadline),
+            };
+            let action = write.start(&mut self.cluster, now);
+            self.call = Call::Write(write);
+            return Ok(Done::Write(action));
+        }
+        if let Some(text) = &step.answer {
+            let answer = answer(text);
+            return match &mut self.call {
+                Call::Read(read) => {
+                    Ok(Done::Read(read.on(Event::Answered { answer, contact }, &mut self.cluster, now, step.dice)))
+                }
+                Call::Write(write) => {
+                    Ok(Done::Write(write.on(WriteEvent::Answered { answer, contact }, &mut self.cluster, now)))
+                }
+                Call::None => Err("an answer to nothing".into()),
+            };
+        }
+        if step.woken {
+            return match &mut self.call {
+                Call::Read(read) => Ok(Done::Read(read.on(Event::Woken, &mut self.cluster, now, step.dice))),
+                Call::Write(write) => Ok(Done::Write(write.on(WriteEvent::Woken, &mut self.cluster, now))),
+                Call::None => Err("nobody waits".into()),
+            };
+        }
+        if let (Some(answered), Call::Write(write)) = (step.pinged, &mut self.call) {
+            return Ok(Done::Write(write.on(WriteEvent::Pinged(answered), &mut self.cluster, now)));
+        }
+        self.fact(step, now, contact)?;
+        Ok(Done::None)
+    }
+
+    fn fact(&mut self, step: &Step, now: Instant, contact: Option<Instant>) -> Result<(), String> {
+        if let Some(text) = &step.view {
+            let view = self.view(text, now);
+            self.cluster.on_view(text.round.unwrap_or(self.round), view, now);
+        }
+        if let Some(probe) = &step.probe {
+            let witness = probe.witness.as_ref().map(|w| self.view(w, now));
+            let sent_at = probe.sent_ms.map_or(now, Instant::from_millis);
+            self.key(&probe.node)?;
+            self.probe(&probe.node, &probe.says, sent_at, witness, now);
+        }
+        if step.refresh_done {
+            self.cluster.on_refresh_done(self.round, now);
+        }
+        if let Some((node, why)) = step.failed.as_ref().and_then(|f| f.split_once(' ')) {
+            let key = self.key(node)?;
+            self.cluster.failed(key, reason(why), contact, now);
+        }
+        if let Some(node) = &step.saw {
+            let key = self.key(node)?;
+            self.cluster.saw(key, now);
+        }
+        self.cluster.credit(step.credit.unwrap_or(0));
+        while step.spend_retries && self.cluster.take_retry() {}
+        Ok(())
+    }
+
+    fn commands(&mut self, now: Instant, dice: u32) -> Vec<Command> {
+        let mut commands = Vec::new();
+        while let Some(command) = self.cluster.poll(now, dice) {
+            if let Command::Refresh { round, .. } = command {
+                self.round = round;
+            }
+            commands.push(command);
+            assert!(commands.len() < 20_000, "poll never ends");
+        }
+        let next = self.cluster.next_timeout().unwrap_or(Instant::MAX);
+        assert!(next > now, "after poll the next timeout is {:?} ago", now.since(next));
+        self.names.learn(&self.cluster);
+        commands
+    }
+
+    fn probe(&mut self, name: &str, says: &str, sent_at: Instant, witness: Option<View>, now: Instant) {
+        let Ok(node) = self.key(name) else { return };
+        let id = self.cluster.report(now).nodes.into_iter().find(|n| n.key == node).and_then(|n| n.id);
+        let report = if says == "none" { Err("no answer".into()) } else { Ok(report(id, says)) };
+        self.cluster.on_probe(Probe { node, sent_at, report, witness }, now);
+    }
+
+    fn view(&self, text: &ViewText, now: Instant) -> View {
+        let nodes = text.cluster.as_ref().map(|name| {
+            let nodes = self.file.clusters.get(name).unwrap_or_else(|| panic!("no cluster {name}"));
+            nodes.iter().map(|(id, node)| view_node(id, node, !text.without_epochs)).collect()
+        });
+        let by = nodes.is_some().then(|| text.from.clone());
+        let asked_at = text.asked_ms.map_or(now, Instant::from_millis);
+        View { by, via: endpoint(&text.from), asked_at, nodes }
+    }
+
+    fn key(&self, name: &str) -> Result<NodeKey, String> {
+        let found = self.cluster.endpoints().find(|(_, e)| **e == endpoint(name));
+        found.map(|(key, _)| key).ok_or_else(|| format!("the router knows no node {name}"))
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, expected: &T) -> Result<(), String> {
+    if got == expected { Ok(()) } else { Err(format!("{what}:\n    expected {expected:?}\n    got      {got:?}")) }
+}
+
+fn slot(number: u16) -> Slot {
+    Slot::new(number).expect("a slot")
+}
+
+fn view_text(from: &str, cluster: &str) -> ViewText {
+    ViewText { from: from.into(), asked_ms: None, cluster: Some(cluster.into()), without_epochs: false, round: None }
+}
+
+/// What a node says of itself that agrees with its description in the view.
+fn own_words(text: &str) -> String {
+    let mut words = text.split_whitespace().skip_while(|w| *w != "epoch");
+    let epoch = words.nth(1).map_or(String::new(), |e| format!(" epoch {e}"));
+    let role = text.split_whitespace().next().unwrap_or_default();
+    format!("{role}{epoch}{}", if role == "replica" { " link_up" } else { "" })
+}

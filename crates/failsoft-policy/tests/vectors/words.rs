@@ -1,0 +1,195 @@
+//! Words to values and back: nodes, answers, actions, routes and commands as the vectors write them.
+
+use failsoft_policy::action::{Action, Answer, Finish};
+use failsoft_policy::cluster::{Blocked, Cluster, Command, WriteGate};
+use failsoft_policy::reply::classify;
+use failsoft_policy::route::{Route, Source};
+use failsoft_policy::view::{NodeReport, Role, ViewNode};
+use failsoft_policy::write::WriteAction;
+use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The node called `name` listens at `name:7000`, and its node id is its name.
+pub fn endpoint(name: &str) -> Endpoint {
+    match name.rsplit_once(':') {
+        Some((host, port)) => Endpoint { host: host.into(), port: port.parse().expect("a port") },
+        None => Endpoint { host: name.into(), port: 7000 },
+    }
+}
+
+/// The inverse of [`endpoint`].
+pub fn name_of(endpoint: &Endpoint) -> String {
+    if endpoint.port == 7000 { endpoint.host.clone() } else { endpoint.to_string() }
+}
+
+/// `primary 0-100,200 epoch 3 [failed]` or `replica of p1 epoch 3 [at p9]`.
+pub fn view_node(id: &str, text: &str, epochs: bool) -> ViewNode {
+    let mut node = ViewNode {
+        id: id.into(),
+        endpoint: Some(endpoint(id)),
+        role: Role::Primary,
+        slots: vec![],
+        epoch: None,
+        failed: false,
+    };
+    let mut words = text.split_whitespace();
+    while let Some(word) = words.next() {
+        match word {
+            "primary" => node.role = Role::Primary,
+            "replica" => node.role = Role::Replica(None),
+            "of" => node.role = Role::Replica(words.next().map(String::from)),
+            "epoch" => node.epoch = words.next().map(|e| e.parse().expect("an epoch")).filter(|_| epochs),
+            "failed" => node.failed = true,
+            "at" => node.endpoint = words.next().map(endpoint),
+            "nowhere" => node.endpoint = None,
+            ranges => {
+                for range in ranges.split(',') {
+                    let (a, b) = range.split_once('-').unwrap_or((range, range));
+                    let number = |n: &str| n.parse().unwrap_or_else(|_| panic!("no slot: {n} in {text:?}"));
+                    node.slots.push((number(a), number(b)));
+                }
+            }
+        }
+    }
+    node
+}
+
+/// `primary epoch 1`, `replica epoch 1 offset 5 link down 300 priority 0`, `loading`, `cluster_down`, `id x`.
+pub fn report(id: Option<String>, text: &str) -> NodeReport {
+    let mut report = NodeReport { id, cluster_ok: true, ..NodeReport::default() };
+    let mut words = text.split_whitespace();
+    while let Some(word) = words.next() {
+        let mut number = || words.next().and_then(|w| w.parse::<u64>().ok());
+        match word {
+            "primary" => report.primary = true,
+            "replica" => report.primary = false,
+            "epoch" => report.my_epoch = number(),
+            "offset" => report.offset = number(),
+            "priority" => report.priority = number().map(|p| p as u32),
+            "loading" => report.loading = true,
+            "cluster_down" => report.cluster_ok = false,
+            "link_up" => report.link_up = Some(true),
+            "link_down_ms" => {
+                report.link_up = Some(false);
+                report.link_down_for = number().map(Duration::from_millis);
+            }
+            "id" => report.id = words.next().map(String::from),
+            other => panic!("no word of a report: {other}"),
+        }
+    }
+    report
+}
+
+/// `value`, `nil`, `timeout`, `connection`, `protocol`, `saturated`, `refused <error line>` or an error line.
+pub fn answer(text: &str) -> Answer {
+    match text {
+        "value" => Answer::Value,
+        "nil" => Answer::Nil,
+        "timeout" => Answer::Timeout,
+        "connection" => Answer::Connection,
+        "protocol" => Answer::Protocol,
+        "saturated" => Answer::Saturated,
+        line => match line.strip_prefix("refused ") {
+            Some(line) => Answer::Refused(classify(line)),
+            None => Answer::Error(classify(line)),
+        },
+    }
+}
+
+pub fn reason(word: &str) -> Reason {
+    *Reason::ALL.iter().find(|r| r.as_str() == word).unwrap_or_else(|| panic!("no reason: {word}"))
+}
+
+/// Names of nodes by their keys, kept after a node is forgotten.
+#[derive(Default)]
+pub struct Names(BTreeMap<NodeKey, String>);
+
+impl Names {
+    pub fn learn(&mut self, cluster: &Cluster) {
+        for (key, endpoint) in cluster.endpoints() {
+            self.0.insert(key, name_of(endpoint));
+        }
+    }
+
+    fn of(&self, key: NodeKey) -> &str {
+        self.0.get(&key).map_or("?", String::as_str)
+    }
+
+    pub fn action(&self, action: &Action) -> String {
+        match action {
+            Action::Send { node, source, asking, until } => {
+                let source = if *source == Source::Primary { "primary" } else { "replica" };
+                let asking = if *asking { " asking" } else { "" };
+                format!("send {} {source}{asking} until {}", self.of(*node), ms(*until))
+            }
+            Action::Wait { until } => format!("wait until {}", ms(*until)),
+            Action::Load { reason, confirmed: Some(by) } => format!("load {reason} confirmed by {}", self.of(*by)),
+            Action::Load { reason, confirmed: None } => format!("load {reason}"),
+            Action::Finish(Finish::Value { served_by, node, reason }) => {
+                let because = reason.map_or(String::new(), |r| format!(" because {r}"));
+                format!("value {served_by} {}{because}", self.of(*node))
+            }
+            Action::Finish(Finish::Missing { reason }) => format!("missing {reason}"),
+            Action::Finish(Finish::Unavailable { reason }) => format!("unavailable {reason}"),
+        }
+    }
+
+    pub fn write_action(&self, action: WriteAction) -> String {
+        match action {
+            WriteAction::Ping { node, until } => format!("ping {} until {}", self.of(node), ms(until)),
+            WriteAction::Send { node, asking, until } => {
+                format!("send {}{} until {}", self.of(node), if asking { " asking" } else { "" }, ms(until))
+            }
+            WriteAction::Wait { until } => format!("wait until {}", ms(until)),
+            WriteAction::Written => "written".into(),
+            WriteAction::Refused(cause) => format!("refused {cause}"),
+        }
+    }
+
+    pub fn route(&self, route: Route) -> String {
+        match route {
+            Route::Primary { node, backed } => {
+                format!("primary {}{}", self.of(node), if backed { " backed" } else { "" })
+            }
+            Route::Readmitting { node, permille, replica, reason } => {
+                format!("readmitting {} {permille} else {} because {reason}", self.of(node), self.of(replica.node))
+            }
+            Route::Replica { replica, reason } => {
+                format!("replica {} until {} because {reason}", self.of(replica.node), ms(replica.until))
+            }
+            Route::Secondary { reason } => format!("secondary because {reason}"),
+            Route::Await { until } => format!("await until {}", ms(until)),
+        }
+    }
+
+    pub fn gate(&self, gate: WriteGate) -> String {
+        match gate {
+            WriteGate::Open(node) => format!("open {}", self.of(node)),
+            WriteGate::NeedsContact(node) => format!("needs contact {}", self.of(node)),
+            WriteGate::NeedsProof(node) => format!("needs proof {}", self.of(node)),
+            WriteGate::Closed(Blocked::Uncovered) => "closed uncovered".into(),
+            WriteGate::Closed(Blocked::NoView) => "closed no_view".into(),
+            WriteGate::Closed(Blocked::Trouble(reason)) => format!("closed {reason}"),
+        }
+    }
+
+    pub fn command(&self, command: &Command) -> String {
+        match command {
+            Command::Close { node } => format!("close {}", self.of(*node)),
+            Command::Refresh { round: _, targets, epochs } => {
+                let targets: Vec<String> = targets.iter().map(name_of).collect();
+                format!("refresh {}{}", targets.join(" "), if *epochs { " with epochs" } else { "" })
+            }
+            Command::Probe { node, witness: Some(witness), .. } => {
+                format!("probe {} witness {}", self.of(*node), name_of(witness))
+            }
+            Command::Probe { node, witness: None, .. } => format!("probe {}", self.of(*node)),
+        }
+    }
+}
+
+fn ms(at: Instant) -> String {
+    let nanos = at.as_nanos();
+    if nanos.is_multiple_of(1_000_000) { (nanos / 1_000_000).to_string() } else { format!("{}us", nanos / 1000) }
+}
