@@ -49,14 +49,14 @@ pub enum Command {
         /// Whether with config epochs (`CLUSTER NODES`).
         epochs: bool,
     },
-    /// Ask a node for its state, and if it answers, the witness for its view:
-    /// [`Cluster::on_probe`].
+    /// Ask a node for its state, and if it answers and is ready ([`crate::view::NodeReport::unready`]),
+    /// the witness for its view: [`Cluster::on_probe`].
     Probe {
         /// The node.
         node: NodeKey,
         /// Where it listens.
         endpoint: Endpoint,
-        /// Which other node to ask for a view with epochs once this one has answered.
+        /// Which other node to ask for a view with epochs once this one has said that it is ready.
         witness: Option<Endpoint>,
     },
 }

@@ -1,7 +1,7 @@
 //! What the driver learns from the cluster: views of the topology and reports of single nodes.
 
 use crate::time::Instant;
-use crate::words::{Endpoint, NodeKey};
+use crate::words::{Endpoint, NodeKey, Reason};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -90,6 +90,20 @@ pub struct NodeReport {
     pub version: Option<String>,
     /// What we were not allowed to ask: `INFO`, `CLUSTER INFO`.
     pub denied: Vec<&'static str>,
+}
+
+impl NodeReport {
+    /// Why a node that answers is not ready to serve, if it is not. As long as it is not, no witness
+    /// is asked: a whole cluster that says it is down must not be asked for its views all the time.
+    pub fn unready(&self) -> Option<Reason> {
+        if self.loading {
+            Some(Reason::Loading)
+        } else if !self.cluster_ok {
+            Some(Reason::ClusterDown)
+        } else {
+            None
+        }
+    }
 }
 
 /// How a probe ended.

@@ -99,7 +99,7 @@ impl Control {
         Ok(View { by: Some(by), via: via.clone(), asked_at, nodes: Some(nodes) })
     }
 
-    /// Asks a node for its state and, if it answers, the witness for its view.
+    /// Asks a node for its state and, if it says that it is ready, the witness for its view.
     pub(crate) async fn probe(&self, node: NodeKey, endpoint: &Endpoint, witness: Option<&Endpoint>) -> Probe {
         let sent_at = self.now();
         let report = match self.report(endpoint).await {
@@ -107,7 +107,7 @@ impl Control {
             Err(trouble) => Err(trouble.to_string()),
         };
         let witness = match (witness, &report) {
-            (Some(witness), Ok(_)) => self.view(witness, true).await.ok(),
+            (Some(witness), Ok(report)) if report.unready().is_none() => self.view(witness, true).await.ok(),
             _ => None,
         };
         Probe { node, sent_at, report, witness }

@@ -4,10 +4,10 @@
 mod support;
 
 use failsoft::{Outcome, Reason, Router, ServedBy};
-use failsoft_testkit::{Behaviour, key_in};
+use failsoft_testkit::{Behaviour, Topology};
 use std::ops::RangeInclusive;
 use std::time::Duration;
-use support::{Calls, Pair, SLOT_A, SLOT_B, eventually, in_time, never, ready_router, text};
+use support::{Calls, Pair, SLOT_A, eventually, in_time, never, ready_router, text};
 
 /// The first attempt and three more.
 const ALL_RETRIES: RangeInclusive<u32> = 1..=4;
@@ -63,9 +63,7 @@ async fn ends_in_secondary(behaviour: Behaviour, reason: Reason, attempts: Range
 async fn bytes_that_are_no_answer() {
     ends_in_secondary(Behaviour::Garbage, Reason::Protocol, ALL_RETRIES).await;
     ends_in_secondary(Behaviour::Array, Reason::Protocol, ALL_RETRIES).await;
-    for bytes in
-        [":42\r\n", "+OK\r\n", "$-2\r\n", "$5\r\nhello!!\r\n", "$99999999999999999999\r\n", "*1000000000\r\n", "\r\n"]
-    {
+    for bytes in [":42\r\n", "+OK\r\n", "$-2\r\n", "$5\r\nhello!!\r\n", "$99999999999999999999\r\n", "\r\n"] {
         let behaviour = Behaviour::reply(bytes);
         ends_in_secondary(behaviour, Reason::Protocol, ALL_RETRIES).await;
     }
@@ -74,7 +72,8 @@ async fn bytes_that_are_no_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_and_slowness() {
     let drip = Behaviour::Drip { bytes: "$5\r\nhello\r\n".into(), every: Duration::from_millis(50) };
-    for behaviour in [Behaviour::Silence, Behaviour::HalfReplyThenSilence, Behaviour::HugeHeader, drip] {
+    let long = Behaviour::reply("*1000000000\r\n");
+    for behaviour in [Behaviour::Silence, Behaviour::HalfReplyThenSilence, Behaviour::HugeHeader, long, drip] {
         ends_in_secondary(behaviour, Reason::Timeout, ALL_RETRIES).await;
     }
 }
@@ -180,7 +179,7 @@ async fn moved_without_a_host_means_the_host_that_answered() {
 async fn moved_to_an_unknown_host_is_found_by_a_view() {
     let pair = Pair::start().await;
     let router = quick(&pair).await;
-    let mut moved = failsoft_testkit::Topology::of(&[&pair.a, &pair.b]);
+    let mut moved = Topology::of(&[&pair.a, &pair.b]);
     moved.nodes[0].slots = vec![100..=8191];
     moved.nodes[1].slots = vec![0..=99, 8192..=16_383];
     moved.nodes[1].epoch = 7;
@@ -214,7 +213,6 @@ async fn ask_goes_to_the_target_once_and_changes_no_map() {
     }
     assert_eq!(pair.a.count_key("GET", pair.key_a()), 3, "each read asks the owner first");
     assert_eq!(pair.b.count("ASKING"), 3);
-    assert_eq!(key_in(SLOT_B), pair.key_b());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -158,7 +158,7 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(key) else { return };
         let agrees = agrees(node);
         node.validated = agrees && node.role == Role::Primary;
-        let unready = unready(&node.report);
+        let unready = node.report.unready();
         match unready {
             _ if !node.admits() => {
                 node.breaker.on_probe(unready.is_none() && witnessed && agrees, now);
@@ -220,15 +220,4 @@ impl Cluster {
 fn agrees(node: &Node) -> bool {
     let primary = node.role == Role::Primary;
     node.report.primary == primary && (!primary || node.report.my_epoch.is_none_or(|e| e == node.epoch))
-}
-
-/// Why a node that answers is not ready to serve, if it is not.
-fn unready(report: &NodeReport) -> Option<Reason> {
-    if report.loading {
-        Some(Reason::Loading)
-    } else if !report.cluster_ok {
-        Some(Reason::ClusterDown)
-    } else {
-        None
-    }
 }

@@ -27,8 +27,8 @@ fn every_vector() {
             }
         }
     }
-    assert!(names.len() >= 60, "only {} vectors were found", names.len());
     assert!(wrong.is_empty(), "{} of {} vectors failed:\n\n{}", wrong.len(), names.len(), wrong.join("\n\n"));
+    assert!(names.len() >= 60, "only {} vectors were found", names.len());
 }
 
 #[test]

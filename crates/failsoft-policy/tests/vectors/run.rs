@@ -32,7 +32,7 @@ struct Run<'v> {
 }
 
 /// Gives what was wrong, with the step.
-pub fn run(file: &File, vector: &Vector) -> Result<(), String> {
+pub(crate) fn run(file: &File, vector: &Vector) -> Result<(), String> {
     let mut config = Config::default();
     for (key, value) in &vector.settings {
         config.set_text(key, value).map_err(|e| e.to_string())?;

@@ -4,103 +4,103 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Node name to its description, as `primary 0-100 epoch 3` or `replica of p1 epoch 3`.
-pub type Nodes = BTreeMap<String, String>;
+pub(crate) type Nodes = BTreeMap<String, String>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct File {
+pub(crate) struct File {
     #[allow(dead_code)] // for people
-    pub about: String,
-    pub clusters: BTreeMap<String, Nodes>,
-    pub vectors: Vec<Vector>,
+    pub(crate) about: String,
+    pub(crate) clusters: BTreeMap<String, Nodes>,
+    pub(crate) vectors: Vec<Vector>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Vector {
-    pub name: String,
-    pub cluster: Option<String>,
+pub(crate) struct Vector {
+    pub(crate) name: String,
+    pub(crate) cluster: Option<String>,
     #[serde(default)]
-    pub silent: Vec<String>,
-    pub seeds: Option<Vec<String>>,
+    pub(crate) silent: Vec<String>,
+    pub(crate) seeds: Option<Vec<String>>,
     #[serde(default)]
-    pub settings: BTreeMap<String, String>,
-    pub steps: Vec<Step>,
+    pub(crate) settings: BTreeMap<String, String>,
+    pub(crate) steps: Vec<Step>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Step {
-    pub at_ms: u64,
+pub(crate) struct Step {
+    pub(crate) at_ms: u64,
     #[serde(default)]
-    pub dice: u32,
-    pub read: Option<Read>,
-    pub write: Option<Write>,
-    pub answer: Option<String>,
-    pub contact_ms: Option<u64>,
+    pub(crate) dice: u32,
+    pub(crate) read: Option<Read>,
+    pub(crate) write: Option<Write>,
+    pub(crate) answer: Option<String>,
+    pub(crate) contact_ms: Option<u64>,
     #[serde(default)]
-    pub woken: bool,
-    pub pinged: Option<bool>,
-    pub view: Option<View>,
+    pub(crate) woken: bool,
+    pub(crate) pinged: Option<bool>,
+    pub(crate) view: Option<View>,
     #[serde(default)]
-    pub refresh_done: bool,
-    pub probe: Option<Probe>,
-    pub failed: Option<String>,
-    pub saw: Option<String>,
-    pub credit: Option<u64>,
+    pub(crate) refresh_done: bool,
+    pub(crate) probe: Option<Probe>,
+    pub(crate) failed: Option<String>,
+    pub(crate) saw: Option<String>,
+    pub(crate) credit: Option<u64>,
     #[serde(default)]
-    pub spend_retries: bool,
-    pub poll: Option<Vec<String>>,
-    pub expect: Option<String>,
-    pub notes: Option<Vec<String>>,
-    pub attempts: Option<u32>,
-    pub tokens: Option<u64>,
-    pub next_ms: Option<u64>,
+    pub(crate) spend_retries: bool,
+    pub(crate) poll: Option<Vec<String>>,
+    pub(crate) expect: Option<String>,
+    pub(crate) notes: Option<Vec<String>>,
+    pub(crate) attempts: Option<u32>,
+    pub(crate) tokens: Option<u64>,
+    pub(crate) next_ms: Option<u64>,
     #[serde(default)]
-    pub routes: BTreeMap<u16, String>,
+    pub(crate) routes: BTreeMap<u16, String>,
     #[serde(default)]
-    pub gates: BTreeMap<u16, String>,
+    pub(crate) gates: BTreeMap<u16, String>,
     #[serde(default)]
-    pub breakers: BTreeMap<String, String>,
+    pub(crate) breakers: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Read {
+pub(crate) struct Read {
     #[serde(default)]
-    pub slot: u16,
+    pub(crate) slot: u16,
     #[serde(default)]
-    pub callback: bool,
-    pub deadline_ms: Option<u64>,
+    pub(crate) callback: bool,
+    pub(crate) deadline_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Write {
+pub(crate) struct Write {
     #[serde(default)]
-    pub slot: u16,
-    pub fill: Option<String>,
-    pub deadline_ms: Option<u64>,
+    pub(crate) slot: u16,
+    pub(crate) fill: Option<String>,
+    pub(crate) deadline_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct View {
-    pub from: String,
-    pub asked_ms: Option<u64>,
+pub(crate) struct View {
+    pub(crate) from: String,
+    pub(crate) asked_ms: Option<u64>,
     /// None: a server without cluster mode.
-    pub cluster: Option<String>,
+    pub(crate) cluster: Option<String>,
     #[serde(default)]
-    pub without_epochs: bool,
-    pub round: Option<u64>,
+    pub(crate) without_epochs: bool,
+    pub(crate) round: Option<u64>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Probe {
-    pub node: String,
+pub(crate) struct Probe {
+    pub(crate) node: String,
     /// `none`, or words such as `primary epoch 1 loading`.
-    pub says: String,
-    pub sent_ms: Option<u64>,
-    pub witness: Option<View>,
+    pub(crate) says: String,
+    pub(crate) sent_ms: Option<u64>,
+    pub(crate) witness: Option<View>,
 }

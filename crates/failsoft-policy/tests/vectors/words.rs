@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The node called `name` listens at `name:7000`, and its node id is its name.
-pub fn endpoint(name: &str) -> Endpoint {
+pub(crate) fn endpoint(name: &str) -> Endpoint {
     match name.rsplit_once(':') {
         Some((host, port)) => Endpoint { host: host.into(), port: port.parse().expect("a port") },
         None => Endpoint { host: name.into(), port: 7000 },
@@ -19,12 +19,12 @@ pub fn endpoint(name: &str) -> Endpoint {
 }
 
 /// The inverse of [`endpoint`].
-pub fn name_of(endpoint: &Endpoint) -> String {
+pub(crate) fn name_of(endpoint: &Endpoint) -> String {
     if endpoint.port == 7000 { endpoint.host.clone() } else { endpoint.to_string() }
 }
 
 /// `primary 0-100,200 epoch 3 [failed]` or `replica of p1 epoch 3 [at p9]`.
-pub fn view_node(id: &str, text: &str, epochs: bool) -> ViewNode {
+pub(crate) fn view_node(id: &str, text: &str, epochs: bool) -> ViewNode {
     let mut node = ViewNode {
         id: id.into(),
         endpoint: Some(endpoint(id)),
@@ -56,7 +56,7 @@ pub fn view_node(id: &str, text: &str, epochs: bool) -> ViewNode {
 }
 
 /// `primary epoch 1`, `replica epoch 1 offset 5 link down 300 priority 0`, `loading`, `cluster_down`, `id x`.
-pub fn report(id: Option<String>, text: &str) -> NodeReport {
+pub(crate) fn report(id: Option<String>, text: &str) -> NodeReport {
     let mut report = NodeReport { id, cluster_ok: true, ..NodeReport::default() };
     let mut words = text.split_whitespace();
     while let Some(word) = words.next() {
@@ -82,7 +82,7 @@ pub fn report(id: Option<String>, text: &str) -> NodeReport {
 }
 
 /// `value`, `nil`, `timeout`, `connection`, `protocol`, `saturated`, `refused <error line>` or an error line.
-pub fn answer(text: &str) -> Answer {
+pub(crate) fn answer(text: &str) -> Answer {
     match text {
         "value" => Answer::Value,
         "nil" => Answer::Nil,
@@ -97,16 +97,16 @@ pub fn answer(text: &str) -> Answer {
     }
 }
 
-pub fn reason(word: &str) -> Reason {
+pub(crate) fn reason(word: &str) -> Reason {
     *Reason::ALL.iter().find(|r| r.as_str() == word).unwrap_or_else(|| panic!("no reason: {word}"))
 }
 
 /// Names of nodes by their keys, kept after a node is forgotten.
 #[derive(Default)]
-pub struct Names(BTreeMap<NodeKey, String>);
+pub(crate) struct Names(BTreeMap<NodeKey, String>);
 
 impl Names {
-    pub fn learn(&mut self, cluster: &Cluster) {
+    pub(crate) fn learn(&mut self, cluster: &Cluster) {
         for (key, endpoint) in cluster.endpoints() {
             self.0.insert(key, name_of(endpoint));
         }
@@ -116,7 +116,7 @@ impl Names {
         self.0.get(&key).map_or("?", String::as_str)
     }
 
-    pub fn action(&self, action: &Action) -> String {
+    pub(crate) fn action(&self, action: &Action) -> String {
         match action {
             Action::Send { node, source, asking, until } => {
                 let source = if *source == Source::Primary { "primary" } else { "replica" };
@@ -135,7 +135,7 @@ impl Names {
         }
     }
 
-    pub fn write_action(&self, action: WriteAction) -> String {
+    pub(crate) fn write_action(&self, action: WriteAction) -> String {
         match action {
             WriteAction::Ping { node, until } => format!("ping {} until {}", self.of(node), ms(until)),
             WriteAction::Send { node, asking, until } => {
@@ -147,7 +147,7 @@ impl Names {
         }
     }
 
-    pub fn route(&self, route: Route) -> String {
+    pub(crate) fn route(&self, route: Route) -> String {
         match route {
             Route::Primary { node, backed } => {
                 format!("primary {}{}", self.of(node), if backed { " backed" } else { "" })
@@ -163,7 +163,7 @@ impl Names {
         }
     }
 
-    pub fn gate(&self, gate: WriteGate) -> String {
+    pub(crate) fn gate(&self, gate: WriteGate) -> String {
         match gate {
             WriteGate::Open(node) => format!("open {}", self.of(node)),
             WriteGate::NeedsContact(node) => format!("needs contact {}", self.of(node)),
@@ -174,7 +174,7 @@ impl Names {
         }
     }
 
-    pub fn command(&self, command: &Command) -> String {
+    pub(crate) fn command(&self, command: &Command) -> String {
         match command {
             Command::Close { node } => format!("close {}", self.of(*node)),
             Command::Refresh { round: _, targets, epochs } => {
