@@ -30,7 +30,7 @@ pub(super) struct Window {
 pub(super) struct Figures {
     pub(super) reads: usize,
     pub(super) failed: usize,
-    /// The slowest read that began after the fault did.
+    /// The slowest read that ended after the fault began.
     pub(super) worst: f64,
     /// The longest time between two good reads that ended, from the fault on: of any slot ...
     pub(super) longest_gap: f64,
@@ -93,7 +93,8 @@ impl Figures {
     }
 }
 
-/// Names of windows: reads belong to the one in which they began.
+/// Names of windows: reads belong to the one in which they began, but those that were under way when the fault struck
+/// belong to its first second.
 const FIRST_SECOND: &str = "first second";
 pub(super) const FROM_1_S: &str = "from 1 s";
 pub(super) const FROM_2_S: &str = "from 2 s";
@@ -102,7 +103,7 @@ fn windows(account: &Account) -> Vec<Window> {
     let (began, over) = account.fault;
     let second = Duration::from_secs(1);
     let end = account.seen.last().map_or(over, |read| read.ended);
-    let start = account.seen.first().map_or(began, |read| read.began);
+    let start = account.seen.iter().map(|read| read.began).min().unwrap_or(began);
     let parts = [
         ("before", start, began),
         (FIRST_SECOND, began, began + second),
@@ -110,9 +111,10 @@ fn windows(account: &Account) -> Vec<Window> {
         (FROM_2_S, began + 2 * second, over),
         ("after the fault", over, end),
     ];
+    let counts_from = |read: &Seen| if read.ended >= began { read.began.max(began) } else { read.began };
     let window = |(name, from, to)| {
         let of = |struck| {
-            let in_it = move |read: &&Seen| (from..to).contains(&read.began);
+            let in_it = move |read: &&Seen| (from..to).contains(&counts_from(read));
             latency(account.seen.iter().filter(in_it).filter(|read| account.slots.hold(read.slot) == struck))
         };
         Window { name, struck: of(true), healthy: of(false) }
@@ -162,4 +164,56 @@ fn signed(from: Instant, to: Instant) -> f64 {
 
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outages::faults::Slots;
+    use crate::outages::load::Good;
+
+    /// The fault is from 1000 to 6000 ms; a read of slot 0, which is struck, by the node that is broken.
+    fn read(origin: Instant, began: u64, ended: u64, served_by: Option<ServedBy>) -> Seen {
+        let at = |ms| origin + Duration::from_millis(ms);
+        let good = served_by.map(|served_by| Good { served_by, node: Some(0), attempts: 1 });
+        Seen { began: at(began), ended: at(ended), slot: 0, good }
+    }
+
+    fn figures(origin: Instant, seen: Vec<Seen>) -> Figures {
+        let at = |ms| origin + Duration::from_millis(ms);
+        Figures::of(&Account {
+            seen,
+            fault: (at(1000), at(6000)),
+            slots: Slots::FirstShard,
+            nodes: Some((0, 3)),
+            promoted: Some(at(4000)),
+            readmitted: Some(at(6500)),
+        })
+    }
+
+    #[test]
+    fn a_read_under_way_when_the_fault_strikes_belongs_to_its_first_second() {
+        let now = Instant::now();
+        let seen = vec![
+            read(now, 10, 11, Some(ServedBy::Primary)),
+            read(now, 990, 1240, Some(ServedBy::Replica)),
+            read(now, 5000, 5002, None),
+        ];
+        let figures = figures(now, seen);
+        let reads = |name| figures.window(name).map(|window| window.struck.reads);
+        assert_eq!((reads("before"), reads(FIRST_SECOND), reads(FROM_1_S)), (Some(1), Some(1), Some(1)));
+        assert_eq!((figures.reads, figures.failed), (3, 1));
+        assert!((figures.worst - 250.0).abs() < 1.0 && (figures.longest_gap - 240.0).abs() < 1.0, "{figures:?}");
+    }
+
+    #[test]
+    fn what_the_broken_node_serves_before_it_is_checked_is_counted() {
+        let now = Instant::now();
+        let seen = vec![
+            read(now, 500, 501, Some(ServedBy::Primary)),
+            read(now, 6001, 6010, Some(ServedBy::Primary)),
+            read(now, 6700, 6710, Some(ServedBy::Replica)),
+        ];
+        assert_eq!(figures(now, seen).unchecked, Some((1, 1)));
+    }
 }

@@ -5,8 +5,8 @@ use failsoft::Router;
 use failsoft_testkit::{Cluster, Role};
 use std::time::{Duration, Instant};
 
-/// Between two looks: what the times below are exact to.
-pub(super) const LOOK: Duration = Duration::from_millis(5);
+/// Between two looks: the times below are exact to this, and to one command's round trip.
+const LOOK: Duration = Duration::from_millis(5);
 /// A failover with a node timeout of 2 s takes four or five seconds.
 const PROMOTION: Duration = Duration::from_secs(30);
 /// A node that is back is looked at within a probe's back-off.
@@ -25,8 +25,8 @@ pub(super) async fn promoted(cluster: &Cluster, node: usize) -> Result<Instant, 
     Ok(Instant::now())
 }
 
-/// When the router first has the node as a replica that it trusts again, after `resumed`. A health from before it
-/// noticed anything would look the same, so the router must have had its doubts before: the caller sees to that.
+/// When the router has the node as a replica that it trusts again. Asked once the node's place was taken and its
+/// breaker open, which a hang that outlasts the promotion is enough for.
 pub(super) async fn readmitted(router: &Router, address: &str) -> Result<Instant, Problem> {
     let until = Instant::now() + READMISSION;
     while !router.health().node(address).is_some_and(|node| node.role == "replica" && node.breaker == "closed") {

@@ -1,4 +1,5 @@
 //! Arguments that are wrong are told, with exit code 2, before anything is started.
+#![allow(clippy::unwrap_used, reason = "a test may end with a panic")]
 
 mod common;
 

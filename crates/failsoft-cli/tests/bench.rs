@@ -1,4 +1,5 @@
 //! `failsoft bench` on a real server.
+#![allow(clippy::unwrap_used, reason = "a test may end with a panic")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! `failsoft demo` on a real cluster: its account, and that nothing stays behind.
+#![allow(clippy::unwrap_used, reason = "a test may end with a panic")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! `failsoft get` on a real server, and on one that answers with errors.
+#![allow(clippy::unwrap_used, reason = "a test may end with a panic")]
 
 mod common;
 
