@@ -141,14 +141,7 @@ impl Read {
         }
     }
 
-    pub(super) fn again(
-        &mut self,
-        node: NodeKey,
-        asking: bool,
-        cluster: &Cluster,
-        now: Instant,
-        dice: u32,
-    ) -> Action {
+    pub(super) fn again(&mut self, node: NodeKey, asking: bool, cluster: &Cluster, now: Instant, dice: u32) -> Action {
         if self.retries >= self.max_retries || !cluster.is_covered(self.slot) {
             self.note(Status::Error, Some(Reason::ErrorReply));
             return self.give_up(Reason::ErrorReply);
