@@ -3,7 +3,7 @@
 //! Who leads and who waits is decided by the policy's flights; here are the tasks, the panics, and
 //! the values.
 
-use crate::error::{CallbackPanicked, Error};
+use crate::error::{CallbackGone, CallbackPanicked, Error};
 use crate::frame::{self, Frame};
 use crate::shared::Shared;
 use crate::{panics, writes};
@@ -143,12 +143,40 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Loads these keys: runs `call` once for those that nobody loads yet, and waits for the others.
+/// Loads these keys: runs `call` once for those that nobody loads yet, and waits for the others. Where
+/// another caller's callback went away with its event loop or thread, `call` takes over.
 pub(crate) async fn load(
+    shared: &Arc<Shared>,
+    mut wanted: Vec<Wanted>,
+    ttl: Option<Duration>,
+    call: Call,
+) -> Result<Vec<Got>, Error> {
+    let mut call = Some(call);
+    let mut all = Vec::with_capacity(wanted.len());
+    loop {
+        let confirmed: BTreeMap<Bytes, NodeKey> =
+            wanted.iter().filter_map(|w| Some((w.key.clone(), w.confirmed?))).collect();
+        let got = round(shared, wanted, ttl, &mut call).await?;
+        let (gone, got): (Vec<_>, Vec<_>) = got.into_iter().partition(|got| call.is_some() && is_gone(&got.result));
+        all.extend(got);
+        if gone.is_empty() {
+            return Ok(all);
+        }
+        // Each turn spends a caller's callback, so there are at most as many as callers.
+        wanted = gone.into_iter().map(|g| Wanted { confirmed: confirmed.get(&g.key).copied(), key: g.key }).collect();
+    }
+}
+
+fn is_gone<T>(result: &Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Fallback(error)) if error.is::<CallbackGone>())
+}
+
+/// Joins the flights once, and waits for what comes of it. Takes `call` if it is to be run.
+async fn round(
     shared: &Arc<Shared>,
     wanted: Vec<Wanted>,
     ttl: Option<Duration>,
-    call: Call,
+    call: &mut Option<Call>,
 ) -> Result<Vec<Got>, Error> {
     let keys: Vec<Bytes> = wanted.iter().map(|w| w.key.clone()).collect();
     let frames = frame::current();
@@ -177,7 +205,8 @@ pub(crate) async fn load(
         (join.waiter, join.lead, awaited)
     };
     let _waiting = Waiting { shared, waiter };
-    if let Some(lead) = lead {
+    let leads = lead.is_some();
+    if let (Some(lead), Some(call)) = (lead, call.take_if(|_| leads)) {
         start(shared, lead, frames, call);
     }
     let mut got = Vec::with_capacity(keys.len());
@@ -202,7 +231,7 @@ struct Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        finish(&self.shared, self.load, Err(Error::Internal("the runtime of the callback ended")));
+        finish(&self.shared, self.load, Err(Error::Fallback(Arc::new(CallbackGone))));
     }
 }
 
