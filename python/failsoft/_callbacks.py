@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from types import CodeType
 from typing import Any
-from weakref import WeakKeyDictionary, WeakMethod
+from weakref import WeakKeyDictionary, ref
 
 from ._errors import InvalidArgument
-from ._failsoft import Load
+from ._failsoft import EventLoop, Load
 
 _WANTS_REASON: WeakKeyDictionary[CodeType, bool] = WeakKeyDictionary()
 
@@ -42,7 +42,7 @@ def _two_parameters(fallback: Callable[..., object]) -> bool:
 def _arguments(load: Load, fallback: Callable[..., object], asked: object) -> tuple[object, ...]:
     if isinstance(asked, list):
         given = {key.encode() if isinstance(key, str) else key: key for key in asked}
-        return ([given[key] for key in load.keys()],)
+        return ([given[key] for key in load.wanted()],)
     return (asked, load.reason) if wants_reason(fallback) else (asked,)
 
 
@@ -127,11 +127,10 @@ def run_here(load: Load, fallback: Callable[..., Any], asked: object) -> None:
         _give(load, asked, result)
 
 
-def call_weak(method: WeakMethod[Callable[[], None]]) -> None:
-    """Calls a method, unless its object is gone."""
-    if (call := method()) is not None:
-        call()
+def drain(reads: ref[EventLoop]) -> None:
+    """Hands out what has come to a loop, unless the loop is closed."""
+    if (here := reads()) is not None:
+        here.drain()
 
 
-__all__ = ["Callbacks", "call_weak", "run_here", "wants_reason"]
-
+__all__ = ["Callbacks", "drain", "run_here", "wants_reason"]

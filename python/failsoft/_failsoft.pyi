@@ -2,22 +2,34 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias, final
 
-from typing_extensions import Self, Unpack
+from typing_extensions import Self, Unpack, disjoint_base
 
 from ._config import Config
+
+__all__ = [
+    "AsyncRouter",
+    "BlockingRouter",
+    "EventLoop",
+    "Load",
+    "Outcome",
+    "Parent",
+    "Tls",
+    "__version__",
+    "after_fork",
+    "settings",
+]
 
 __version__: str
 
 _Key: TypeAlias = bytes | str
 _Value: TypeAlias = bytes | str | None
-_Fallback: TypeAlias = (
-    Callable[[Any], _Value | Awaitable[_Value]] | Callable[[Any, str], _Value | Awaitable[_Value]]
-)
+_Fallback: TypeAlias = Callable[[Any], _Value | Awaitable[_Value]] | Callable[[Any, str], _Value | Awaitable[_Value]]
 _BlockingFallback: TypeAlias = Callable[[Any], _Value] | Callable[[Any, str], _Value]
 _Values: TypeAlias = Mapping[Any, _Value]
-ManyFallback: TypeAlias = Callable[[list[Any]], _Values | Awaitable[_Values]]
-BlockingManyFallback: TypeAlias = Callable[[list[Any]], _Values]
+_ManyFallback: TypeAlias = Callable[[list[Any]], _Values | Awaitable[_Values]]
+_BlockingManyFallback: TypeAlias = Callable[[list[Any]], _Values]
 
+@disjoint_base
 class AsyncRouter:
     def __new__(cls, nodes: Iterable[str] | str, **config: Unpack[Config]) -> Self: ...
     def get_with_fallback(
@@ -27,13 +39,14 @@ class AsyncRouter:
         self, key: _Key, fallback: _Fallback | None = None, *, ttl: float | None = None, deadline: float | None = None
     ) -> asyncio.Future[Outcome]: ...
     def resolve_many(
-        self, keys: Iterable[_Key], fallback: ManyFallback
+        self, keys: Iterable[_Key], fallback: _ManyFallback
     ) -> asyncio.Future[list[Outcome | Exception]]: ...
     def set(self, key: _Key, value: bytes | str, ttl: float | None = None) -> asyncio.Future[None]: ...
     def ready(self, timeout: float) -> asyncio.Future[None]: ...
     def close(self) -> asyncio.Future[None]: ...
     def health_json(self) -> str: ...
 
+@disjoint_base
 class BlockingRouter:
     def __new__(cls, nodes: Iterable[str] | str, **config: Unpack[Config]) -> Self: ...
     def get_with_fallback(
@@ -52,7 +65,7 @@ class BlockingRouter:
         ttl: float | None = None,
         deadline: float | None = None,
     ) -> Outcome: ...
-    def resolve_many(self, keys: Iterable[_Key], fallback: BlockingManyFallback) -> list[Outcome | Exception]: ...
+    def resolve_many(self, keys: Iterable[_Key], fallback: _BlockingManyFallback) -> list[Outcome | Exception]: ...
     def set(self, key: _Key, value: bytes | str, ttl: float | None = None) -> None: ...
     def ready(self, timeout: float) -> None: ...
     def close(self) -> None: ...
@@ -93,7 +106,7 @@ class Load:
     def id(self) -> int: ...
     @property
     def reason(self) -> str | None: ...
-    def keys(self) -> list[bytes]: ...
+    def wanted(self) -> list[bytes]: ...
     def enter(self) -> None: ...
     def give(self, result: object) -> None: ...
     def give_many(self, result: object) -> None: ...

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._failsoft import ManyFallback
+    from ._failsoft import _ManyFallback
 
 
 class Router(AsyncRouter):
@@ -24,7 +24,7 @@ class Router(AsyncRouter):
     """
 
     async def get_many_with_fallback(
-        self, keys: Iterable[bytes | str], fallback: ManyFallback
+        self, keys: Iterable[bytes | str], fallback: _ManyFallback
     ) -> list[bytes | str | None]:
         """Reads many keys at once, the values in the order of the keys.
 
@@ -58,4 +58,3 @@ def values_of(outcomes: list[Outcome | Exception]) -> list[bytes | str | None]:
 def parsed(text: str) -> dict[str, Any]:
     health: dict[str, Any] = json.loads(text)
     return health
-

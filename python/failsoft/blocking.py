@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._failsoft import BlockingManyFallback
+    from ._failsoft import _BlockingManyFallback
 
 __all__ = ["Router"]
 
@@ -26,7 +26,7 @@ class Router(BlockingRouter):
     """
 
     def get_many_with_fallback(
-        self, keys: Iterable[bytes | str], fallback: BlockingManyFallback
+        self, keys: Iterable[bytes | str], fallback: _BlockingManyFallback
     ) -> list[bytes | str | None]:
         """Reads many keys at once, the values in the order of the keys; raises the first error of any key."""
         return values_of(self.resolve_many(keys, fallback))

@@ -179,7 +179,7 @@ def test_many_loops_in_many_threads(
 
 def test_a_loop_without_add_reader(cluster: list[str], patient: dict[str, Any]) -> None:
     class Proactor(asyncio.SelectorEventLoop):
-        def add_reader(self, *_: Any) -> None:
+        def add_reader(self, *_: Any) -> None:  # type: ignore[override]
             raise NotImplementedError
 
     async def main() -> None:

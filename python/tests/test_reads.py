@@ -109,6 +109,8 @@ def test_the_callbacks_own_exception_comes_back(cluster: list[str], patient: dic
     def plain(_key: str) -> bytes:
         raise mine
 
+    number: Any = lambda _: 42  # noqa: E731
+
     def stop(_key: str) -> bytes:
         raise StopIteration
 
@@ -120,11 +122,11 @@ def test_the_callbacks_own_exception_comes_back(cluster: list[str], patient: dic
             assert calls == 1 and all(result is mine for result in results)
             with pytest.raises(Mine) as caught:
                 await router.get_with_fallback("raise:2", plain)
-            assert caught.value is mine and "in plain" in str(caught.getrepr())
+            assert caught.value is mine and caught.traceback[-1].name == "plain"
             with pytest.raises(RuntimeError, match="StopIteration"):
                 await router.get_with_fallback("raise:3", stop)
             with pytest.raises(failsoft.InvalidArgument, match="allowed: bytes, str or None") as wrong:
-                await router.get_with_fallback("raise:4", lambda _: 42)
+                await router.get_with_fallback("raise:4", number)
             assert isinstance(wrong.value, TypeError) and wrong.value.code == "INVALID_ARGUMENT"
             health = router.health()
             assert health["flights"] == health["waiters"] == 0
@@ -146,7 +148,7 @@ def test_bad_arguments_are_told_at_once(cluster: list[str]) -> None:
                 lambda: router.resolve_many(["k", bad], dict),
             ):
                 with pytest.raises(failsoft.InvalidArgument):
-                    call()  # type: ignore[no-untyped-call]
+                    call()
         with pytest.raises(failsoft.Closed):
             router.get_with_fallback("k")
         await router.close()

@@ -160,11 +160,7 @@ impl BlockingRouter {
         }
     }
 
-    fn resolve_many<'py>(
-        &self,
-        keys: &Bound<'py, PyAny>,
-        fallback: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    fn resolve_many<'py>(&self, keys: &Bound<'py, PyAny>, fallback: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         caller::callable(fallback)?;
         let py = keys.py();
         let (octets, given) = caller::keys(keys)?;

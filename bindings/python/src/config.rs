@@ -91,8 +91,12 @@ fn setting(value: &Bound<'_, PyAny>, spec: Option<&KeySpec>) -> Result<Setting, 
         return Ok(Setting::Text(text));
     }
     if let Ok(map) = value.cast::<PyDict>() {
-        let pairs = map.iter().map(|(from, to)| Ok(format!("{}={}", from.extract::<String>()?, to.extract::<String>()?)));
-        return pairs.collect::<PyResult<_>>().map(Setting::List).map_err(|_| "its addresses have to be str".to_owned());
+        let pairs =
+            map.iter().map(|(from, to)| Ok(format!("{}={}", from.extract::<String>()?, to.extract::<String>()?)));
+        return pairs
+            .collect::<PyResult<_>>()
+            .map(Setting::List)
+            .map_err(|_| "its addresses have to be str".to_owned());
     }
     if let Ok(list) = value.extract::<Vec<String>>() {
         return Ok(Setting::List(list));

@@ -97,12 +97,7 @@ impl fmt::Display for BadResult {
 
 impl std::error::Error for BadResult {}
 
-fn made<'py>(
-    py: Python<'py>,
-    code: &str,
-    message: String,
-    details: &[(&str, String)],
-) -> PyResult<Bound<'py, PyAny>> {
+fn made<'py>(py: Python<'py>, code: &str, message: String, details: &[(&str, String)]) -> PyResult<Bound<'py, PyAny>> {
     static BY_CODE: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
     let by_code = BY_CODE.get_or_try_init(py, || {
         let table = py.import("failsoft._errors")?.getattr("BY_CODE")?;

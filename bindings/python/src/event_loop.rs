@@ -100,12 +100,12 @@ impl EventLoop {
         let ours = match Self::by_descriptor(event_loop, &new)? {
             Some(ours) => ours,
             None => {
-                let (channel, drain) = crate::wake::by_method(py, event_loop)?;
+                let (channel, drain) = crate::wake::by_method(event_loop)?;
                 let ours = Bound::new(py, new(channel, None))?;
                 // The loop keeps it: an attribute, since there is no registration.
                 event_loop.setattr("_failsoft_keeps", &ours)?;
-                let weak = py.import("weakref")?.getattr("WeakMethod")?.call1((ours.getattr("drain")?,))?;
-                let call = py.import("failsoft._callbacks")?.getattr("call_weak")?;
+                let call = py.import("failsoft._callbacks")?.getattr("drain")?;
+                let weak = PyWeakrefReference::new(&ours)?;
                 let partial = py.import("functools")?.getattr("partial")?.call1((call, weak))?;
                 // It is set here once and nowhere else.
                 let _ = drain.0.set(partial.unbind());

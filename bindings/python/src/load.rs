@@ -74,7 +74,7 @@ fn variable(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 #[pymethods]
 impl Load {
     /// The keys to load.
-    fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+    fn wanted<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
         let keys: Vec<_> = run.iter().flat_map(|run| &run.keys).map(|key| PyBytes::new(py, key)).collect();
         drop(run);

@@ -33,9 +33,7 @@ impl AsyncRouter {
         let here: Bound<'_, EventLoop> = event_loop::running(py)?;
         let parent = load::inside(py)?;
         let channel = here.get().channel();
-        here.get().wait(py, callback, self.decode, |token| {
-            start(Caller { channel, token, parent: parent.as_ref() })
-        })
+        here.get().wait(py, callback, self.decode, |token| start(Caller { channel, token, parent: parent.as_ref() }))
     }
 }
 
@@ -81,18 +79,13 @@ impl AsyncRouter {
         Ok(started.0)
     }
 
-    fn resolve_many<'py>(
-        &self,
-        keys: &Bound<'py, PyAny>,
-        fallback: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    fn resolve_many<'py>(&self, keys: &Bound<'py, PyAny>, fallback: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         caller::callable(fallback)?;
         let py = keys.py();
         let (octets, given) = caller::keys(keys)?;
         let asked = PyList::new(py, given)?.into_any().unbind();
         let callback = Callback { fallback: fallback.clone().unbind(), context: context(py)?, asked };
-        let (future, pending) =
-            self.start(py, Some(callback), |caller| self.foreign.resolve_many(caller, octets))?;
+        let (future, pending) = self.start(py, Some(callback), |caller| self.foreign.resolve_many(caller, octets))?;
         cancel_with(&future, pending)?;
         Ok(future)
     }

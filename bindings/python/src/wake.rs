@@ -40,10 +40,9 @@ mod descriptor {
 
 /// A channel whose first completion calls `loop.call_soon_threadsafe(drain)`. The I/O thread never
 /// waits for the interpreter: another thread does.
-pub(crate) fn by_method(py: Python<'_>, event_loop: &Bound<'_, PyAny>) -> PyResult<(Arc<Channel>, Arc<Drain>)> {
+pub(crate) fn by_method(event_loop: &Bound<'_, PyAny>) -> PyResult<(Arc<Channel>, Arc<Drain>)> {
     let drain = Arc::new(Drain::default());
     let call = event_loop.getattr("call_soon_threadsafe")?.unbind();
-    let _ = py;
     let (call, ours) = (Arc::new(call), Arc::clone(&drain));
     let channel = Channel::new(move || {
         let (call, drain) = (Arc::clone(&call), Arc::clone(&ours));

@@ -136,13 +136,7 @@ impl Foreign {
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub fn set(
-        &self,
-        caller: Caller<'_>,
-        key: Bytes,
-        value: Bytes,
-        ttl: Option<Duration>,
-    ) -> Result<Pending, Error> {
+    pub fn set(&self, caller: Caller<'_>, key: Bytes, value: Bytes, ttl: Option<Duration>) -> Result<Pending, Error> {
         let router = self.open_router()?.clone();
         Ok(self.start(caller, async move { Final::Done(router.set(key, value, ttl).await) }))
     }
