@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from types import CodeType
 from typing import Any
@@ -75,7 +75,7 @@ class Callbacks:
         try:
             result = fallback(*_arguments(load, fallback, asked))
             if inspect.isawaitable(result):
-                task = asyncio.ensure_future(_whole(result), loop=self._loop)
+                task = asyncio.ensure_future(result, loop=self._loop)
                 self._running[load.id] = task
                 task.add_done_callback(partial(self._ended, load, asked))
                 return
@@ -100,10 +100,6 @@ class Callbacks:
             load.fail(error)
         else:
             load.abandon()
-
-
-async def _whole(result: Awaitable[Any]) -> Any:
-    return await result
 
 
 def run_here(load: Load, fallback: Callable[..., Any], asked: object) -> None:

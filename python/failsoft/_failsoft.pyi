@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, final
 
 from typing_extensions import Self, Unpack, disjoint_base
@@ -16,6 +16,7 @@ __all__ = [
     "Tls",
     "__version__",
     "after_fork",
+    "run_command",
     "settings",
 ]
 
@@ -122,4 +123,5 @@ class EventLoop:
     def waiting(self) -> int: ...
 
 def after_fork() -> None: ...
+def run_command(arguments: Sequence[str]) -> int: ...
 def settings() -> dict[str, tuple[float | int | bool | str | None, str]]: ...

@@ -41,6 +41,12 @@ mod _failsoft {
         failsoft::foreign::after_fork();
     }
 
+    /// The command `failsoft` with these arguments, the program's name first; its exit code.
+    #[pyfunction]
+    fn run_command(py: Python<'_>, arguments: Vec<std::ffi::OsString>) -> u8 {
+        py.detach(|| failsoft_cli::run(arguments))
+    }
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))
