@@ -25,6 +25,17 @@ def test_first_read(cluster: list[str]) -> None:
     assert ended.stdout.startswith("b'Ada' b'Ada' ")
 
 
+def test_the_program_of_the_readme_reads_through_a_failing_cluster(breakable: Kit) -> None:
+    blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
+    assert len(blocks) == 1
+    program = blocks[0].split("```")[0].replace("127.0.0.1:7000", breakable.addresses[1])
+    for broken in (None, "kill", "kill_all"):
+        if broken is not None:
+            breakable.ask(broken, node=0)
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LONG)
+        assert ended.returncode == 0 and ended.stdout.startswith("b'Ada' b'Ada' "), (broken, ended)
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
