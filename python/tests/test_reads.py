@@ -122,7 +122,7 @@ def test_the_callbacks_own_exception_comes_back(cluster: list[str], patient: dic
             assert calls == 1 and all(result is mine for result in results)
             with pytest.raises(Mine) as caught:
                 await router.get_with_fallback("raise:2", plain)
-            assert caught.value is mine and caught.traceback[-1].name == "plain"
+            assert caught.value is mine and "plain" in [entry.name for entry in caught.traceback]
             with pytest.raises(RuntimeError, match="StopIteration"):
                 await router.get_with_fallback("raise:3", stop)
             with pytest.raises(failsoft.InvalidArgument, match="allowed: bytes, str or None") as wrong:
