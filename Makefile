@@ -1,6 +1,6 @@
 # Every task, for people and for CI. Each sets up what it needs in .tools/ and says what it installs; none needs root.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench advisories clean
+.PHONY: help demo test test-python lint bench bench-python packages advisories clean
 
 SERVER ?= $(FAILSOFT_SERVER)
 ARGS ?=
@@ -18,11 +18,20 @@ demo: ## a real local cluster under load, broken in every way, while every read 
 test: ## every test; clusters on Valkey 9.1, and on Redis 7.0 if it is on PATH
 	@scripts/test
 
+test-python: ## the Python package alone: its types, its tests, its examples
+	@scripts/with-server scripts/test-python
+
 lint: ## format, clippy, documentation, layering, oldest compiler, licences, scripts
 	@scripts/lint
 
 bench: ## Failsoft and its peers side by side in one run
 	@scripts/with-server cargo run --release --locked -p failsoft-bench --bin failsoft-bench -- $(ARGS)
+
+bench-python: ## CPU for each read beside other Python clients in one run
+	@scripts/with-server scripts/bench-python $(ARGS)
+
+packages: ## dist/: the Python wheel and its sources
+	@scripts/packages
 
 advisories: ## known security holes in the dependencies (fetches the advisory database)
 	@scripts/set-up cargo-deny
@@ -30,4 +39,5 @@ advisories: ## known security holes in the dependencies (fetches the advisory da
 
 clean: ## removes what was built and set up
 	cargo clean
+	rm -rf dist
 	rm -rf .tools

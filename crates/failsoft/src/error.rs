@@ -45,13 +45,16 @@ pub enum Error {
     },
     /// The router was closed.
     Closed,
+    /// The router belongs to the process that this one was forked from: make a new one here.
+    Forked,
     /// A defect of Failsoft.
     Internal(&'static str),
 }
 
 impl Error {
     /// The kind as a word, the same in every language: `CONFIG`, `INVALID_ARGUMENT`, `UNAVAILABLE`,
-    /// `DEADLINE_EXCEEDED`, `FALLBACK`, `REENTRANT`, `WRITE_REFUSED`, `CLOSED`, `INTERNAL`.
+    /// `DEADLINE_EXCEEDED`, `FALLBACK`, `REENTRANT`, `WRITE_REFUSED`, `CLOSED`,
+    /// `FORKED`, `INTERNAL`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Config(_) => "CONFIG",
@@ -62,6 +65,7 @@ impl Error {
             Self::Reentrant { .. } => "REENTRANT",
             Self::WriteRefused { .. } => "WRITE_REFUSED",
             Self::Closed => "CLOSED",
+            Self::Forked => "FORKED",
             Self::Internal(_) => "INTERNAL",
         }
     }
@@ -82,6 +86,7 @@ impl fmt::Display for Error {
             }
             Self::WriteRefused { cause } => write!(f, "the write was refused: {cause}"),
             Self::Closed => f.write_str("the router is closed"),
+            Self::Forked => f.write_str("the router was made before this process was forked; make one after the fork"),
             Self::Internal(what) => write!(f, "a defect of failsoft: {what}"),
         }
     }
@@ -117,3 +122,16 @@ impl fmt::Display for CallbackPanicked {
 }
 
 impl StdError for CallbackPanicked {}
+
+/// What the caller of a callback is told whose event loop or thread went away before it answered: the
+/// error inside [`Error::Fallback`]. Others who waited for it run their own.
+#[derive(Clone, Copy, Debug)]
+pub struct CallbackGone;
+
+impl fmt::Display for CallbackGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the event loop or thread of the callback is gone")
+    }
+}
+
+impl StdError for CallbackGone {}

@@ -11,6 +11,7 @@ mod connection;
 mod control;
 mod driver;
 mod error;
+pub mod foreign;
 mod frame;
 mod health;
 mod loads;
@@ -26,7 +27,7 @@ mod writes;
 
 pub use builder::{Builder, Tls};
 pub use bytes::Bytes;
-pub use error::{CallbackPanicked, Error};
+pub use error::{CallbackGone, CallbackPanicked, Error};
 pub use failsoft_policy::config::{Config, KeySpec, Kind as SettingKind, Setting};
 pub use failsoft_policy::error::ConfigError;
 pub use failsoft_policy::slot::slot_of;

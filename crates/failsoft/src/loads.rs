@@ -3,7 +3,7 @@
 //! Who leads and who waits is decided by the policy's flights; here are the tasks, the panics, and
 //! the values.
 
-use crate::error::{CallbackPanicked, Error};
+use crate::error::{CallbackGone, CallbackPanicked, Error};
 use crate::frame::{self, Frame};
 use crate::shared::Shared;
 use crate::{panics, writes};
@@ -169,13 +169,41 @@ impl Drop for Waiting<'_> {
 }
 
 /// Loads these keys for a caller who set out at `began`: runs `call` once for those that nobody
-/// loads yet, and waits for the others.
+/// loads yet, and waits for the others. Where another caller's callback went away with its event loop or thread, `call` takes over.
 pub(crate) async fn load(
     shared: &Arc<Shared>,
     mut wanted: Vec<Wanted>,
     began: Instant,
     ttl: Option<Duration>,
     call: Call,
+) -> Result<Vec<Got>, Error> {
+    let mut call = Some(call);
+    let mut all = Vec::with_capacity(wanted.len());
+    loop {
+        let confirmed: BTreeMap<Bytes, NodeKey> =
+            wanted.iter().filter_map(|w| Some((w.key.clone(), w.confirmed?))).collect();
+        let got = round(shared, wanted, began, ttl, &mut call).await?;
+        let (gone, got): (Vec<_>, Vec<_>) = got.into_iter().partition(|got| call.is_some() && is_gone(&got.result));
+        all.extend(got);
+        if gone.is_empty() {
+            return Ok(all);
+        }
+        // Each turn spends a caller's callback, so there are at most as many as callers.
+        wanted = gone.into_iter().map(|g| Wanted { confirmed: confirmed.get(&g.key).copied(), key: g.key }).collect();
+    }
+}
+
+fn is_gone<T>(result: &Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Fallback(error)) if error.is::<CallbackGone>())
+}
+
+/// Joins the flights once, and waits for what comes of it. Takes `call` if it is to be run.
+async fn round(
+    shared: &Arc<Shared>,
+    mut wanted: Vec<Wanted>,
+    began: Instant,
+    ttl: Option<Duration>,
+    call: &mut Option<Call>,
 ) -> Result<Vec<Got>, Error> {
     let frames = frame::current();
     let parent = frame::innermost(frames.as_ref(), shared);
@@ -212,7 +240,8 @@ pub(crate) async fn load(
         (join.waiter, join.lead, awaited)
     };
     let _waiting = Waiting { shared, waiter };
-    if let Some(lead) = lead {
+    let leads = lead.is_some();
+    if let (Some(lead), Some(call)) = (lead, call.take_if(|_| leads)) {
         start(shared, lead, frames, call);
     }
     for (load, coalesced, mut done) in awaited {
@@ -238,7 +267,7 @@ struct Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        finish(&self.shared, self.load, Err(Error::Internal("the runtime of the callback ended")));
+        finish(&self.shared, self.load, Err(Error::Fallback(Arc::new(CallbackGone))));
     }
 }
 
@@ -278,7 +307,7 @@ fn finish(shared: &Arc<Shared>, load: LoadId, result: Loaded) {
         let mut state = shared.loads.lock();
         let (completed, running) = (state.flights.complete(load), state.running.remove(&load));
         // Those who set out before now may still come and ask for it.
-        if let Some(ended) = completed.as_ref().filter(|c| !c.late) {
+        if let Some(ended) = completed.as_ref().filter(|c| !c.late && !is_gone(&result)) {
             let bytes = result.as_ref().map_or(0, |values| values.bytes());
             let mut dropped = Vec::new();
             if state.echoes.remember(load, ended.keys.clone(), bytes, shared.now(), &mut dropped) {

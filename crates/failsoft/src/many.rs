@@ -52,6 +52,17 @@ impl Router {
         Fut: Future<Output = Result<HashMap<Bytes, Bytes>, E>> + Send + 'static,
         E: Into<BoxError>,
     {
+        let call: Call =
+            Box::new(move |keys| Box::pin(async move { fallback(keys).await.map(Values::Many).map_err(Into::into) }));
+        self.read_keys(keys, call).await
+    }
+
+    /// The same with a callback as the loads run it.
+    pub(crate) async fn read_keys<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        call: Call,
+    ) -> Result<Vec<Result<Outcome, Error>>, Error> {
         // Duplicates are read once: `places` says for each key given which of the different ones it is.
         let mut different: Vec<Bytes> = Vec::new();
         let mut known: HashMap<Bytes, usize> = HashMap::new();
@@ -69,8 +80,6 @@ impl Router {
             }
             places.push(place);
         }
-        let call: Call =
-            Box::new(move |keys| Box::pin(async move { fallback(keys).await.map(Values::Many).map_err(Into::into) }));
         let outcomes = self.read_many(different, call).await;
         Ok(places.into_iter().map(|place| outcomes[place].clone()).collect())
     }

@@ -97,8 +97,18 @@ impl Router {
         Fut: Future<Output = Result<Option<Bytes>, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        let (shared, key) = (&**self.shared(), key.as_ref());
-        check_string("key", key.len())?;
+        check_string("key", key.as_ref().len())?;
+        self.value(key.as_ref(), || Some(boxed(fallback))).await
+    }
+
+    /// The value of a key: the hot path. `fallback` is made only when it may be needed.
+    #[inline]
+    pub(crate) async fn value(
+        &self,
+        key: &[u8],
+        fallback: impl FnOnce() -> Option<Fallback>,
+    ) -> Result<Option<Bytes>, Error> {
+        let shared = &**self.shared();
         let now = shared.now();
         let bounds = shared.bounds(now);
         match driver::first(shared, key, bounds, now).await {
@@ -107,7 +117,7 @@ impl Router {
                 Ok(Some(value))
             }
             unserved @ First::Unserved { .. } => {
-                let rest = self.rest(key, bounds, unserved, Some(boxed(fallback)), None);
+                let rest = self.rest(key, bounds, unserved, fallback(), None);
                 Box::pin(rest).await.map(|outcome| outcome.value)
             }
         }
@@ -338,7 +348,7 @@ pub(crate) fn check_string(argument: &'static str, length: usize) -> Result<(), 
     Err(Error::InvalidArgument { argument, problem })
 }
 
-fn check_ttl(ttl: Option<Duration>) -> Result<(), Error> {
+pub(crate) fn check_ttl(ttl: Option<Duration>) -> Result<(), Error> {
     if ttl.is_some_and(|ttl| !(MIN_TTL..=MAX_TTL).contains(&ttl)) {
         let problem = "1 ms to 36,500 days are allowed; leave it out for the default".to_owned();
         return Err(Error::InvalidArgument { argument: "ttl", problem });

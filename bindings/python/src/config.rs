@@ -1,0 +1,106 @@
+//! Keyword arguments to the core's settings. Keys, defaults and ranges are the core's alone.
+
+use crate::convert::type_name;
+use crate::errors::raised;
+use crate::tls::Tls;
+use failsoft::{Builder, Config, ConfigError, KeySpec, Router, Setting, SettingKind};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
+
+/// What a router is made from; `decode_responses` is Python's own.
+pub(crate) struct Settings {
+    pub(crate) builder: Builder,
+    pub(crate) decode: bool,
+}
+
+/// Reads the arguments of a router.
+pub(crate) fn read(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>) -> PyResult<Settings> {
+    let py = nodes.py();
+    let bad = |key: &str, problem: String| raised(py, &ConfigError::new(key, problem).into());
+    let addresses: Vec<String> = if nodes.is_instance_of::<PyString>() {
+        vec![nodes.extract()?]
+    } else {
+        nodes.extract().map_err(|_| bad("nodes", format!("{} is not a list of addresses", type_name(nodes))))?
+    };
+    let mut settings = Settings { builder: Router::builder(addresses), decode: false };
+    for (key, value) in config.into_iter().flatten() {
+        let key: String = key.extract()?;
+        let not_bool = |_| bad(&key, format!("{} is not allowed; allowed: true or false", type_name(&value)));
+        match key.as_str() {
+            "decode_responses" => settings.decode = value.extract().map_err(not_bool)?,
+            "tls" => {
+                if let Ok(tls) = value.cast::<Tls>() {
+                    settings.builder = settings.builder.tls(tls.get().tls.clone());
+                } else if !value.is_none() && value.extract().map_err(not_bool)? {
+                    settings.builder = settings.builder.tls(failsoft::Tls::new());
+                }
+            }
+            _ => {
+                let spec = Config::KEYS.iter().find(|spec| spec.name == key);
+                let problem = |problem| bad(&key, problem);
+                settings.builder = settings.builder.set(&key, setting(&value, spec).map_err(problem)?);
+            }
+        }
+    }
+    Ok(settings)
+}
+
+/// The core's settings: for each key its default (seconds for a duration) and what is allowed.
+#[pyfunction]
+pub(crate) fn settings(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let table = PyDict::new(py);
+    for spec in Config::KEYS {
+        table.set_item(spec.name, (default(py, &spec.default)?, spec.kind.to_string()))?;
+    }
+    Ok(table)
+}
+
+fn default(py: Python<'_>, setting: &Setting) -> PyResult<Py<PyAny>> {
+    Ok(match setting {
+        Setting::Duration(duration) => PyFloat::new(py, duration.as_secs_f64()).into_any().unbind(),
+        Setting::Millis(millis) => PyFloat::new(py, millis / 1000.0).into_any().unbind(),
+        Setting::Integer(n) => n.into_pyobject(py)?.into_any().unbind(),
+        Setting::Number(n) => PyFloat::new(py, *n).into_any().unbind(),
+        Setting::Bool(b) => PyBool::new(py, *b).to_owned().into_any().unbind(),
+        Setting::Text(text) => PyString::new(py, text).into_any().unbind(),
+        Setting::List(list) => PyList::new(py, list)?.into_any().unbind(),
+        Setting::Off => py.None(),
+    })
+}
+
+/// A Python value as the core takes it; the core says whether it fits.
+fn setting(value: &Bound<'_, PyAny>, spec: Option<&KeySpec>) -> Result<Setting, String> {
+    let duration = spec.is_some_and(|spec| matches!(spec.kind, SettingKind::Duration { .. }));
+    let unusable = |_| format!("{} is out of range", type_name(value));
+    if value.is_none() {
+        return Ok(Setting::Off);
+    }
+    if let Ok(value) = value.cast::<PyBool>() {
+        return Ok(Setting::Bool(value.is_true()));
+    }
+    if duration && (value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>()) {
+        return Ok(Setting::Millis(value.extract::<f64>().map_err(unusable)? * 1000.0));
+    }
+    if value.is_instance_of::<PyInt>() {
+        return Ok(Setting::Integer(value.extract().map_err(unusable)?));
+    }
+    if let Ok(value) = value.cast::<PyFloat>() {
+        return Ok(Setting::Number(value.value()));
+    }
+    if let Ok(text) = value.extract::<String>() {
+        return Ok(Setting::Text(text));
+    }
+    if let Ok(map) = value.cast::<PyDict>() {
+        let pairs =
+            map.iter().map(|(from, to)| Ok(format!("{}={}", from.extract::<String>()?, to.extract::<String>()?)));
+        return pairs
+            .collect::<PyResult<_>>()
+            .map(Setting::List)
+            .map_err(|_| "its addresses have to be str".to_owned());
+    }
+    if let Ok(list) = value.extract::<Vec<String>>() {
+        return Ok(Setting::List(list));
+    }
+    let allowed = spec.map(|spec| format!("; allowed: {}", spec.kind)).unwrap_or_default();
+    Err(format!("{} is not a setting{allowed}", type_name(value)))
+}

@@ -1,0 +1,113 @@
+//! The core's errors as exceptions of `failsoft._errors`, and the callback's own exceptions as they are.
+
+use failsoft::{CallbackGone, Error};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
+use pyo3::{exceptions::PyRuntimeError, intern};
+use std::fmt;
+
+/// The exception that a callback raised, on its way through the core.
+pub(crate) struct Raised {
+    exception: Py<PyAny>,
+    /// As it was when it came from the callback: each time it is raised again, more would be added.
+    traceback: Option<Py<PyAny>>,
+}
+
+impl Raised {
+    pub(crate) fn new(exception: &Bound<'_, PyAny>) -> Self {
+        let traceback = exception.getattr(intern!(exception.py(), "__traceback__")).ok().map(Bound::unbind);
+        Self { exception: exception.clone().unbind(), traceback }
+    }
+}
+
+impl fmt::Debug for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an exception of the callback")
+    }
+}
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the callback raised an exception")
+    }
+}
+
+impl std::error::Error for Raised {}
+
+/// What a caller gets.
+pub(crate) enum Thrown<'py> {
+    /// This exception.
+    Exception(Bound<'py, PyAny>),
+    /// Its callback was cancelled, and so is it.
+    Cancelled,
+}
+
+/// The exception for an error of the core.
+pub(crate) fn thrown<'py>(py: Python<'py>, error: &Error) -> PyResult<Thrown<'py>> {
+    if let Error::Fallback(inner) = error {
+        if let Some(raised) = inner.downcast_ref::<Raised>() {
+            let exception = raised.exception.bind(py);
+            let traceback = raised.traceback.as_ref().map(|t| t.bind(py));
+            exception.call_method1(intern!(py, "with_traceback"), (traceback,))?;
+            return Ok(Thrown::Exception(exception.clone()));
+        }
+        if inner.is::<CallbackGone>() {
+            return Ok(Thrown::Cancelled);
+        }
+        if let Some(bad) = inner.downcast_ref::<BadResult>() {
+            return made(py, "INVALID_ARGUMENT", bad.to_string(), &[("argument", "fallback".to_owned())])
+                .map(Thrown::Exception);
+        }
+    }
+    let details: &[(&str, String)] = match error {
+        Error::Config(problem) => &[("key", problem.key.clone())],
+        Error::InvalidArgument { argument, .. } => &[("argument", (*argument).to_owned())],
+        Error::Unavailable { reason } => &[("reason", reason.as_str().to_owned())],
+        Error::DeadlineExceeded { limit } => &[("limit", (*limit).to_owned())],
+        Error::WriteRefused { cause } => &[("cause", cause.as_str().to_owned())],
+        _ => &[],
+    };
+    made(py, error.code(), error.to_string(), details).map(Thrown::Exception)
+}
+
+/// The same, to be raised.
+pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
+    match thrown(py, error) {
+        Ok(Thrown::Exception(exception)) => PyErr::from_value(exception),
+        Ok(Thrown::Cancelled) => PyRuntimeError::new_err(error.to_string()),
+        Err(failed) => failed,
+    }
+}
+
+/// The exception for a bad argument, found here and not in the core.
+pub(crate) fn invalid(py: Python<'_>, argument: &'static str, problem: impl Into<String>) -> PyErr {
+    raised(py, &Error::InvalidArgument { argument, problem: problem.into() })
+}
+
+/// A callback's result that is no answer.
+#[derive(Debug)]
+pub(crate) struct BadResult(pub(crate) String);
+
+impl fmt::Display for BadResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the fallback gave {}", self.0)
+    }
+}
+
+impl std::error::Error for BadResult {}
+
+fn made<'py>(py: Python<'py>, code: &str, message: String, details: &[(&str, String)]) -> PyResult<Bound<'py, PyAny>> {
+    static BY_CODE: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let by_code = BY_CODE.get_or_try_init(py, || {
+        let table = py.import("failsoft._errors")?.getattr("BY_CODE")?;
+        PyResult::Ok(table.cast_into::<PyDict>()?.unbind())
+    })?;
+    let known = by_code.bind(py).get_item(code)?.or(by_code.bind(py).get_item("INTERNAL")?);
+    let class = known.ok_or_else(|| PyRuntimeError::new_err("no exception for errors"))?.cast_into::<PyType>()?;
+    let exception = class.call1((message,))?;
+    for (name, value) in details {
+        exception.setattr(*name, value)?;
+    }
+    Ok(exception)
+}

@@ -1,0 +1,54 @@
+//! The extension module `failsoft._failsoft`: routers for asyncio and for threads, over the core's
+//! interface for foreign callbacks. What decides anything is in the core.
+
+mod blocking;
+mod caller;
+mod config;
+mod convert;
+mod errors;
+mod event_loop;
+mod load;
+mod outcome;
+mod router;
+mod tls;
+mod wake;
+
+use pyo3::prelude::*;
+
+/// The core for `failsoft`: made for `python/failsoft`, not for users.
+#[pymodule(gil_used = true)]
+mod _failsoft {
+    use super::*;
+
+    #[pymodule_export]
+    use super::blocking::BlockingRouter;
+    #[pymodule_export]
+    use super::config::settings;
+    #[pymodule_export]
+    use super::event_loop::EventLoop;
+    #[pymodule_export]
+    use super::load::{Load, Parent};
+    #[pymodule_export]
+    use super::outcome::Outcome;
+    #[pymodule_export]
+    use super::router::AsyncRouter;
+    #[pymodule_export]
+    use super::tls::Tls;
+
+    /// Tells the core that this is a forked child: for `os.register_at_fork`.
+    #[pyfunction]
+    fn after_fork() {
+        failsoft::foreign::after_fork();
+    }
+
+    /// The command `failsoft` with these arguments, the program's name first; its exit code.
+    #[pyfunction]
+    fn run_command(py: Python<'_>, arguments: Vec<std::ffi::OsString>) -> u8 {
+        py.detach(|| failsoft_cli::run(arguments))
+    }
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

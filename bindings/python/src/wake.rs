@@ -1,0 +1,64 @@
+//! Wakes an event loop from the I/O thread: by a descriptor that it watches, or by its own method for it.
+
+use failsoft::foreign::Channel;
+use pyo3::prelude::*;
+use std::sync::Arc;
+
+#[cfg(target_os = "linux")]
+pub(crate) use descriptor::Descriptor;
+
+#[cfg(target_os = "linux")]
+mod descriptor {
+    use rustix::event::{EventfdFlags, eventfd};
+    use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+    use std::sync::Arc;
+
+    /// An eventfd.
+    #[derive(Clone)]
+    pub(crate) struct Descriptor(Arc<OwnedFd>);
+
+    impl Descriptor {
+        pub(crate) fn new() -> std::io::Result<Self> {
+            Ok(Self(Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)))
+        }
+
+        pub(crate) fn number(&self) -> RawFd {
+            self.0.as_raw_fd()
+        }
+
+        pub(crate) fn set(&self) {
+            // It fails only when the counter is full, and then the loop is to be woken already.
+            let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+        }
+
+        pub(crate) fn clear(&self) {
+            // It fails only when it is clear.
+            let _ = rustix::io::read(&*self.0, &mut [0_u8; 8]);
+        }
+    }
+}
+
+/// A channel whose first completion calls `loop.call_soon_threadsafe(drain)`. The I/O thread never
+/// waits for the interpreter: another thread does.
+pub(crate) fn by_method(event_loop: &Bound<'_, PyAny>) -> PyResult<(Arc<Channel>, Arc<Drain>)> {
+    let drain = Arc::new(Drain::default());
+    let call = event_loop.getattr("call_soon_threadsafe")?.unbind();
+    let (call, ours) = (Arc::new(call), Arc::clone(&drain));
+    let channel = Channel::new(move || {
+        let (call, drain) = (Arc::clone(&call), Arc::clone(&ours));
+        std::thread::spawn(move || {
+            // None when the interpreter is ending: nobody waits any more.
+            Python::try_attach(|py| {
+                if let Some(drain) = drain.0.get() {
+                    // A closed loop waits for nothing.
+                    let _ = call.call1(py, (drain,));
+                }
+            })
+        });
+    });
+    Ok((channel, drain))
+}
+
+/// What is called on the loop.
+#[derive(Default)]
+pub(crate) struct Drain(pub(crate) std::sync::OnceLock<Py<PyAny>>);

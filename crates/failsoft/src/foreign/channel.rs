@@ -1,0 +1,162 @@
+//! Where completions wait for their consumer: an event loop, or a thread that blocks.
+
+use super::run::Run;
+use crate::error::Error;
+use crate::outcome::Outcome;
+use bytes::Bytes;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What happened to something that was started.
+#[derive(Debug)]
+pub enum Completion {
+    /// A read ended: the last of its token.
+    Value {
+        /// Whose.
+        token: u64,
+        /// The value; none if the key does not exist.
+        result: Result<Option<Bytes>, Error>,
+    },
+    /// A read with an account ended: the last of its token.
+    Outcome {
+        /// Whose.
+        token: u64,
+        /// Its account.
+        result: Result<Outcome, Error>,
+    },
+    /// A read of many keys ended: the last of its token.
+    Many {
+        /// Whose.
+        token: u64,
+        /// One for each key, in their order.
+        result: Result<Vec<Result<Outcome, Error>>, Error>,
+    },
+    /// A write, `ready` or `close` ended: the last of its token.
+    Done {
+        /// Whose.
+        token: u64,
+        /// How.
+        result: Result<(), Error>,
+    },
+    /// It was cancelled: the last of its token.
+    Cancelled {
+        /// Whose.
+        token: u64,
+    },
+    /// From now on the read waits for a load, its own or another caller's: a caller that goes away now
+    /// has to [cancel](super::Pending::cancel) it, or the load goes on for nobody.
+    Loading {
+        /// Whose.
+        token: u64,
+    },
+    /// The token's callback is to be run.
+    Run(Run),
+    /// Nobody waits for this run any more: it is to be stopped, and its answer counts for nothing.
+    Stop {
+        /// [`Run::id`].
+        id: u64,
+    },
+}
+
+/// A queue of completions for one consumer. It is bounded by what the consumer starts: each token has at
+/// most four completions. Cheap to lock: nobody holds the lock while doing anything else.
+pub struct Channel {
+    queue: Mutex<Queue>,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Queue {
+    completions: Vec<Completion>,
+    closed: bool,
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("queued", &self.lock().completions.len()).finish_non_exhaustive()
+    }
+}
+
+impl Channel {
+    /// A channel whose consumer is woken by `wake`: it is called on the I/O thread when the first
+    /// completion comes after the channel was empty, and must not block.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { queue: Mutex::default(), wake: Box::new(wake) })
+    }
+
+    /// Takes all that is there. `batch` should be empty; its room is used for the next completions.
+    pub fn drain(&self, batch: &mut Vec<Completion>) {
+        std::mem::swap(&mut self.lock().completions, batch);
+    }
+
+    /// The consumer is gone: nothing more is taken, and what is there is dropped. Its callbacks are
+    /// taken over by other callers who wait.
+    pub fn close(&self) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        let left = std::mem::take(&mut queue.completions);
+        drop(queue);
+        drop(left);
+    }
+
+    pub(super) fn push(&self, completion: Completion) {
+        let mut queue = self.lock();
+        if queue.closed {
+            drop(queue);
+            drop(completion);
+            return;
+        }
+        let first = queue.completions.is_empty();
+        queue.completions.push(completion);
+        drop(queue);
+        if first {
+            (self.wake)();
+        }
+    }
+
+    /// What sees to it that a token gets its final completion.
+    pub(super) fn ending(self: &Arc<Self>, token: u64) -> Ending {
+        Ending { channel: Some(Arc::clone(self)), token }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A final completion that has no token yet.
+pub(super) enum Final {
+    Value(Result<Option<Bytes>, Error>),
+    Outcome(Result<Outcome, Error>),
+    Many(Result<Vec<Result<Outcome, Error>>, Error>),
+    Done(Result<(), Error>),
+}
+
+/// Completes a token when it is told to, or when it is dropped with the task that it is in.
+pub(super) struct Ending {
+    channel: Option<Arc<Channel>>,
+    token: u64,
+}
+
+impl Ending {
+    pub(super) fn complete(mut self, end: Final) {
+        let token = self.token;
+        let completion = match end {
+            Final::Value(result) => Completion::Value { token, result },
+            Final::Outcome(result) => Completion::Outcome { token, result },
+            Final::Many(result) => Completion::Many { token, result },
+            Final::Done(result) => Completion::Done { token, result },
+        };
+        if let Some(channel) = self.channel.take() {
+            channel.push(completion);
+        }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(channel) = self.channel.take() {
+            channel.push(Completion::Cancelled { token: self.token });
+        }
+    }
+}

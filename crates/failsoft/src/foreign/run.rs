@@ -1,0 +1,134 @@
+//! One run of a callback in another language: the question, the answer, and what happens when nobody
+//! answers or nobody wants to know any more.
+
+use super::Caller;
+use super::channel::{Channel, Completion};
+use crate::error::CallbackGone;
+use crate::frame::{self, Frame};
+use crate::loads::{BoxError, Call, Values};
+use crate::router::Fallback;
+use bytes::Bytes;
+use failsoft_policy::Reason;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::oneshot;
+
+/// Numbers the runs of a process.
+static RUNS: AtomicU64 = AtomicU64::new(0);
+
+/// What a callback came back with.
+#[derive(Debug)]
+pub enum Answer {
+    /// The value of the one key that was asked for; none if it does not exist.
+    Value(Option<Bytes>),
+    /// The values of those keys that exist.
+    Values(HashMap<Bytes, Bytes>),
+    /// It failed: all who wait get this error in [`Error::Fallback`](crate::Error::Fallback).
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A callback to be run. Dropped without an answer, it says that its loop or thread is gone.
+pub struct Run {
+    /// Whose callback.
+    pub token: u64,
+    /// The keys to load: one, unless many were asked for.
+    pub keys: Vec<Bytes>,
+    /// Why the primary did not serve; none when many keys were asked for.
+    pub reason: Option<Reason>,
+    id: u64,
+    parent: Parent,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { token, id, keys, reason, .. } = self;
+        let mut shown = f.debug_struct("Run");
+        shown.field("token", token).field("id", id).field("keys", &keys.len()).field("reason", reason);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl Run {
+    /// What [`Completion::Stop`] names it by. Never used again in this process.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What calls made inside the callback are to be started with.
+    pub fn parent(&self) -> &Parent {
+        &self.parent
+    }
+
+    /// Ends the load. An answer that nobody waits for any more is dropped.
+    pub fn finish(self, answer: Answer) {
+        // An error would mean that nobody waits.
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// The load inside which a callback runs.
+#[derive(Clone)]
+pub struct Parent(Arc<Frame>);
+
+impl fmt::Debug for Parent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Parent")
+    }
+}
+
+impl Parent {
+    pub(super) fn frame(&self) -> Arc<Frame> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// The callback of a caller that waits elsewhere, as the loads run it.
+pub(super) fn fallback(caller: Caller<'_>) -> Fallback {
+    let (channel, token) = (Arc::clone(caller.channel), caller.token);
+    Box::new(move |reason| {
+        channel.push(Completion::Loading { token });
+        call(channel, token, Some(reason))
+    })
+}
+
+/// The same for many keys.
+pub(super) fn many(caller: Caller<'_>) -> Call {
+    call(Arc::clone(caller.channel), caller.token, None)
+}
+
+fn call(channel: Arc<Channel>, token: u64, reason: Option<Reason>) -> Call {
+    Box::new(move |keys| Box::pin(ask(channel, token, keys, reason)))
+}
+
+async fn ask(channel: Arc<Channel>, token: u64, keys: Vec<Bytes>, reason: Option<Reason>) -> Result<Values, BoxError> {
+    let (sender, answer) = oneshot::channel();
+    let id = RUNS.fetch_add(1, Ordering::Relaxed);
+    let Some(frame) = frame::current() else { return Err("a load without its frame".into()) };
+    channel.push(Completion::Run(Run { token, keys, reason, id, parent: Parent(frame), answer: sender }));
+    let mut wanted = Wanted { channel: Some(channel), id };
+    let answer = answer.await;
+    wanted.channel = None;
+    match answer {
+        Ok(Answer::Value(value)) => Ok(Values::One(value)),
+        Ok(Answer::Values(values)) => Ok(Values::Many(values)),
+        Ok(Answer::Failed(error)) => Err(error),
+        Err(_) => Err(CallbackGone.into()),
+    }
+}
+
+/// Says when nobody wants the answer any more: when it is dropped before there was one.
+struct Wanted {
+    channel: Option<Arc<Channel>>,
+    id: u64,
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        if let Some(channel) = self.channel.take() {
+            channel.push(Completion::Stop { id: self.id });
+        }
+    }
+}

@@ -1,0 +1,43 @@
+"""Reads from a Redis or Valkey Cluster that degrade and never fail.
+
+One call reads a key: from its primary; when that node is dead, hung, moving or overloaded, from a
+replica; and when no node may answer, from your own store through a callback.
+``Router`` is for asyncio, ``failsoft.blocking.Router`` for threads.
+"""
+
+import os
+
+from ._errors import (
+    Closed,
+    ConfigError,
+    DeadlineExceeded,
+    FailsoftError,
+    Forked,
+    InternalError,
+    InvalidArgument,
+    Reentrant,
+    Unavailable,
+    WriteRefused,
+)
+from ._failsoft import Outcome, Tls, __version__, after_fork
+from ._router import Router
+
+__all__ = [
+    "Closed",
+    "ConfigError",
+    "DeadlineExceeded",
+    "FailsoftError",
+    "Forked",
+    "InternalError",
+    "InvalidArgument",
+    "Outcome",
+    "Reentrant",
+    "Router",
+    "Tls",
+    "Unavailable",
+    "WriteRefused",
+    "__version__",
+]
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=after_fork)

@@ -1,0 +1,89 @@
+"""The errors, each kind told apart; a callback's own exception is none of them."""
+
+
+class FailsoftError(Exception):
+    """What all errors of Failsoft derive from."""
+
+    #: The kind as a word, the same in every language.
+    code: str = "INTERNAL"
+
+
+class ConfigError(FailsoftError, ValueError):
+    """A bad key, value or address among the settings; no connection was made."""
+
+    code = "CONFIG"
+    #: The setting.
+    key: str
+
+
+class InvalidArgument(FailsoftError, TypeError):
+    """A bad key or value, or a fallback with a result that is no answer."""
+
+    code = "INVALID_ARGUMENT"
+    #: The argument.
+    argument: str
+
+
+class Unavailable(FailsoftError):
+    """No source could say whether the key exists, or ``ready`` timed out."""
+
+    code = "UNAVAILABLE"
+    #: Why the primary did not serve.
+    reason: str
+
+
+class DeadlineExceeded(FailsoftError, TimeoutError):
+    """The caller's deadline passed, or the fallback took longer than ``load_timeout``."""
+
+    code = "DEADLINE_EXCEEDED"
+    #: ``deadline`` or ``load_timeout``.
+    limit: str
+
+
+class Reentrant(FailsoftError):
+    """A fallback asked, directly or through others, for the key that it is loading."""
+
+    code = "REENTRANT"
+
+
+class WriteRefused(FailsoftError):
+    """A ``set`` was refused, or nobody can say whether it was written."""
+
+    code = "WRITE_REFUSED"
+    #: Why.
+    cause: str
+
+
+class Closed(FailsoftError):
+    """The router is closed."""
+
+    code = "CLOSED"
+
+
+class Forked(FailsoftError):
+    """The router was made before this process was forked: make one after the fork."""
+
+    code = "FORKED"
+
+
+class InternalError(FailsoftError):
+    """A defect of Failsoft."""
+
+    code = "INTERNAL"
+
+
+#: For the extension: the class for each code of the core.
+BY_CODE: dict[str, type[FailsoftError]] = {
+    error.code: error
+    for error in (
+        ConfigError,
+        InvalidArgument,
+        Unavailable,
+        DeadlineExceeded,
+        Reentrant,
+        WriteRefused,
+        Closed,
+        Forked,
+        InternalError,
+    )
+}

@@ -1,0 +1,146 @@
+"""Forked children, and interpreters that end with reads in flight: never a hang, never noise."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from typing import Any
+
+import failsoft
+import pytest
+from conftest import LONG, run
+from failsoft import Router, blocking
+from testkit import Scripted
+
+
+def child(addresses: list[str], inherited: Any, results: Any) -> None:
+    """What a child sees: its parent's routers are refused, new ones work."""
+    try:
+        inherited.get_with_fallback("fork:a")
+        results.put("not refused")
+    except failsoft.Forked:
+        pass
+    with blocking.Router(addresses, attempt_timeout=4.0, deadline=16.0) as router:
+        results.put(router.get_with_fallback("fork:b", lambda key: key + " in the child"))
+
+    async def main() -> None:
+        async with Router(addresses, attempt_timeout=4.0, deadline=16.0) as router:
+            results.put(await router.get_with_fallback("fork:c", lambda key: key + " in the child"))
+
+    asyncio.run(main())
+    del inherited
+
+
+def test_multiprocessing_by_fork(cluster: list[str], patient: dict[str, Any]) -> None:
+    context = multiprocessing.get_context("fork")
+    with blocking.Router(cluster, **patient) as router:
+        router.set("fork:a", "a")
+        results = context.Queue()
+        processes = [context.Process(target=child, args=(cluster, router, results)) for _ in range(3)]
+        for process in processes:
+            process.start()
+        seen = sorted(results.get(timeout=30) for _ in range(6))
+        assert seen == [b"fork:b in the child"] * 3 + [b"fork:c in the child"] * 3
+        for process in processes:
+            process.join(30)
+            assert process.exitcode == 0
+        assert router.get_with_fallback("fork:a") == b"a"
+
+
+def test_a_fork_inside_a_running_loop(cluster: list[str], patient: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with Router(cluster, **patient) as router:
+            await router.set("fork:loop", "a")
+            under_way = router.get_with_fallback("fork:loop")
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    router.get_with_fallback("fork:loop")
+                except failsoft.Forked:
+                    os._exit(7)
+                os._exit(1)
+            assert await under_way == b"a"
+            deadline = time.monotonic() + LONG
+            while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:  # noqa: ASYNC222
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.01)
+            assert os.waitstatus_to_exitcode(ended[1]) == 7
+
+    run(main())
+
+
+PROGRAMS = {
+    "an interpreter that ends without closing": """
+        import asyncio
+        from failsoft import Router
+
+        async def main():
+            router = Router([ADDRESS])
+            reads = [router.get_with_fallback(f"exit:{i}") for i in range(100)]
+            await asyncio.sleep(0.05)
+
+        asyncio.run(main())
+    """,
+    "a callback under way": """
+        import asyncio
+        from failsoft import Router
+
+        async def main():
+            router = Router([ADDRESS])
+            async def load(key):
+                started.set()
+                await asyncio.sleep(1000)
+            started = asyncio.Event()
+            asyncio.ensure_future(router.get_with_fallback("exit", load, deadline=100))
+            await started.wait()
+
+        asyncio.run(main())
+    """,
+    "daemon threads that wait": """
+        import threading, time
+        from failsoft import blocking
+
+        router = blocking.Router([ADDRESS])
+        for i in range(4):
+            threading.Thread(target=router.get_with_fallback, args=(f"exit:{i}",), daemon=True).start()
+        time.sleep(0.1)
+    """,
+    "a router that is never used": """
+        from failsoft import Router
+        router = Router([ADDRESS])
+    """,
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_interpreter_ends_quietly(program: str, scripted: Scripted) -> None:
+    scripted.behave("GET", "silent")
+    source = f"ADDRESS = {scripted.address!r}\n" + textwrap.dedent(PROGRAMS[program])
+    ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=LONG)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_ctrl_c_ends_a_blocking_read(scripted: Scripted) -> None:
+    scripted.behave("GET", "silent")
+    source = f"""
+from failsoft import blocking
+router = blocking.Router([{scripted.address!r}], attempt_timeout=60, deadline=60)
+router.ready(10)
+try:
+    print("waiting", flush=True)
+    router.get_with_fallback("k")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "waiting\n"
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    assert process.stdout.read().startswith("interrupted")

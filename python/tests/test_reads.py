@@ -1,0 +1,249 @@
+"""What a read gives, and what callbacks may do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from typing import Any
+
+import failsoft
+import pytest
+from conftest import eventually, run
+from failsoft import Router
+from testkit import Scripted
+
+LOOPS = ["asyncio", "uvloop"]
+
+
+def test_the_three_answers(cluster: list[str], patient: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with Router(cluster, **patient) as router:
+            await router.ready(10)
+            await router.set("reads:a", b"\x00\xff")
+            assert await router.get_with_fallback("reads:a") == b"\x00\xff"
+            assert await router.get_with_fallback(b"reads:none") is None
+            outcome = await router.resolve("reads:a")
+            assert (outcome.value, outcome.served_by, outcome.reason) == (b"\x00\xff", "primary", None)
+            assert outcome.attempts == 1 and outcome.node in cluster and not outcome.coalesced and outcome.age == 0.0
+            absent = await router.resolve("reads:none")
+            assert (absent.value, absent.served_by, absent.reason) == (None, "none", "absent")
+            loaded = await router.resolve("reads:b", lambda key: key + "!", ttl=60)
+            assert (loaded.value, loaded.served_by, loaded.reason, loaded.node) == (
+                b"reads:b!",
+                "secondary",
+                "absent",
+                None,
+            )
+            assert repr(absent).startswith("Outcome(value=None, served_by='none'")
+
+    run(main())
+
+
+def test_text_instead_of_bytes(cluster: list[str], patient: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with Router(cluster, decode_responses=True, **patient) as router:
+            await router.set("text:a", "grün")
+            await router.set("text:bad", b"\xff")
+            assert await router.get_with_fallback("text:a") == "grün"
+            assert (await router.resolve("text:a")).value == "grün"
+            with pytest.raises(UnicodeDecodeError):
+                await router.get_with_fallback("text:bad")
+
+    run(main())
+
+
+def test_callbacks_of_every_form(cluster: list[str], patient: dict[str, Any]) -> None:
+    variable = contextvars.ContextVar("variable", default="outside")
+
+    class Store:
+        async def load(self, key: str) -> bytes:
+            return key.encode()
+
+        def both(self, key: bytes, reason: str) -> bytes:
+            return key + b":" + reason.encode()
+
+        async def __call__(self, key: str, reason: str) -> str:
+            return f"{key}:{reason}"
+
+    async def default(key: str, retries: int = 3) -> str:
+        return f"{key}:{retries}"
+
+    async def of_context(_key: str) -> str:
+        await asyncio.sleep(0)
+        return variable.get()
+
+    def future(_key: str) -> asyncio.Future[bytes]:
+        done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        done.set_result(b"future")
+        return done
+
+    async def main() -> None:
+        async with Router(cluster, fill=False, **patient) as router:
+            store = Store()
+            assert await router.get_with_fallback("form:1", store.load) == b"form:1"
+            assert await router.get_with_fallback(b"form:2", store.both) == b"form:2:absent"
+            assert await router.get_with_fallback("form:3", store) == b"form:3:absent"
+            assert await router.get_with_fallback("form:4", default) == b"form:4:3"
+            assert await router.get_with_fallback("form:5", future) == b"future"
+            assert await router.get_with_fallback("form:6", lambda _: None) is None
+            variable.set("inside")
+            assert await router.get_with_fallback("form:7", of_context) == b"inside"
+            assert await router.get_with_fallback("form:8", lambda _: variable.get()) == b"inside"
+
+    run(main())
+
+
+def test_the_callbacks_own_exception_comes_back(cluster: list[str], patient: dict[str, Any]) -> None:
+    class Mine(Exception):
+        pass
+
+    mine = Mine("broken")
+    calls = 0
+
+    async def load(_key: str) -> bytes:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(0.05)
+        raise mine
+
+    def plain(_key: str) -> bytes:
+        raise mine
+
+    number: Any = lambda _: 42  # noqa: E731
+
+    def stop(_key: str) -> bytes:
+        raise StopIteration
+
+    async def main() -> None:
+        async with Router(cluster, **patient) as router:
+            await router.ready(10)
+            reads = [router.get_with_fallback("raise:1", load) for _ in range(10)]
+            results = await asyncio.gather(*reads, return_exceptions=True)
+            assert calls == 1 and all(result is mine for result in results)
+            with pytest.raises(Mine) as caught:
+                await router.get_with_fallback("raise:2", plain)
+            assert caught.value is mine and "plain" in [entry.name for entry in caught.traceback]
+            with pytest.raises(RuntimeError, match="StopIteration"):
+                await router.get_with_fallback("raise:3", stop)
+            with pytest.raises(failsoft.InvalidArgument, match="allowed: bytes, str or None") as wrong:
+                await router.get_with_fallback("raise:4", number)
+            assert isinstance(wrong.value, TypeError) and wrong.value.code == "INVALID_ARGUMENT"
+            health = router.health()
+            assert health["flights"] == health["waiters"] == 0
+
+    run(main())
+
+
+def test_bad_arguments_are_told_at_once(cluster: list[str]) -> None:
+    async def main() -> None:
+        async with Router(cluster) as router:
+            bad: Any = 1
+            for call in (
+                lambda: router.get_with_fallback(bad),
+                lambda: router.get_with_fallback("k", bad),
+                lambda: router.get_with_fallback("k", ttl=-1.0),
+                lambda: router.get_with_fallback("k", deadline=float("nan")),
+                lambda: router.resolve("k", ttl=0.0),
+                lambda: router.set("k", bad),
+                lambda: router.resolve_many(["k", bad], dict),
+            ):
+                with pytest.raises(failsoft.InvalidArgument):
+                    call()
+        with pytest.raises(failsoft.Closed):
+            router.get_with_fallback("k")
+        await router.close()
+
+    run(main())
+
+
+def test_many_keys(cluster: list[str], patient: dict[str, Any]) -> None:
+    asked: list[list[str]] = []
+
+    async def load(keys: list[str]) -> dict[str, bytes | None]:
+        asked.append(keys)
+        return {key: f"loaded {key}".encode() for key in keys if not key.endswith("7")}
+
+    async def main() -> None:
+        async with Router(cluster, fill=False, **patient) as router:
+            keys = [f"many:{i}" for i in range(20)]
+            for key in keys[:10]:
+                await router.set(key, "stored")
+            values = await router.get_many_with_fallback([*keys, keys[0]], load)
+            assert values[:10] == [b"stored"] * 10 and values[20] == b"stored"
+            assert values[10] == b"loaded many:10" and values[17] is None
+            assert asked == [keys[10:]]
+            outcomes = await router.resolve_many(["many:1", b"many:x"], lambda keys: {key: "there" for key in keys})
+            assert [outcome.value for outcome in outcomes if isinstance(outcome, failsoft.Outcome)] == [
+                b"stored",
+                b"there",
+            ]
+            broken = ValueError("no")
+
+            def fail(_keys: list[str]) -> dict[str, bytes]:
+                raise broken
+
+            results = await router.resolve_many(["many:2", "many:y"], fail)
+            assert isinstance(results[0], failsoft.Outcome) and results[1] is broken
+            with pytest.raises(ValueError):
+                await router.get_many_with_fallback(["many:2", "many:y"], fail)
+            no_mapping: Any = lambda keys: list(keys)  # noqa: E731
+            with pytest.raises(failsoft.InvalidArgument, match="allowed: a mapping"):
+                await router.get_many_with_fallback(["many:y"], no_mapping)
+
+    run(main())
+
+
+def test_a_callback_that_asks_for_its_own_key(cluster: list[str], patient: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with Router(cluster, **patient) as router:
+
+            async def direct(key: str) -> Any:
+                return await router.get_with_fallback(key, direct)
+
+            async def first(_key: str) -> Any:
+                return await asyncio.create_task(through())
+
+            async def through() -> Any:
+                return await router.get_with_fallback("circle:b", second)
+
+            async def second(_key: str) -> Any:
+                return await router.get_with_fallback("circle:a", first)
+
+            with pytest.raises(failsoft.Reentrant):
+                await router.get_with_fallback("circle:self", direct)
+            with pytest.raises(failsoft.Reentrant):
+                await router.get_with_fallback("circle:a", first)
+
+    run(main())
+
+
+def test_limits(cluster: list[str], patient: dict[str, Any], scripted: Scripted) -> None:
+    async def main() -> None:
+        async with Router(cluster, load_timeout=0.2, **patient) as router:
+            await router.ready(10)
+            stopped = asyncio.Event()
+
+            async def never(_key: str) -> bytes:
+                try:
+                    await asyncio.sleep(1000)
+                finally:
+                    stopped.set()
+                return b""
+
+            with pytest.raises(failsoft.DeadlineExceeded) as late:
+                await router.get_with_fallback("limit:load", never)
+            assert late.value.limit == "load_timeout" and isinstance(late.value, TimeoutError)
+            # One more load_timeout, and it is stopped.
+            await asyncio.wait_for(stopped.wait(), 30)
+            with pytest.raises(failsoft.DeadlineExceeded) as own:
+                await router.get_with_fallback("limit:own", never, deadline=0.05)
+            assert own.value.limit == "deadline"
+            await eventually("no flight", lambda: router.health()["flights"] == 0)
+        scripted.behave("GET", "silent")
+        async with Router([scripted.address], attempt_timeout=0.05, deadline=0.2) as router:
+            with pytest.raises(failsoft.Unavailable) as unavailable:
+                await router.get_with_fallback("k")
+            assert unavailable.value.reason == "timeout"
+            assert (await router.resolve("k", lambda _, reason: reason)).value in (b"timeout", b"breaker_open")
+
+    run(main())
