@@ -16,6 +16,7 @@ pub mod config;
 mod endpoint;
 pub mod error;
 pub mod flight;
+pub mod mutant;
 pub mod nodes;
 pub mod rank;
 pub mod read;
