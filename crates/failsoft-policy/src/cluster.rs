@@ -127,8 +127,7 @@ impl Cluster {
                 epochs: scope > Scope::Routine,
             });
         }
-        let due = |n: &Node| !n.probing && (n.probe_at <= now || n.breaker.next_timeout().is_some_and(|t| t <= now));
-        let key = self.nodes.iter().find(|n| due(n)).map(|n| n.key)?;
+        let key = self.nodes.iter().find(|n| n.probe_due().is_some_and(|at| at <= now)).map(|n| n.key)?;
         let witness = self.witness(key, dice);
         let pause = if self.stands_in(key) { self.interval.min(STAND_IN_PROBE) } else { self.interval };
         let node = self.nodes.get_mut(key)?;
@@ -147,7 +146,7 @@ impl Cluster {
 
     /// When [`Self::poll`] has something to do, if no fact comes before.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let nodes = self.nodes.iter().filter(|n| !n.probing).flat_map(|n| [Some(n.probe_at), n.breaker.next_timeout()]);
+        let nodes = self.nodes.iter().flat_map(|n| [n.probe_due(), n.breaker.next_timeout().filter(|_| n.admits())]);
         nodes.flatten().chain(self.refresh.due()).chain(self.starting_until).min()
     }
 

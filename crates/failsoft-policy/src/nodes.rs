@@ -67,6 +67,15 @@ impl Node {
         self.breaker.admission() != Admission::Closed
     }
 
+    /// When it is to be probed next: routinely, or by its breaker while that lets no reads through.
+    pub fn probe_due(&self) -> Option<Instant> {
+        match (self.probing, self.admits()) {
+            (true, _) => None,
+            (false, true) => Some(self.probe_at),
+            (false, false) => self.breaker.next_timeout(),
+        }
+    }
+
     /// A primary's offset, read at `at`.
     pub fn sample_offset(&mut self, at: Instant, offset: u64) {
         if self.samples.len() == SAMPLES {

@@ -37,10 +37,13 @@ pub fn ranked(nodes: &Nodes, primary: NodeKey) -> Vec<&Node> {
 /// (nothing compared yet, `INFO` denied) counts as none, unless the link is known to be down: then
 /// the replica has had nothing for as long as that.
 ///
-/// None if its primary is not known or never answered: nothing is known of its age then.
+/// None if its primary is not known or never answered, or that moment was before the clock's origin:
+/// its age can't be told then.
 pub fn current_at(nodes: &Nodes, replica: &Node) -> Option<Instant> {
     let Role::Replica(Some(of)) = replica.role else { return None };
     let contact = nodes.get(of)?.contact?;
     let down = replica.report.link_down_for.filter(|_| replica.report.link_up == Some(false));
-    Some(contact - replica.gap.max(down).unwrap_or_default())
+    let behind = replica.gap.max(down).unwrap_or_default();
+    // Before the origin of the clock there is no instant: that is older than any budget can be dated.
+    (contact.since(Instant::ZERO) >= behind).then(|| contact - behind)
 }

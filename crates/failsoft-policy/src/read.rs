@@ -37,8 +37,8 @@ enum State {
 enum Then {
     /// The first view of the cluster.
     Begin,
-    /// A view that says where a slot went.
-    Follow,
+    /// A view that says where this node's slot went.
+    Follow(NodeKey),
     /// A further attempt on the primary.
     Retry,
     /// The same node again (`TRYAGAIN`).
@@ -172,7 +172,7 @@ impl Read {
                 self.follow_moved(target, node, cluster, now, dice)
             }
             Answer::Error(ErrorReply::Ask(slot, target)) if slot == self.slot => {
-                self.follow_ask(target, node, cluster, now)
+                self.follow_ask(target, node, cluster, now, dice)
             }
             Answer::Error(ErrorReply::TryAgain) => self.again(node, cluster, now, dice),
             Answer::Error(error) | Answer::Refused(error) => match unwilling(&error) {

@@ -88,7 +88,7 @@ pub struct NodeReport {
     pub maxmemory_policy: Option<String>,
     /// The server's version.
     pub version: Option<String>,
-    /// What we were not allowed to ask: `INFO`, `CLUSTER INFO`.
+    /// What we were not allowed to ask: `INFO`, `CLUSTER INFO`, `CLUSTER NODES`.
     pub denied: Vec<&'static str>,
 }
 

@@ -205,7 +205,7 @@ impl Write {
                 return self.follow(target, true, node, cluster, now);
             }
             Answer::Error(ErrorReply::ReadOnly) => {
-                cluster.disproved(node);
+                cluster.disproved(node, now);
                 Cause::NotProved
             }
             Answer::Error(ErrorReply::WriteRefused) => return WriteAction::Refused(Cause::ServerRefused),

@@ -11,6 +11,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
 use redis::{ClientTlsConfig, Cmd, RedisConnectionInfo, RedisError, TlsCertificates, Value};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,11 +48,13 @@ impl std::fmt::Display for Trouble {
 pub(crate) struct Control {
     opener: Opener,
     connections: Mutex<BTreeMap<Endpoint, MultiplexedConnection>>,
+    /// Whether an ACL denied `CLUSTER NODES` when it was last asked for.
+    epochs_denied: AtomicBool,
 }
 
 impl Control {
     pub(crate) fn new(opener: Opener) -> Self {
-        Self { opener, connections: Mutex::default() }
+        Self { opener, connections: Mutex::default(), epochs_denied: AtomicBool::new(false) }
     }
 
     /// Drops all connections.
@@ -92,9 +95,9 @@ impl Control {
             Err(other) => return Err(other),
         };
         let by = parse::text(&self.ask(connection, &["CLUSTER", "MYID"]).await?)?;
-        if epochs {
+        if epochs && let Some(text) = self.ask_nodes(connection).await? {
             let named = nodes.into_iter().filter_map(|n| Some((n.id, n.endpoint?))).collect();
-            nodes = parse::nodes(&parse::text(&self.ask(connection, &["CLUSTER", "NODES"]).await?)?, via, &named)?;
+            nodes = parse::nodes(&text, via, &named)?;
         }
         Ok(View { by: Some(by), via: via.clone(), asked_at, nodes: Some(nodes) })
     }
@@ -144,12 +147,27 @@ impl Control {
         }
         report.id = Some(parse::text(&self.ask(connection, &["CLUSTER", "MYID"]).await?)?);
         if report.denied.contains(&"INFO") {
-            let text = parse::text(&self.ask(connection, &["CLUSTER", "NODES"]).await?)?;
-            let nodes = parse::nodes(&text, endpoint, &BTreeMap::new())?;
+            let nodes = match self.ask_nodes(connection).await? {
+                Some(text) => parse::nodes(&text, endpoint, &BTreeMap::new())?,
+                None => parse::shards(&self.ask(connection, &["CLUSTER", "SHARDS"]).await?, endpoint)?,
+            };
             let own = nodes.into_iter().find(|n| Some(&n.id) == report.id.as_ref());
             report.primary = own.is_some_and(|n| n.role == failsoft_policy::view::Role::Primary);
         }
+        if self.epochs_denied.load(Ordering::Relaxed) {
+            report.denied.push("CLUSTER NODES");
+            // The views have no epochs that it could be compared with.
+            report.my_epoch = None;
+        }
         Ok(report)
+    }
+
+    /// `CLUSTER NODES`; none where an ACL denies it: a view without epochs is better than none.
+    async fn ask_nodes(&self, connection: &mut MultiplexedConnection) -> Result<Option<String>, Trouble> {
+        let answer = self.ask(connection, &["CLUSTER", "NODES"]).await;
+        let denied = matches!(&answer, Err(Trouble::Refused(line)) if line.starts_with("NOPERM"));
+        self.epochs_denied.store(denied, Ordering::Relaxed);
+        if denied { Ok(None) } else { parse::text(&answer?).map(Some) }
     }
 
     async fn ask(&self, connection: &mut MultiplexedConnection, words: &[&str]) -> Result<Value, Trouble> {

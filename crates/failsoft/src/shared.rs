@@ -145,6 +145,8 @@ impl Shared {
     /// Ends everything: no task stays, every waiting read is answered. Gives the tasks that are
     /// ending, for those who want to wait for them.
     pub(crate) fn shut_down(&self) -> JoinSet<()> {
+        // First, so that a callback's task that ends from here on finds its waiters answered.
+        self.loads.close();
         self.closed.store(true, Ordering::Release);
         let mut tasks = {
             let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,7 +159,6 @@ impl Shared {
             member.retire();
         }
         drop(cluster);
-        self.loads.close();
         self.control.close();
         self.changed.send_replace(());
         tasks

@@ -42,9 +42,10 @@ impl Cluster {
     }
 
     /// A node that was taken for a primary refused a write as a replica: it needs a new proof.
-    pub fn disproved(&mut self, node: NodeKey) {
+    pub fn disproved(&mut self, node: NodeKey, now: Instant) {
         if let Some(node) = self.nodes.get_mut(node) {
             node.validated = false;
+            node.probe_at = node.probe_at.min(now);
         }
         self.refresh.want(Scope::Suspicion, true);
     }

@@ -71,6 +71,11 @@ impl Cluster {
         self.nodes.get(owner).filter(|n| n.admits()).map(|n| n.key)
     }
 
+    /// Whether this node is known and its breaker lets reads through.
+    pub fn admits(&self, node: NodeKey) -> bool {
+        self.nodes.get(node).is_some_and(Node::admits)
+    }
+
     /// Whether somebody owns the slot.
     pub fn is_covered(&self, slot: Slot) -> bool {
         self.topology.owner(slot).is_some()

@@ -18,11 +18,11 @@ impl Read {
         if now >= self.bounds.deadline {
             return self.give_up(Reason::Deadline);
         }
-        if let Some(replica) = cluster.replica(self.slot, &self.tried, now) {
-            if self.replica_attempts == 0 || cluster.take_retry() {
-                let until = self.bounds.attempt_until(now, 1);
-                return self.ask(replica.node, Source::Replica, false, until, now);
-            }
+        if let Some(replica) = cluster.replica(self.slot, &self.tried, now)
+            && (self.replica_attempts == 0 || cluster.take_retry())
+        {
+            let until = self.bounds.attempt_until(now, 1);
+            return self.ask(replica.node, Source::Replica, false, until, now);
         }
         if self.callback && !lost {
             return self.give_up(Reason::Connection);
@@ -64,7 +64,7 @@ impl Read {
                 step => self.resume(step, now),
             },
             Then::Again(node) if now >= until => {
-                let again = cluster.take_retry() && cluster.endpoint(node).is_some();
+                let again = cluster.admits(node) && cluster.take_retry();
                 let attempt = self.bounds.attempt_until(now, 1);
                 if again {
                     self.ask(node, Source::Primary, false, attempt, now)
@@ -74,8 +74,9 @@ impl Read {
             }
             Then::Again(_) => self.wait(until, then),
             // The owner that failed is not asked again before its breaker lets reads through.
-            Then::Follow | Then::Retry => match cluster.open_primary(self.slot) {
-                Some(owner) if then == Then::Follow || self.primary_attempts == 0 || cluster.take_retry() => {
+            Then::Follow(_) | Then::Retry => match cluster.open_primary(self.slot) {
+                Some(owner) if then == Then::Follow(owner) && now < until => self.wait(until, then),
+                Some(owner) if then != Then::Retry || self.primary_attempts == 0 || cluster.take_retry() => {
                     self.tried.retain(|&n| n != owner);
                     self.ask_primary(owner, cluster, now)
                 }
@@ -105,7 +106,7 @@ impl Read {
         }
         let owner = cluster.moved(self.slot, &target, from, now);
         match (target, owner) {
-            (Target::Unknown, _) => self.wait(now + REFRESH_WAIT, Then::Follow),
+            (Target::Unknown, _) => self.wait(now + REFRESH_WAIT, Then::Follow(from)),
             (_, None) => self.give_up(Reason::RedirectLimit),
             (_, Some(_)) => match cluster.open_primary(self.slot) {
                 Some(owner) => self.ask_primary(owner, cluster, now),
@@ -117,7 +118,14 @@ impl Read {
         }
     }
 
-    pub(super) fn follow_ask(&mut self, target: Target, from: NodeKey, cluster: &mut Cluster, now: Instant) -> Action {
+    pub(super) fn follow_ask(
+        &mut self,
+        target: Target,
+        from: NodeKey,
+        cluster: &mut Cluster,
+        now: Instant,
+        dice: u32,
+    ) -> Action {
         if let Some(limit) = self.count_redirect(now) {
             return self.give_up(limit);
         }
@@ -125,9 +133,13 @@ impl Read {
             cluster.moved(self.slot, &target, from, now);
         }
         match cluster.asked(&target, from, now) {
-            Some(node) => {
+            Some(node) if cluster.admits(node) => {
                 let until = self.bounds.attempt_until(now, 1);
                 self.ask(node, Source::Primary, true, until, now)
+            }
+            Some(_) => {
+                self.reason.get_or_insert(Reason::BreakerOpen);
+                self.next_source(true, cluster, now, dice)
             }
             None => self.give_up(Reason::RedirectLimit),
         }

@@ -2,6 +2,7 @@
 
 use super::error::{LaneError, SubmitError};
 use super::inflight::{InFlight, Outcome};
+use super::outbox::Outbox;
 use super::resp::Reply;
 use failsoft_policy::Instant;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,9 @@ use std::task::{Context, Poll, Waker};
 
 /// Replies that nobody waits for any more; a lane with more of them closes itself.
 const MAX_ABANDONED: usize = 4096;
+/// Bytes that wait to be sent; a lane that holds as many takes no further request, so that what it holds is less than
+/// this and one request more.
+const MAX_UNSENT: usize = 256 * 1024 * 1024;
 
 /// Where a lane is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,12 +57,13 @@ struct State {
     phase: LaneState,
     requests: InFlight,
     /// Encoded requests that the I/O task has not taken yet.
-    out: Vec<u8>,
+    out: Outbox,
+    /// How many bytes it took last, and perhaps has not sent yet.
+    taken: usize,
     io: Option<Waker>,
     wake_for: WakeFor,
     /// No later than the earliest deadline.
     next_check: Instant,
-    answered: u64,
     last_reply: Option<Instant>,
 }
 
@@ -67,11 +72,11 @@ impl Core {
         let state = State {
             phase: LaneState::Connecting,
             requests: InFlight::default(),
-            out: Vec::new(),
+            out: Outbox::default(),
+            taken: 0,
             io: None,
             wake_for: WakeFor::Awake,
             next_check: Instant::MAX,
-            answered: 0,
             last_reply: None,
         };
         Self { state: Mutex::new(state), max_in_flight }
@@ -82,22 +87,22 @@ impl Core {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues one request, which `encode` writes; its slot.
+    /// Queues one request, which `enqueue` adds to what is to be sent; its slot.
     #[inline]
     pub(super) fn submit(
         &self,
         asking: bool,
         deadline: Instant,
-        encode: impl FnOnce(&mut Vec<u8>),
+        enqueue: impl FnOnce(&mut Outbox),
     ) -> Result<u32, SubmitError> {
         let mut state = self.lock();
         if let LaneState::Dead(why) = &state.phase {
             return Err(SubmitError::Dead(why.clone()));
         }
-        if state.requests.waiting() >= self.max_in_flight {
+        if state.requests.waiting() >= self.max_in_flight || state.out.len() + state.taken >= MAX_UNSENT {
             return Err(SubmitError::Full);
         }
-        encode(&mut state.out);
+        enqueue(&mut state.out);
         let slot = state.requests.push(asking, deadline);
         let earlier = deadline < state.next_check;
         if earlier {
@@ -140,10 +145,6 @@ impl Core {
 
     pub(super) fn phase(&self) -> LaneState {
         self.lock().phase.clone()
-    }
-
-    pub(super) fn answered(&self) -> u64 {
-        self.lock().answered
     }
 
     pub(super) fn last_reply(&self) -> Option<Instant> {
@@ -190,10 +191,12 @@ impl Core {
         }
     }
 
-    /// Takes what is to be sent, in exchange for an empty buffer.
-    pub(super) fn take_out(&self, empty: &mut Vec<u8>) {
+    /// Takes what is to be sent, in exchange for an empty one: what was taken before was sent.
+    pub(super) fn take_out(&self, empty: &mut Outbox) {
         debug_assert!(empty.is_empty());
-        std::mem::swap(&mut self.lock().out, empty);
+        let mut state = self.lock();
+        std::mem::swap(&mut state.out, empty);
+        state.taken = empty.len();
     }
 
     /// Hands out replies in order, under one lock, and wakes who waits for them after it.
@@ -211,7 +214,6 @@ impl Core {
             let mut state = self.lock();
             for reply in replies.drain(..) {
                 asked &= state.requests.complete(reply, wakers);
-                state.answered += 1;
             }
             state.last_reply = Some(now);
             // Who is woken now asks again soon, and the I/O task looks for that before it sleeps.
@@ -239,7 +241,8 @@ impl Core {
         self.lock().requests.extend_first(deadline)
     }
 
-    /// The I/O task wants to sleep, its timer set for deadlines from `covered` on.
+    /// The I/O task wants to sleep, its timer set for deadlines from `covered` on. To wait for any request, it must
+    /// have sent all that it took.
     pub(super) fn park(&self, waker: &Waker, covered: Instant, wake_for: WakeFor) -> Park {
         let mut state = self.lock();
         if matches!(state.phase, LaneState::Dead(_)) || (wake_for == WakeFor::Request && !state.out.is_empty()) {
@@ -252,10 +255,44 @@ impl Core {
             state.io = Some(waker.clone());
         }
         state.wake_for = wake_for;
+        if wake_for == WakeFor::Request {
+            state.taken = 0;
+        }
         Park::Asleep
     }
 }
 
 fn too_many_abandoned() -> LaneError {
     LaneError::Lost(format!("more than {MAX_ABANDONED} replies are overdue").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_to_be_sent_is_bounded_in_bytes_until_it_is_sent() {
+        let core = Core::new(100);
+        let submit = |bytes: usize| core.submit(false, Instant::MAX, |out| out.push(vec![0; bytes]));
+        assert_eq!(submit(MAX_UNSENT - 1), Ok(0));
+        assert_eq!(submit(MAX_UNSENT), Ok(1), "one request may go beyond");
+        assert_eq!(submit(1), Err(SubmitError::Full));
+        let mut taken = Outbox::default();
+        core.take_out(&mut taken);
+        assert_eq!(taken.len(), 2 * MAX_UNSENT - 1);
+        assert_eq!(submit(1), Err(SubmitError::Full), "taken is not sent");
+        assert_eq!(core.park(Waker::noop(), Instant::MAX, WakeFor::Deadline), Park::Asleep);
+        assert_eq!(submit(1), Err(SubmitError::Full), "nor is it while the socket is blocked");
+        core.take_out(&mut Outbox::default());
+        assert_eq!(submit(1), Ok(2));
+    }
+
+    #[test]
+    fn a_lane_that_sleeps_has_sent_everything() {
+        let core = Core::new(100);
+        assert_eq!(core.submit(false, Instant::MAX, |out| out.push(vec![0; MAX_UNSENT])), Ok(0));
+        core.take_out(&mut Outbox::default());
+        assert_eq!(core.park(Waker::noop(), Instant::MAX, WakeFor::Request), Park::Asleep);
+        assert_eq!(core.submit(false, Instant::MAX, |out| out.push(vec![0; 1])), Ok(1));
+    }
 }

@@ -24,6 +24,13 @@ pub(super) fn command(out: &mut Vec<u8>, args: &[&[u8]], asking: bool) {
     }
 }
 
+/// No less than the bytes that [`command`] appends.
+pub(super) fn command_length(args: &[&[u8]]) -> usize {
+    /// A sign, the longest number, and two line ends.
+    const FRAME: usize = 1 + 20 + 4;
+    ASKING.len() + FRAME + args.iter().map(|arg| FRAME + arg.len()).sum::<usize>()
+}
+
 fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     number(out, b'$', bytes.len());
     out.extend_from_slice(bytes);
@@ -57,5 +64,6 @@ mod tests {
         let mut out = Vec::new();
         command(&mut out, &[b"SET", b"k", b""], true);
         assert_eq!(out, b"*1\r\n$6\r\nASKING\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n");
+        assert!(out.len() <= command_length(&[b"SET", b"k", b""]));
     }
 }

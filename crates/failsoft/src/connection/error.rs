@@ -38,7 +38,7 @@ impl std::error::Error for LaneError {}
 /// Why a request was not taken. Nothing of it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SubmitError {
-    /// `max_in_flight` requests are in flight.
+    /// `max_in_flight` requests are in flight, or 256 MiB wait to be sent.
     Full,
     /// The lane died, of this.
     Dead(LaneError),
@@ -47,7 +47,7 @@ pub(crate) enum SubmitError {
 impl fmt::Display for SubmitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full => f.write_str("too many requests in flight"),
+            Self::Full => f.write_str("too many requests in flight, or too many bytes to send"),
             Self::Dead(why) => why.fmt(f),
         }
     }

@@ -4,6 +4,8 @@ use super::core::{Core, Park, WakeFor};
 use super::error::LaneError;
 use super::handshake;
 use super::lane::LaneConfig;
+use super::outbox::Outbox;
+use super::progress::Progress;
 use super::resp::{Decoder, MAX_LINE, Reply};
 use super::stream::{self, Stream};
 use super::timer::Timer;
@@ -19,12 +21,6 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Reads in one turn, before others get theirs.
 const MAX_READS: usize = 16;
-/// A write buffer that grew beyond this is given back after use.
-const KEEP_BUFFER: usize = 256 * 1024;
-/// A reply longer than this, while it arrives, has its deadline moved by its progress ...
-const LONG_REPLY: usize = 1024 * 1024;
-/// ... of this much within each attempt timeout.
-const PROGRESS: usize = 64 * 1024;
 
 /// Runs a lane from its connecting to its death.
 pub(super) async fn run(core: Arc<Core>, config: Arc<LaneConfig>, clock: Clock) {
@@ -41,11 +37,10 @@ pub(super) async fn run(core: Arc<Core>, config: Arc<LaneConfig>, clock: Clock) 
                 timer,
                 wire,
                 attempt_timeout: config.attempt_timeout,
-                out: Vec::new(),
-                written: 0,
+                out: Outbox::default(),
                 flush: false,
                 yielded: false,
-                progress: 0,
+                progress: Progress::default(),
                 replies: Vec::new(),
                 wakers: Vec::new(),
             };
@@ -166,14 +161,12 @@ struct Pump<'a> {
     timer: Timer,
     wire: Wire,
     attempt_timeout: Duration,
-    /// What is being written, and how much of it was.
-    out: Vec<u8>,
-    written: usize,
+    /// What is being written.
+    out: Outbox,
     flush: bool,
     /// Others had their turn since the last write, and could add to the next one.
     yielded: bool,
-    /// How much of the long reply had arrived when its deadline was last moved.
-    progress: usize,
+    progress: Progress,
     replies: Vec<Reply>,
     wakers: Vec<Waker>,
 }
@@ -184,6 +177,7 @@ impl Pump<'_> {
         let now = self.clock.now();
         if self.timer.fired(now, cx) {
             self.core.expire(now, &mut self.wakers);
+            self.follow_long_reply(now);
         }
         let delivered = match self.read(cx, now) {
             Ok(delivered) => delivered,
@@ -257,15 +251,11 @@ impl Pump<'_> {
     /// A long reply that keeps arriving keeps its request waiting; one nobody waits for is thrown away.
     fn follow_long_reply(&mut self, now: Instant) {
         let Some((here, total)) = self.wire.decoder.progress() else {
-            self.progress = 0;
+            self.progress.reset();
             return;
         };
-        let moved = total > LONG_REPLY && (self.progress == 0 || here >= self.progress + PROGRESS);
-        let deadline = if moved { now + self.attempt_timeout } else { Instant::ZERO };
-        if moved {
-            self.progress = here;
-        }
-        if !self.core.extend_first(deadline) {
+        let earned = self.progress.on(here, total, now, self.attempt_timeout);
+        if !self.core.extend_first(earned.unwrap_or(Instant::ZERO)) {
             self.wire.decoder.discard();
         }
     }
@@ -275,18 +265,15 @@ impl Pump<'_> {
         if self.out.is_empty() {
             self.core.take_out(&mut self.out);
         }
-        while self.written < self.out.len() {
-            match Pin::new(&mut self.wire.stream).poll_write(cx, &self.out[self.written..]) {
+        while !self.out.is_empty() {
+            match Pin::new(&mut self.wire.stream).poll_write(cx, self.out.next()) {
                 Poll::Pending => return Ok(true),
                 Poll::Ready(Ok(0)) => return Err(LaneError::Lost("the connection takes no more bytes".into())),
-                Poll::Ready(Ok(n)) => self.written += n,
+                Poll::Ready(Ok(n)) => self.out.wrote(n),
                 Poll::Ready(Err(e)) => return Err(lost(e)),
             }
             self.flush = true;
         }
-        self.written = 0;
-        self.out.clear();
-        self.out.shrink_to(KEEP_BUFFER);
         if self.flush {
             match Pin::new(&mut self.wire.stream).poll_flush(cx) {
                 Poll::Pending => return Ok(true),

@@ -2,6 +2,7 @@
 
 use super::core::{Core, LaneState};
 use super::error::{LaneError, SubmitError};
+use super::outbox::{LONG_REQUEST, Outbox};
 use super::resp::Reply;
 use super::tls::TlsSetup;
 use super::{encode, io};
@@ -56,7 +57,10 @@ impl Lane {
     /// The lane has no room, or is dead; nothing was sent.
     #[inline]
     pub(crate) fn get(&self, key: &[u8], asking: bool, deadline: Instant) -> Result<Pending, SubmitError> {
-        self.submit(asking, deadline, |out| encode::get(out, key, asking))
+        if key.len() > LONG_REQUEST {
+            return self.command(&[b"GET", key], asking, deadline);
+        }
+        self.submit(asking, deadline, |out| encode::get(out.tail(), key, asking))
     }
 
     /// Submits any command that is answered by one flat reply; with `asking`, `ASKING` goes before it.
@@ -64,7 +68,13 @@ impl Lane {
     /// # Errors
     /// The lane has no room, or is dead; nothing was sent.
     pub(crate) fn command(&self, args: &[&[u8]], asking: bool, deadline: Instant) -> Result<Pending, SubmitError> {
-        self.submit(asking, deadline, |out| encode::command(out, args, asking))
+        let length = encode::command_length(args);
+        if length > LONG_REQUEST {
+            let mut request = Vec::with_capacity(length);
+            encode::command(&mut request, args, asking);
+            return self.submit(asking, deadline, |out| out.push(request));
+        }
+        self.submit(asking, deadline, |out| encode::command(out.tail(), args, asking))
     }
 
     #[inline]
@@ -72,9 +82,9 @@ impl Lane {
         &self,
         asking: bool,
         deadline: Instant,
-        encode: impl FnOnce(&mut Vec<u8>),
+        enqueue: impl FnOnce(&mut Outbox),
     ) -> Result<Pending, SubmitError> {
-        let slot = self.core.submit(asking, deadline, encode)?;
+        let slot = self.core.submit(asking, deadline, enqueue)?;
         Ok(Pending { core: Some(self.core.clone()), slot })
     }
 
@@ -86,11 +96,6 @@ impl Lane {
     /// Ends the lane: every request in flight gets `why`. A lane that is dead already keeps its own reason.
     pub(crate) fn close(&self, why: LaneError) {
         self.core.die(why);
-    }
-
-    /// Replies that came so far, late ones counted, the handshake's not.
-    pub(crate) fn answered(&self) -> u64 {
-        self.core.answered()
     }
 
     /// When the last reply came (the handshake's counts).

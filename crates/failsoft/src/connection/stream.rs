@@ -5,6 +5,7 @@ use super::tls::TlsSetup;
 use failsoft_policy::Endpoint;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -27,24 +28,27 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Connects to the first address that takes the connection. Each gets a fair share of the time left until `until`,
-/// so that one that never answers leaves some for the next.
+/// Connects to the first of the endpoint's addresses that takes the connection, within the time left until `until`.
 pub(super) async fn connect(endpoint: &Endpoint, tls: Option<&TlsSetup>, until: Instant) -> Result<Stream, LaneError> {
     let addresses: Vec<_> = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port))
         .await
         .map_err(|e| failed(format!("{endpoint}: {e}")))?
         .collect();
+    let tcp = first_of(&addresses, endpoint, until).await?;
+    set_options(&tcp).map_err(|e| failed(format!("{endpoint}: socket options: {e}")))?;
+    let Some(tls) = tls else { return Ok(Stream::Plain(tcp)) };
+    let stream = tls.connect(&endpoint.host, tcp).await;
+    stream.map(|s| Stream::Tls(Box::new(s))).map_err(|e| failed(format!("{endpoint}: TLS: {e}")))
+}
+
+/// Each address gets a fair share of the time, so that one that never answers leaves some for the next.
+async fn first_of(addresses: &[SocketAddr], endpoint: &Endpoint, until: Instant) -> Result<TcpStream, LaneError> {
     let mut last = format!("{endpoint}: the name has no address");
     for (i, address) in addresses.iter().enumerate() {
         let left = until.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
         match tokio::time::timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => {
-                set_options(&tcp).map_err(|e| failed(format!("{endpoint}: socket options: {e}")))?;
-                let Some(tls) = tls else { return Ok(Stream::Plain(tcp)) };
-                let stream = tls.connect(&endpoint.host, tcp).await;
-                return stream.map(|s| Stream::Tls(Box::new(s))).map_err(|e| failed(format!("{endpoint}: TLS: {e}")));
-            }
+            Ok(Ok(tcp)) => return Ok(tcp),
             Ok(Err(e)) => last = format!("{endpoint} ({address}): {e}"),
             Err(_) => last = format!("{endpoint} ({address}): no answer within {} ms", share.as_millis()),
         }
@@ -97,5 +101,45 @@ impl AsyncWrite for Stream {
             Self::Plain(s) => Pin::new(s).poll_shutdown(cx),
             Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// A listener and its address; without the listener, an address that refuses.
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_leaves_the_next_its_turn() {
+        let ((_listening, good), (refusing, bad), (_more, third)) =
+            (listener().await, listener().await, listener().await);
+        drop(refusing);
+        let endpoint = Endpoint { host: "a-name".to_owned(), port: 1 };
+        let until = Instant::now() + Duration::from_secs(20);
+        let tcp = first_of(&[bad, good, third], &endpoint, until).await.unwrap();
+        assert_eq!(tcp.peer_addr().unwrap(), good);
+        let LaneError::Connect(why) = first_of(&[bad], &endpoint, until).await.unwrap_err() else { panic!() };
+        assert!(why.contains("a-name:1") && why.contains(&bad.to_string()), "{why}");
+        let LaneError::Connect(why) = first_of(&[], &endpoint, until).await.unwrap_err() else { panic!() };
+        assert!(why.contains("no address"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_name_is_resolved_and_the_options_are_set() {
+        let (_listening, address) = listener().await;
+        let endpoint = Endpoint { host: "localhost".to_owned(), port: address.port() };
+        let until = Instant::now() + Duration::from_secs(20);
+        let Stream::Plain(tcp) = connect(&endpoint, None, until).await.unwrap() else { panic!("no TLS was asked for") };
+        assert!(tcp.nodelay().unwrap());
+        assert!(SockRef::from(&tcp).keepalive().unwrap());
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        assert_eq!(SockRef::from(&tcp).tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
     }
 }

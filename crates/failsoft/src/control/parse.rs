@@ -35,7 +35,12 @@ pub(super) fn shards(value: &Value, via: &Endpoint) -> Result<Vec<ViewNode>, Tro
             let owner = word(member, "role").as_deref() == Some("master");
             // With TLS on, the plain port may be absent and the other one is ours.
             let port = number(member, "port").or_else(|| number(member, "tls-port"));
-            let host = word(member, "endpoint").or_else(|| word(member, "ip"));
+            // Nil is for "where you asked me", `?` for a host name that was never set.
+            let host = match member.get("endpoint") {
+                Some(Value::Nil) => None,
+                Some(named) => text(named).ok().filter(|h| h != "?").or_else(|| word(member, "ip")),
+                None => word(member, "ip"),
+            };
             found.push(ViewNode {
                 endpoint: endpoint(host.as_deref(), port, via),
                 role: if owner { Role::Primary } else { Role::Replica(primary.clone()) },

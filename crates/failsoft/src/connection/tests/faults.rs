@@ -66,11 +66,35 @@ async fn nonsense_ends_the_lane() {
 }
 
 #[tokio::test]
-async fn the_header_of_a_huge_value_alone_costs_no_more_than_a_timeout() {
-    let (mut server, lane, clock) = open_lane(|c| c.attempt_timeout = Duration::from_millis(30)).await;
-    let pending = lane.get(b"k", false, clock.now() + Duration::from_millis(30)).unwrap();
-    server.write_all(b"$536870912\r\n").await.unwrap();
-    assert_eq!(pending.await, Err(LaneError::Timeout));
+async fn a_value_that_comes_byte_by_byte_does_not_move_its_deadline() {
+    let (mut server, lane, clock) = open_lane(|_| {}).await;
+    let mut pending = lane.get(b"drip", false, clock.now() + Duration::from_millis(100)).unwrap();
+    let next = lane.get(b"next", false, far(&clock)).unwrap();
+    server.write_all(b"$30000\r\n").await.unwrap();
+    let mut sent = 0;
+    let outcome = loop {
+        server.write_all(b"x").await.unwrap();
+        sent += 1;
+        assert!(sent < 30_000, "it was waited for to its end");
+        // The pace of the drip is the fault itself.
+        if let Ok(outcome) = tokio::time::timeout(Duration::from_millis(1), &mut pending).await {
+            break outcome;
+        }
+    };
+    assert_eq!(outcome, Err(LaneError::Timeout));
+    server.write_all(&vec![b'x'; 30_000 - sent]).await.unwrap();
+    server.write_all(b"\r\n$1\r\nn\r\n").await.unwrap();
+    assert_eq!(next.await, value("n"), "the lane is in step");
+}
+
+#[tokio::test]
+async fn a_request_that_the_server_does_not_take_times_out() {
+    let (_server, lane, clock) = open_lane(|_| {}).await;
+    let data = vec![0; 64 << 20];
+    let set = lane.command(&[b"SET", b"k", &data], false, clock.now() + Duration::from_millis(30)).unwrap();
+    let get = lane.get(b"k", false, clock.now() + Duration::from_millis(30)).unwrap();
+    assert_eq!((set.await, get.await), (Err(LaneError::Timeout), Err(LaneError::Timeout)));
+    assert_eq!((lane.state(), lane.in_flight()), (LaneState::Open, 0));
 }
 
 #[tokio::test]
@@ -134,4 +158,83 @@ fn a_runtime_that_ends_leaves_nobody_waiting() {
     drop(runtime);
     let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert_eq!(other.block_on(pending), Err(LaneError::Closed));
+}
+
+#[test]
+fn who_submits_while_the_lane_dies_gets_one_answer() {
+    const THREADS: usize = 3;
+    const EACH: usize = 20;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for round in 0..200 {
+        let (server, lane, clock) = runtime.block_on(open_lane(|_| {}));
+        let start = std::sync::Barrier::new(THREADS + 1);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    start.wait();
+                    loop {
+                        let submitted: Vec<_> = (0..EACH).map(|_| lane.get(b"k", false, far(&clock))).collect();
+                        let refused = submitted.iter().any(Result::is_err);
+                        for pending in submitted {
+                            let why = match pending {
+                                Ok(p) => runtime.block_on(p).expect_err("nobody replies"),
+                                Err(SubmitError::Dead(why)) => why,
+                                Err(SubmitError::Full) => panic!("there is room for all"),
+                            };
+                            assert!(matches!(why, LaneError::Lost(_) | LaneError::Closed), "{why}");
+                        }
+                        if refused {
+                            break;
+                        }
+                    }
+                });
+            }
+            start.wait();
+            for _ in 0..round % 20 {
+                std::thread::yield_now();
+            }
+            if round % 2 == 0 {
+                lane.close(LaneError::Closed);
+            } else {
+                drop(server);
+            }
+        });
+        assert_eq!(lane.in_flight(), 0);
+    }
+}
+
+/// In a process of its own: memory is the process's, and other tests use a lot of it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_huge_value_that_stops_holds_no_memory() {
+    const ALONE: &str = "FAILSOFT_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let name = std::thread::current().name().expect("a test's thread has its name").to_owned();
+        let this = std::env::current_exe().unwrap();
+        let run = std::process::Command::new(this).args([&name, "--exact"]).env(ALONE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let resident = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * 4096
+    };
+    let limit = resident() + (64 << 20);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (mut server, lane, clock) = open_lane(|c| c.attempt_timeout = Duration::from_millis(100)).await;
+        let first = lane.get(b"first", false, far(&clock)).unwrap();
+        let huge = lane.get(b"huge", false, clock.now() + Duration::from_millis(100)).unwrap();
+        // In one write: when the first value is here, so is the header.
+        server.write_all(b"$1\r\n1\r\n$536870912\r\n").await.unwrap();
+        assert_eq!(first.await, value("1"));
+        assert!(resident() < limit, "a header alone costs nothing");
+        for _ in 0..128 {
+            server.write_all(&[b'x'; 1 << 20]).await.unwrap();
+        }
+        assert_eq!(huge.await, Err(LaneError::Timeout));
+        until(|| resident() < limit).await;
+    });
 }
