@@ -30,6 +30,9 @@ pub(crate) struct Scenario {
     /// Whether it is run on each server, and not on the first one only.
     #[serde(default)]
     pub(crate) each_server: bool,
+    /// What a binding has to be able to do, beyond what the steps tell by themselves.
+    #[serde(default)]
+    needs: Vec<String>,
     pub(crate) steps: Vec<Step>,
     #[serde(skip)]
     pub(crate) theme: String,
@@ -302,8 +305,8 @@ impl Scenario {
     }
 
     /// What a binding has to be able to do.
-    pub(crate) fn needs(&self) -> Vec<&'static str> {
-        let mut needs = Vec::new();
+    pub(crate) fn needs(&self) -> Vec<&str> {
+        let mut needs: Vec<_> = self.needs.iter().map(String::as_str).collect();
         for step in &self.steps {
             match step {
                 Step::Cancel { .. } => needs.push("cancel"),
