@@ -52,7 +52,7 @@ pub(crate) fn tagged_slot() -> u16 {
 }
 
 fn entry(number: usize) -> Entry {
-    let key = if number % 10 == 0 { format!("key:{number}{{{TAG}}}") } else { format!("key:{number}") };
+    let key = if number.is_multiple_of(10) { format!("key:{number}{{{TAG}}}") } else { format!("key:{number}") };
     let value = format!("{number:.>VALUE$}");
     Entry { key: key.into(), value: value.into() }
 }

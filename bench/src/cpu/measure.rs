@@ -88,8 +88,7 @@ impl Measure {
 
     /// The same runtime for all clients.
     fn runtime(&self) -> Result<Runtime, Problem> {
-        let mut builder =
-            if self.current_thread { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+        let mut builder = if self.current_thread { Builder::new_current_thread() } else { Builder::new_multi_thread() };
         Ok(builder.worker_threads(2).enable_all().build()?)
     }
 

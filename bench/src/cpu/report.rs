@@ -35,7 +35,8 @@ impl Report {
         in_flight.dedup();
         let first = in_flight.first().copied();
         let clients: Vec<_> = self.rows.iter().filter(|r| Some(r.in_flight) == first).map(|r| r.client).collect();
-        let mut rows = vec![std::iter::once("in flight".to_owned()).chain(in_flight.iter().map(usize::to_string)).collect()];
+        let mut rows =
+            vec![std::iter::once("in flight".to_owned()).chain(in_flight.iter().map(usize::to_string)).collect()];
         for client in clients {
             let cell = |&n| self.row(client, n).map_or_else(String::new, |row| row.spread(Measured::cpu).text());
             rows.push(std::iter::once(client.title().to_owned()).chain(in_flight.iter().map(cell)).collect());
@@ -113,7 +114,8 @@ impl Spread {
     fn of(mut figures: Vec<f64>) -> Self {
         figures.sort_by(f64::total_cmp);
         let (half, last) = (figures.len() / 2, figures.len() - 1);
-        let median = if figures.len() % 2 == 1 { figures[half] } else { f64::midpoint(figures[half - 1], figures[half]) };
+        let median =
+            if figures.len() % 2 == 1 { figures[half] } else { f64::midpoint(figures[half - 1], figures[half]) };
         Self { median, min: figures[0], max: figures[last] }
     }
 
@@ -140,7 +142,10 @@ mod tests {
             row(Client::Failsoft, [2.0, 1.0, 8.0]),
         ];
         let text = Report { server: "s".to_owned(), current_thread: false, rows }.text();
-        assert!(text.contains("best peer (fred 10 cluster) at 64 in flight: 0.50 (0.25 to 1.00); budget 0.5: reached"), "{text}");
+        assert!(
+            text.contains("best peer (fred 10 cluster) at 64 in flight: 0.50 (0.25 to 1.00); budget 0.5: reached"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -36,8 +36,8 @@ impl<'r, K: AsRef<[u8]>> Resolve<'r, K> {
         self
     }
 
-    /// The time to live of a value that this call loads and writes back, instead of `fill_ttl`; at
-    /// least 1 ms.
+    /// The time to live of a value that this call loads and writes back, instead of `fill_ttl`: 1 ms
+    /// to 36,500 days.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.options.ttl = Some(ttl);
         self

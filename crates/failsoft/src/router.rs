@@ -24,6 +24,11 @@ pub const MAX_STRING: usize = 512 * 1024 * 1024;
 /// How long [`Router::close`] waits for tasks that were cancelled.
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// The shortest time to live: the servers count in milliseconds.
+const MIN_TTL: Duration = Duration::from_millis(1);
+/// The longest one, 36,500 days: servers refuse what their clocks cannot add.
+const MAX_TTL: Duration = Duration::from_secs(36_500 * 86_400);
+
 /// Reads through a Redis or Valkey Cluster, and through what the caller gives it when the cluster
 /// may not answer. A cheap clone, `Send` and `Sync`; all clones are one router. It ends when it is
 /// closed, or when the last clone is dropped.
@@ -115,7 +120,7 @@ impl Router {
         Resolve::new(self, key)
     }
 
-    /// Writes a value; without a `ttl` it does not expire.
+    /// Writes a value; without a `ttl` (1 ms to 36,500 days) it does not expire.
     ///
     /// # Errors
     /// [`Error::WriteRefused`] with the cause: the slot's owner may not be written to now, or says
@@ -337,8 +342,8 @@ pub(crate) fn check_string(argument: &'static str, length: usize) -> Result<(), 
 }
 
 fn check_ttl(ttl: Option<Duration>) -> Result<(), Error> {
-    if ttl.is_some_and(|ttl| ttl < Duration::from_millis(1)) {
-        let problem = "less than 1 ms; leave it out for no expiry".to_owned();
+    if ttl.is_some_and(|ttl| !(MIN_TTL..=MAX_TTL).contains(&ttl)) {
+        let problem = "1 ms to 36,500 days are allowed; leave it out for the default".to_owned();
         return Err(Error::InvalidArgument { argument: "ttl", problem });
     }
     Ok(())

@@ -62,6 +62,7 @@ async fn a_server_that_names_no_address() {
     }
 }
 
+#[allow(clippy::print_stdout, reason = "what could not be tested is said")]
 #[tokio::test(flavor = "multi_thread")]
 async fn ipv6() {
     if let Err(error) = TcpListener::bind("[::1]:0") {

@@ -2,8 +2,7 @@
 
 mod support;
 
-use failsoft::{Builder, Config, ConfigError, Error, Router, Setting, Tls};
-use failsoft_policy::config::Kind;
+use failsoft::{Builder, Config, ConfigError, Error, Router, Setting, SettingKind as Kind, Tls};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 

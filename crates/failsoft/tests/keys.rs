@@ -111,18 +111,24 @@ async fn time_to_live(cluster: &Cluster, router: &Router) {
     router.set("ttl", "v", None).await.expect("a set");
     assert_eq!(pttl("ttl").await, -1, "no expiry");
 
-    for ttl in [Duration::ZERO, Duration::from_micros(999)] {
-        let set = router.set("ttl", "changed", Some(ttl)).await.expect_err("too short");
-        let read = router.resolve("ttl").ttl(ttl).await.expect_err("too short");
+    let longest = Duration::from_secs(36_500 * 86_400);
+    for ttl in [Duration::ZERO, Duration::from_micros(999), longest + Duration::from_nanos(1), Duration::MAX] {
+        let set = router.set("ttl", "changed", Some(ttl)).await.expect_err("out of range");
+        let read = router.resolve("ttl").ttl(ttl).await.expect_err("out of range");
         for error in [set, read] {
             assert!(matches!(&error, Error::InvalidArgument { argument: "ttl", .. }), "{error:?}");
         }
     }
     assert_eq!(text(&router.resolve("ttl").await.expect("a read")), Some("v"), "untouched");
-    // As long as a duration can be: the router answers, whatever the server makes of it.
-    let set = support::in_time("the longest ttl", router.set("ttl", "changed", Some(Duration::MAX))).await;
-    assert!(matches!(set, Err(Error::WriteRefused { .. } | Error::InvalidArgument { .. })), "{set:?}");
-    assert_eq!(text(&router.resolve("ttl").await.expect("a read")), Some("v"), "untouched");
+    for ttl in [Duration::from_millis(1), longest] {
+        router.set("edge", "v", Some(ttl)).await.expect("the servers take it");
+    }
+
+    // The shortest and the longest deadline are no trouble either.
+    let late = router.resolve("ttl").deadline(Duration::ZERO).await;
+    assert!(matches!(late, Ok(_) | Err(Error::DeadlineExceeded { limit: "deadline" })), "{late:?}");
+    assert!(router.resolve("ttl").deadline(Duration::MAX).await.expect("a read").value.is_some());
+    router.ready(Duration::MAX).await.expect("it is ready");
 }
 
 async fn too_long(router: &Router) {

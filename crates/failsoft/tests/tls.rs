@@ -1,5 +1,7 @@
 //! TLS to a real server: whom the router believes, and whom the server believes.
 
+#![allow(clippy::print_stdout, reason = "what could not be tested is said")]
+
 mod support;
 
 use failsoft::{Builder, Reason, ServedBy, Tls};

@@ -82,12 +82,13 @@ async fn play(args: &DemoArgs) -> Result<(Cluster, Report), Failure> {
     print(&format!("starting {title}"), args.json)?;
     let cluster = Cluster::builder().server(&server).primaries(primaries).replicas(replicas);
     let cluster = cluster.node_timeout(NODE_TIMEOUT).start().await?;
+    print(&format!("up: {}", cluster.addresses().join(" ")), args.json)?;
     let router = Router::builder(cluster.addresses()).client_name("failsoft-demo").build()?;
     fill(&router).await?;
 
     let (store, board) = (Store::default(), Arc::new(Board::new(Duration::from_secs(args.seconds))));
     let load = Load::start(&router, &store, &board);
-    let mut view = View::new(args.json);
+    let mut view = View::new(args.json, cluster.nodes().len());
     let scenario =
         Scenario { cluster: &cluster, router: &router, store: &store, board: &board, load: &load, primaries, replicas };
     let loads = || store.loads();

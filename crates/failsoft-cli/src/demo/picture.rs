@@ -10,7 +10,7 @@ use ratatui::{
     layout::{Constraint, Layout, Rect},
     style::{Color, Style, Stylize as _},
     text::{Line, Span},
-    widgets::{Cell, LineGauge, Paragraph, Row, Table, Widget as _},
+    widgets::{Cell, LineGauge, Paragraph, Row, Table, Widget as _, Wrap},
 };
 use std::{
     collections::VecDeque,
@@ -18,12 +18,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Lines of the picture beside those of the nodes: title, gauge, fault, totals, two empty ones, headings.
-const OTHER_LINES: u16 = 8;
+/// Lines above the nodes: title, gauge, two for the fault, totals, an empty one, headings.
+const LINES_ABOVE: usize = 7;
 /// The most nodes that are shown.
-const MAX_NODES: u16 = 12;
-/// The width of the longest bar.
-const BAR: usize = 24;
+const MAX_NODES: usize = 12;
+/// The width of the nodes' columns and the spaces between them.
+const NODE_COLUMNS: [u16; 5] = [16, 7, 8, 7, 11];
+const NODES_WIDTH: u16 = 54;
+/// How wide the sources may be: as much as is left, for a bar that can be seen and one that is no wall.
+const SOURCES_WIDTH: (u16, u16) = (28, 60);
+/// What stands beside a bar.
+const BESIDE_BAR: u16 = 22;
 /// The time over which reads per second are counted.
 const RATE_OVER: Duration = Duration::from_secs(1);
 
@@ -47,8 +52,9 @@ pub(super) struct Picture {
 impl Picture {
     /// # Errors
     /// When the terminal cannot be drawn on.
-    pub(super) fn new() -> io::Result<Self> {
-        let viewport = Viewport::Inline(OTHER_LINES + MAX_NODES.min(7));
+    pub(super) fn new(nodes: usize) -> io::Result<Self> {
+        let height = LINES_ABOVE + nodes.clamp(SOURCES, MAX_NODES);
+        let viewport = Viewport::Inline(u16::try_from(height).unwrap_or(u16::MAX));
         let backend = CrosstermBackend::new(io::stdout());
         let mut terminal = Terminal::with_options(backend, TerminalOptions { viewport })?;
         terminal.hide_cursor()?;
@@ -69,8 +75,13 @@ impl Picture {
 
     /// Lines that stay, above the picture.
     pub(super) fn write_above(&mut self, lines: &[String]) -> io::Result<()> {
+        let width = usize::from(self.terminal.size()?.width).max(1);
         for line in lines {
-            self.terminal.insert_before(1, |buffer| Paragraph::new(line.as_str()).render(buffer.area, buffer))?;
+            let letters: Vec<char> = line.chars().collect();
+            for part in letters.chunks(width) {
+                let part: String = part.iter().collect();
+                self.terminal.insert_before(1, |buffer| Paragraph::new(part).render(buffer.area, buffer))?;
+            }
         }
         Ok(())
     }
@@ -106,14 +117,16 @@ struct Now<'a> {
 fn draw(frame: &mut Frame<'_>, stage: &Stage<'_>, now: &Now<'_>) {
     let one = Constraint::Length(1);
     let [title, gauge, fault, totals, _, below] =
-        Layout::vertical([one, one, one, one, one, Constraint::Min(0)]).areas(frame.area());
+        Layout::vertical([one, one, Constraint::Length(2), one, one, Constraint::Min(0)]).areas(frame.area());
     frame.render_widget(Line::from(vec![" Failsoft ".bold().reversed(), " ".into(), stage.title.into()]), title);
     frame.render_widget(progress(stage.board, now), gauge);
     let on = if now.phase.fault.starts_with("none") { Color::Green } else { Color::Red };
     let words = vec![" fault  ".dim(), Span::styled(now.phase.fault.as_str(), Style::new().fg(on))];
-    frame.render_widget(Line::from(words), fault);
+    frame.render_widget(Paragraph::new(Line::from(words)).wrap(Wrap { trim: true }), fault);
     frame.render_widget(sums(now.total, (stage.loads)()), totals);
-    let [left, right] = Layout::horizontal([Constraint::Length(48), Constraint::Min(0)]).areas(below);
+    let (least, most) = SOURCES_WIDTH;
+    let width = below.width.saturating_sub(NODES_WIDTH).clamp(least, most);
+    let [left, right] = Layout::horizontal([Constraint::Length(width), Constraint::Min(0)]).areas(below);
     sources(frame, left, now.rates);
     nodes(frame, right, stage.cluster.nodes(), now.health);
 }
@@ -124,7 +137,13 @@ fn progress<'a>(board: &Board, now: &Now<'a>) -> LineGauge<'a> {
     let done = done + now.phase.began.elapsed().min(share);
     let ratio = (done.as_secs_f64() / board.planned.as_secs_f64()).clamp(0.0, 1.0);
     let label = format!(" {:5.1} s  {:<16}", board.began.elapsed().as_secs_f64(), now.phase.name);
-    LineGauge::default().ratio(ratio).label(label).filled_style(Color::Cyan).unfilled_style(Color::DarkGray)
+    LineGauge::default()
+        .ratio(ratio)
+        .label(label)
+        .filled_symbol("█")
+        .unfilled_symbol("░")
+        .filled_style(Color::Cyan)
+        .unfilled_style(Color::DarkGray)
 }
 
 fn sums(total: &Tally, loads: u64) -> Line<'static> {
@@ -145,11 +164,12 @@ fn sums(total: &Tally, loads: u64) -> Line<'static> {
 }
 
 fn sources(frame: &mut Frame<'_>, area: Rect, rates: [f64; SOURCES]) {
+    let longest = f64::from(area.width.saturating_sub(BESIDE_BAR));
     let most = rates.iter().copied().fold(1.0, f64::max);
     let mut lines = vec![Line::from(" served by, reads a second".dim())];
     for (source, rate) in ServedBy::ALL.iter().zip(rates) {
         // A source that serves at all shows at least a little.
-        let length = if rate > 0.0 { ((rate / most * BAR as f64) as usize).max(1) } else { 0 };
+        let length = if rate > 0.0 { ((rate / most * longest) as usize).max(1) } else { 0 };
         lines.push(Line::from(vec![
             format!(" {:<10}", source.as_str()).into(),
             Span::styled("█".repeat(length), Style::new().fg(color(*source))),
@@ -169,7 +189,7 @@ fn color(source: ServedBy) -> Color {
 }
 
 fn nodes(frame: &mut Frame<'_>, area: Rect, nodes: &[Node], health: &Health) {
-    let rows = nodes.iter().take(MAX_NODES.into()).map(|node| {
+    let rows = nodes.iter().take(MAX_NODES).map(|node| {
         let (state, style) = match (node.pid().is_some(), node.is_running()) {
             (false, _) => ("killed", Style::new().fg(Color::Red)),
             (true, false) => ("hung", Style::new().fg(Color::Red)),
@@ -186,7 +206,7 @@ fn nodes(frame: &mut Frame<'_>, area: Rect, nodes: &[Node], health: &Health) {
             Cell::from(breaker).style(warn),
         ])
     });
-    let widths = [16, 7, 8, 7, 11].map(Constraint::Length);
+    let widths = NODE_COLUMNS.map(Constraint::Length);
     let header = Row::new(["node", "process", "role", "slots", "breaker"]).dim();
     frame.render_widget(Table::new(rows, widths).header(header), area);
 }

@@ -6,7 +6,6 @@ use std::{
     collections::HashMap,
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 /// See the module. A cheap clone; all clones are one store.
@@ -31,10 +30,10 @@ struct Running {
 }
 
 impl Store {
-    /// The value of a key, after that time.
-    pub(super) async fn load(self, key: Bytes, takes: Duration) -> Result<Option<Bytes>, Infallible> {
+    /// The value of a key, when that has passed.
+    pub(super) async fn load(self, key: Bytes, takes: impl Future<Output = ()>) -> Result<Option<Bytes>, Infallible> {
         let running = self.begin(key);
-        tokio::time::sleep(takes).await;
+        takes.await;
         Ok(Some(value_of(&running.key)))
     }
 
@@ -85,14 +84,17 @@ impl Drop for Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+    use tokio::time::{sleep, timeout};
 
     #[tokio::test(start_paused = true)]
     async fn loads_of_one_key_are_counted_while_they_overlap() {
         let store = Store::default();
-        let load = |key: &'static str| store.clone().load(Bytes::from_static(key.as_bytes()), Duration::from_millis(5));
+        let load =
+            |key: &'static str| store.clone().load(Bytes::from_static(key.as_bytes()), sleep(Duration::from_millis(5)));
         let (a, b, c) = tokio::join!(load("a"), load("a"), load("b"));
         assert_eq!((a, b, c), (Ok(Some(value_of(b"a"))), Ok(Some(value_of(b"a"))), Ok(Some(value_of(b"b")))));
-        assert_eq!(tokio::time::timeout(Duration::from_millis(1), load("c")).await.ok(), None);
+        assert_eq!(timeout(Duration::from_millis(1), load("c")).await.ok(), None);
         let _ = load("c").await;
         assert_eq!((store.loads(), store.most_at_once()), (5, 2), "the cancelled load of c was over");
     }

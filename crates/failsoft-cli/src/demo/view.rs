@@ -31,10 +31,10 @@ pub(super) enum View {
 }
 
 impl View {
-    pub(super) fn new(json: bool) -> Self {
+    pub(super) fn new(json: bool, nodes: usize) -> Self {
         let can_draw = io::stdout().is_terminal() && env::var_os("TERM").is_some_and(|term| term != "dumb");
         // A terminal that does not say where its cursor is gets lines.
-        match (!json && can_draw).then(Picture::new) {
+        match (!json && can_draw).then(|| Picture::new(nodes)) {
             Some(Ok(picture)) => Self::Picture(Box::new(picture)),
             Some(Err(_)) | None => Self::Lines { to_stderr: json, last: Instant::now() },
         }

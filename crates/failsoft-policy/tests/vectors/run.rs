@@ -117,14 +117,14 @@ impl Run<'_> {
     fn event(&mut self, step: &Step, now: Instant) -> Result<Done, String> {
         let contact = step.contact_ms.map(Instant::from_millis);
         if let Some(text) = &step.read {
-            let deadline = text.deadline_ms.map_or(now + self.config.deadline(), |at| Instant::from_millis(at));
+            let deadline = text.deadline_ms.map_or(now + self.config.deadline(), Instant::from_millis);
             let mut read = Read::new(&self.config, slot(text.slot), deadline, text.callback);
             let action = read.start(&self.cluster, now, step.dice);
             self.call = Call::Read(read);
             return Ok(Done::Read(action));
         }
         if let Some(text) = &step.write {
-            let deadline = text.deadline_ms.map_or(now + self.config.deadline(), |at| Instant::from_millis(at));
+            let deadline = text.deadline_ms.map_or(now + self.config.deadline(), Instant::from_millis);
             let slot = slot(text.slot);
             let mut write = match &text.fill {
                 Some(by) => Write::fill(&self.config, slot, self.key(by)?, deadline),

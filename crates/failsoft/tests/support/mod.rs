@@ -5,8 +5,8 @@ use failsoft::{Builder, Bytes, Error, Outcome, Reason, Router};
 use failsoft_testkit::{Cluster, ScriptedNode, Server, Topology, key_in};
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes: what lasts until then hangs.
@@ -54,6 +54,9 @@ pub(crate) struct Pair {
 pub(crate) const SLOT_A: u16 = 1;
 pub(crate) const SLOT_B: u16 = 16_000;
 
+/// Found once: a key for a slot takes thousands of tries.
+static KEYS: LazyLock<[String; 2]> = LazyLock::new(|| [SLOT_A, SLOT_B].map(key_in));
+
 impl Pair {
     pub(crate) async fn start() -> Pair {
         let (a, b) = (scripted().await, scripted().await);
@@ -69,12 +72,12 @@ impl Pair {
 
     /// A key of the first node.
     pub(crate) fn key_a(&self) -> String {
-        key_in(SLOT_A)
+        KEYS[0].clone()
     }
 
     /// A key of the second node.
     pub(crate) fn key_b(&self) -> String {
-        key_in(SLOT_B)
+        KEYS[1].clone()
     }
 }
 
