@@ -4,11 +4,15 @@ use crate::driver::{Driver, Program};
 use crate::scenario::Scenario;
 use crate::suite;
 use failsoft_policy::mutant::Mutant;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a condition is waited for: with a wrong behaviour many never come true.
 const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Mutants that run at once: their scenarios mostly wait.
+const AT_ONCE: usize = 3;
 
 /// Runs the scenarios on scripted nodes against each mutant, and prints who caught it.
 pub(crate) async fn run(scenarios: &[Scenario], rust: &Program) -> Result<bool, String> {
@@ -20,26 +24,22 @@ pub(crate) async fn run(scenarios: &[Scenario], rust: &Program) -> Result<bool, 
         println!("{}", sound.text(&[rust.name.clone()]));
         return Err("without any mutant the suite fails".to_owned());
     }
-    let mut missed = Vec::new();
-    for &mutant in Mutant::ALL {
+    let each = Mutant::ALL.iter().map(|&mutant| async move {
         let driver = start(rust, Some(mutant)).await?;
         let table = suite::run_all(scenarios, &[driver], &[], Some(PATIENCE)).await?;
-        let caught = table.failed();
-        println!(
-            "\n{}: caught by {} of {} scenarios",
-            mutant.as_str(),
-            caught.len(),
-            scenarios.iter().filter(|s| !s.is_real()).count()
-        );
-        for name in &caught {
-            println!("    {name}");
-        }
-        if caught.is_empty() {
-            missed.push(mutant.as_str());
-        }
+        Ok::<_, String>((mutant.as_str(), table.failed().into_iter().map(str::to_owned).collect::<Vec<_>>()))
+    });
+    let all = futures_util::stream::iter(each).buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
+    let widest = Mutant::ALL.iter().map(|mutant| mutant.as_str().len()).max().unwrap_or(0);
+    println!("{:widest$}  caught by", "mutant");
+    for (mutant, caught) in &all {
+        let nobody = if caught.is_empty() { "MISSED" } else { "" };
+        println!("{mutant:widest$}  {}{nobody}", caught.first().map_or("", String::as_str));
+        caught.iter().skip(1).for_each(|name| println!("{:widest$}  {name}", ""));
     }
-    println!("\nmutants: {} caught, {} missed {}", Mutant::ALL.len() - missed.len(), missed.len(), missed.join(" "));
-    Ok(missed.is_empty())
+    let missed = all.iter().filter(|(_, caught)| caught.is_empty()).count();
+    println!("\nmutants: {} caught, {missed} missed", all.len() - missed);
+    Ok(missed == 0)
 }
 
 async fn start(rust: &Program, mutant: Option<Mutant>) -> Result<Arc<Driver>, String> {
