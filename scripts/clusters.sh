@@ -69,14 +69,19 @@ export_server() {
     [ -x "$FAILSOFT_PYTHON" ] || unset FAILSOFT_PYTHON
 }
 
-# run_conformance ARGUMENT...: every scenario against every binding there is, on all servers of USABLE.
+# run_conformance ARGUMENT...: every scenario against every binding there is, on all servers of USABLE. Rust's is
+# always there, Python's with CONFORMANCE_PYTHON, an interpreter that can import the package.
 run_conformance() {
     local server
-    local -a servers=()
-    for server in $USABLE; do servers+=(--server "$server"); done
+    local -a with=()
+    for server in $USABLE; do with+=(--server "$server"); done
+    if [ -n "${CONFORMANCE_PYTHON:-}" ]; then
+        local driver=$CONFORMANCE_PYTHON\ tests/conformance/drivers/python/driver.py
+        with+=(--driver "python=$driver asyncio" --driver "python-blocking=$driver blocking")
+    fi
     cargo build --quiet --locked -p failsoft-conformance --bins || return 1
     (
         export_server "${USABLE##* }"
-        bounded cargo run --quiet --locked -p failsoft-conformance --bin conformance -- "${servers[@]}" "$@"
+        bounded cargo run --quiet --locked -p failsoft-conformance --bin conformance -- "${with[@]}" "$@"
     )
 }
