@@ -12,7 +12,7 @@ pub(crate) const KEYS: usize = 10_000;
 /// The length of every value, in bytes.
 pub(crate) const VALUE: usize = 100;
 /// So many of them are read where CPU time is measured: few enough that they stay in the processor's cache, as the
-/// key that a program has just made does. Otherwise a third of what a read seems to cost is the benchmark's own misses.
+/// key that a program has just made does. The benchmark's own cache misses would count as the client's.
 pub(crate) const HOT_KEYS: usize = 1_000;
 /// Writes under way at once while a cluster is filled.
 const WRITERS: usize = 64;

@@ -18,7 +18,7 @@ use crate::refresh::{FEW, MANY, Refresh, Scope};
 use crate::time::Instant;
 use crate::topology::{Kind, Topology};
 use crate::view::{Role, View};
-use crate::words::{Endpoint, NodeKey};
+use crate::words::{Endpoint, NodeKey, Reason};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -73,6 +73,8 @@ pub struct Cluster {
     budget: RetryBudget,
     /// Until when reads wait for the very first view.
     starting_until: Option<Instant>,
+    /// Why the last node that was asked for a view gave none.
+    no_view: Reason,
     /// A view of what seems to be another cluster, until the round that brought it ends.
     foreign: Option<View>,
     /// The slot part of the snapshot, while no owner changes, and the owners it names.
@@ -95,6 +97,7 @@ impl Cluster {
             refresh: Refresh::new(config.slot_refresh_interval(), now),
             budget: RetryBudget::default(),
             starting_until: Some(now + config.attempt_timeout()),
+            no_view: Reason::Connection,
             foreign: None,
             slots: None,
             closing: Vec::new(),

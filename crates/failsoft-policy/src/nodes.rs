@@ -47,6 +47,8 @@ pub struct Node {
     pub contact: Option<Instant>,
     /// Its last report.
     pub report: NodeReport,
+    /// When that came.
+    pub reported_at: Instant,
     /// Whether its own word and a view agree that it is the primary it is taken for.
     pub validated: bool,
     /// Whether a probe is under way.
@@ -55,8 +57,9 @@ pub struct Node {
     pub probe_at: Instant,
     /// Round-trip time of the last probe.
     pub latency: Option<Duration>,
-    /// A replica's gap: how far behind its primary it was when both were last compared.
-    pub gap: Option<Duration>,
+    /// For a replica that was behind its primary when both were last compared: the moment up to which
+    /// it held all that the primary had.
+    pub behind_since: Option<Instant>,
     /// A primary's offsets, newest last.
     samples: Vec<(Instant, u64)>,
 }
@@ -84,12 +87,12 @@ impl Node {
         self.samples.push((at, offset));
     }
 
-    /// How far behind a replica at `offset` is: the time from the newest sample it covers to the
-    /// newest sample; none if there is nothing to compare.
-    pub fn gap_of(&self, offset: u64) -> Option<Duration> {
-        let &(newest, _) = self.samples.last()?;
-        let covered = self.samples.iter().rev().find(|&&(_, o)| o <= offset).or(self.samples.first());
-        covered.map(|&(at, _)| newest.since(at))
+    /// Since when a replica at `offset` is behind: the newest sample it covers, or none if that is the
+    /// newest one. None if there is nothing to compare.
+    pub fn behind_since(&self, offset: u64) -> Option<Option<Instant>> {
+        let newest = self.samples.last()?;
+        let covered = self.samples.iter().rev().find(|&&(_, o)| o <= offset).or(self.samples.first())?;
+        Some((covered != newest || newest.1 > offset).then_some(covered.0))
     }
 
     /// Forgets the offsets: they are of another history.
@@ -173,11 +176,12 @@ impl Nodes {
             trouble: None,
             contact: None,
             report: NodeReport::default(),
+            reported_at: now,
             validated: false,
             probing: false,
             probe_at: now,
             latency: None,
-            gap: None,
+            behind_since: None,
             samples: Vec::new(),
         });
         Some(key)

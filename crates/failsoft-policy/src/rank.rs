@@ -32,18 +32,21 @@ pub fn ranked(nodes: &Nodes, primary: NodeKey) -> Vec<&Node> {
     replicas
 }
 
-/// The last moment at which a replica was known to hold all that its primary had: its gap when both
-/// were last compared, before the primary's last answer to us. A gap that could not be measured
-/// (nothing compared yet, `INFO` denied) counts as none, unless the link is known to be down: then
-/// the replica has had nothing for as long as that.
+/// The last moment at which a replica was known to hold all that its primary had: the primary's last
+/// answer to us, unless the replica was behind or its link down when that was last measured. What was
+/// measured is dated by when it was measured, not by an answer that came later. What could not be
+/// measured (nothing compared yet, `INFO` denied) counts as no gap.
 ///
 /// None if its primary is not known or never answered, or that moment was before the clock's origin:
 /// its age can't be told then.
 pub fn current_at(nodes: &Nodes, replica: &Node) -> Option<Instant> {
     let Role::Replica(Some(of)) = replica.role else { return None };
     let contact = nodes.get(of)?.contact?;
-    let down = replica.report.link_down_for.filter(|_| replica.report.link_up == Some(false));
-    let behind = replica.gap.max(down).unwrap_or_default();
-    // Before the origin of the clock there is no instant: that is older than any budget can be dated.
-    (contact.since(Instant::ZERO) >= behind).then(|| contact - behind)
+    let at = contact.min(replica.behind_since.unwrap_or(contact));
+    match replica.report.link_down_for.filter(|_| replica.report.link_up == Some(false)) {
+        // Before the origin of the clock there is no instant: that is older than any budget can be dated.
+        Some(down) if replica.reported_at.since(Instant::ZERO) < down => None,
+        Some(down) => Some(at.min(replica.reported_at - down)),
+        None => Some(at),
+    }
 }

@@ -26,7 +26,7 @@ pub const REFRESH_WAIT: Duration = Duration::from_millis(50);
 enum State {
     /// An attempt is under way. Only a `full` one says something of the node when it times out: a
     /// caller in a hurry must not close a node to everybody.
-    Asking { node: NodeKey, source: Source, full: bool },
+    Asking { node: NodeKey, source: Source, asking: bool, full: bool },
     /// Waiting, for what comes `then`.
     Waiting { until: Instant, then: Then },
     /// Nothing follows.
@@ -41,8 +41,8 @@ enum Then {
     Follow(NodeKey),
     /// A further attempt on the primary.
     Retry,
-    /// The same node again (`TRYAGAIN`).
-    Again(NodeKey),
+    /// The same node again (`TRYAGAIN`), with `ASKING` if it was asked with it.
+    Again { node: NodeKey, asking: bool },
 }
 
 /// See the module.
@@ -118,11 +118,15 @@ impl Read {
     /// What happened, and when. `dice` is any number, drawn anew for each call.
     pub fn on(&mut self, event: Event, cluster: &mut Cluster, now: Instant, dice: u32) -> Action {
         match (self.state, event) {
-            (State::Asking { node, source, full: false }, Event::Answered { answer: Answer::Timeout, .. }) => {
+            (State::Asking { node, source, full: false, .. }, Event::Answered { answer: Answer::Timeout, .. }) => {
                 self.count_failure(source, Reason::Timeout);
                 self.tried.push(node);
                 self.next_source(true, cluster, now, dice)
             }
+            (
+                State::Asking { node, asking, .. },
+                Event::Answered { answer: Answer::Error(ErrorReply::TryAgain), .. },
+            ) => self.again(node, asking, cluster, now, dice),
             (State::Asking { node, source, .. }, Event::Answered { answer, contact }) => {
                 self.answered(node, source, answer, contact, cluster, now, dice)
             }
@@ -174,7 +178,6 @@ impl Read {
             Answer::Error(ErrorReply::Ask(slot, target)) if slot == self.slot => {
                 self.follow_ask(target, node, cluster, now, dice)
             }
-            Answer::Error(ErrorReply::TryAgain) => self.again(node, cluster, now, dice),
             Answer::Error(error) | Answer::Refused(error) => match unwilling(&error) {
                 Some(reason) => self.failed(node, source, reason, contact, cluster, now, dice),
                 None => {
@@ -269,7 +272,7 @@ impl Read {
             Source::Primary => self.primary_attempts += 1,
             Source::Replica => self.replica_attempts += 1,
         }
-        self.state = State::Asking { node, source, full: until.since(now) >= self.full };
+        self.state = State::Asking { node, source, asking, full: until.since(now) >= self.full };
         Action::Send { node, source, asking, until }
     }
 

@@ -16,6 +16,9 @@ use alloc::vec::Vec;
 
 /// Redirects may name at most this many nodes that no view has named yet.
 const MAX_UNSEEN: usize = 64;
+/// So many views, asked for at different times, may fail to confirm a redirect before it is forgotten:
+/// a view may lag, but a redirect that lies must not hold for ever.
+const MAX_UNCONFIRMED: u32 = 3;
 
 /// What kind of server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,11 @@ struct Claim {
 struct Patch {
     owner: NodeKey,
     at: Instant,
+    /// The epoch of the claim it overrode, if there was one.
+    over: Option<u64>,
+    /// How many later views did not confirm it, and when the last of them was asked for.
+    unconfirmed: u32,
+    unconfirmed_at: Instant,
 }
 
 /// See the module.
@@ -99,7 +107,7 @@ impl Topology {
     }
 
     /// Follows a MOVED: from now on the slot is at `endpoint`, until a view that was asked for later
-    /// names an owner. None if too many unknown nodes were named already.
+    /// names that owner, or another one at a higher epoch than the claim that the MOVED overrode. None if too many unknown nodes were named already.
     pub fn patch(&mut self, nodes: &mut Nodes, slot: Slot, endpoint: &Endpoint, now: Instant) -> Option<NodeKey> {
         let owner = self.node_at(nodes, endpoint, now)?;
         if mutant::is(Mutant::MovedIsNotPatched) {
@@ -108,7 +116,8 @@ impl Topology {
         if self.claims[slot.index()].is_some_and(|c| c.owner == owner) {
             self.patches.remove(&slot);
         } else {
-            self.patches.insert(slot, Patch { owner, at: now });
+            let over = self.epoch(slot);
+            self.patches.insert(slot, Patch { owner, at: now, over, unconfirmed: 0, unconfirmed_at: now });
         }
         Some(owner)
     }
@@ -149,12 +158,13 @@ impl Topology {
         let (keys, mut changed) = bind(nodes, known, view, seen, &self.owners());
         let epochs = view.has_epochs();
         let mut doubt = false;
-        let mut named = vec![false; usize::from(Slot::COUNT)];
+        let mut named: Vec<Option<Claim>> = vec![None; usize::from(Slot::COUNT)];
         for vn in seen.iter().filter(|n| n.role == Role::Primary) {
             let Some(&owner) = keys.get(vn.id.as_str()) else { continue };
             for slot in vn.slots.iter().flat_map(|&(a, b)| a..=b).filter_map(Slot::new) {
-                named[slot.index()] = true;
-                match self.claim(slot, Claim { owner, epoch: vn.epoch.unwrap_or(0) }, epochs) {
+                let claim = Claim { owner, epoch: vn.epoch.unwrap_or(0) };
+                named[slot.index()] = Some(claim);
+                match self.claim(slot, claim, epochs) {
                     Some(true) => changed = true,
                     Some(false) => {}
                     None => doubt = true,
@@ -211,13 +221,32 @@ impl Topology {
 
     /// Ends the patches that this later view answers, and the claims it shows to be given up: the
     /// owner is named, at an epoch no lower than its claim, and nobody owns the slot.
-    fn settle(&mut self, keys: &BTreeMap<&str, NodeKey>, seen: &[ViewNode], named: &[bool], asked_at: Instant) -> bool {
+    fn settle(
+        &mut self,
+        keys: &BTreeMap<&str, NodeKey>,
+        seen: &[ViewNode],
+        named: &[Option<Claim>],
+        asked_at: Instant,
+    ) -> bool {
         let before = self.patches.len();
-        self.patches.retain(|slot, patch| patch.at >= asked_at || !named[slot.index()]);
+        let claims = &self.claims;
+        self.patches.retain(|slot, patch| {
+            let agreed = claims[slot.index()].is_some_and(|c| c.owner == patch.owner);
+            let overruled = named[slot.index()].is_some_and(|c| patch.over.is_none_or(|over| c.epoch > over));
+            if patch.at >= asked_at {
+                return true;
+            }
+            // Views of one round were asked for together, and lag together.
+            if patch.unconfirmed_at < asked_at {
+                patch.unconfirmed_at = asked_at;
+                patch.unconfirmed += 1;
+            }
+            !agreed && !overruled && patch.unconfirmed < MAX_UNCONFIRMED
+        });
         let mut changed = self.patches.len() != before;
         let epochs: BTreeMap<NodeKey, u64> =
             seen.iter().filter_map(|n| Some((*keys.get(n.id.as_str())?, n.epoch?))).collect();
-        for (place, _) in self.claims.iter_mut().zip(named).filter(|(_, named)| !**named) {
+        for (place, _) in self.claims.iter_mut().zip(named).filter(|(_, named)| named.is_none()) {
             if place.is_some_and(|c| epochs.get(&c.owner).is_some_and(|&e| e >= c.epoch)) {
                 *place = None;
                 changed = true;
@@ -308,7 +337,7 @@ fn bind<'v>(
         if node.role != role && (vn.epoch.is_some() || fresh) {
             node.role = role;
             node.validated = false;
-            node.gap = None;
+            node.behind_since = None;
             node.forget_offsets();
             changed = true;
         }

@@ -66,8 +66,12 @@ async fn refresh(shared: Arc<Shared>, round: u64, targets: Vec<Endpoint>, epochs
     for target in targets {
         let shared = Arc::clone(&shared);
         asked.spawn(async move {
-            if let Ok(view) = shared.control.view(&target, epochs).await {
-                shared.tell_cluster(|cluster, now| cluster.on_view(round, view, now));
+            match shared.control.view(&target, epochs).await {
+                Ok(view) => shared.tell_cluster(|cluster, now| cluster.on_view(round, view, now)),
+                Err(trouble) => {
+                    let error = trouble.error_reply();
+                    shared.with_cluster(|cluster, _| cluster.on_no_view(error.as_ref()));
+                }
             }
         });
     }

@@ -5,11 +5,12 @@ mod parse;
 mod resolve;
 
 use crate::member::Opener;
+use failsoft_policy::reply::{ErrorReply, classify};
 use failsoft_policy::view::{NodeReport, Probe, View};
 use failsoft_policy::{Endpoint, Instant, NodeKey};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
-use redis::{ClientTlsConfig, Cmd, RedisConnectionInfo, RedisError, TlsCertificates, Value};
+use redis::{ClientTlsConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, TlsCertificates, Value};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -26,9 +27,21 @@ pub(crate) enum Trouble {
     Unreadable(&'static str),
 }
 
+impl Trouble {
+    /// The error reply, if the server gave one.
+    pub(crate) fn error_reply(&self) -> Option<ErrorReply> {
+        match self {
+            Self::Refused(line) => Some(classify(line)),
+            Self::Unreachable(_) | Self::Unreadable(_) => None,
+        }
+    }
+}
+
 impl From<RedisError> for Trouble {
     fn from(e: RedisError) -> Self {
         match e.code() {
+            // The crate keeps the server's line to itself.
+            None if e.kind() == ErrorKind::AuthenticationFailed => Self::Refused(format!("WRONGPASS {}", e.category())),
             Some(code) => Self::Refused(format!("{code} {}", e.detail().unwrap_or_default())),
             None => Self::Unreachable(e.to_string()),
         }
@@ -48,13 +61,20 @@ impl std::fmt::Display for Trouble {
 pub(crate) struct Control {
     opener: Opener,
     connections: Mutex<BTreeMap<Endpoint, MultiplexedConnection>>,
+    /// What those who were asked for a view last said instead: no more than the seeds and the nodes.
+    refusals: Mutex<BTreeMap<Endpoint, String>>,
     /// Whether an ACL denied `CLUSTER NODES` when it was last asked for.
     epochs_denied: AtomicBool,
 }
 
 impl Control {
     pub(crate) fn new(opener: Opener) -> Self {
-        Self { opener, connections: Mutex::default(), epochs_denied: AtomicBool::new(false) }
+        Self {
+            opener,
+            connections: Mutex::default(),
+            refusals: Mutex::default(),
+            epochs_denied: AtomicBool::new(false),
+        }
     }
 
     /// Drops all connections.
@@ -64,16 +84,34 @@ impl Control {
 
     /// Drops the connections to nodes that are no longer known.
     pub(crate) fn keep_only(&self, known: &[Endpoint]) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        // As long as no node is known, the seeds' own words are all there is.
+        refusals.retain(|e, _| known.is_empty() || known.contains(e));
+        drop(refusals);
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).retain(|e, _| known.contains(e));
     }
 
     /// One node's view of the cluster, with config epochs if asked for.
     pub(crate) async fn view(&self, via: &Endpoint, epochs: bool) -> Result<View, Trouble> {
         let asked_at = self.now();
-        let mut connection = self.connection(via).await?;
-        let result = self.ask_view(&mut connection, via, asked_at, epochs).await;
+        let result = match self.connection(via).await {
+            Ok(mut connection) => self.ask_view(&mut connection, via, asked_at, epochs).await,
+            Err(trouble) => Err(trouble),
+        };
         self.forget_if_unreachable(via, &result);
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        match &result {
+            Ok(_) => refusals.remove(via),
+            Err(trouble) => refusals.insert(via.clone(), trouble.to_string()),
+        };
+        drop(refusals);
         result
+    }
+
+    /// Who gave no view when last asked, and what they said or did instead.
+    pub(crate) fn refusals(&self) -> BTreeMap<String, String> {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.iter().map(|(endpoint, why)| (endpoint.to_string(), why.clone())).collect()
     }
 
     async fn ask_view(

@@ -73,6 +73,7 @@ pub(crate) async fn route(
     (step, begun): (Step, Instant),
     ended: Option<Ended>,
 ) -> Result<(Routed, u32), Error> {
+    shared.check_open()?;
     let mut read = Read::new(shared.config(), slot_of(key), bounds.deadline, callback);
     let mut ended = ended;
     let mut value = None;

@@ -6,6 +6,7 @@ use failsoft_policy::Kind;
 use failsoft_policy::cluster::NodeStatus;
 use failsoft_policy::view::Role;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What a router knows, at one moment.
@@ -32,6 +33,8 @@ pub struct Health {
     pub waiters: usize,
     /// Callbacks that run on after `load_timeout`.
     pub detached_loads: usize,
+    /// Who gave no view of the cluster when last asked, and what they said or did instead.
+    pub refusals: BTreeMap<String, String>,
     /// The nodes.
     pub nodes: Vec<NodeHealth>,
     /// What was counted since the router was built.
@@ -112,6 +115,7 @@ impl Health {
             flights: loads.flights,
             waiters: loads.waiters,
             detached_loads: loads.detached,
+            refusals: shared.control.refusals(),
             nodes: report.nodes.into_iter().map(|n| NodeHealth::of(in_flight(&n), n)).collect(),
             counters: shared.tally.counters(),
         }

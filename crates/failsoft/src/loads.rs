@@ -8,6 +8,7 @@ use crate::frame::{self, Frame};
 use crate::shared::Shared;
 use crate::{panics, writes};
 use bytes::Bytes;
+use failsoft_policy::echo::Echoes;
 use failsoft_policy::flight::{Counts, Flights, LoadId, LoadKeys, WaiterId};
 use failsoft_policy::{Instant, NodeKey};
 use std::collections::{BTreeMap, HashMap};
@@ -27,6 +28,14 @@ pub(crate) enum Values {
 }
 
 impl Values {
+    /// What keeping them costs.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::One(value) => value.as_ref().map_or(0, Bytes::len),
+            Self::Many(values) => values.values().map(Bytes::len).sum(),
+        }
+    }
+
     fn get(&self, key: &Bytes) -> Option<Bytes> {
         match self {
             Self::One(value) => value.clone(),
@@ -67,7 +76,18 @@ struct Running {
 struct State {
     flights: Flights,
     running: BTreeMap<LoadId, Running>,
+    /// Loads that have just ended, and what they came to.
+    echoes: Echoes,
+    results: BTreeMap<LoadId, Loaded>,
     closed: bool,
+}
+
+impl State {
+    fn forget(&mut self, dropped: &[LoadId]) {
+        for load in dropped {
+            self.results.remove(load);
+        }
+    }
 }
 
 /// See the module.
@@ -97,6 +117,9 @@ impl Loads {
         }
         let aborted: Vec<_> = expired.abort.iter().filter_map(|load| state.running.remove(load)).collect();
         let next = state.flights.next_timeout();
+        let mut dropped = Vec::new();
+        state.echoes.expire(shared.now(), shared.config().deadline(), &mut dropped);
+        state.forget(&dropped);
         drop(state);
         abort(aborted);
         next
@@ -107,6 +130,8 @@ impl Loads {
         let mut state = self.lock();
         state.closed = true;
         state.flights = Flights::default();
+        state.echoes = Echoes::default();
+        state.results.clear();
         let running = std::mem::take(&mut state.running);
         drop(state);
         for running in running.values() {
@@ -143,21 +168,31 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Loads these keys: runs `call` once for those that nobody loads yet, and waits for the others.
+/// Loads these keys for a caller who set out at `began`: runs `call` once for those that nobody
+/// loads yet, and waits for the others.
 pub(crate) async fn load(
     shared: &Arc<Shared>,
-    wanted: Vec<Wanted>,
+    mut wanted: Vec<Wanted>,
+    began: Instant,
     ttl: Option<Duration>,
     call: Call,
 ) -> Result<Vec<Got>, Error> {
-    let keys: Vec<Bytes> = wanted.iter().map(|w| w.key.clone()).collect();
     let frames = frame::current();
     let parent = frame::innermost(frames.as_ref(), shared);
+    let mut got = Vec::with_capacity(wanted.len());
     let (waiter, lead, awaited) = {
         let mut state = shared.loads.lock();
         if state.closed {
             return Err(Error::Closed);
         }
+        wanted.retain(|w| match state.echoes.find(&w.key, began).and_then(|load| state.results.get(&load)) {
+            Some(result) => {
+                got.push(of_key(w.key.clone(), result, true));
+                false
+            }
+            None => true,
+        });
+        let keys: Vec<Bytes> = wanted.iter().map(|w| w.key.clone()).collect();
         let limit = shared.config().load_timeout();
         let joined = state.flights.join(&keys, parent, shared.now(), limit);
         let join = joined.map_err(|e| Error::Reentrant { key: e.key })?;
@@ -180,18 +215,19 @@ pub(crate) async fn load(
     if let Some(lead) = lead {
         start(shared, lead, frames, call);
     }
-    let mut got = Vec::with_capacity(keys.len());
     for (load, coalesced, mut done) in awaited {
         let result = match done.wait_for(Option::is_some).await {
             Ok(result) => result.clone().unwrap_or(Err(Error::Internal("a load ended without a result"))),
             Err(_) => Err(Error::Internal("a load was lost")),
         };
-        got.extend(load.keys.into_iter().map(|key| {
-            let result = result.as_ref().map(|values| values.get(&key)).map_err(Clone::clone);
-            Got { key, result, coalesced }
-        }));
+        got.extend(load.keys.into_iter().map(|key| of_key(key, &result, coalesced)));
     }
     Ok(got)
+}
+
+fn of_key(key: Bytes, result: &Loaded, coalesced: bool) -> Got {
+    let result = result.as_ref().map(|values| values.get(&key)).map_err(Clone::clone);
+    Got { key, result, coalesced }
 }
 
 /// Ends a load that never came to an end of its own: its task was dropped with its runtime.
@@ -240,7 +276,17 @@ fn start(shared: &Arc<Shared>, lead: LoadKeys, outer: Option<Arc<Frame>>, call: 
 fn finish(shared: &Arc<Shared>, load: LoadId, result: Loaded) {
     let (completed, running) = {
         let mut state = shared.loads.lock();
-        (state.flights.complete(load), state.running.remove(&load))
+        let (completed, running) = (state.flights.complete(load), state.running.remove(&load));
+        // Those who set out before now may still come and ask for it.
+        if let Some(ended) = completed.as_ref().filter(|c| !c.late) {
+            let bytes = result.as_ref().map_or(0, |values| values.bytes());
+            let mut dropped = Vec::new();
+            if state.echoes.remember(load, ended.keys.clone(), bytes, shared.now(), &mut dropped) {
+                state.results.insert(load, result.clone());
+            }
+            state.forget(&dropped);
+        }
+        (completed, running)
     };
     let (Some(completed), Some(running)) = (completed, running) else { return };
     if !completed.late {
@@ -251,5 +297,34 @@ fn finish(shared: &Arc<Shared>, load: LoadId, result: Loaded) {
         if let (Some(value), Some(&confirmed)) = (values.get(&key), running.confirmed.get(&key)) {
             writes::fill(shared, key, value, running.ttl, confirmed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Router;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn who_set_out_before_a_load_ended_gets_its_result() {
+        let router = Router::builder(["127.0.0.1:1"]).build().expect("good settings");
+        let runs = Arc::new(AtomicUsize::new(0));
+        let get = async |began| {
+            let runs = Arc::clone(&runs);
+            let call: Call = Box::new(move |_| {
+                runs.fetch_add(1, Ordering::Relaxed);
+                Box::pin(async { Ok(Values::One(Some(Bytes::from_static(b"v")))) })
+            });
+            let wanted = vec![Wanted { key: Bytes::from_static(b"k"), confirmed: None }];
+            let got = load(router.shared(), wanted, began, None, call).await.expect("an open router");
+            (got[0].result.clone().expect("a value"), got[0].coalesced)
+        };
+        let began = router.shared().now();
+        assert_eq!(get(began).await, (Some(Bytes::from_static(b"v")), false));
+        assert_eq!(get(began).await, (Some(Bytes::from_static(b"v")), true));
+        assert_eq!(runs.load(Ordering::Relaxed), 1, "the second set out before the first one's load had ended");
+        assert!(!get(router.shared().now()).await.1);
+        assert_eq!(runs.load(Ordering::Relaxed), 2, "the third set out after it");
     }
 }

@@ -88,9 +88,8 @@ impl Router {
                     Ok(Done::Outcome(outcome_of_node(shared, value, source_name(source), node.key, reason, 1)))
                 }
                 First::Unserved { step, begun, ended } => {
-                    shared.check_open()?;
-                    let (routed, attempts) =
-                        Box::pin(driver::route(shared, key, bounds, true, (step, begun), ended)).await?;
+                    let routed = Box::pin(driver::route(shared, key, bounds, true, (step, begun), ended)).await;
+                    let (routed, attempts) = routed.inspect_err(|_| shared.tally.read(None, None))?;
                     match routed {
                         Routed::Load { reason, confirmed } => {
                             Ok(Done::Load { key, reason, attempts, wanted: Wanted { key: key.clone(), confirmed } })
@@ -118,7 +117,7 @@ impl Router {
         if wanted.is_empty() {
             return outcomes;
         }
-        match loads::load(shared, wanted, None, call).await {
+        match loads::load(shared, wanted, now, None, call).await {
             Ok(got) => {
                 for got in got {
                     let Some(&(place, reason, attempts)) = asked.get(&got.key) else { continue };

@@ -223,14 +223,15 @@ impl Router {
         ttl: Option<Duration>,
     ) -> Result<Outcome, Error> {
         let shared = self.shared();
-        let (routed, attempts) = match first {
+        let (routed, attempts, began) = match first {
             First::Served { value, node, source, reason } => {
                 driver::count_served(shared, source, reason);
                 return Ok(outcome_of_node(shared, value, source_name(source), node.key, reason, 1));
             }
             First::Unserved { step, begun, ended } => {
-                shared.check_open()?;
-                driver::route(shared, key, bounds, fallback.is_some(), (step, begun), ended).await?
+                let routed = driver::route(shared, key, bounds, fallback.is_some(), (step, begun), ended).await;
+                let (routed, attempts) = routed.inspect_err(|_| shared.tally.read(None, None))?;
+                (routed, attempts, begun)
             }
         };
         let (reason, confirmed) = match routed {
@@ -239,7 +240,7 @@ impl Router {
         };
         let Some(fallback) = fallback else { return Err(Error::Internal("a load without a callback")) };
         let wanted = vec![Wanted { key: Bytes::copy_from_slice(key), confirmed }];
-        let got = match loads::load(shared, wanted, ttl, fallback(reason)).await {
+        let got = match loads::load(shared, wanted, began, ttl, fallback(reason)).await {
             Ok(got) => got.into_iter().next(),
             Err(error) => {
                 shared.tally.read(None, Some(reason));

@@ -27,6 +27,8 @@ const NODE_COLUMNS: [u16; 5] = [16, 7, 8, 7, 11];
 const NODES_WIDTH: u16 = 54;
 /// How wide the sources may be: as much as is left, for a bar that can be seen and one that is no wall.
 const SOURCES_WIDTH: (u16, u16) = (28, 60);
+/// How far the rest of a long line is moved in.
+const INDENT: usize = 10;
 /// What stands beside a bar.
 const BESIDE_BAR: u16 = 22;
 /// The time over which reads per second are counted.
@@ -77,9 +79,7 @@ impl Picture {
     pub(super) fn write_above(&mut self, lines: &[String]) -> io::Result<()> {
         let width = usize::from(self.terminal.size()?.width).max(1);
         for line in lines {
-            let letters: Vec<char> = line.chars().collect();
-            for part in letters.chunks(width) {
-                let part: String = part.iter().collect();
+            for part in wrapped(line, width) {
                 self.terminal.insert_before(1, |buffer| Paragraph::new(part).render(buffer.area, buffer))?;
             }
         }
@@ -102,6 +102,9 @@ impl Drop for Picture {
     fn drop(&mut self) {
         // A terminal that is gone needs no tidying.
         let _ = self.terminal.clear();
+        // What is said next stands where the picture was.
+        let top = self.terminal.get_frame().area().as_position();
+        let _ = self.terminal.set_cursor_position(top);
         let _ = self.terminal.show_cursor();
     }
 }
@@ -122,13 +125,27 @@ fn draw(frame: &mut Frame<'_>, stage: &Stage<'_>, now: &Now<'_>) {
     frame.render_widget(progress(stage.board, now), gauge);
     let on = if now.phase.fault.starts_with("none") { Color::Green } else { Color::Red };
     let words = vec![" fault  ".dim(), Span::styled(now.phase.fault.as_str(), Style::new().fg(on))];
-    frame.render_widget(Paragraph::new(Line::from(words)).wrap(Wrap { trim: true }), fault);
+    frame.render_widget(Paragraph::new(Line::from(words)).wrap(Wrap { trim: false }), fault);
     frame.render_widget(sums(now.total, (stage.loads)()), totals);
     let (least, most) = SOURCES_WIDTH;
     let width = below.width.saturating_sub(NODES_WIDTH).clamp(least, most);
     let [left, right] = Layout::horizontal([Constraint::Length(width), Constraint::Min(0)]).areas(below);
     sources(frame, left, now.rates);
     nodes(frame, right, stage.cluster.nodes(), now.health);
+}
+
+/// The line in parts that fit: a line above the picture is cut off where the terminal ends.
+fn wrapped(line: &str, width: usize) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    for word in line.split_inclusive(' ') {
+        let last = parts.last_mut().expect("it begins with one part");
+        if last.trim().is_empty() || last.chars().count() + word.trim_end().chars().count() <= width {
+            last.push_str(word);
+        } else {
+            parts.push(format!("{}{word}", " ".repeat(INDENT)));
+        }
+    }
+    parts
 }
 
 fn progress<'a>(board: &Board, now: &Now<'a>) -> LineGauge<'a> {
@@ -209,4 +226,17 @@ fn nodes(frame: &mut Frame<'_>, area: Rect, nodes: &[Node], health: &Health) {
     let widths = NODE_COLUMNS.map(Constraint::Length);
     let header = Row::new(["node", "process", "role", "slots", "breaker"]).dim();
     frame.render_widget(Table::new(rows, widths).header(header), area);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_wrapped_between_words() {
+        assert_eq!(wrapped("   0.0 s  steady", 20), ["   0.0 s  steady"]);
+        assert_eq!(wrapped("   0.0 s  primary killed", 20), ["   0.0 s  primary ", "          killed"]);
+        assert_eq!(wrapped("", 20), [""]);
+        assert_eq!(wrapped("unbreakable", 3), ["unbreakable"], "what does not fit at all is cut off");
+    }
 }

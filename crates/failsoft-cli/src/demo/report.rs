@@ -6,6 +6,9 @@ use failsoft::ServedBy;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use std::fmt::Write as _;
 
+/// The columns of the sources: with the others, as wide as a small terminal.
+const SOURCE_WIDTHS: [usize; SOURCES] = [10, 9, 10, 5];
+
 /// The whole account. Its fields are those of `--json`.
 #[derive(Serialize)]
 pub(super) struct Report {
@@ -55,9 +58,10 @@ impl Report {
 
     /// The table of the phases, and what it comes to in words.
     pub(super) fn text(&self) -> String {
-        let mut text = format!("\n{:<16}{:>10}{:>8}{:>10}{:>9}", "phase", "reads", "failed", "worst ms", "p99 ms");
-        for source in ServedBy::ALL {
-            let _ = write!(text, "{:>11}", source.as_str());
+        let mut text = "\nReads by phase and by the source that served them; times in milliseconds.\n".to_owned();
+        let _ = write!(text, "{:<15}{:>10}{:>7}{:>7}{:>7}", "phase", "reads", "failed", "worst", "p99");
+        for (source, width) in ServedBy::ALL.iter().zip(SOURCE_WIDTHS) {
+            let _ = write!(text, "{:>width$}", source.as_str());
         }
         for phase in &self.phases {
             let PhaseReport { name, reads, failed, worst_ms, p99_ms, served_by } = phase;
@@ -110,9 +114,9 @@ impl PhaseReport {
 fn row(text: &mut String, name: &str, counts: [u64; 2], times: [f64; 2], served: &[u64; SOURCES]) {
     let [reads, failed] = counts.map(thousands);
     let [worst, p99] = times;
-    let _ = write!(text, "\n{name:<16}{reads:>10}{failed:>8}{worst:>10.1}{p99:>9.1}");
-    for count in served {
-        let _ = write!(text, "{:>11}", thousands(*count));
+    let _ = write!(text, "\n{name:<15}{reads:>10}{failed:>7}{worst:>7.1}{p99:>7.1}");
+    for (count, width) in served.iter().zip(SOURCE_WIDTHS) {
+        let _ = write!(text, "{:>width$}", thousands(*count));
     }
 }
 
@@ -123,4 +127,35 @@ fn by_source<S: Serializer>(served: &[u64; SOURCES], serializer: S) -> Result<S:
         map.serialize_entry(source.as_str(), count)?;
     }
     map.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    /// The report of one phase with a million reads by each source, and that many that failed.
+    fn report(failed: u64) -> Report {
+        let mut tally = Tally::new();
+        tally.served = [1_000_000, 1_000_000, 1_000_000, 0];
+        (tally.failed, tally.reads) = (failed, 3_000_000 + failed);
+        tally.latency.add(Duration::from_millis(573));
+        let (name, began) = ("cluster cut off", Instant::now());
+        let phase = Phase { name, fault: String::new(), began, share: Duration::ZERO, tally };
+        Report::new(&[phase], 1_000_000, 1, "valkey 9.1.2".to_owned())
+    }
+
+    #[test]
+    fn the_table_fits_a_small_terminal() {
+        let text = report(0).text();
+        let table = text.lines().skip(1).take(4);
+        assert!(table.clone().all(|line| line.len() <= 80), "{text}");
+        assert!(table.last().is_some_and(|line| line.starts_with("all ") && line.contains("3,000,000")), "{text}");
+    }
+
+    #[test]
+    fn the_sentence_says_whether_reads_failed() {
+        assert!(report(0).text().contains("Not one of 3,000,000 reads failed on valkey 9.1.2: 33.3% by primary"));
+        assert!(report(2).text().contains("2 of 3,000,002 reads FAILED"));
+    }
 }

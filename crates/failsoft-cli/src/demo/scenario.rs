@@ -123,15 +123,14 @@ impl Scenario<'_> {
     }
 
     async fn cut_off(&self) -> Result<u64, Failure> {
-        let nodes = self.cluster.nodes().len();
-        let until = self.begin("cluster cut off", 5, format!("all {nodes} nodes hang"));
+        let until = self.begin("cluster cut off", 5, "every node hangs");
         self.cluster.hang_all()?;
         self.until("the router gives up on every node", || self.router.health().slots_ok == 0).await?;
-        self.board.now(format!("all {nodes} nodes hang; {HERD} callers at once of one key"));
+        self.board.now(format!("every node hangs; {HERD} callers at once of one key"));
         let loads = self.herd_of(HERD_KEYS[1]).await?;
-        self.board.now(format!("all {nodes} nodes hang"));
+        self.board.now("every node hangs");
         sleep(left(until)).await;
-        let until = self.begin("back", 2, "none; all nodes go on");
+        let until = self.begin("back", 2, "none; every node goes on");
         self.cluster.resume_all()?;
         self.cluster.wait_until_ok().await?;
         self.until("the router has its cluster back", || self.covered()).await?;

@@ -5,7 +5,7 @@ use crate::breaker::Admission;
 use crate::mutant::{self, Mutant};
 use crate::nodes::{Node, Trouble};
 use crate::refresh::{RoundEnd, Scope};
-use crate::reply::Target;
+use crate::reply::{ErrorReply, Target};
 use crate::time::Instant;
 use crate::topology::{Applied, Kind};
 use crate::view::{NodeReport, Probe, Role, View};
@@ -27,8 +27,17 @@ impl Cluster {
         node.trouble.get_or_insert(Trouble { since: now, reason });
         let opened = before != node.breaker.admission();
         self.dirty |= opened;
+        let key = node.key;
         if opened && matches!(reason, Reason::Timeout | Reason::Connection | Reason::Protocol) {
-            self.closing.push(node.key);
+            self.closing.push(key);
+        }
+        if opened {
+            // A replica that was behind when it was last compared is as old as that: look again.
+            for replica in self.nodes.iter_mut().filter(|n| n.role == Role::Replica(Some(key))) {
+                if replica.behind_since.is_some() {
+                    replica.probe_at = replica.probe_at.min(now);
+                }
+            }
         }
         let heeded = reason != Reason::Timeout || !mutant::is(Mutant::TimeoutRefreshesNothing);
         if opened && reason != Reason::Loading && heeded {
@@ -95,10 +104,25 @@ impl Cluster {
         }
     }
 
+    /// A node that was asked for its view gave none: it refused with `error`, or could not be reached.
+    /// As long as no view has come at all, this is why reads can't be routed.
+    pub fn on_no_view(&mut self, error: Option<&ErrorReply>) {
+        let reason = match error {
+            Some(ErrorReply::Unwilling) => Reason::Loading,
+            Some(ErrorReply::ClusterDown) => Reason::ClusterDown,
+            Some(_) => Reason::ErrorReply,
+            None => Reason::Connection,
+        };
+        self.dirty |= self.no_view != reason && self.topology.kind() == Kind::Unknown;
+        self.no_view = reason;
+    }
+
     /// All who were asked in this round have answered or were given up.
     pub fn on_refresh_done(&mut self, round: u64, now: Instant) {
-        let troubled = self.nodes.iter().any(|n| n.role == Role::Primary && n.trouble.is_some());
-        let Some(end) = self.refresh.finish(round, troubled || self.topology.kind() == Kind::Unknown) else { return };
+        let troubled = self.nodes.iter().any(|n| n.role == Role::Primary && n.trouble.is_some())
+            || self.topology.patched() > 0
+            || self.topology.kind() == Kind::Unknown;
+        let Some(end) = self.refresh.finish(round, troubled) else { return };
         let foreign = self.foreign.take();
         if let (RoundEnd::AnotherCluster, Some(view)) = (end, foreign) {
             self.topology.start_anew(&mut self.nodes, &view);
@@ -148,14 +172,15 @@ impl Cluster {
         let offset = report.offset;
         let primary = report.primary;
         node.report = report;
+        node.reported_at = now;
         if let Some(offset) = offset.filter(|_| primary) {
             node.sample_offset(now, offset);
         }
         let Role::Replica(Some(of)) = node.role else { return };
-        let gap = offset.and_then(|o| self.nodes.get(of)?.gap_of(o));
+        let behind = offset.and_then(|o| self.nodes.get(of)?.behind_since(o));
         let standing_in = self.nodes.get(of).is_some_and(|p| p.trouble.is_some());
         if let Some(node) = self.nodes.get_mut(key) {
-            node.gap = gap.or(node.gap);
+            node.behind_since = behind.unwrap_or(node.behind_since);
         }
         self.dirty |= reranked && standing_in;
     }

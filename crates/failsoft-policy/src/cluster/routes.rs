@@ -134,7 +134,7 @@ impl Cluster {
     fn no_owner(&self) -> Route {
         match (self.topology.kind(), self.starting_until) {
             (Kind::Unknown, Some(until)) => Route::Await { until },
-            (Kind::Unknown, None) => Route::Secondary { reason: Reason::Connection },
+            (Kind::Unknown, None) => Route::Secondary { reason: self.no_view },
             _ => Route::Secondary { reason: Reason::SlotUncovered },
         }
     }

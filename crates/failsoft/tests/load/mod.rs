@@ -8,36 +8,36 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// How many keys there are; key `i` has the value `v<i>`, in the cluster and in the store behind it.
-pub const KEYS: usize = 10_000;
+pub(crate) const KEYS: usize = 10_000;
 /// How many readers there are.
-pub const READERS: usize = 32;
+pub(crate) const READERS: usize = 32;
 /// How long the store behind the cluster takes.
 const STORE: Duration = Duration::from_millis(2);
 
 /// One read that ended.
-pub struct Seen {
-    pub key: String,
-    pub began: Instant,
-    pub result: Result<Outcome, Error>,
+pub(crate) struct Seen {
+    pub(crate) key: String,
+    pub(crate) began: Instant,
+    pub(crate) result: Result<Outcome, Error>,
 }
 
 impl Seen {
     /// An error, or another value than the key's.
-    pub fn failed(&self) -> bool {
+    pub(crate) fn failed(&self) -> bool {
         let expected = format!("v{}", &self.key[1..]);
         !matches!(&self.result, Ok(o) if o.value.as_deref() == Some(expected.as_bytes()))
     }
 
-    pub fn served_by(&self) -> Option<ServedBy> {
+    pub(crate) fn served_by(&self) -> Option<ServedBy> {
         self.result.as_ref().ok().map(|o| o.served_by)
     }
 
-    pub fn reason(&self) -> Option<Reason> {
+    pub(crate) fn reason(&self) -> Option<Reason> {
         self.result.as_ref().ok().and_then(|o| o.reason)
     }
 
     /// Whether this node had the value, in this role.
-    pub fn by(&self, node: &str, role: ServedBy) -> bool {
+    pub(crate) fn by(&self, node: &str, role: ServedBy) -> bool {
         self.result
             .as_ref()
             .is_ok_and(|o| o.served_by == role && o.node.as_ref().is_some_and(|n| n.to_string() == node))
@@ -45,18 +45,18 @@ impl Seen {
 }
 
 /// Readers at work.
-pub struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     seen: Arc<Mutex<Vec<Seen>>>,
     readers: JoinSet<()>,
 }
 
-pub fn key(i: usize) -> String {
+pub(crate) fn key(i: usize) -> String {
     format!("k{i}")
 }
 
 /// Writes all keys.
-pub async fn prepare(router: &Router) {
+pub(crate) async fn prepare(router: &Router) {
     let next = Arc::new(AtomicUsize::new(0));
     let mut writers = JoinSet::new();
     for _ in 0..64 {
@@ -79,7 +79,7 @@ pub async fn prepare(router: &Router) {
 impl Load {
     /// Starts the readers, each with a pause of a millisecond between reads, on the keys that
     /// `chosen` admits.
-    pub fn start(router: &Router, chosen: impl Fn(&str) -> bool) -> Self {
+    pub(crate) fn start(router: &Router, chosen: impl Fn(&str) -> bool) -> Self {
         let keys: Arc<[String]> = (0..KEYS).map(key).filter(|k| chosen(k)).collect();
         assert!(!keys.is_empty(), "no key is chosen");
         let (stop, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
@@ -110,7 +110,7 @@ impl Load {
     }
 
     /// Waits until a read that began after this call is one of these.
-    pub async fn until(&self, what: &str, wanted: impl Fn(&Seen) -> bool) {
+    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Seen) -> bool) {
         let since = Instant::now();
         let deadline = since + Duration::from_secs(30);
         let mut looked_at = 0;
@@ -128,7 +128,7 @@ impl Load {
     }
 
     /// Stops the readers and gives all they saw.
-    pub async fn finish(mut self) -> Vec<Seen> {
+    pub(crate) async fn finish(mut self) -> Vec<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         while let Some(reader) = self.readers.join_next().await {
             reader.expect("a reader");
@@ -138,7 +138,7 @@ impl Load {
 }
 
 /// Nobody saw an error or a wrong value.
-pub fn assert_none_failed(seen: &[Seen]) {
+pub(crate) fn assert_none_failed(seen: &[Seen]) {
     let failed: Vec<_> = seen.iter().filter(|s| s.failed()).collect();
     let example = failed.first().map(|s| (&s.key, &s.result));
     assert!(failed.is_empty(), "{} of {} reads failed, such as {example:?}", failed.len(), seen.len());

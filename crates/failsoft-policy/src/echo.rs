@@ -1,0 +1,140 @@
+//! The results of loads that have just ended, for callers who set out before they did.
+//!
+//! Of a thousand callers that miss one key, some hear of the miss only when the load that the first
+//! one led has ended, and before its value is written back. A load of their own would tell them
+//! nothing new: had they come a moment earlier, they would have waited for that one.
+
+use crate::flight::LoadId;
+use crate::time::Instant;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+
+/// The most loads whose results are kept.
+pub const MAX_LOADS: usize = 1_024;
+/// The most bytes of results that are kept.
+pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+#[derive(Debug)]
+struct Ended {
+    load: LoadId,
+    at: Instant,
+    keys: Vec<Bytes>,
+    bytes: usize,
+}
+
+/// See the module. Holds names; the driver holds the results.
+#[derive(Debug, Default)]
+pub struct Echoes {
+    by_key: BTreeMap<Bytes, (LoadId, Instant)>,
+    /// The oldest first.
+    order: VecDeque<Ended>,
+    bytes: usize,
+}
+
+impl Echoes {
+    /// A load of these keys ended at `now`, with a result of `bytes` bytes. Whether it is kept; the
+    /// results that had to make room are added to `dropped`.
+    pub fn remember(
+        &mut self,
+        load: LoadId,
+        keys: Vec<Bytes>,
+        bytes: usize,
+        now: Instant,
+        dropped: &mut Vec<LoadId>,
+    ) -> bool {
+        if bytes > MAX_BYTES {
+            return false;
+        }
+        while self.order.len() >= MAX_LOADS || self.bytes + bytes > MAX_BYTES {
+            dropped.extend(self.drop_oldest());
+        }
+        for key in &keys {
+            self.by_key.insert(key.clone(), (load, now));
+        }
+        self.bytes += bytes;
+        self.order.push_back(Ended { load, at: now, keys, bytes });
+        true
+    }
+
+    /// The load of this key that had not ended yet when the caller set out, at `began`.
+    pub fn find(&self, key: &Bytes, began: Instant) -> Option<LoadId> {
+        self.by_key.get(key).filter(|(_, at)| *at >= began).map(|(load, _)| *load)
+    }
+
+    /// Drops what is older than `keep`: nobody who set out before is still on the way.
+    pub fn expire(&mut self, now: Instant, keep: Duration, dropped: &mut Vec<LoadId>) {
+        while self.order.front().is_some_and(|e| now.since(e.at) > keep) {
+            dropped.extend(self.drop_oldest());
+        }
+    }
+
+    fn drop_oldest(&mut self) -> Option<LoadId> {
+        let oldest = self.order.pop_front()?;
+        self.bytes -= oldest.bytes;
+        for key in &oldest.keys {
+            // A later load of the same key stands for itself.
+            if self.by_key.get(key).is_some_and(|(load, _)| *load == oldest.load) {
+                self.by_key.remove(key);
+            }
+        }
+        Some(oldest.load)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flight::Flights;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn key() -> Bytes {
+        Bytes::from_static(b"k")
+    }
+
+    /// The name of a new load.
+    fn load(flights: &mut Flights) -> LoadId {
+        let joined = flights.join(&[key()], None, Instant::ZERO, SECOND).expect("no circle");
+        let load = joined.lead.expect("a lead").load;
+        flights.complete(load).expect("it ran");
+        load
+    }
+
+    #[test]
+    fn only_those_who_set_out_before_the_end_hear_of_it() {
+        let (mut echoes, mut dropped) = (Echoes::default(), Vec::new());
+        let first = load(&mut Flights::default());
+        assert!(echoes.remember(first, [key()].into(), 1, Instant::from_millis(50), &mut dropped));
+        assert_eq!(echoes.find(&key(), Instant::from_millis(49)), Some(first));
+        assert_eq!(echoes.find(&key(), Instant::from_millis(51)), None);
+        assert_eq!(echoes.find(&Bytes::from_static(b"other"), Instant::ZERO), None);
+        echoes.expire(Instant::from_millis(1_050), SECOND, &mut dropped);
+        assert_eq!((echoes.find(&key(), Instant::ZERO), dropped.len()), (Some(first), 0));
+        echoes.expire(Instant::from_millis(1_051), SECOND, &mut dropped);
+        assert_eq!((echoes.find(&key(), Instant::ZERO), &dropped[..]), (None, &[first][..]));
+    }
+
+    #[test]
+    fn a_later_load_takes_the_place_of_an_earlier_one() {
+        let (mut echoes, mut dropped, mut flights) = (Echoes::default(), Vec::new(), Flights::default());
+        let (first, second) = (load(&mut flights), load(&mut flights));
+        echoes.remember(first, [key()].into(), 1, Instant::from_millis(1), &mut dropped);
+        echoes.remember(second, [key()].into(), 1, Instant::from_millis(2), &mut dropped);
+        echoes.expire(Instant::from_millis(1_001) + Duration::from_nanos(1), SECOND, &mut dropped);
+        assert_eq!((echoes.find(&key(), Instant::ZERO), &dropped[..]), (Some(second), &[first][..]));
+    }
+
+    #[test]
+    fn loads_and_bytes_are_bounded() {
+        let (mut echoes, mut dropped, mut flights) = (Echoes::default(), Vec::new(), Flights::default());
+        for _ in 0..MAX_LOADS + 1 {
+            echoes.remember(load(&mut flights), [key()].into(), 1, Instant::ZERO, &mut dropped);
+        }
+        assert_eq!(dropped.len(), 1);
+        assert!(!echoes.remember(load(&mut flights), [key()].into(), MAX_BYTES + 1, Instant::ZERO, &mut dropped));
+        assert!(echoes.remember(load(&mut flights), [key()].into(), MAX_BYTES, Instant::ZERO, &mut dropped));
+        assert_eq!((dropped.len(), echoes.order.len()), (MAX_LOADS + 1, 1));
+    }
+}
