@@ -235,7 +235,7 @@ impl Read {
         dice: u32,
     ) -> Action {
         if reason == Reason::Loading && mutant::is(Mutant::LoadingIsRetried) {
-            return self.again(node, cluster, now, dice);
+            return self.again(node, false, cluster, now, dice);
         }
         self.count_failure(source, reason);
         if reason == Reason::SlotUncovered {

@@ -21,7 +21,7 @@ pub(crate) async fn run(scenarios: &[Scenario], rust: &Program) -> Result<bool, 
     }
     let sound = suite::run_all(scenarios, &[start(rust, None).await?], &[], None).await?;
     if !sound.failed().is_empty() {
-        println!("{}", sound.text(&[rust.name.clone()]));
+        println!("{}", sound.text(std::slice::from_ref(&rust.name)));
         return Err("without any mutant the suite fails".to_owned());
     }
     let each = Mutant::ALL.iter().map(|&mutant| async move {

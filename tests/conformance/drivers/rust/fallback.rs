@@ -13,6 +13,9 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Values for some of the keys that were asked for.
 pub(crate) type Loading = Pin<Box<dyn Future<Output = Result<HashMap<Bytes, Bytes>, BoxError>> + Send>>;
 
+/// A value for the one key, if it exists.
+type LoadingOne = Pin<Box<dyn Future<Output = Result<Option<Bytes>, BoxError>> + Send>>;
+
 /// What callbacks of one router share.
 #[derive(Clone)]
 pub(crate) struct Place {
@@ -90,11 +93,7 @@ fn act(place: Place, behaviour: Fallback, keys: Vec<Bytes>) -> Loading {
 }
 
 /// A callback for one key.
-pub(crate) fn one(
-    place: &Place,
-    behaviour: Fallback,
-) -> impl FnOnce(Bytes, Reason) -> Pin<Box<dyn Future<Output = Result<Option<Bytes>, BoxError>> + Send>> + Send + use<>
-{
+pub(crate) fn one(place: &Place, behaviour: Fallback) -> impl FnOnce(Bytes, Reason) -> LoadingOne + Send + use<> {
     let place = place.clone();
     move |key, reason| {
         Box::pin(async move {
