@@ -251,32 +251,33 @@ class Blocking:
 
     def __init__(self) -> None:
         self.routers: dict[str, Any] = {}
-        self.holds: dict[str, list[threading.Event]] = {}
-        self.lock = threading.Lock()
+        # Counts the releases of each router.
+        self.releases: dict[str, int] = {}
+        self.released = threading.Condition()
 
     def fallback(self, router: str, behaviour: Any) -> Any:
         if behaviour is None:
             return None
 
         def load(key: Any, reason: Any = None) -> Any:
+            # Before the runner hears of it: its `release` may come at once.
+            before = self.releases.get(router, 0)
             started(router, key, reason)
-            return self.act(router, behaviour, key)
+            return self.act(router, behaviour, key, before)
 
         return load
 
-    def act(self, router: str, behaviour: Any, key: Any) -> Any:
+    def act(self, router: str, behaviour: Any, key: Any, before: int) -> Any:
         name, detail = spread(behaviour)
         if name == "never":
             threading.Event().wait()
         if name == "hold":
-            event = threading.Event()
-            with self.lock:
-                self.holds.setdefault(router, []).append(event)
-            event.wait()
-            return self.act(router, detail, key)
+            with self.released:
+                self.released.wait_for(lambda: self.releases.get(router, 0) > before)
+            return self.act(router, detail, key, before)
         if name == "slow":
             threading.Event().wait(detail["ms"] / 1000)
-            return self.act(router, detail["then"], key)
+            return self.act(router, detail["then"], key, before)
         if name == "ask":
             inner = self.fallback(router, detail["fallback"])
             try:
@@ -304,10 +305,9 @@ class Blocking:
         if name == "health":
             return {"health": to.health()}
         if name == "release":
-            with self.lock:
-                held = self.holds.pop(router, [])
-            for event in held:
-                event.set()
+            with self.released:
+                self.releases[router] = self.releases.get(router, 0) + 1
+                self.released.notify_all()
         elif name == "set":
             to.set(bytes_of(detail["key"]), bytes_of(detail["value"]), seconds(detail, "ttl_ms"))
         elif name == "ready":

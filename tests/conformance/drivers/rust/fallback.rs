@@ -53,14 +53,16 @@ pub(crate) async fn run(
         keys: keys.iter().map(|key| Blob(key.to_vec())).collect(),
         reason: reason.map(|reason| reason.as_str().to_owned()),
     };
+    // Before the runner hears of it: its `release` may come at once.
+    let releases = place.releases.subscribe();
     // The runner is gone if this fails, and so is this process, soon.
     let _ = place.lines.send(started);
-    let result = act(place, behaviour, keys).await;
+    let result = act(place, behaviour, keys, releases).await;
     watched.done = true;
     result
 }
 
-fn act(place: Place, behaviour: Fallback, keys: Vec<Bytes>) -> Loading {
+fn act(place: Place, behaviour: Fallback, keys: Vec<Bytes>, mut releases: watch::Receiver<u64>) -> Loading {
     Box::pin(async move {
         match behaviour {
             Fallback::Value(value) => Ok(keys.into_iter().map(|key| (key, Bytes::from(value.0.clone()))).collect()),
@@ -74,14 +76,13 @@ fn act(place: Place, behaviour: Fallback, keys: Vec<Bytes>) -> Loading {
             Fallback::WrongType {} => Err("no such callback can be written in Rust".into()),
             Fallback::Never {} => std::future::pending().await,
             Fallback::Hold(then) => {
-                let mut releases = place.releases.subscribe();
                 // An error would mean that the sender is gone, and `place` holds it.
                 let _ = releases.changed().await;
-                act(place, *then, keys).await
+                act(place, *then, keys, releases).await
             }
             Fallback::Slow { ms, then } => {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
-                act(place, *then, keys).await
+                act(place, *then, keys, releases).await
             }
             Fallback::Ask { key, fallback } => {
                 let asked = one(&place, *fallback);
