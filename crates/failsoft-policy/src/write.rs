@@ -251,7 +251,8 @@ impl Write {
         }
         if asking {
             return match cluster.asked(&target, from, now) {
-                Some(node) => self.send(node, true, now),
+                Some(node) if cluster.admits(node) => self.send(node, true, now),
+                Some(_) => self.hold(Cause::BreakerOpen, now),
                 None => WriteAction::Refused(Cause::RedirectLimit),
             };
         }

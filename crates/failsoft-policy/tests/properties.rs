@@ -203,13 +203,31 @@ fn answer() -> impl Strategy<Value = Answer> {
     ]
 }
 
+/// An answer, what happens beside it, how long it takes, and a number.
+type Turn = (Answer, Vec<Fact>, u64, u32);
+
+/// Answers of all kinds, or a long run of redirects, or of replicas that say nil.
+fn script() -> impl Strategy<Value = Vec<Turn>> {
+    let turn = |answer, facts| (answer, prop::collection::vec(fact(), facts), 0u64..60, any::<u32>());
+    let redirect = (any::<bool>(), 0..NODES + 2).prop_map(|(moved, n)| {
+        let target = Target::At(endpoint(n));
+        Answer::Error(if moved { ErrorReply::Moved(slot(0), target) } else { ErrorReply::Ask(slot(0), target) })
+    });
+    let nil = prop_oneof![1 => Just(Answer::Connection), 3 => Just(Answer::Nil)];
+    prop_oneof![
+        2 => prop::collection::vec(turn(answer().boxed(), 0..3), 60),
+        1 => prop::collection::vec(turn(redirect.boxed(), 0..1), 60),
+        1 => prop::collection::vec(turn(nil.boxed(), 0..1), 60),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_read_ends_inside_its_limits(
         before in prop::collection::vec(fact(), 0..12),
-        script in prop::collection::vec((answer(), prop::collection::vec(fact(), 0..3), 0u64..60, any::<u32>()), 60),
+        script in script(),
         callback in any::<bool>(),
         known in prop::bool::weighted(0.9),
     ) {
@@ -221,7 +239,8 @@ proptest! {
         let mut action = read.start(&world.cluster, world.now, script[0].3);
         let (mut redirects, mut primary_sends) = (0, 0);
         let mut script = script.into_iter().cycle();
-        let mut steps = 0;
+        let (mut steps, mut tokens) = (0, 0);
+        let (mut asked, mut empty) = (Vec::new(), Vec::new());
         loop {
             steps += 1;
             prop_assert!(steps < 200, "the read does not end");
@@ -235,7 +254,17 @@ proptest! {
                     prop_assert!(!matches!(status.breaker, "open" | "half_open"), "sent to a closed node");
                     if source == Source::Replica {
                         prop_assert!(matches!(status.role, Role::Replica(_)), "{:?}", status.role);
+                        prop_assert!(!empty.contains(&node), "a replica is asked again after nil");
+                        let paid = report.retry_tokens < tokens;
+                        prop_assert!(paid || !asked.contains(&node), "a replica is asked again without a token");
+                        asked.push(node);
+                        if answer == Answer::Nil {
+                            empty.push(node);
+                        }
                     } else {
+                        // As the owner it is another source.
+                        empty.retain(|&n| n != node);
+                        asked.retain(|&n| n != node);
                         primary_sends += 1;
                     }
                     if matches!(answer, Answer::Error(ErrorReply::Moved(s, _) | ErrorReply::Ask(s, _)) if s == slot(0)) {
@@ -254,6 +283,7 @@ proptest! {
                 Action::Finish(_) => break,
             };
             facts.iter().filter(|f| !matches!(f, Fact::Later(_))).for_each(|fact| world.happen(fact));
+            tokens = world.cluster.report(world.now).retry_tokens;
             action = read.on(event, &mut world.cluster, world.now, dice);
         }
         prop_assert!(redirects <= config.max_redirects() + 1, "{redirects} redirects");

@@ -15,6 +15,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 mod calls;
+mod judge;
 
 use calls::Call;
 
@@ -44,6 +45,8 @@ enum Ev {
         block: usize,
         version: u64,
     },
+    /// Another client writes.
+    Stranger,
     Loaded(LoadId),
     Asked {
         round: u64,
@@ -115,6 +118,10 @@ impl Sim {
         };
         let first = Duration::from_millis(sim.rng.u64(0..1500));
         sim.after(first, Ev::Fault(Turn::Strike));
+        sim.after(first, Ev::Stranger);
+        if sim.rng.bool() {
+            sim.model.begin_empty(|| sim.rng.bool());
+        }
         sim.after(Duration::ZERO, Ev::Begin);
         sim
     }
@@ -175,6 +182,7 @@ impl Sim {
                 let value = &mut self.model.nodes[to].data[block];
                 *value = version.max(*value);
             }
+            Ev::Stranger => self.stranger(),
             Ev::Loaded(load) => {
                 if let Some(done) = self.flights.complete(load) {
                     self.check.loaded(&done.keys);
@@ -191,7 +199,12 @@ impl Sim {
             Ev::View { round, view } => self.cluster.on_view(round, view, self.now),
             Ev::RoundEnd(round) => self.cluster.on_refresh_done(round, self.now),
             Ev::Probed { node, target, witness, sent_at } => self.probed(node, target, witness, sent_at),
-            Ev::ProbeEnd(probe) => self.cluster.on_probe(*probe, self.now),
+            Ev::ProbeEnd(probe) => {
+                if let Some(n) = self.cluster.endpoint(probe.node).map(index) {
+                    self.check.probed(&self.model, n, &probe, self.now);
+                }
+                self.cluster.on_probe(*probe, self.now);
+            }
         }
     }
 
@@ -260,9 +273,7 @@ impl Sim {
             }
             Command::Probe { node, endpoint, witness } => {
                 let target = index(&endpoint);
-                if witness.is_some() {
-                    self.check.trouble[target] = Some(self.now);
-                }
+                self.check.probe(target, witness.is_some(), self.now);
                 let there = self.latency();
                 self.after(there, Ev::Probed { node, target, witness, sent_at: self.now });
             }

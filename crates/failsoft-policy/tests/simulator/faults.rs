@@ -6,8 +6,12 @@ use std::time::Duration;
 
 /// After this time without an answer the others count a node as failed.
 pub(crate) const NODE_TIMEOUT: Duration = Duration::from_millis(1000);
-/// The longest time that news of the configuration travel.
-pub(crate) const GOSSIP: u64 = 50;
+/// The longest time that news of the configuration travel between nodes that run.
+const GOSSIP: u64 = 50;
+/// How long a primary that was replaced while it was away may serve what it has before it knows.
+const UNAWARE: std::ops::Range<u64> = 300..1500;
+/// How long two nodes may name each other as the owner after a migration.
+const CONTRADICTION: std::ops::Range<u64> = 100..800;
 
 /// What a fault does later.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +85,11 @@ impl Faults {
                 node.up = Up::Running;
                 node.since = now;
                 // It serves what it has until it has heard the news.
-                model.spread(now, || ms(rng.u64(1..GOSSIP)));
+                let unaware = model.truth.follows[n].is_some() && model.nodes[n].belief.follows[n].is_none();
+                let delay = if unaware { UNAWARE } else { 1..GOSSIP };
+                if model.nodes[n].belief.version < model.truth.version {
+                    model.nodes[n].news = Some((now + ms(rng.u64(delay)), model.truth.clone()));
+                }
                 model.down &= model.truth.owners.iter().any(|&o| !model.running(o));
             }
             Turn::MoveKey => {
@@ -96,9 +104,15 @@ impl Faults {
                     model.truth.version += 1;
                     model.truth.owners[m.block] = m.to;
                     model.truth.epochs[m.to] = model.truth.epochs.iter().max().expect("there are nodes") + 1;
+                    let before = model.nodes[m.to].belief.clone();
                     model.nodes[m.to].belief = model.truth.clone();
                     model.nodes[m.from].belief = model.truth.clone();
                     model.spread(now, || ms(rng.u64(1..GOSSIP)));
+                    if rng.u8(0..3) == 0 {
+                        model.contradicted = true;
+                        model.nodes[m.to].belief = before;
+                        model.nodes[m.to].news = Some((now + ms(rng.u64(CONTRADICTION)), model.truth.clone()));
+                    }
                 }
             }
         }
@@ -139,6 +153,11 @@ impl Faults {
 
 fn fail(model: &mut Model, n: usize, up: Up, back: Duration, now: Instant) -> Vec<(Duration, Turn)> {
     if !model.running(n) {
+        return Vec::new();
+    }
+    let demoted = model.truth.follows[n].is_some() && model.nodes[n].belief.follows[n].is_none();
+    if demoted {
+        // It would be a failure of a node that has not learned of its last one yet.
         return Vec::new();
     }
     model.nodes[n].up = up;

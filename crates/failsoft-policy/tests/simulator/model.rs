@@ -59,7 +59,9 @@ pub(crate) struct Model {
     /// While a majority sees a primary without a successor, or is none itself.
     pub(crate) down: bool,
     pub(crate) migration: Option<Migration>,
-    /// When each block got another owner by a failover.
+    /// Whether two nodes ever sent readers back and forth between them.
+    pub(crate) contradicted: bool,
+    /// When each node lost its blocks by a failover.
     pub(crate) superseded: [Option<Instant>; NODES],
 }
 
@@ -88,7 +90,14 @@ impl Model {
             news: None,
             data: [1; BLOCKS],
         };
-        Self { nodes: vec![node; NODES], truth, down: false, migration: None, superseded: [None; NODES] }
+        Self {
+            nodes: vec![node; NODES],
+            truth,
+            down: false,
+            migration: None,
+            contradicted: false,
+            superseded: [None; NODES],
+        }
     }
 
     pub(crate) fn running(&self, n: usize) -> bool {
@@ -110,6 +119,13 @@ impl Model {
             if let (true, Some(of)) = (demoted, self.nodes[n].belief.follows[n]) {
                 self.nodes[n].data = self.nodes[of].data;
             }
+        }
+    }
+
+    /// Replicas that have not copied these blocks yet.
+    pub(crate) fn begin_empty(&mut self, mut lacks: impl FnMut() -> bool) {
+        for node in &mut self.nodes[PRIMARIES..] {
+            node.data.iter_mut().filter(|_| lacks()).for_each(|value| *value = 0);
         }
     }
 

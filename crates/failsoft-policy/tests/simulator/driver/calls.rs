@@ -1,5 +1,6 @@
 //! The reads and writes under way: each of their actions becomes an event, each event goes back in.
 
+use super::judge::blames;
 use super::{Ev, Sim, slot};
 use crate::model::{BLOCKS, NODES, Said, Up, index};
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use failsoft_policy::read::Read;
 use failsoft_policy::reply::classify;
 use failsoft_policy::route::{Bounds, Source, first_step};
 use failsoft_policy::write::{Write, WriteAction, WriteEvent};
-use failsoft_policy::{Instant, NodeKey, ServedBy};
+use failsoft_policy::{Instant, NodeKey, Reason, ServedBy};
 use std::time::Duration;
 
 pub(super) enum Work {
@@ -22,6 +23,14 @@ pub(super) struct Call {
     began: Instant,
     /// The newest acknowledged version when it began.
     newest: u64,
+    /// How many attempts were sent, and to which nodes as replicas.
+    pub(super) sent: u32,
+    pub(super) replicas: Vec<usize>,
+    /// Who answered last, and what.
+    pub(super) last: Option<(NodeKey, Source, Answer)>,
+    /// When the attempt under way began, and when it is given up.
+    started: Instant,
+    until: Instant,
     /// Counts what is under way, so that what comes too late is known.
     pub(super) attempt: u64,
     pub(super) target: Option<(NodeKey, usize, Source, bool)>,
@@ -37,7 +46,21 @@ impl Sim {
         self.number += 1;
         let id = self.number;
         let newest = self.check.newest[block];
-        let call = |work| Call { work, block, began: self.now, newest, attempt: 0, target: None, waiting: false };
+        let began = self.now;
+        let call = |work| Call {
+            work,
+            block,
+            began,
+            newest,
+            sent: 0,
+            replicas: Vec::new(),
+            last: None,
+            started: began,
+            until: began,
+            attempt: 0,
+            target: None,
+            waiting: false,
+        };
         if self.rng.u8(0..5) == 0 && !self.setting[block] {
             self.setting[block] = true;
             self.next_version += 1;
@@ -62,14 +85,16 @@ impl Sim {
                 let Some(target) = self.cluster.endpoint(node).map(index) else {
                     return self.lose(id, node);
                 };
+                self.judge_send(id, target, source, asking);
                 self.send(id, (node, target, source, asking), until);
             }
             Action::Wait { until } => self.wait(id, until),
-            Action::Load { .. } => self.load(id),
+            Action::Load { reason, confirmed } => self.load(id, reason, confirmed),
             Action::Finish(finish) => {
                 let Some(call) = self.calls.remove(&id) else { return };
-                if let Work::Read { read, callback } = &call.work {
-                    self.check.ended(call.began, self.now, self.config.deadline(), read.attempts());
+                if let Work::Read { callback, .. } = &call.work {
+                    self.check.ended(call.began, self.now, self.config.deadline(), call.sent);
+                    self.judge_end(&call, &finish);
                     let failed = matches!(finish, Finish::Unavailable { .. } | Finish::Missing { .. });
                     self.check.that(!(failed && *callback), || format!("a read with a callback ended as {finish:?}"));
                 }
@@ -80,10 +105,14 @@ impl Sim {
         }
     }
 
-    fn load(&mut self, id: u64) {
+    fn load(&mut self, id: u64, reason: Reason, confirmed: Option<NodeKey>) {
         let Some(call) = self.calls.remove(&id) else { return };
-        if let Work::Read { read, callback } = &call.work {
-            self.check.ended(call.began, self.now, self.config.deadline(), read.attempts());
+        if let Work::Read { callback, .. } = &call.work {
+            self.check.ended(call.began, self.now, self.config.deadline(), call.sent);
+            self.judge_reason(reason);
+            if let Some(by) = confirmed {
+                self.judge_last(&call, by, Source::Primary, &Answer::Nil);
+            }
             self.check.that(*callback, || "a callback was asked that nobody gave".into());
         }
         let key = Bytes::from(vec![call.block as u8]);
@@ -100,6 +129,10 @@ impl Sim {
             WriteAction::Ping { node, until } | WriteAction::Send { node, until, .. } => {
                 let Some(target) = self.cluster.endpoint(node).map(index) else { return self.lose(id, node) };
                 let asking = matches!(action, WriteAction::Send { asking: true, .. });
+                if let WriteAction::Send { asking: false, .. } = action {
+                    self.check.sent(target, self.now);
+                    self.check.write_sent(target, self.now);
+                }
                 self.send(id, (node, target, Source::Primary, asking), until);
                 if let (WriteAction::Ping { .. }, Some(call)) = (action, self.calls.get_mut(&id)) {
                     // A `PING` is a command that any node answers.
@@ -118,6 +151,7 @@ impl Sim {
         let there = self.latency();
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.attempt += 1;
+        (call.started, call.until) = (self.now, until);
         (call.target, call.waiting) = (Some(target), false);
         let attempt = call.attempt;
         self.after(there, Ev::Arrive { call: id, attempt });
@@ -160,7 +194,7 @@ impl Sim {
         // A command that was given up is carried out all the same, unless its attempt is forgotten.
         let Some(call) = self.calls.get(&id).filter(|c| c.attempt == attempt) else { return };
         let Some((_, n, source, asking)) = call.target else { return };
-        let (block, now) = (call.block, self.now);
+        let (block, began, now) = (call.block, call.began, self.now);
         match self.model.nodes[n].up {
             Up::Hung => return self.after(Duration::from_millis(7), Ev::Arrive { call: id, attempt }),
             Up::Down => {
@@ -175,7 +209,7 @@ impl Sim {
                 let value = if let Said::Value(v) = said { v } else { 0 };
                 let final_answer = matches!(said, Said::Value(_) | Said::Nil);
                 if final_answer && source == Source::Primary {
-                    self.check.served(&self.model, n, block, value, call.newest, now);
+                    self.check.served(&self.model, n, block, value, call.newest, began);
                 }
                 said
             }
@@ -183,7 +217,7 @@ impl Sim {
             Work::Set { version, .. } => {
                 let said = self.model.command(n, block, false, asking, Some(*version), now);
                 if matches!(said, Said::Value(_)) {
-                    self.written(n, block, *version);
+                    self.written(n, block, *version, began);
                 }
                 said
             }
@@ -197,17 +231,34 @@ impl Sim {
         self.after(back, Ev::Answer { call: id, attempt, said: Some(said), end });
     }
 
-    fn written(&mut self, n: usize, block: usize, version: u64) {
+    fn written(&mut self, n: usize, block: usize, version: u64, began: Instant) {
         let holder = self.model.migration.filter(|m| m.block == block && m.moved).map(|m| m.to);
         if n == holder.unwrap_or(self.model.truth.owners[block]) {
             self.check.newest[block] = version;
         } else {
-            self.check.written_astray(&self.model, n, self.now);
+            self.check.written_astray(&self.model, n, began);
         }
-        let follows = self.model.truth.follows;
-        for to in (0..NODES).filter(|&to| follows[to] == Some(n)) {
+        // A node that has not heard that it is a replica copies nothing.
+        let follows = |to: &usize| self.model.nodes[*to].belief.follows[*to] == Some(n);
+        for to in (0..NODES).filter(follows).collect::<Vec<_>>() {
             let lag = Duration::from_millis(self.rng.u64(1..5));
             self.after(lag, Ev::Replicate { to, block, version });
+        }
+    }
+
+    /// A client that knows the owner writes there, whatever the router believes.
+    pub(super) fn stranger(&mut self) {
+        let pause = Duration::from_millis(self.rng.u64(5..60));
+        self.after(pause, Ev::Stranger);
+        let block = self.rng.usize(0..BLOCKS);
+        let owner = self.model.truth.owners[block];
+        if self.setting[block] || !self.model.running(owner) {
+            return;
+        }
+        self.next_version += 1;
+        let said = self.model.command(owner, block, false, false, Some(self.next_version), self.now);
+        if matches!(said, Said::Value(_)) {
+            self.written(owner, block, self.next_version, self.now);
         }
     }
 
@@ -215,7 +266,14 @@ impl Sim {
         let dice = self.rng.u32(..);
         let now = self.now;
         let Some(call) = self.calls.get_mut(&id).filter(|c| c.attempt == attempt && c.target.is_some()) else { return };
-        let Some((_, n, source, _)) = call.target.take() else { return };
+        let Some((node, n, source, _)) = call.target.take() else { return };
+        call.last = Some((node, source, end.clone()));
+        let read = matches!(call.work, Work::Read { .. });
+        // A read in a hurry says nothing of the node when it runs out of time.
+        let full = !read || call.until.since(call.started) >= self.config.attempt_timeout();
+        if self.cluster.endpoint(node).is_some() {
+            self.check.answered(n, said.is_some(), blames(&end, full), now);
+        }
         if said.is_some() {
             self.contact[n] = Some(now);
         }
