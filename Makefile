@@ -1,6 +1,6 @@
 # Every task, for people and for CI. Each sets up what it needs in .tools/ and says what it installs; none needs root.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python lint bench bench-python packages advisories clean
+.PHONY: help demo test test-python conformance mutants lint bench bench-python packages advisories clean
 
 SERVER ?= $(FAILSOFT_SERVER)
 ARGS ?=
@@ -9,17 +9,23 @@ export SERVER
 help: ## these lines
 	@echo "Failsoft: reads from a Redis or Valkey Cluster that degrade and never fail"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  SERVER=       valkey-9.1 (default), redis-7.0 (on PATH), valkey-8.1, redis-8.2, redis-6.2 or a path; test: also all"
+	@echo "  SERVER=       valkey-9.1 (default), redis-7.0 (on PATH), valkey-8.1, redis-8.2, redis-6.2 or a path; test, conformance: also all"
 	@echo "  ARGS=         goes to the program, e.g. make demo ARGS='--seconds 20 --json'"
 
 demo: ## a real local cluster under load, broken in every way, while every read is served
 	@scripts/with-server cargo run --release --locked -p failsoft-cli -- demo $(ARGS)
 
-test: ## every test; clusters on Valkey 9.1, and on Redis 7.0 if it is on PATH
+test: ## every test and the conformance suite; clusters on Valkey 9.1, and on Redis 7.0 if it is on PATH
 	@scripts/test
 
 test-python: ## the Python package alone: its types, its tests, its examples
 	@scripts/with-server scripts/test-python
+
+conformance: ## every scenario against every binding, as a table
+	@scripts/conformance $(ARGS)
+
+mutants: ## shows that the conformance suite can fail: each wrong behaviour is caught
+	@scripts/conformance mutants
 
 lint: ## format, clippy, documentation, layering, oldest compiler, licences, scripts
 	@scripts/lint

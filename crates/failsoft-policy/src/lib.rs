@@ -17,6 +17,8 @@ pub mod echo;
 mod endpoint;
 pub mod error;
 pub mod flight;
+#[doc(hidden)]
+pub mod mutant;
 pub mod nodes;
 pub mod rank;
 pub mod read;

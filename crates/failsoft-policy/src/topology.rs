@@ -3,6 +3,7 @@
 //! Source: cluster specification, "Cluster configuration, propagation and failure detection" (a
 //! claim with a higher config epoch wins) and "MOVED Redirection".
 
+use crate::mutant::{self, Mutant};
 use crate::nodes::Nodes;
 use crate::time::Instant;
 use crate::view::{Role, View, ViewNode};
@@ -109,6 +110,9 @@ impl Topology {
     /// names that owner, or another one at a higher epoch than the claim that the MOVED overrode. None if too many unknown nodes were named already.
     pub fn patch(&mut self, nodes: &mut Nodes, slot: Slot, endpoint: &Endpoint, now: Instant) -> Option<NodeKey> {
         let owner = self.node_at(nodes, endpoint, now)?;
+        if mutant::is(Mutant::MovedIsNotPatched) {
+            return Some(owner);
+        }
         if self.claims[slot.index()].is_some_and(|c| c.owner == owner) {
             self.patches.remove(&slot);
         } else {
@@ -207,7 +211,7 @@ impl Topology {
                 Some(false)
             }
             Some(_) if !epochs => None,
-            Some(held) if new.epoch > held.epoch => {
+            Some(held) if new.epoch > held.epoch || mutant::is(Mutant::LowerEpochWins) => {
                 *held = new;
                 Some(true)
             }

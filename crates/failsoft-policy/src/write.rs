@@ -6,6 +6,7 @@
 
 use crate::cluster::{Blocked, Cluster, WriteGate};
 use crate::config::Config;
+use crate::mutant::{self, Mutant};
 use crate::read::Answer;
 use crate::reply::{ErrorReply, Target};
 use crate::time::Instant;
@@ -195,6 +196,7 @@ impl Write {
         };
         let cause = match answer {
             Answer::Value => return WriteAction::Written,
+            Answer::Nil if mutant::is(Mutant::ExistsIsWritten) => return WriteAction::Written,
             Answer::Nil => return WriteAction::Refused(Cause::Exists),
             Answer::Error(ErrorReply::Moved(slot, target)) if slot == self.slot => {
                 return self.follow(target, false, node, cluster, now);

@@ -211,6 +211,10 @@ impl Router {
             self.rest(key, bounds, first, fallback, options.ttl).await
         };
         match tokio::time::timeout(deadline, Box::pin(whole)).await {
+            // The cluster side ends at the same moment: which of the two is seen first must not matter.
+            Ok(Err(Error::Unavailable { .. })) if shared.now() >= now + deadline => {
+                Err(Error::DeadlineExceeded { limit: "deadline" })
+            }
             Ok(result) => result,
             Err(_) => {
                 shared.tally.read(None, Some(Reason::Deadline));

@@ -2,6 +2,7 @@
 
 use super::{Cluster, PROBE_BURST, PROBE_SPREAD};
 use crate::breaker::Admission;
+use crate::mutant::{self, Mutant};
 use crate::nodes::{Node, Trouble};
 use crate::refresh::{RoundEnd, Scope};
 use crate::reply::{ErrorReply, Target};
@@ -18,6 +19,9 @@ impl Cluster {
     pub fn failed(&mut self, node: NodeKey, reason: Reason, contact: Option<Instant>, now: Instant) {
         let Some(node) = self.nodes.get_mut(node) else { return };
         node.contact = node.contact.max(contact);
+        if mutant::is(Mutant::FailureOpensNoBreaker) {
+            return;
+        }
         let before = node.breaker.admission();
         node.breaker.on_failure(now);
         node.trouble.get_or_insert(Trouble { since: now, reason });
@@ -35,7 +39,8 @@ impl Cluster {
                 }
             }
         }
-        if opened && reason != Reason::Loading {
+        let heeded = reason != Reason::Timeout || !mutant::is(Mutant::TimeoutRefreshesNothing);
+        if opened && reason != Reason::Loading && heeded {
             self.refresh.want(Scope::Suspicion, true);
         }
     }
@@ -69,7 +74,9 @@ impl Cluster {
     /// A `MOVED`: patches the slot and asks for a full view in the background. The new owner; none
     /// if the redirect does not say where it is (then the views will), or names too many strangers.
     pub fn moved(&mut self, slot: Slot, target: &Target, from: NodeKey, now: Instant) -> Option<NodeKey> {
-        self.refresh.want(Scope::Suspicion, false);
+        if !mutant::is(Mutant::MovedRefreshesNothing) {
+            self.refresh.want(Scope::Suspicion, false);
+        }
         let endpoint = self.resolve(target, from)?;
         let before = self.topology.owner(slot);
         let owner = self.topology.patch(&mut self.nodes, slot, &endpoint, now);
@@ -154,7 +161,7 @@ impl Cluster {
             Some(view) => self.take_in(view, now) != Applied::Foreign && self.names(view, probe.node),
             None => self.topology.kind() == Kind::Standalone || self.nodes.len() == 1,
         };
-        self.judge(probe.node, witnessed, now);
+        self.judge(probe.node, witnessed || mutant::is(Mutant::NoWitnessIsNeeded), now);
     }
 
     /// Takes over what a node said of itself; replicas are dated by their primary's offsets.

@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use crate::breaker::Admission;
+use crate::mutant::{self, Mutant};
 use crate::nodes::{MAX_NODES, Node};
 use crate::rank;
 use crate::route::{Route, Snapshot, StandIn};
@@ -158,7 +159,8 @@ impl Cluster {
         debug_assert!(matches!(replica.role, Role::Replica(_)));
         let current_at = rank::current_at(&self.nodes, replica);
         // A primary that never answered us dates nothing: such a replica may be of any age.
-        let until = current_at.map_or(Instant::ZERO, |at| at + self.outage_budget);
+        let budget = if mutant::is(Mutant::AnyReplicaIsFresh) { Duration::from_secs(3600) } else { self.outage_budget };
+        let until = current_at.map_or(Instant::ZERO, |at| at + budget);
         StandIn { node: replica.key, current_at: current_at.unwrap_or(Instant::ZERO), until }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Action, REFRESH_WAIT, Read, Then};
 use crate::cluster::Cluster;
+use crate::mutant::{self, Mutant};
 use crate::reply::Target;
 use crate::route::{Source, Step, step_of};
 use crate::time::Instant;
@@ -128,6 +129,9 @@ impl Read {
         if let Some(limit) = self.count_redirect(now) {
             return self.give_up(limit);
         }
+        if mutant::is(Mutant::AskUpdatesTheMap) {
+            cluster.moved(self.slot, &target, from, now);
+        }
         match cluster.asked(&target, from, now) {
             Some(node) if cluster.admits(node) => {
                 let until = self.bounds.attempt_until(now, 1);
@@ -154,7 +158,7 @@ impl Read {
     /// only fail.
     fn count_redirect(&mut self, now: Instant) -> Option<Reason> {
         self.redirects += 1;
-        if self.redirects > self.max_redirects {
+        if self.redirects > self.max_redirects && !mutant::is(Mutant::RedirectsUnlimited) {
             Some(Reason::RedirectLimit)
         } else if now >= self.bounds.deadline {
             Some(Reason::Deadline)
