@@ -318,14 +318,17 @@ fn finish(shared: &Arc<Shared>, load: LoadId, result: Loaded) {
         (completed, running)
     };
     let (Some(completed), Some(running)) = (completed, running) else { return };
-    if !completed.late {
-        running.done.send_replace(Some(result.clone()));
-    }
-    let Ok(values) = result else { return };
-    for key in completed.keys {
-        if let (Some(value), Some(&confirmed)) = (values.get(&key), running.confirmed.get(&key)) {
-            writes::fill(shared, key, value, running.ttl, confirmed);
+    if let Ok(values) = &result {
+        // Before the waiters hear of it: one of them may close the router at once, which waits for
+        // the fills that are under way.
+        for key in completed.keys {
+            if let (Some(value), Some(&confirmed)) = (values.get(&key), running.confirmed.get(&key)) {
+                writes::fill(shared, key, value, running.ttl, confirmed);
+            }
         }
+    }
+    if !completed.late {
+        running.done.send_replace(Some(result));
     }
 }
 

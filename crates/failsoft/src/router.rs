@@ -181,9 +181,13 @@ impl Router {
 
     /// Ends the router: every read that waits gets [`Error::Closed`], callbacks and background tasks
     /// are cancelled and waited for, but no longer than a second: a callback that blocks its thread
-    /// cannot be cancelled. Later calls get `Closed`; closing twice is fine.
+    /// cannot be cancelled. Values that are just being written back have `attempt_timeout` to arrive.
+    /// Later calls get `Closed`; closing twice is fine.
     pub async fn close(&self) {
-        let mut tasks = self.shared().shut_down();
+        let shared = self.shared();
+        // A short program reads once and closes: what it loaded is not to be lost.
+        let _ = tokio::time::timeout(shared.config().attempt_timeout(), shared.fills_done()).await;
+        let mut tasks = shared.shut_down();
         let all = async { while tasks.join_next().await.is_some() {} };
         // What is left after the limit is cancelled as soon as it yields.
         let _ = tokio::time::timeout(CLOSING, all).await;

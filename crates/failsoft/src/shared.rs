@@ -16,7 +16,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// The most fills under way at once; a value loaded beyond that is served, not written back.
-const MAX_FILLS: usize = 256;
+const MAX_FILLS: u32 = 256;
 
 /// Numbers the routers of a process.
 static ROUTERS: AtomicU64 = AtomicU64::new(0);
@@ -52,7 +52,7 @@ impl Shared {
             control: Control::new(opener.clone()),
             loads: Loads::default(),
             tally: Tally::new(),
-            fills: Arc::new(Semaphore::new(MAX_FILLS)),
+            fills: Arc::new(Semaphore::new(MAX_FILLS as usize)),
             closed: AtomicBool::new(false),
             tasks: Mutex::new(JoinSet::new()),
             opener,
@@ -133,6 +133,13 @@ impl Shared {
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Waits until no fill is under way.
+    pub(crate) async fn fills_done(&self) {
+        // All places at once: nobody has one then. An error would mean that they were closed; they
+        // never are.
+        let _ = self.fills.acquire_many(MAX_FILLS).await;
     }
 
     /// Runs something in the background until it ends or the router closes; none if it is closed.
