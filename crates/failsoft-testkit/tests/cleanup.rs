@@ -16,6 +16,8 @@ use failsoft_testkit::Cluster;
 
 /// Printed by the process that is to be killed, before the ids and the folder.
 const MARK: &str = "servers:";
+/// Set for the process that is to be killed.
+const TO_BE_KILLED: &str = "FAILSOFT_TESTKIT_TO_BE_KILLED";
 
 #[tokio::test]
 async fn dropping_a_cluster_ends_its_servers() {
@@ -32,7 +34,8 @@ async fn dropping_a_cluster_ends_its_servers() {
 #[test]
 fn killing_the_process_ends_its_servers() {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "starts_a_cluster_and_waits", "--nocapture"])
+        .args(["--exact", "starts_a_cluster_and_waits", "--nocapture"])
+        .env(TO_BE_KILLED, "yes")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -52,10 +55,13 @@ fn killing_the_process_ends_its_servers() {
     }
 }
 
+/// The process that the test above starts and kills; in any other it has nothing to do.
 #[tokio::test]
-#[ignore = "not a test: the process that another test starts and kills"]
 #[expect(clippy::print_stdout, reason = "its parent reads it")]
 async fn starts_a_cluster_and_waits() {
+    if std::env::var_os(TO_BE_KILLED).is_none() {
+        return;
+    }
     let cluster = Cluster::builder().server(&server()).primaries(3).replicas(0).start().await.unwrap();
     cluster.hang(1).unwrap();
     let pids: Vec<_> = cluster.nodes().iter().map(|node| node.pid().unwrap().to_string()).collect();
