@@ -1,0 +1,192 @@
+//! Settings as C gives them: keys and values are texts. Keys, defaults and ranges are the core's, but for the delivery
+//! and for TLS, which is a value of its own in the core.
+
+use crate::pointers::text;
+use crate::status::{Failure, Status, guarded, guarded_or};
+use failsoft::{Builder, ConfigError, KeySpec, Router, SettingKind, Tls};
+use std::ffi::c_char;
+
+/// The keys that are known here and not in the core.
+const OWN: &str = "delivery, tls, tls_ca_pem, tls_client_cert_pem, tls_client_key_pem, tls_server_name, \
+                   tls_danger_accept_invalid_certs";
+
+/// Settings of a router. Opaque. Not for several threads at once.
+pub struct Config {
+    builder: Builder,
+    tls: TlsSettings,
+    delivery: Delivery,
+}
+
+/// How callbacks reach the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Threads,
+    Fd,
+}
+
+#[derive(Default)]
+struct TlsSettings {
+    on: bool,
+    ca: Option<String>,
+    client_cert: Option<String>,
+    client_key: Option<String>,
+    server_name: Option<String>,
+    accept_invalid: bool,
+}
+
+impl TlsSettings {
+    /// What the core makes of it; none if it is off.
+    fn tls(&self) -> Result<Option<Tls>, ConfigError> {
+        let Self { on, ca, client_cert, client_key, server_name, accept_invalid } = self;
+        if !on {
+            let given = [
+                ("tls_ca_pem", ca.is_some()),
+                ("tls_client_cert_pem", client_cert.is_some()),
+                ("tls_client_key_pem", client_key.is_some()),
+                ("tls_server_name", server_name.is_some()),
+                ("tls_danger_accept_invalid_certs", *accept_invalid),
+            ];
+            return match given.iter().find(|(_, given)| *given) {
+                Some((key, _)) => Err(ConfigError::new(*key, "needs `tls` to be true")),
+                None => Ok(None),
+            };
+        }
+        let mut tls = Tls::new();
+        if let Some(pem) = ca {
+            tls = tls.ca_pem(pem.as_str());
+        }
+        match (client_cert, client_key) {
+            (Some(chain), Some(key)) => tls = tls.client_pem(chain.as_str(), key.as_str()),
+            (None, None) => {}
+            (Some(_), None) => return Err(ConfigError::new("tls_client_cert_pem", "needs `tls_client_key_pem`")),
+            (None, Some(_)) => return Err(ConfigError::new("tls_client_key_pem", "needs `tls_client_cert_pem`")),
+        }
+        if let Some(name) = server_name {
+            tls = tls.server_name(name);
+        }
+        Ok(Some(if *accept_invalid { tls.danger_accept_invalid_certs() } else { tls }))
+    }
+}
+
+impl Config {
+    fn set(&mut self, key: &str, value: &str) -> Result<(), ConfigError> {
+        let or_off = || (!value.is_empty()).then(|| value.to_owned());
+        match key {
+            "delivery" => self.delivery = delivery(value)?,
+            "tls" => self.tls.on = yes_or_no(key, value)?,
+            "tls_ca_pem" => self.tls.ca = or_off(),
+            "tls_client_cert_pem" => self.tls.client_cert = or_off(),
+            "tls_client_key_pem" => self.tls.client_key = or_off(),
+            "tls_server_name" => self.tls.server_name = or_off(),
+            "tls_danger_accept_invalid_certs" => self.tls.accept_invalid = yes_or_no(key, value)?,
+            _ => {
+                // Asked apart, for the builder tells its first problem at its end.
+                failsoft::Config::default().set_text(key, value).map_err(|mut error| {
+                    if !failsoft::Config::KEYS.iter().any(|spec| is_key_of(key, spec)) {
+                        error.problem = format!("{}, {OWN}", error.problem);
+                    }
+                    error
+                })?;
+                self.builder = self.builder.clone().set_text(key, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the core makes a router of, and how its callbacks are to come.
+    pub(crate) fn router(&self) -> Result<(Builder, Delivery), ConfigError> {
+        let builder = self.builder.clone();
+        let builder = match self.tls.tls()? {
+            Some(tls) => builder.tls(tls),
+            None => builder,
+        };
+        Ok((builder, self.delivery))
+    }
+}
+
+fn is_key_of(key: &str, spec: &KeySpec) -> bool {
+    match spec.kind {
+        SettingKind::Duration { .. } => key.strip_suffix("_ms") == Some(spec.name),
+        _ => key == spec.name,
+    }
+}
+
+fn delivery(value: &str) -> Result<Delivery, ConfigError> {
+    match value {
+        "threads" => Ok(Delivery::Threads),
+        "fd" => Ok(Delivery::Fd),
+        _ => Err(ConfigError::new("delivery", format!("{value:?} is not allowed; allowed: threads or fd"))),
+    }
+}
+
+fn yes_or_no(key: &str, value: &str) -> Result<bool, ConfigError> {
+    let problem = || ConfigError::new(key, format!("{value:?} is not allowed; allowed: true or false"));
+    value.parse().map_err(|_| problem())
+}
+
+/// Settings with their defaults, for a router that begins with these nodes: `host:port`, `[v6]:port`,
+/// `redis://user:password@host:port` or `rediss://...`, parted by commas; one is enough. The addresses are checked by
+/// failsoft_router_open. The caller frees it with failsoft_config_free; NULL if `nodes` is NULL or no UTF-8.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failsoft_config_new(nodes: *const c_char) -> Option<Box<Config>> {
+    guarded_or(None, || {
+        // SAFETY: `nodes` is a text, as the header says.
+        let nodes = unsafe { text("nodes", nodes) }?;
+        let builder = Router::builder(nodes.split(',').map(str::trim));
+        Ok(Some(Box::new(Config { builder, tls: TlsSettings::default(), delivery: Delivery::Threads })))
+    })
+}
+
+/// Sets one key to a value, both texts. A duration is a number of milliseconds and its key ends in `_ms`; "" turns off
+/// what can be off.
+///
+/// Keys: `max_retries` (3), `max_redirects` (5), `base_backoff_ms` (50), `attempt_timeout_ms` (250), `deadline_ms`
+/// (1000), `connect_timeout_ms` (500), `slot_refresh_interval_ms` (15000), `outage_budget_ms` (30000), `fill` (true),
+/// `fill_ttl_ms` (300000), `ttl_jitter` (0.1), `load_timeout_ms` (10000), `max_in_flight` (10000), `address_map`
+/// (`from=to,...`), `username`, `password`, `client_name`; the README says what they mean. Of C alone:
+///
+/// - `delivery`: `threads` (the default) or `fd`; see failsoft_router_open.
+/// - `tls` (false): encrypts all connections. With it: `tls_ca_pem` (authorities to trust instead of Mozilla's),
+///   `tls_client_cert_pem` and `tls_client_key_pem` (both or none), all three PEM texts and not names of files;
+///   `tls_server_name` (the name the certificates are for, if it is not the host's);
+///   `tls_danger_accept_invalid_certs` (false).
+///
+/// FAILSOFT_CONFIG: an unknown key or a value that is not allowed; the setting is as it was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failsoft_config_set(
+    config: Option<&mut Config>,
+    key: *const c_char,
+    value: *const c_char,
+) -> Status {
+    guarded(|| {
+        let config = config.ok_or_else(|| Failure::null("config"))?;
+        // SAFETY: both are texts, as the header says.
+        let (key, value) = unsafe { (text("key", key)?, text("value", value)?) };
+        Ok(config.set(key, value)?)
+    })
+}
+
+/// Frees settings; routers that were opened with them stay as they are. NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_config_free(config: Option<Box<Config>>) {
+    drop(config);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use failsoft::Setting;
+
+    #[test]
+    fn the_header_names_every_key_of_the_core_with_its_default() {
+        let source = include_str!("config.rs").replace("\n/// ", " ");
+        for KeySpec { name, kind, default, .. } in failsoft::Config::KEYS {
+            let told = match (kind, default) {
+                (_, Setting::Duration(default)) => format!("`{name}_ms` ({})", default.as_millis()),
+                (_, Setting::Off) => format!("`{name}`"),
+                (_, default) => format!("`{name}` ({default})"),
+            };
+            assert!(source.contains(&told), "{told} is missing");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Completions become calls of the program's functions: on threads of the library, or in a dispatch.
+
+use crate::bell::Bell;
+use crate::descriptor::Descriptor;
+use crate::entries::{Entry, Then};
+use crate::inside;
+use crate::load::{Callback, Load};
+use crate::many::Outcomes;
+use crate::outcome::Outcome;
+use crate::router::{Delivery, Router};
+use crate::status::{Failure, Status};
+use failsoft::Error;
+use failsoft::foreign::{Caller, Channel, Completion, Pending};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The delivery `fd`: what waits for the program to dispatch it.
+pub(crate) struct Dispatcher {
+    pub(crate) descriptor: Arc<Descriptor>,
+    bells: Arc<Bells>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Taken one by one, so that a call that waits inside a callback finds what its caller has not come to yet.
+    ready: VecDeque<Completion>,
+    batch: Vec<Completion>,
+}
+
+/// Blocking calls that dispatch while they wait.
+#[derive(Default)]
+struct Bells(Mutex<Vec<Arc<Bell>>>);
+
+impl Bells {
+    fn with<T>(&self, f: impl FnOnce(&mut Vec<Arc<Bell>>) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Takes the bell of a call away when the call ends.
+struct Listening<'a> {
+    bells: &'a Bells,
+    bell: Arc<Bell>,
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.bells.with(|bells| bells.retain(|bell| !Arc::ptr_eq(bell, &self.bell)));
+    }
+}
+
+impl Dispatcher {
+    /// A dispatcher, and the channel that it is for.
+    pub(crate) fn new() -> std::io::Result<(Self, Arc<Channel>)> {
+        let (descriptor, bells) = (Arc::new(Descriptor::new()?), Arc::new(Bells::default()));
+        let (set, ring) = (Arc::clone(&descriptor), Arc::clone(&bells));
+        let channel = Channel::new(move || {
+            set.set();
+            ring.with(|bells| bells.iter().for_each(|bell| bell.ring()));
+        });
+        Ok((Self { descriptor, bells, queue: Mutex::default() }, channel))
+    }
+
+    fn listen(&self, bell: &Arc<Bell>) -> Listening<'_> {
+        self.bells.with(|bells| bells.push(Arc::clone(bell)));
+        Listening { bells: &self.bells, bell: Arc::clone(bell) }
+    }
+
+    fn with_queue<T>(&self, f: impl FnOnce(&mut Queue) -> T) -> T {
+        f(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Closes the channel of a blocking call, however the call ends: what was not run is another caller's to run.
+struct Ours(Arc<Channel>);
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Router {
+    /// Starts something and waits for its final completion. Its loader is called on this thread; with the delivery
+    /// `fd`, so is whatever else is to be called meanwhile.
+    pub(crate) fn wait(
+        &self,
+        loader: Option<Callback>,
+        start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
+    ) -> Result<Completion, Failure> {
+        let bell = Arc::new(Bell::default());
+        let ringer = Arc::clone(&bell);
+        let ours = Ours(Channel::new(move || ringer.ring()));
+        let dispatcher = self.dispatcher();
+        let _listening = dispatcher.map(|dispatcher| dispatcher.listen(&bell));
+        let parent = inside::load();
+        start(Caller { channel: &ours.0, token: 0, parent: parent.as_ref() })?;
+        let mut batch = Vec::new();
+        loop {
+            ours.0.drain(&mut batch);
+            for completion in batch.drain(..) {
+                match completion {
+                    Completion::Run(run) => {
+                        // Without a loader none is asked for; dropped, the load would be another caller's.
+                        if let Some(loader) = loader {
+                            loader.call(self.address(), Load::new(run));
+                        }
+                    }
+                    Completion::Loading { .. } | Completion::Stop { .. } => {}
+                    last => return Ok(last),
+                }
+            }
+            if let Some(dispatcher) = dispatcher {
+                self.dispatch(dispatcher);
+            }
+            bell.wait();
+        }
+    }
+
+    /// Calls all that is to be called now.
+    pub(crate) fn dispatch(&self, dispatcher: &Dispatcher) {
+        dispatcher.descriptor.clear();
+        dispatcher.with_queue(|queue| {
+            self.drain(&mut queue.batch);
+            queue.ready.extend(queue.batch.drain(..));
+        });
+        while let Some(completion) = dispatcher.with_queue(|queue| queue.ready.pop_front()) {
+            self.deliver(completion);
+        }
+    }
+
+    /// Dispatches until no read is under way, here or in another thread's dispatch.
+    pub(crate) fn dispatch_all(&self, dispatcher: &Dispatcher) {
+        let bell = Arc::new(Bell::default());
+        let _listening = dispatcher.listen(&bell);
+        loop {
+            self.dispatch(dispatcher);
+            if self.entries.is_empty() {
+                return self.entries.wait_told();
+            }
+            bell.wait();
+        }
+    }
+
+    /// Calls what is to be called for a completion.
+    pub(crate) fn deliver(&self, completion: Completion) {
+        let (token, result) = match completion {
+            Completion::Outcome { token, result } => (token, Told::One(Outcome::new(result))),
+            Completion::Many { token, result } => (token, Told::Many(Outcomes::of(result))),
+            Completion::Cancelled { token } => (token, Told::Cancelled),
+            Completion::Run(run) => {
+                if let Some(callback) = self.entries.loader(run.token) {
+                    self.load(run.token, callback, Load::new(run));
+                }
+                return;
+            }
+            Completion::Stop { id } => {
+                if let Delivery::Threads(threads) = &self.delivery {
+                    threads.withdraw_load(id);
+                }
+                return;
+            }
+            // Nothing that ends with a value alone, or with nothing, is started on this channel.
+            Completion::Loading { .. } | Completion::Value { .. } | Completion::Done { .. } => return,
+        };
+        if let Delivery::Threads(threads) = &self.delivery {
+            threads.withdraw_read(token);
+        }
+        if let Some(entry) = self.entries.remove(token) {
+            inside::callback(self.address(), None, || entry.tell(result));
+            self.entries.told();
+        }
+    }
+
+    fn load(&self, token: u64, callback: Callback, load: Load) {
+        match &self.delivery {
+            Delivery::Threads(threads) => threads.load(self.address(), token, callback, load),
+            Delivery::Fd(_) => callback.call(self.address(), load),
+        }
+    }
+}
+
+/// How a read ended.
+enum Told {
+    One(Outcome),
+    Many(Result<Outcomes, Failure>),
+    Cancelled,
+}
+
+impl Entry {
+    fn tell(self, told: Told) {
+        match self.then {
+            Then::Outcome(then) => {
+                let outcome = match told {
+                    Told::One(outcome) => outcome,
+                    Told::Many(_) | Told::Cancelled => Outcome::cancelled(),
+                };
+                let (status, outcome) = (outcome.status(), Box::into_raw(Box::new(outcome)));
+                // SAFETY: the program gave the function and what it is called with for this.
+                unsafe { then(status, outcome, self.data) };
+            }
+            Then::Outcomes(then) => {
+                let (status, outcomes) = match told {
+                    Told::Many(Ok(outcomes)) => (outcomes.status(), Box::into_raw(Box::new(outcomes))),
+                    Told::Many(Err(failure)) => (failure.status, std::ptr::null_mut()),
+                    Told::One(_) | Told::Cancelled => (Status::FAILSOFT_CANCELLED, std::ptr::null_mut()),
+                };
+                // SAFETY: the same.
+                unsafe { then(status, outcomes, self.data) };
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The asynchronous reads under way: whom to tell, whom to ask, and what to cancel.
+
+use crate::load::Callback;
+use crate::many::{OnOutcomes, Outcomes};
+use crate::outcome::Outcome;
+use crate::reads::OnOutcome;
+use failsoft::foreign::Pending;
+use slab::Slab;
+use std::ffi::c_void;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// One read. There are as many as the program has started.
+pub(crate) struct Entry {
+    pub(crate) loader: Option<Callback>,
+    pub(crate) then: Then,
+    pub(crate) data: *mut c_void,
+}
+
+/// What is called at its end.
+#[derive(Clone, Copy)]
+pub(crate) enum Then {
+    Outcome(unsafe extern "C" fn(crate::status::Status, *mut Outcome, *mut c_void)),
+    Outcomes(unsafe extern "C" fn(crate::status::Status, *mut Outcomes, *mut c_void)),
+}
+
+impl Then {
+    pub(crate) fn outcome(then: OnOutcome) -> Option<Self> {
+        then.map(Self::Outcome)
+    }
+
+    pub(crate) fn outcomes(then: OnOutcomes) -> Option<Self> {
+        then.map(Self::Outcomes)
+    }
+}
+
+// SAFETY: the header says that callbacks are called on threads of the library.
+unsafe impl Send for Entry {}
+
+#[derive(Default)]
+struct Table {
+    reads: Slab<(Entry, Option<Pending>)>,
+    /// How often each place was used: with the place, the number of a read that is never given again.
+    uses: Vec<u32>,
+    /// Reads that were removed, and whose end is being told.
+    telling: usize,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Entries {
+    table: Mutex<Table>,
+    emptied: Condvar,
+}
+
+impl Entries {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a read. Gives its token, for the core, and its number, for the program: never 0.
+    pub(crate) fn insert(&self, entry: Entry) -> (u64, u64) {
+        let mut table = self.lock();
+        let place = table.reads.insert((entry, None));
+        if table.uses.len() <= place {
+            table.uses.resize(place + 1, 0);
+        }
+        let uses = &mut table.uses[place];
+        *uses = uses.wrapping_add(1);
+        (place as u64, u64::from(*uses) << 32 | place as u64)
+    }
+
+    /// What cancels it, unless it has ended already.
+    pub(crate) fn started(&self, number: u64, pending: Pending) {
+        let mut table = self.lock();
+        if let Some(place) = table.place(number)
+            && let Some((_, held)) = table.reads.get_mut(place)
+        {
+            *held = Some(pending);
+        }
+    }
+
+    /// What cancels the read of this number: none if it has ended, and an error if there never was one.
+    pub(crate) fn pending(&self, number: u64) -> Result<Option<Pending>, ()> {
+        let table = self.lock();
+        let (uses, place) = parts(number);
+        match table.uses.get(place) {
+            Some(&used) if uses != 0 && uses <= used => {}
+            _ => return Err(()),
+        }
+        Ok(table.place(number).and_then(|place| table.reads.get(place)?.1.clone()))
+    }
+
+    /// The loader of a read.
+    pub(crate) fn loader(&self, token: u64) -> Option<Callback> {
+        self.lock().reads.get(usize::try_from(token).ok()?)?.0.loader
+    }
+
+    /// The read has ended, or did not begin. [`told`](Self::told) follows.
+    pub(crate) fn remove(&self, token: u64) -> Option<Entry> {
+        let mut table = self.lock();
+        let (entry, _) = table.reads.try_remove(usize::try_from(token).ok()?)?;
+        table.telling += 1;
+        Some(entry)
+    }
+
+    /// A read that was removed has been told: whoever waits for the last one looks.
+    pub(crate) fn told(&self) {
+        let mut table = self.lock();
+        table.telling -= 1;
+        if table.is_done() {
+            self.emptied.notify_all();
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().reads.is_empty()
+    }
+
+    /// Waits until all have ended and were told.
+    pub(crate) fn wait_told(&self) {
+        let table = self.emptied.wait_while(self.lock(), |table| !table.is_done());
+        drop(table.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Table {
+    fn is_done(&self) -> bool {
+        self.reads.is_empty() && self.telling == 0
+    }
+
+    /// Where the read of this number is, if that place is still its own.
+    fn place(&self, number: u64) -> Option<usize> {
+        let (uses, place) = parts(number);
+        (self.uses.get(place) == Some(&uses)).then_some(place)
+    }
+}
+
+/// How often the place had been used, and the place.
+fn parts(number: u64) -> (u32, usize) {
+    let low = number & u64::from(u32::MAX);
+    ((number >> 32) as u32, usize::try_from(low).unwrap_or(usize::MAX))
+}

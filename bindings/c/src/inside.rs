@@ -1,0 +1,47 @@
+//! Which callbacks the current thread is inside of: by them a read of the key that is being loaded is recognised, and
+//! a close that would wait for itself.
+
+use crate::status::{Failure, Status};
+use failsoft::foreign::Parent;
+use std::cell::RefCell;
+
+/// One callback.
+struct Frame {
+    /// The router's address: it stays where it is as long as one of its callbacks runs.
+    router: usize,
+    /// Of a loader, its load.
+    load: Option<Parent>,
+}
+
+thread_local! {
+    static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Leaves the innermost callback.
+struct Left;
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        FRAMES.with_borrow_mut(|frames| drop(frames.pop()));
+    }
+}
+
+/// Runs a callback of the router at this address.
+pub(crate) fn callback(router: usize, load: Option<Parent>, call: impl FnOnce()) {
+    FRAMES.with_borrow_mut(|frames| frames.push(Frame { router, load }));
+    let _left = Left;
+    call();
+}
+
+/// The load that the thread is inside of, if its innermost callback is a loader.
+pub(crate) fn load() -> Option<Parent> {
+    FRAMES.with_borrow(|frames| frames.last().and_then(|frame| frame.load.clone()))
+}
+
+/// An error if the thread is inside a callback of this router.
+pub(crate) fn check_outside(router: usize) -> Result<(), Failure> {
+    if FRAMES.with_borrow(|frames| frames.iter().any(|frame| frame.router == router)) {
+        return Err(Failure::new(Status::FAILSOFT_MISUSE, "a router cannot be closed inside one of its callbacks"));
+    }
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! One run of a loader: its question, its answer, and its end.
+
+use crate::inside;
+use crate::pointers;
+use crate::status::{Failure, Status, guarded, guarded_or};
+use crate::words;
+use bytes::Bytes;
+use failsoft::foreign::{Answer, Parent, Run};
+use std::collections::HashMap;
+use std::ffi::{c_char, c_void};
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What a loader is asked for. Opaque; it belongs to the loader, which frees it with failsoft_load_free exactly once,
+/// before or after it returns, on any thread. It outlives its read and its router: an answer that nobody waits for any
+/// more is dropped.
+pub struct Load {
+    run: Mutex<State>,
+    keys: Vec<Bytes>,
+    reason: *const c_char,
+    many: bool,
+    id: u64,
+    parent: Parent,
+}
+
+// SAFETY: the one pointer in it is to a static text.
+unsafe impl Send for Load {}
+// SAFETY: the same.
+unsafe impl Sync for Load {}
+
+struct State {
+    /// None once it is answered.
+    run: Option<Run>,
+    /// The values so far, of a load of many keys.
+    values: HashMap<Bytes, Bytes>,
+}
+
+/// What a loader failed with.
+#[derive(Debug)]
+pub(crate) struct LoadFailed {
+    pub(crate) code: i32,
+    pub(crate) message: String,
+}
+
+impl fmt::Display for LoadFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for LoadFailed {}
+
+/// The callback of a read: it is asked when the primary has no value, or no node may answer. It answers `request` with
+/// failsoft_load_reply, _missing or _fail, now or later, and frees it.
+///
+/// `user_data` has to stay valid until the router is closed, or until the program knows that the loader has returned:
+/// it may still run when its read has ended before it, by a deadline or a cancellation. It is not started after that.
+///
+/// It may block, and it may call this library; a read of the very key that it loads, directly or through other loads on
+/// this thread, ends with FAILSOFT_REENTRANT. It must neither throw nor jump out.
+pub type Loader = Option<unsafe extern "C" fn(request: *mut Load, user_data: *mut c_void)>;
+
+/// A loader and what it is called with.
+#[derive(Clone, Copy)]
+pub(crate) struct Callback {
+    loader: unsafe extern "C" fn(*mut Load, *mut c_void),
+    user_data: *mut c_void,
+}
+
+// SAFETY: the header says that loaders are called on threads of the library.
+unsafe impl Send for Callback {}
+
+impl Callback {
+    pub(crate) fn new(loader: Loader, user_data: *mut c_void) -> Option<Self> {
+        loader.map(|loader| Self { loader, user_data })
+    }
+
+    /// Calls the loader, on this thread; from here on the load is its own.
+    pub(crate) fn call(self, router: usize, load: Load) {
+        let parent = load.parent.clone();
+        let request = Box::into_raw(Box::new(load));
+        inside::callback(router, Some(parent), || {
+            // SAFETY: the program gave the function and what it is called with for this.
+            unsafe { (self.loader)(request, self.user_data) }
+        });
+    }
+}
+
+impl Load {
+    pub(crate) fn new(run: Run) -> Self {
+        Self {
+            keys: run.keys.clone(),
+            reason: words::reason(run.reason),
+            many: run.reason.is_none(),
+            id: run.id(),
+            parent: run.parent().clone(),
+            run: Mutex::new(State { run: Some(run), values: HashMap::new() }),
+        }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, answer: impl FnOnce(&mut State) -> Answer) -> Result<(), Failure> {
+        let mut state = self.lock();
+        let run = state.run.take().ok_or_else(already_answered)?;
+        let answer = answer(&mut state);
+        drop(state);
+        run.finish(answer);
+        Ok(())
+    }
+
+    fn one_key(&self) -> Result<(), Failure> {
+        if !self.many {
+            return Ok(());
+        }
+        let keys = self.keys.len();
+        let problem =
+            format!("this load asks for {keys} keys: answer with failsoft_load_reply_at and failsoft_load_done");
+        Err(Failure::new(Status::FAILSOFT_MISUSE, problem))
+    }
+}
+
+/// The load that an answer is for. Several threads may answer at once, so it is no exclusive reference.
+///
+/// # Safety
+/// Unless it is NULL, it has to be one that a loader was given, and not be freed yet.
+unsafe fn answered<'a>(load: *mut Load) -> Result<&'a Load, Failure> {
+    // SAFETY: the caller vouches for it.
+    unsafe { load.as_ref() }.ok_or_else(|| Failure::null("load"))
+}
+
+fn already_answered() -> Failure {
+    Failure::new(Status::FAILSOFT_ALREADY_ANSWERED, "the load was answered before")
+}
+
+/// The key to load, or the first of many, and its length. It belongs to the load; it may hold any bytes and has no NUL
+/// at its end. NULL for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_load_key(load: Option<&Load>, len: Option<&mut MaybeUninit<usize>>) -> *const u8 {
+    failsoft_load_key_at(load, 0, len)
+}
+
+/// How many keys are to be loaded: 1, unless many were asked for.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_load_count(load: Option<&Load>) -> usize {
+    load.map_or(0, |load| load.keys.len())
+}
+
+/// One of the keys to load, from 0, and its length. It belongs to the load. NULL if there is no such key.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_load_key_at(
+    load: Option<&Load>,
+    index: usize,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    let key = load.and_then(|load| load.keys.get(index));
+    if let Some(len) = len {
+        len.write(key.map_or(0, |key| key.len()));
+    }
+    key.map_or(std::ptr::null(), |key| key.as_ptr())
+}
+
+/// Why the primary did not serve it, one of the words of failsoft_outcome_reason. Static; NULL if many keys were asked
+/// for.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_load_reason(load: Option<&Load>) -> *const c_char {
+    load.map_or(std::ptr::null(), |load| load.reason)
+}
+
+/// Answers a load of one key with a value, which is copied. From any thread; it does not free the load.
+///
+/// FAILSOFT_ALREADY_ANSWERED: this is the second answer, and changes nothing. FAILSOFT_MISUSE: a load of many keys.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failsoft_load_reply(load: *mut Load, value: *const u8, len: usize) -> Status {
+    guarded(|| {
+        // SAFETY: the load is the program's and not freed yet, as the header says.
+        let load = unsafe { answered(load) }?;
+        load.one_key()?;
+        // SAFETY: `value` points to `len` bytes, as the header says.
+        let value = Bytes::copy_from_slice(unsafe { pointers::bytes("value", value, len) }?);
+        load.answer(|_| Answer::Value(Some(value)))
+    })
+}
+
+/// Answers a load of one key: it does not exist. Statuses as failsoft_load_reply.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failsoft_load_missing(load: *mut Load) -> Status {
+    guarded(|| {
+        // SAFETY: the load is the program's and not freed yet, as the header says.
+        let load = unsafe { answered(load) }?;
+        load.one_key()?;
+        load.answer(|_| Answer::Value(None))
+    })
+}
+
+/// Answers a load, of one key or many: it failed. All who wait get FAILSOFT_FALLBACK with this code and message, which
+/// is copied; NULL is none. Statuses as failsoft_load_reply.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failsoft_load_fail(load: *mut Load, code: i32, message: *const c_char) -> Status {
+    guarded(|| {
+        // SAFETY: the load is the program's and not freed yet, as the header says.
+        let load = unsafe { answered(load) }?;
+        let message = if message.is_null() {
+            format!("the loader failed with code {code}")
+        } else {
+            // SAFETY: `message` is a text, as the header says.
+            unsafe { std::ffi::CStr::from_ptr(message) }.to_string_lossy().into_owned()
+        };
+        load.answer(|_| Answer::Failed(LoadFailed { code, message }.into()))
+    })
+}
+
+/// Gives the value of one of the keys of a load, which is copied. The answer is complete with failsoft_load_done.
+///
+/// FAILSOFT_ALREADY_ANSWERED: the load or this key was answered before. FAILSOFT_INVALID_ARGUMENT: no such key.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failsoft_load_reply_at(load: *mut Load, index: usize, value: *const u8, len: usize) -> Status {
+    guarded(|| {
+        // SAFETY: the load is the program's and not freed yet, as the header says.
+        let load = unsafe { answered(load) }?;
+        let keys = load.keys.len();
+        let problem = || Failure::argument("index", &format!("{index} is no key of a load of {keys}"));
+        let key = load.keys.get(index).ok_or_else(problem)?;
+        // SAFETY: `value` points to `len` bytes, as the header says.
+        let value = Bytes::copy_from_slice(unsafe { pointers::bytes("value", value, len) }?);
+        let mut state = load.lock();
+        if state.run.is_none() || state.values.contains_key(key) {
+            return Err(already_answered());
+        }
+        state.values.insert(key.clone(), value);
+        Ok(())
+    })
+}
+
+/// Completes the answer of a load: keys that got no value do not exist. Statuses as failsoft_load_reply, but it is for
+/// loads of one key as well.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failsoft_load_done(load: *mut Load) -> Status {
+    guarded(|| {
+        // SAFETY: the load is the program's and not freed yet, as the header says.
+        let load = unsafe { answered(load) }?;
+        load.answer(|state| {
+            let mut values = std::mem::take(&mut state.values);
+            if load.many {
+                Answer::Values(values)
+            } else {
+                Answer::Value(load.keys.first().and_then(|key| values.remove(key)))
+            }
+        })
+    })
+}
+
+/// Frees a load. If it was not answered, it fails: all who wait get FAILSOFT_FALLBACK with code 0. NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_load_free(load: Option<Box<Load>>) {
+    guarded_or((), || {
+        if let Some(load) = load {
+            let message = "the loader freed its request without an answer".to_owned();
+            // An error means that there was an answer.
+            let _ = load.answer(|_| Answer::Failed(LoadFailed { code: 0, message }.into()));
+        }
+        Ok(())
+    });
+}

@@ -1,0 +1,141 @@
+//! Reads of many keys: one call, one load for what is missing, an outcome for each key.
+
+use crate::entries::{Entry, Then};
+use crate::load::{Callback, Loader};
+use crate::outcome::Outcome;
+use crate::pointers::bytes;
+use crate::router::{Router, unexpected};
+use crate::status::{Failure, Status, guarded};
+use bytes::Bytes;
+use failsoft::Error;
+use failsoft::foreign::Completion;
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+
+/// What a read of many keys came to: an outcome for each, in the order of the keys. Opaque; it belongs to whoever got it.
+pub struct Outcomes {
+    each: Vec<Outcome>,
+}
+
+impl Outcomes {
+    pub(crate) fn of(result: Result<Vec<Result<failsoft::Outcome, Error>>, Error>) -> Result<Self, Failure> {
+        Ok(Self { each: result?.into_iter().map(Outcome::new).collect() })
+    }
+
+    /// The status of the first key that failed.
+    pub(crate) fn status(&self) -> Status {
+        let all = self.each.iter().map(Outcome::status);
+        all.into_iter().find(|status| *status != Status::FAILSOFT_OK).unwrap_or(Status::FAILSOFT_OK)
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        self.each.iter().try_for_each(Outcome::check)
+    }
+}
+
+/// Called at the end of an asynchronous read of many keys, as failsoft_on_outcome at that of one. `outcomes` is NULL if
+/// the call as such failed, and is to be freed with failsoft_outcomes_free.
+pub type OnOutcomes = Option<unsafe extern "C" fn(status: Status, outcomes: *mut Outcomes, outcome_data: *mut c_void)>;
+
+/// The keys of a call.
+///
+/// # Safety
+/// Unless they are NULL, `keys` and `lens` have to point to `count` elements each, and each key to as many bytes as its
+/// length says.
+unsafe fn keys_of(keys: *const *const u8, lens: *const usize, count: usize) -> Result<Vec<Bytes>, Failure> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    if keys.is_null() || lens.is_null() {
+        return Err(Failure::null(if keys.is_null() { "keys" } else { "lens" }));
+    }
+    if count > failsoft::MAX_KEYS {
+        return Err(Failure::argument("count", &format!("{count} keys; at most {} are allowed", failsoft::MAX_KEYS)));
+    }
+    // SAFETY: neither is NULL, and the caller vouches for the rest.
+    let (keys, lens) = unsafe { (std::slice::from_raw_parts(keys, count), std::slice::from_raw_parts(lens, count)) };
+    // SAFETY: the same.
+    let copied =
+        keys.iter().zip(lens).map(|(key, len)| unsafe { bytes("keys", *key, *len) }.map(Bytes::copy_from_slice));
+    copied.collect()
+}
+
+/// Reads many keys at once, at most 65,536, and waits for them. `loader` is called once, on this thread, for all missing
+/// keys that nobody loads yet; it has to be there.
+///
+/// `*out` becomes NULL, or the outcomes in the order of the keys, which the caller frees with failsoft_outcomes_free
+/// whatever the status is. `out` may be NULL.
+///
+/// FAILSOFT_OK: every key was read. Otherwise the status of the first key that was not, or of the call as such; each key
+/// has its own, by failsoft_outcome_status.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failsoft_get_many_with_fallback(
+    router: *mut Router,
+    keys: *const *const u8,
+    lens: *const usize,
+    count: usize,
+    loader: Loader,
+    user_data: *mut c_void,
+    mut out: Option<&mut MaybeUninit<*mut Outcomes>>,
+) -> Status {
+    guarded(|| {
+        if let Some(out) = &mut out {
+            out.write(std::ptr::null_mut());
+        }
+        // SAFETY: the handle is open and the keys are as the header says.
+        let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count)?) };
+        let loader = Callback::new(loader, user_data).ok_or_else(|| Failure::null("loader"))?;
+        let outcomes = match router.wait(Some(loader), |caller| router.foreign.resolve_many(caller, keys))? {
+            Completion::Many { result, .. } => Outcomes::of(result)?,
+            _ => return Err(unexpected()),
+        };
+        let ended = outcomes.check();
+        if let Some(out) = out {
+            out.write(Box::into_raw(Box::new(outcomes)));
+        }
+        ended
+    })
+}
+
+/// Starts to read many keys; `on_outcomes` is called at the end, as with failsoft_get_with_fallback_async.
+#[unsafe(no_mangle)]
+// As many as the header has.
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C" fn failsoft_get_many_with_fallback_async(
+    router: *mut Router,
+    keys: *const *const u8,
+    lens: *const usize,
+    count: usize,
+    loader: Loader,
+    user_data: *mut c_void,
+    on_outcomes: OnOutcomes,
+    outcome_data: *mut c_void,
+    read_id: Option<&mut MaybeUninit<u64>>,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the handle is open and the keys are as the header says.
+        let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count)?) };
+        let then = Then::outcomes(on_outcomes).ok_or_else(|| Failure::null("on_outcomes"))?;
+        let loader = Callback::new(loader, user_data).ok_or_else(|| Failure::null("loader"))?;
+        let entry = Entry { loader: Some(loader), then, data: outcome_data };
+        router.start(entry, read_id, |caller| router.foreign.resolve_many(caller, keys))
+    })
+}
+
+/// How many outcomes there are: as many as keys were given.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_outcomes_count(outcomes: Option<&Outcomes>) -> usize {
+    outcomes.map_or(0, |outcomes| outcomes.each.len())
+}
+
+/// The outcome of one key, from 0. It belongs to the outcomes: it is not to be freed. NULL if there is no such key.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_outcomes_at(outcomes: Option<&Outcomes>, index: usize) -> *const Outcome {
+    outcomes.and_then(|outcomes| outcomes.each.get(index)).map_or(std::ptr::null(), std::ptr::from_ref)
+}
+
+/// Frees outcomes and all that belongs to them. NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_outcomes_free(outcomes: Option<Box<Outcomes>>) {
+    drop(outcomes);
+}

@@ -1,0 +1,64 @@
+//! What one read may set for itself.
+
+use crate::pointers::text;
+use crate::status::{Failure, Status, guarded};
+use failsoft::foreign::ReadOptions;
+use std::ffi::c_char;
+use std::time::Duration;
+
+/// What one read sets for itself. Opaque. A read copies it: it may be changed or freed once the call has returned.
+#[derive(Default)]
+pub struct GetOptions {
+    read: ReadOptions,
+}
+
+impl GetOptions {
+    /// NULL is none.
+    pub(crate) fn of(options: Option<&Self>) -> ReadOptions {
+        options.map_or_else(ReadOptions::default, |options| options.read)
+    }
+}
+
+/// Options that set nothing. The caller frees them with failsoft_get_options_free.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_get_options_new() -> Box<GetOptions> {
+    Box::default()
+}
+
+/// Sets one option to a number of milliseconds as text; "" unsets it.
+///
+/// - `ttl_ms`: the time to live of a value that this read loads and writes back, instead of `fill_ttl_ms`.
+/// - `deadline_ms`: the most time for the whole read, the loader included.
+///
+/// FAILSOFT_INVALID_ARGUMENT: an unknown option, or no number; the option is as it was. Whether a time to live is one
+/// that servers take is told by the read.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failsoft_get_options_set(
+    options: Option<&mut GetOptions>,
+    key: *const c_char,
+    value: *const c_char,
+) -> Status {
+    guarded(|| {
+        let options = options.ok_or_else(|| Failure::null("options"))?;
+        // SAFETY: both are texts, as the header says.
+        let (key, value) = unsafe { (text("key", key)?, text("value", value)?) };
+        let place = match key {
+            "ttl_ms" => &mut options.read.ttl,
+            "deadline_ms" => &mut options.read.deadline,
+            _ => return Err(Failure::argument("key", &format!("{key:?} is no option; allowed: ttl_ms, deadline_ms"))),
+        };
+        *place = if value.is_empty() { None } else { Some(millis(key, value)?) };
+        Ok(())
+    })
+}
+
+fn millis(key: &str, value: &str) -> Result<Duration, Failure> {
+    let number = value.parse::<f64>().ok().and_then(|millis| Duration::try_from_secs_f64(millis / 1000.0).ok());
+    number.ok_or_else(|| Failure::argument(key, &format!("{value:?} is no number of milliseconds, or too large")))
+}
+
+/// Frees options. NULL is fine.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_get_options_free(options: Option<Box<GetOptions>>) {
+    drop(options);
+}

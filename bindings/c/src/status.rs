@@ -1,0 +1,192 @@
+//! Statuses: what every call ends with, the core's errors as statuses, and each thread's last error.
+
+use failsoft::{ConfigError, Error};
+use std::any::Any;
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// How a call ended. The numbers are fixed for ever; later versions may add some.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// The names are those of the header.
+#[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+pub enum Status {
+    /// It did what it says.
+    FAILSOFT_OK = 0,
+    /// A bad setting or address; no connection was made.
+    FAILSOFT_CONFIG = 1,
+    /// A bad argument: NULL where something is needed, a key or value over 512 MiB, text that is no UTF-8.
+    FAILSOFT_INVALID_ARGUMENT = 2,
+    /// No source could say whether the key exists.
+    FAILSOFT_UNAVAILABLE = 3,
+    /// The caller's own deadline passed, or the loader took longer than `load_timeout`.
+    FAILSOFT_DEADLINE_EXCEEDED = 4,
+    /// The secondary store is shielded from more load.
+    FAILSOFT_SHED = 5,
+    /// The loader failed; failsoft_outcome_error_code and _error_message say how.
+    FAILSOFT_FALLBACK = 6,
+    /// A loader asked, directly or through others, for the key that it is loading.
+    FAILSOFT_REENTRANT = 7,
+    /// A write was refused, or nobody can say whether it was done.
+    FAILSOFT_WRITE_REFUSED = 8,
+    /// A step of an invalidation failed.
+    FAILSOFT_INVALIDATION_INCOMPLETE = 9,
+    /// The read was cancelled.
+    FAILSOFT_CANCELLED = 10,
+    /// The router was closed.
+    FAILSOFT_CLOSED = 11,
+    /// The router belongs to the process that this one was forked from: open one here.
+    FAILSOFT_FORKED = 12,
+    /// The load had been answered before.
+    FAILSOFT_ALREADY_ANSWERED = 13,
+    /// A call that is not allowed here: failsoft_router_close inside a callback, a call for one delivery with the other.
+    FAILSOFT_MISUSE = 14,
+    /// A defect of Failsoft.
+    FAILSOFT_INTERNAL = 15,
+}
+
+use Status::*;
+
+impl Status {
+    const ALL: [(Self, &'static CStr); 16] = [
+        (FAILSOFT_OK, c"OK"),
+        (FAILSOFT_CONFIG, c"CONFIG"),
+        (FAILSOFT_INVALID_ARGUMENT, c"INVALID_ARGUMENT"),
+        (FAILSOFT_UNAVAILABLE, c"UNAVAILABLE"),
+        (FAILSOFT_DEADLINE_EXCEEDED, c"DEADLINE_EXCEEDED"),
+        (FAILSOFT_SHED, c"SHED"),
+        (FAILSOFT_FALLBACK, c"FALLBACK"),
+        (FAILSOFT_REENTRANT, c"REENTRANT"),
+        (FAILSOFT_WRITE_REFUSED, c"WRITE_REFUSED"),
+        (FAILSOFT_INVALIDATION_INCOMPLETE, c"INVALIDATION_INCOMPLETE"),
+        (FAILSOFT_CANCELLED, c"CANCELLED"),
+        (FAILSOFT_CLOSED, c"CLOSED"),
+        (FAILSOFT_FORKED, c"FORKED"),
+        (FAILSOFT_ALREADY_ANSWERED, c"ALREADY_ANSWERED"),
+        (FAILSOFT_MISUSE, c"MISUSE"),
+        (FAILSOFT_INTERNAL, c"INTERNAL"),
+    ];
+
+    /// The status of an error of the core: the one whose name is the error's code.
+    pub(crate) fn of(error: &Error) -> Self {
+        let code = error.code().as_bytes();
+        Self::ALL.iter().find(|(_, name)| name.to_bytes() == code).map_or(FAILSOFT_INTERNAL, |(status, _)| *status)
+    }
+}
+
+/// Why a call did not do what it says.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) status: Status,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(status: Status, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    /// A bad argument, by its name in the header.
+    pub(crate) fn argument(name: &str, problem: &str) -> Self {
+        Self::new(FAILSOFT_INVALID_ARGUMENT, format!("`{name}`: {problem}"))
+    }
+
+    pub(crate) fn null(name: &str) -> Self {
+        Self::argument(name, "is NULL")
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        Self::new(Status::of(error), error.to_string())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(FAILSOFT_CONFIG, error.to_string())
+    }
+}
+
+thread_local! {
+    static LAST_ERROR: RefCell<CString> = RefCell::default();
+}
+
+/// Runs the body of an exported function: a failure becomes its status and this thread's last error, and so does a
+/// panic.
+pub(crate) fn guarded(body: impl FnOnce() -> Result<(), Failure>) -> Status {
+    match caught(body) {
+        Ok(()) => FAILSOFT_OK,
+        Err(failure) => failed(&failure),
+    }
+}
+
+/// The same for a function that gives something else than a status; `otherwise` stands for a failure.
+pub(crate) fn guarded_or<T>(otherwise: T, body: impl FnOnce() -> Result<T, Failure>) -> T {
+    caught(body).unwrap_or_else(|failure| {
+        failed(&failure);
+        otherwise
+    })
+}
+
+fn caught<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    // What a panic leaves behind is guarded by locks that take no harm from it.
+    catch_unwind(AssertUnwindSafe(body))
+        .unwrap_or_else(|panic| Err(Failure::new(FAILSOFT_INTERNAL, format!("a panic: {}", message(panic.as_ref())))))
+}
+
+fn failed(failure: &Failure) -> Status {
+    // An error means that the thread is ending: nobody will ask.
+    let _ = LAST_ERROR.try_with(|last| last.replace(text(&failure.message)));
+    failure.status
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+/// A text for C: it ends where it has a NUL.
+pub(crate) fn text(text: &str) -> CString {
+    let until_nul = text.split('\0').next().unwrap_or_default();
+    CString::new(until_nul).unwrap_or_default()
+}
+
+/// What went wrong in the last call of this thread that did not end with FAILSOFT_OK; "" if there was none. Valid until
+/// the next call of this thread. What went wrong with a read is told by its outcome as well.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_last_error() -> *const c_char {
+    LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
+}
+
+/// The name of a status: "OK", "CONFIG", ...; "UNKNOWN" for a number that is none. Static.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_status_name(status: c_int) -> *const c_char {
+    let named = Status::ALL.iter().find(|(known, _)| *known as c_int == status);
+    named.map_or(c"UNKNOWN", |(_, name)| *name).as_ptr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_fixed_for_ever() {
+        for (number, (status, _)) in Status::ALL.iter().enumerate() {
+            assert_eq!(*status as usize, number);
+        }
+    }
+
+    #[test]
+    fn a_panic_becomes_a_status() {
+        assert_eq!(guarded(|| panic!("on purpose")), FAILSOFT_INTERNAL);
+        assert_eq!(LAST_ERROR.with_borrow(Clone::clone).to_str(), Ok("a panic: on purpose"));
+    }
+}

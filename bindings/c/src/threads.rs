@@ -1,0 +1,163 @@
+//! The delivery `threads`: one thread calls what is to be called at the end of reads, some more call loaders, so that a
+//! loader that blocks keeps nobody's outcome back.
+
+use crate::bell::Bell;
+use crate::load::{Callback, Load};
+use crate::router::Router;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// The most threads that call loaders of one router. They are started when a load finds none idle, and stay until the
+/// router is closed. Further loads wait in a line, which is no longer than the reads under way; `load_timeout` runs.
+const LOADERS: usize = 64;
+
+/// A load that waits for a thread.
+struct Waiting {
+    token: u64,
+    callback: Callback,
+    load: Load,
+}
+
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Waiting>,
+    idle: usize,
+    threads: Vec<JoinHandle<()>>,
+    closed: bool,
+}
+
+/// What the threads that call loaders share.
+struct Loaders {
+    line: Mutex<Line>,
+    /// How many wait, for those who only want to know whether any do.
+    length: AtomicUsize,
+    changed: Condvar,
+}
+
+/// See the module.
+pub(crate) struct Threads {
+    bell: Arc<Bell>,
+    stopped: AtomicBool,
+    outcomes: Mutex<Option<JoinHandle<()>>>,
+    loaders: Arc<Loaders>,
+}
+
+impl Threads {
+    pub(crate) fn new(bell: Arc<Bell>) -> Self {
+        let loaders = Loaders { line: Mutex::default(), length: AtomicUsize::new(0), changed: Condvar::new() };
+        Self { bell, stopped: AtomicBool::new(false), outcomes: Mutex::default(), loaders: Arc::new(loaders) }
+    }
+
+    /// Starts the thread that delivers.
+    pub(crate) fn start(&self, router: &Arc<Router>) -> std::io::Result<()> {
+        let router = Arc::clone(router);
+        let thread = thread().spawn(move || {
+            let mut batch = Vec::new();
+            while let Some(threads) = router.threads().filter(|t| !t.stopped.load(Ordering::Acquire)) {
+                threads.bell.wait();
+                router.drain(&mut batch);
+                for completion in batch.drain(..) {
+                    router.deliver(completion);
+                }
+            }
+        })?;
+        *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(())
+    }
+
+    /// Has a loader called. If no thread can be had for it, the load is dropped: another waiter's loader takes over.
+    pub(crate) fn load(&self, router: usize, token: u64, callback: Callback, load: Load) {
+        let mut line = self.loaders.lock();
+        if line.closed {
+            return;
+        }
+        if line.idle <= line.waiting.len() && line.threads.len() < LOADERS {
+            let loaders = Arc::clone(&self.loaders);
+            match thread().spawn(move || loaders.work(router)) {
+                Ok(thread) => line.threads.push(thread),
+                Err(_) if line.threads.is_empty() => return,
+                Err(_) => {}
+            }
+        }
+        line.waiting.push_back(Waiting { token, callback, load });
+        self.loaders.length.store(line.waiting.len(), Ordering::Release);
+        drop(line);
+        self.loaders.changed.notify_one();
+    }
+
+    /// A loader that has not been called yet is not called any more, for its read has ended.
+    pub(crate) fn withdraw_read(&self, token: u64) {
+        self.loaders.withdraw(|waiting| waiting.token == token);
+    }
+
+    /// The same, for nobody waits for the load.
+    pub(crate) fn withdraw_load(&self, id: u64) {
+        self.loaders.withdraw(|waiting| waiting.load.id() == id);
+    }
+
+    /// Ends all threads and waits for them: callbacks that run now, come to their end.
+    pub(crate) fn stop(&self) {
+        let mut line = self.loaders.lock();
+        line.closed = true;
+        let (left, threads) = (std::mem::take(&mut line.waiting), std::mem::take(&mut line.threads));
+        drop(line);
+        drop(left);
+        self.loaders.changed.notify_all();
+        self.stopped.store(true, Ordering::Release);
+        self.bell.ring();
+        let outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for thread in threads.into_iter().chain(outcomes) {
+            // An error would be a panic of that thread; it has ended all the same.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn thread() -> std::thread::Builder {
+    std::thread::Builder::new().name("failsoft-c".to_owned())
+}
+
+impl Loaders {
+    fn lock(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self, router: usize) {
+        while let Some(Waiting { callback, load, .. }) = self.next() {
+            callback.call(router, load);
+        }
+    }
+
+    /// The next load; none when the router is closed.
+    fn next(&self) -> Option<Waiting> {
+        let mut line = self.lock();
+        loop {
+            if let Some(waiting) = line.waiting.pop_front() {
+                self.length.store(line.waiting.len(), Ordering::Release);
+                return Some(waiting);
+            }
+            if line.closed {
+                return None;
+            }
+            line.idle += 1;
+            line = self.changed.wait(line).unwrap_or_else(PoisonError::into_inner);
+            line.idle -= 1;
+        }
+    }
+
+    fn withdraw(&self, ended: impl Fn(&Waiting) -> bool) {
+        if self.length.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut line = self.lock();
+        let (gone, left) = std::mem::take(&mut line.waiting).into_iter().partition(ended);
+        line.waiting = left;
+        self.length.store(line.waiting.len(), Ordering::Release);
+        drop(line);
+        let gone: VecDeque<Waiting> = gone;
+        // Outside the lock: it is told to others who wait.
+        drop(gone);
+    }
+}

@@ -1,0 +1,34 @@
+//! The core's closed lists of words, as texts for C.
+
+use crate::status::text;
+use failsoft::{Reason, ServedBy};
+use std::ffi::{CString, c_char};
+use std::sync::LazyLock;
+
+static SOURCES: LazyLock<Vec<CString>> = LazyLock::new(|| ServedBy::ALL.iter().map(|s| text(s.as_str())).collect());
+static REASONS: LazyLock<Vec<CString>> = LazyLock::new(|| Reason::ALL.iter().map(|r| text(r.as_str())).collect());
+
+/// Static.
+pub(crate) fn source(source: ServedBy) -> *const c_char {
+    SOURCES.get(source as usize).map_or(std::ptr::null(), |word| word.as_ptr())
+}
+
+/// Static; NULL for none.
+pub(crate) fn reason(reason: Option<Reason>) -> *const c_char {
+    reason.and_then(|reason| REASONS.get(reason as usize)).map_or(std::ptr::null(), |word| word.as_ptr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_stands_in_its_own_place() {
+        for (place, known) in ServedBy::ALL.iter().enumerate() {
+            assert_eq!((*known as usize, SOURCES[place].to_str()), (place, Ok(known.as_str())));
+        }
+        for (place, known) in Reason::ALL.iter().enumerate() {
+            assert_eq!((*known as usize, REASONS[place].to_str()), (place, Ok(known.as_str())));
+        }
+    }
+}
