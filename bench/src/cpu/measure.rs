@@ -71,6 +71,7 @@ impl Measure {
             Client::Redis => self.readers(redis_peer::connect(&self.nodes), &entries),
             Client::Fred => self.readers(fred_peer::connect(&self.nodes), &entries),
             Client::Failsoft => self.readers(failsoft::connect(&self.nodes), &entries),
+            Client::C | Client::CFd => return Err("the C library is measured by a program of its own".into()),
         };
         Ok(serde_json::to_string(&measured?)?)
     }

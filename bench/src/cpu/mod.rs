@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use failsoft_testkit::{Cluster, Server};
 use measure::Measured;
 use report::{Report, Row};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// How many requests are in flight, one column of the table each.
@@ -34,6 +35,9 @@ pub(crate) struct Options {
     /// All clients on one thread, instead of a runtime with two workers
     #[arg(long)]
     current_thread: bool,
+    /// The program of bench/c/cpu.c: measures the C library, too
+    #[arg(long, value_name = "PROGRAM")]
+    c: Option<PathBuf>,
     /// Only these clients
     #[arg(long, value_enum, value_delimiter = ',')]
     clients: Vec<Client>,
@@ -56,6 +60,10 @@ pub(crate) enum Client {
     Fred,
     /// Failsoft, get_with_fallback
     Failsoft,
+    /// Failsoft's C library, asynchronous, callbacks on its threads; needs --c
+    C,
+    /// The same, dispatched by the program's own poll loop
+    CFd,
 }
 
 impl Client {
@@ -65,6 +73,17 @@ impl Client {
             Client::Redis => "redis 1.8 cluster_async",
             Client::Fred => "fred 10 cluster",
             Client::Failsoft => "failsoft",
+            Client::C => "failsoft, C (threads)",
+            Client::CFd => "failsoft, C (fd)",
+        }
+    }
+
+    /// How the C library delivers, if this is one of its clients.
+    fn delivery(self) -> Option<&'static str> {
+        match self {
+            Client::C => Some("threads"),
+            Client::CFd => Some("fd"),
+            Client::Raw | Client::Redis | Client::Fred | Client::Failsoft => None,
         }
     }
 
@@ -86,7 +105,10 @@ pub(crate) fn run(options: &Options) -> Result<String, Problem> {
         dataset::fill(&cluster.addresses(), &dataset::hot_entries()).await?;
         Ok::<_, Problem>(cluster)
     })?;
-    let clients = if options.clients.is_empty() { Client::value_variants() } else { &options.clients };
+    let all: Vec<_> = (Client::value_variants().iter().copied())
+        .filter(|client| options.c.is_some() || client.delivery().is_none())
+        .collect();
+    let clients = if options.clients.is_empty() { &all } else { &options.clients };
     let mut rows: Vec<_> = (options.in_flight.iter())
         .flat_map(|&in_flight| clients.iter().map(move |&client| Row { client, in_flight, rounds: Vec::new() }))
         .collect();
@@ -105,12 +127,24 @@ pub(crate) fn run(options: &Options) -> Result<String, Problem> {
 /// One measurement in a process of its own: its CPU time is then that client's alone.
 fn in_own_process(options: &Options, row: &Row, nodes: &[String]) -> Result<Measured, Problem> {
     let client = row.client.to_possible_value().expect("no client is hidden").get_name().to_owned();
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["measure", "--client", &client, "--in-flight", &row.in_flight.to_string()]);
+    let mut command = match (row.client.delivery(), &options.c) {
+        (Some(delivery), Some(program)) => {
+            let mut command = Command::new(program);
+            command.args(["--delivery", delivery]);
+            command
+        }
+        (Some(_), None) => return Err(format!("{client} needs --c").into()),
+        (None, _) => {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.args(["measure", "--client", &client]);
+            if options.current_thread {
+                command.arg("--current-thread");
+            }
+            command
+        }
+    };
+    command.args(["--in-flight", &row.in_flight.to_string()]);
     command.args(["--millis", &options.millis.to_string(), "--nodes", &nodes.join(",")]);
-    if options.current_thread {
-        command.arg("--current-thread");
-    }
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(format!("{client} at {} in flight could not be measured ({})", row.in_flight, output.status).into());

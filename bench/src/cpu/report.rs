@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 /// Failsoft beside the better peer, at this many in flight, may cost at most this share.
 const BUDGET: (usize, f64) = (64, 0.5);
 
+/// The C library beside Rust, from that many in flight on, may cost at most this share.
+const C_BUDGET: f64 = 1.2;
+
 /// One client at one number in flight.
 pub(super) struct Row {
     pub(super) client: Client,
@@ -61,6 +64,14 @@ impl Report {
             let title = peer.title();
             text += &format!("failsoft / best peer ({title}) at {n} in flight: {}{budget}\n", ratios.text());
         }
+        for &n in &in_flight {
+            for client in [Client::C, Client::CFd] {
+                let Some(ratios) = self.beside(client, Client::Failsoft, n) else { continue };
+                let verdict = if ratios.median <= C_BUDGET { "reached" } else { "not reached" };
+                let budget = if n >= BUDGET.0 { format!("; budget {C_BUDGET}: {verdict}") } else { String::new() };
+                text += &format!("{} / failsoft in Rust at {n} in flight: {}{budget}\n", client.title(), ratios.text());
+            }
+        }
         text
     }
 
@@ -90,12 +101,21 @@ impl Report {
         let peers = self.rows.iter().filter(|row| row.client.is_peer() && row.in_flight == in_flight);
         let median = |row: &Row| row.spread(Measured::cpu).median;
         let best = peers.min_by(|a, b| median(a).total_cmp(&median(b)))?;
-        let ratios = ours.rounds.iter().zip(&best.rounds).map(|(ours, theirs)| ours.cpu() / theirs.cpu());
-        Some((best.client, Spread::of(ratios.collect())))
+        Some((best.client, ours.beside(best)))
+    }
+
+    /// One client's share of what another one costs.
+    fn beside(&self, client: Client, other: Client, in_flight: usize) -> Option<Spread> {
+        Some(self.row(client, in_flight)?.beside(self.row(other, in_flight)?))
     }
 }
 
 impl Row {
+    /// Its share of what another one costs, round by round.
+    fn beside(&self, other: &Self) -> Spread {
+        Spread::of(self.rounds.iter().zip(&other.rounds).map(|(ours, theirs)| ours.cpu() / theirs.cpu()).collect())
+    }
+
     fn spread(&self, figure: impl Fn(&Measured) -> f64) -> Spread {
         Spread::of(self.rounds.iter().map(figure).collect())
     }

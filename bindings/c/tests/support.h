@@ -1,0 +1,68 @@
+/* What the tests share: checks, the test kit's nodes, and waiting for callbacks in either delivery. */
+#ifndef SUPPORT_H
+#define SUPPORT_H
+
+#include <failsoft.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The longest that anything may take. */
+#define LONG_MS 30000
+
+#define CHECK(condition) check((condition), #condition, __FILE__, __LINE__)
+/* The status has to be this one. */
+#define STATUS(wanted, call) check_status((wanted), (call), #call, __FILE__, __LINE__)
+
+void check(bool holds, const char *what, const char *file, int line);
+void check_status(failsoft_status wanted, failsoft_status got, const char *what, const char *file, int line);
+
+/* One process of the test kit. */
+typedef struct kit kit;
+kit *kit_start(void);
+void kit_stop(kit *kit);
+/* Asks for something, as JSON without the outer braces; an answer with an error ends the test. */
+const char *kit_ask(kit *kit, const char *request);
+/* A scripted node that owns every slot, and its address. */
+int kit_scripted(kit *kit, char *address, size_t size);
+/* How often a scripted node got a command, and that it got it so often by and by. */
+int kit_calls(kit *kit, int node, const char *command);
+void kit_wait_calls(kit *kit, int node, const char *command, int calls);
+/* The addresses of a new cluster, parted by commas. */
+void kit_cluster(kit *kit, int primaries, int replicas, char *addresses, size_t size);
+
+/* A router that is patient, so that a busy machine changes nothing; NULL ends the list of further keys and values. */
+failsoft_router *open_router(const char *nodes, const char *delivery, ...);
+
+/* The end of one read. */
+typedef struct {
+    bool ended;
+    int times;
+    failsoft_status status;
+    failsoft_outcome *outcome;
+    failsoft_outcomes *outcomes;
+} read_end;
+
+/* To be given as on_outcome and on_outcomes, with a read_end. */
+void on_end(failsoft_status status, failsoft_outcome *outcome, void *end);
+void on_ends(failsoft_status status, failsoft_outcomes *outcomes, void *end);
+/* Waits until something that callbacks change is so; with the delivery `fd` it dispatches meanwhile. */
+void wait_for(failsoft_router *router, bool (*is_so)(void *), void *of);
+bool has_ended(void *end);
+/* A callback changed something: whoever waits looks again. The lock is held while it is changed. */
+void lock_state(void);
+void unlock_state(void);
+
+/* Starts a read with this loader, and waits for its end. */
+void start(failsoft_router *router, const char *key, failsoft_loader loader, void *user_data, read_end *end, uint64_t *id);
+void finish(failsoft_router *router, read_end *end);
+/* Whether the outcome has this value. */
+bool has_value(const failsoft_outcome *outcome, const char *value);
+void release(read_end *end);
+
+/* A loader that answers with the text it is given. */
+void reply_text(failsoft_load *request, void *text);
+
+double seconds_now(void);
+void pause_ms(long ms);
+
+#endif

@@ -1,0 +1,50 @@
+# shellcheck shell=bash
+# The C library: built, linked, and laid out as it is installed. Sourced after lib.sh, not run.
+
+C_VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+C_SOURCES=bindings/c
+
+# c_libraries: what the static library needs of the system.
+c_libraries() {
+    local made
+    made=$(mktemp -d)
+    rustc --print native-static-libs --crate-type staticlib -o "$made/empty.a" - </dev/null 2>&1 |
+        sed -n 's/.*native-static-libs: //p'
+    rm -rf "$made"
+}
+
+# c_build PROFILE: the static library of that profile (dev or release); its path.
+c_build() {
+    local folder=debug
+    [ "$1" = dev ] || folder=$1
+    cargo build --quiet --locked --profile "$1" -p failsoft-c || return 1
+    say "${CARGO_TARGET_DIR:-target}/$folder/libfailsoft_c.a"
+}
+
+# c_template FILE LIBRARIES: one of the templates, filled in; PREFIX is that of the installed files.
+c_template() {
+    local major=${C_VERSION%%.*} rest=${C_VERSION#*.}
+    sed -e "s|@PREFIX@|$PREFIX|" -e "s|@VERSION@|$C_VERSION|" -e "s|@MAJOR@|$major|" -e "s|@MINOR@|${rest%%.*}|" \
+        -e "s|@LIBS@|$2|" "$C_SOURCES/$1"
+}
+
+# c_install ARCHIVE: header, both libraries, .pc and CMake package of that static library into $DESTDIR$PREFIX. The
+# shared library is linked from the static one: a cdylib of cargo takes no version script of ours.
+c_install() {
+    local archive=$1 into=${DESTDIR:-}$PREFIX libraries major=${C_VERSION%%.*}
+    libraries=$(c_libraries)
+    mkdir -p "$into/include" "$into/lib/pkgconfig" "$into/lib/cmake/failsoft"
+    install -m 644 "$C_SOURCES/include/failsoft.h" "$into/include/failsoft.h"
+    install -m 644 "$archive" "$into/lib/libfailsoft.a"
+    # `nodelete`: its threads run on if a program unloads it. `--gc-sections`: what no function of ours reaches, goes.
+    # shellcheck disable=SC2086 # a list of libraries
+    "${CC:-cc}" -shared -o "$into/lib/libfailsoft.so.$C_VERSION" \
+        -Wl,--whole-archive "$archive" -Wl,--no-whole-archive -Wl,--gc-sections \
+        -Wl,--version-script="$C_SOURCES/failsoft.map" -Wl,-soname,"libfailsoft.so.$major" \
+        -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete $libraries || return 1
+    ln -sf "libfailsoft.so.$C_VERSION" "$into/lib/libfailsoft.so.$major"
+    ln -sf "libfailsoft.so.$major" "$into/lib/libfailsoft.so"
+    c_template failsoft.pc.in "$libraries" >"$into/lib/pkgconfig/failsoft.pc"
+    c_template failsoft-config.cmake.in "${libraries// /;}" >"$into/lib/cmake/failsoft/failsoft-config.cmake"
+    c_template failsoft-config-version.cmake.in '' >"$into/lib/cmake/failsoft/failsoft-config-version.cmake"
+}
