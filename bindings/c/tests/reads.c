@@ -187,8 +187,9 @@ static void cancelled_alone(failsoft_router *router, kit *kit, int node) {
 
 static void asks_itself(failsoft_load *request, void *router) {
     failsoft_outcome *outcome;
-    STATUS(FAILSOFT_REENTRANT,
-           failsoft_get_with_fallback(router, bytes("circle"), 6, asks_itself, router, &outcome));
+    size_t len;
+    const uint8_t *key = failsoft_load_key(request, &len);
+    STATUS(FAILSOFT_REENTRANT, failsoft_get_with_fallback(router, key, len, asks_itself, router, &outcome));
     failsoft_outcome_free(outcome);
     /* Another key is no circle. */
     STATUS(FAILSOFT_OK, failsoft_get_with_fallback(router, bytes("other"), 5, reply_text, "inner", &outcome));
@@ -204,8 +205,8 @@ static void circles(failsoft_router *router) {
     CHECK(has_value(outcome, "outer"));
     failsoft_outcome_free(outcome);
     start(router, "circle in the background", asks_itself, router, &end, NULL);
-    /* Here the inner key is another one: it loads `circle`, which was filled or is loaded, and no circle. */
     finish(router, &end);
+    CHECK(has_value(end.outcome, "outer"));
     release(&end);
 }
 
@@ -213,13 +214,15 @@ static void load_two(failsoft_load *request, void *unused) {
     size_t len;
     (void)unused;
     CHECK(failsoft_load_count(request) == 2 && failsoft_load_reason(request) == NULL);
-    CHECK(memcmp(failsoft_load_key_at(request, 1, &len), "m3", len) == 0 && len == 2);
     CHECK(failsoft_load_key_at(request, 2, &len) == NULL && len == 0);
+    const uint8_t *key = failsoft_load_key_at(request, 0, &len);
+    CHECK(len == 2);
+    size_t wanted = memcmp(key, "m3", 2) == 0 ? 1 : 0;
     STATUS(FAILSOFT_MISUSE, failsoft_load_reply(request, bytes("x"), 1));
     STATUS(FAILSOFT_MISUSE, failsoft_load_missing(request));
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_load_reply_at(request, 2, bytes("x"), 1));
-    STATUS(FAILSOFT_OK, failsoft_load_reply_at(request, 0, bytes("two"), 3));
-    STATUS(FAILSOFT_ALREADY_ANSWERED, failsoft_load_reply_at(request, 0, bytes("x"), 1));
+    STATUS(FAILSOFT_OK, failsoft_load_reply_at(request, wanted, bytes("two"), 3));
+    STATUS(FAILSOFT_ALREADY_ANSWERED, failsoft_load_reply_at(request, wanted, bytes("x"), 1));
     STATUS(FAILSOFT_OK, failsoft_load_done(request));
     failsoft_load_free(request);
 }
