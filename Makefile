@@ -1,9 +1,10 @@
 # Every task, for people and for CI. Each sets up what it needs in .tools/ and says what it installs; none needs root.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python conformance mutants lint bench bench-python packages advisories clean
+.PHONY: help demo test test-python test-c conformance mutants lint bench bench-python bench-c install-c packages advisories clean
 
 SERVER ?= $(FAILSOFT_SERVER)
 ARGS ?=
+PREFIX ?= /usr/local
 export SERVER
 
 help: ## these lines
@@ -21,6 +22,9 @@ test: ## every test and the conformance suite; clusters on Valkey 9.1, and on Re
 test-python: ## the Python package alone: its types, its tests, its examples
 	@scripts/with-server scripts/test-python
 
+test-c: ## the C library alone: its header, its tests under AddressSanitizer and valgrind too, its examples
+	@scripts/with-server scripts/test-c
+
 conformance: ## every scenario against every binding, as a table
 	@scripts/conformance $(ARGS)
 
@@ -35,6 +39,12 @@ bench: ## Failsoft and its peers side by side in one run
 
 bench-python: ## CPU for each read beside other Python clients in one run
 	@scripts/with-server scripts/bench-python $(ARGS)
+
+bench-c: ## CPU for each read through the C library beside Rust in one run
+	@scripts/with-server scripts/bench-c $(ARGS)
+
+install-c: ## the C library into PREFIX= (/usr/local), under DESTDIR= if that is set
+	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install-c
 
 packages: ## dist/: the Python wheel and its sources
 	@scripts/packages

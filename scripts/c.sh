@@ -48,3 +48,24 @@ c_install() {
     c_template failsoft-config.cmake.in "${libraries// /;}" >"$into/lib/cmake/failsoft/failsoft-config.cmake"
     c_template failsoft-config-version.cmake.in '' >"$into/lib/cmake/failsoft/failsoft-config-version.cmake"
 }
+
+# c_driver: the driver of the conformance suite, linked to the static library; its path.
+c_driver() {
+    local archive program=target/c/conformance-driver
+    archive=$(c_build dev) || return 1
+    mkdir -p target/c
+    # shellcheck disable=SC2046 # lists of flags
+    cc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror -g -I"$C_SOURCES/include" -o "$program" \
+        tests/conformance/drivers/c/*.c "$archive" $(pkg-config --cflags --libs libcjson) $(c_libraries) >&2 || return 1
+    say "$program"
+}
+
+# conformance_driver_c: CONFORMANCE_C for run_conformance, if it can be built here.
+conformance_driver_c() {
+    if ! pkg-config --exists libcjson 2>/dev/null; then
+        missing 'conformance in C: no cJSON (Debian 12: apt install pkg-config libcjson-dev)'
+        return
+    fi
+    CONFORMANCE_C=${CONFORMANCE_C:-$(c_driver)} || failed 'conformance: the C driver'
+    export CONFORMANCE_C
+}

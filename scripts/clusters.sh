@@ -70,7 +70,8 @@ export_server() {
 }
 
 # run_conformance ARGUMENT...: every scenario against every binding there is, on all servers of USABLE. Rust's is
-# always there, Python's with CONFORMANCE_PYTHON, an interpreter that can import the package.
+# always there, Python's with CONFORMANCE_PYTHON, an interpreter that can import the package, C's with CONFORMANCE_C, the
+# driver that conformance_driver_c builds.
 run_conformance() {
     local server
     local -a with=()
@@ -78,6 +79,9 @@ run_conformance() {
     if [ -n "${CONFORMANCE_PYTHON:-}" ]; then
         local driver=$CONFORMANCE_PYTHON\ tests/conformance/drivers/python/driver.py
         with+=(--driver "python=$driver asyncio" --driver "python-blocking=$driver blocking")
+    fi
+    if [ -n "${CONFORMANCE_C:-}" ]; then
+        with+=(--driver "c=$CONFORMANCE_C threads" --driver "c-fd=$CONFORMANCE_C fd")
     fi
     cargo build --quiet --locked -p failsoft-conformance --bins || return 1
     (

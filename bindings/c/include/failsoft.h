@@ -500,7 +500,7 @@ const failsoft_outcome *failsoft_outcomes_at(const failsoft_outcomes *outcomes, 
 void failsoft_outcomes_free(failsoft_outcomes *outcomes);
 
 /**
- * Writes a value and waits for it. It expires after `ttl_ms` milliseconds, or with 0 not at all.
+ * Writes a value and waits for it. It expires after `*ttl_ms` milliseconds, or with NULL not at all.
  *
  * FAILSOFT_WRITE_REFUSED: the slot's owner may not be written to now, or says no; after a timeout or a broken connection
  * nobody can say whether it was written.
@@ -510,7 +510,7 @@ failsoft_status failsoft_set(failsoft_router *router,
                              size_t key_len,
                              const uint8_t *value,
                              size_t value_len,
-                             uint64_t ttl_ms);
+                             const uint64_t *ttl_ms);
 
 /**
  * What went wrong in the last call of this thread that did not end with FAILSOFT_OK; "" if there was none. Valid until

@@ -10,7 +10,7 @@ static void in_child(failsoft_router *parents, const char *address, const char *
     const uint8_t *key = (const uint8_t *)"k";
     STATUS(FAILSOFT_FORKED, failsoft_get_with_fallback(parents, key, 1, NULL, NULL, NULL));
     STATUS(FAILSOFT_FORKED, failsoft_get_with_fallback_async(parents, key, 1, NULL, NULL, on_end, NULL, NULL));
-    STATUS(FAILSOFT_FORKED, failsoft_set(parents, key, 1, key, 1, 0));
+    STATUS(FAILSOFT_FORKED, failsoft_set(parents, key, 1, key, 1, NULL));
     STATUS(FAILSOFT_FORKED, failsoft_cancel(parents, 1));
     STATUS(FAILSOFT_FORKED, failsoft_health(parents, &text));
     STATUS(FAILSOFT_FORKED, failsoft_router_ready(parents, 1));
@@ -34,7 +34,7 @@ int main(int argc, char **argv) {
     kit *kit = kit_start();
     kit_scripted(kit, address, sizeof address);
     failsoft_router *router = open_router(address, delivery, NULL);
-    STATUS(FAILSOFT_OK, failsoft_set(router, (const uint8_t *)"k", 1, (const uint8_t *)"the parent's", 12, 0));
+    STATUS(FAILSOFT_OK, failsoft_set(router, (const uint8_t *)"k", 1, (const uint8_t *)"the parent's", 12, NULL));
     fflush(NULL);
     pid_t child = fork();
     CHECK(child >= 0);

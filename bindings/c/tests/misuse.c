@@ -26,7 +26,7 @@ static void nulls(void) {
     CHECK(outcome == NULL);
     STATUS(bad, failsoft_get_with_fallback_async(NULL, bytes("k"), 1, NULL, NULL, on_end, NULL, NULL));
     STATUS(bad, failsoft_get_many_with_fallback(NULL, NULL, NULL, 0, reply_text, NULL, NULL));
-    STATUS(bad, failsoft_set(NULL, bytes("k"), 1, bytes("v"), 1, 0));
+    STATUS(bad, failsoft_set(NULL, bytes("k"), 1, bytes("v"), 1, NULL));
     STATUS(bad, failsoft_cancel(NULL, 1));
     STATUS(bad, failsoft_health(NULL, &text));
     CHECK(text == NULL);
@@ -158,6 +158,8 @@ static void with_delivery(kit *kit, const char *delivery) {
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_get_with_fallback(router, NULL, 5, NULL, NULL, NULL));
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_get_with_fallback(router, bytes("k"), SIZE_MAX, NULL, NULL, NULL));
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_health(router, NULL));
+    uint64_t nothing = 0;
+    STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_set(router, bytes("k"), 1, bytes("v"), 1, &nothing));
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_cancel(router, 0));
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_cancel(router, 123456789));
     const uint8_t *key = bytes("k");

@@ -60,7 +60,8 @@ static void values(failsoft_router *router, kit *kit, int node) {
     static const uint8_t binary[] = {0, 1, 255, '\r', '\n', 0, '{', '}'};
     failsoft_outcome *outcome;
     size_t len;
-    STATUS(FAILSOFT_OK, failsoft_set(router, binary, sizeof binary, binary, sizeof binary, 60000));
+    uint64_t minute = 60000;
+    STATUS(FAILSOFT_OK, failsoft_set(router, binary, sizeof binary, binary, sizeof binary, &minute));
     STATUS(FAILSOFT_OK, failsoft_get_with_fallback(router, binary, sizeof binary, NULL, NULL, &outcome));
     const uint8_t *value = failsoft_outcome_value(outcome, &len);
     CHECK(len == sizeof binary && memcmp(value, binary, len) == 0);
@@ -69,7 +70,7 @@ static void values(failsoft_router *router, kit *kit, int node) {
     CHECK(failsoft_outcome_age_ms(outcome) == 0 && !failsoft_outcome_coalesced(outcome));
     failsoft_outcome_free(outcome);
     /* An empty key and an empty value are something. */
-    STATUS(FAILSOFT_OK, failsoft_set(router, NULL, 0, NULL, 0, 0));
+    STATUS(FAILSOFT_OK, failsoft_set(router, NULL, 0, NULL, 0, NULL));
     STATUS(FAILSOFT_OK, failsoft_get_with_fallback(router, NULL, 0, NULL, NULL, &outcome));
     CHECK(failsoft_outcome_found(outcome) && failsoft_outcome_value(outcome, &len) != NULL && len == 0);
     failsoft_outcome_free(outcome);
@@ -240,7 +241,7 @@ static void many(failsoft_router *router) {
     failsoft_outcomes *outcomes;
     read_end end;
     memset(&end, 0, sizeof end);
-    STATUS(FAILSOFT_OK, failsoft_set(router, keys[0], 2, bytes("one"), 3, 0));
+    STATUS(FAILSOFT_OK, failsoft_set(router, keys[0], 2, bytes("one"), 3, NULL));
     STATUS(FAILSOFT_OK, failsoft_get_many_with_fallback_async(router, keys, lens, 4, load_two, NULL, on_ends, &end, NULL));
     finish(router, &end);
     CHECK(end.status == FAILSOFT_OK);

@@ -310,8 +310,8 @@ impl Scenario {
         for step in &self.steps {
             match step {
                 Step::Cancel { .. } => needs.push("cancel"),
-                Step::Call(call) if call.needs_wrong_type() => needs.push("wrong_type"),
-                Step::Start(start) if start.call.needs_wrong_type() => needs.push("wrong_type"),
+                Step::Call(call) => needs.extend(call.needs()),
+                Step::Start(start) => needs.extend(start.call.needs()),
                 _ => {}
             }
         }
@@ -330,8 +330,12 @@ impl Scenario {
 }
 
 impl Call {
-    fn needs_wrong_type(&self) -> bool {
-        matches!(self.fallback, Some(Fallback::WrongType))
+    fn needs(&self) -> Option<&'static str> {
+        match self.fallback {
+            Some(Fallback::WrongType) => Some("wrong_type"),
+            Some(Fallback::Panic(_)) => Some("panic"),
+            _ => None,
+        }
     }
 }
 

@@ -1,0 +1,40 @@
+/* What the parts of the driver share. */
+#ifndef DRIVER_H
+#define DRIVER_H
+
+#include <cjson/cJSON.h>
+#include <failsoft.h>
+#include <stdbool.h>
+
+/* A router by the name that the runner gave it. It stays until the program ends; its handle until it is closed. */
+typedef struct place {
+    char *name;
+    failsoft_router *router;
+    struct held *held;
+    struct place *next;
+} place;
+
+/* What a loader is to do, and for whom. Kept until the program ends: a loader may outlive its read. */
+typedef struct {
+    place *at;
+    const cJSON *behaviour;
+} callback;
+
+/* json.c: lines, and bytes as base64. */
+void say(cJSON *line);
+cJSON *object_of(const char *name, cJSON *value);
+cJSON *blob(const void *bytes, size_t len);
+/* The bytes, to be freed. */
+uint8_t *unblob(const char *text, size_t *len);
+void reply_ok(double id, const char *name, cJSON *value);
+void reply_error(double id, failsoft_status status, const char *message);
+cJSON *failure(failsoft_status status, const char *message);
+const char *field_name(const cJSON *object);
+
+/* loads.c: callbacks. */
+void run_loader(failsoft_load *request, void *callback);
+void release_held(place *at);
+
+void *need(void *memory);
+
+#endif
