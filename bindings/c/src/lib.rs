@@ -4,6 +4,12 @@
 //! type is an `Option` of a reference or a box where it can be one: NULL is then a value like another. Every exported
 //! function ends in [`status::guarded`] or touches nothing that could panic.
 
+// Pointers from C are what this crate is for. The header says what each has to be, and its texts are the functions' own.
+#![allow(unsafe_code, clippy::missing_safety_doc)]
+#![warn(clippy::undocumented_unsafe_blocks)]
+// What C calls is exported by its name, whatever module it is in.
+#![allow(unreachable_pub)]
+
 // The header has the functions in the order of these modules.
 mod config;
 
