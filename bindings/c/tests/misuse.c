@@ -206,13 +206,13 @@ static void with_delivery(kit *kit, const char *delivery) {
     release(&end);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    const char *delivery = argc > 1 ? argv[1] : "threads";
     nulls();
     settings();
     kit *kit = kit_start();
-    with_delivery(kit, "threads");
-    with_delivery(kit, "fd");
+    with_delivery(kit, delivery);
     kit_stop(kit);
-    puts("misuse: ok");
+    printf("misuse, %s: ok\n", delivery);
     return 0;
 }
