@@ -46,7 +46,7 @@ bench-c: ## CPU for each read through the C library beside Rust in one run
 install-c: ## the C library into PREFIX= (/usr/local), under DESTDIR= if that is set
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install-c
 
-packages: ## dist/: the Python wheel and its sources
+packages: ## dist/: the Python wheel and its sources, the C library
 	@scripts/packages
 
 advisories: ## known security holes in the dependencies (fetches the advisory database)

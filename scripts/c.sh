@@ -21,10 +21,11 @@ c_build() {
     say "${CARGO_TARGET_DIR:-target}/$folder/libfailsoft_c.a"
 }
 
-# c_template FILE LIBRARIES: one of the templates, filled in; PREFIX is that of the installed files.
+# c_template FILE LIBRARIES: one of the templates, filled in; PC_PREFIX is where the `.pc` file says that all is, PREFIX
+# if it is not set.
 c_template() {
     local major=${C_VERSION%%.*} rest=${C_VERSION#*.}
-    sed -e "s|@PREFIX@|$PREFIX|" -e "s|@VERSION@|$C_VERSION|" -e "s|@MAJOR@|$major|" -e "s|@MINOR@|${rest%%.*}|" \
+    sed -e "s|@PREFIX@|${PC_PREFIX:-$PREFIX}|" -e "s|@VERSION@|$C_VERSION|" -e "s|@MAJOR@|$major|" -e "s|@MINOR@|${rest%%.*}|" \
         -e "s|@LIBS@|$2|" "$C_SOURCES/$1"
 }
 
@@ -48,6 +49,9 @@ c_install() {
     c_template failsoft-config.cmake.in "${libraries// /;}" >"$into/lib/cmake/failsoft/failsoft-config.cmake"
     c_template failsoft-config-version.cmake.in '' >"$into/lib/cmake/failsoft/failsoft-config-version.cmake"
 }
+
+# c_strip FOLDER: the libraries there without what debuggers read, which is most of them.
+c_strip() { strip --strip-debug "$1/lib/libfailsoft.so.$C_VERSION" "$1/lib/libfailsoft.a"; }
 
 # c_driver: the driver of the conformance suite, linked to the static library; its path.
 c_driver() {
