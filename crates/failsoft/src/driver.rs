@@ -1,6 +1,6 @@
 //! Carries out a read: the first step from the snapshot, and the machine for everything else.
 
-use crate::connection::{LaneError, Pending, Reply, SubmitError};
+use crate::connection::{LaneError, Outcome, Pending, Reply, SubmitError};
 use crate::error::Error;
 use crate::member::Member;
 use crate::shared::Shared;
@@ -39,28 +39,49 @@ pub(crate) enum Routed {
     Load { reason: Reason, confirmed: Option<NodeKey> },
 }
 
+/// Whom the first step asks.
+pub(crate) struct Aim {
+    pub(crate) node: Arc<Member>,
+    pub(crate) source: Source,
+    reason: Option<Reason>,
+    pub(crate) until: Instant,
+}
+
+impl Aim {
+    /// How a first attempt there ended.
+    #[inline]
+    pub(crate) fn first(&self, ended: Ended, step: Step, begun: Instant) -> First {
+        match ended.value {
+            Some(value) => {
+                First::Served { value, node: Arc::clone(&self.node), source: self.source, reason: self.reason }
+            }
+            None => First::Unserved { step, begun, ended: Some(ended) },
+        }
+    }
+}
+
 /// The hot path: a lookup, an append, and a reply.
 #[inline]
 pub(crate) async fn first(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> First {
-    let (step, submitted) = {
-        let table = shared.table.load();
-        let step = first_step(&table.snapshot, slot_of(key), now, bounds, fastrand::u32(..));
-        let submitted = match step {
-            Step::Send { node, source, until, .. } => table.member(node).map(|member| {
-                (Arc::clone(member), member.submit(source, &shared.opener, |lane| lane.get(key, false, until)))
-            }),
-            Step::Secondary(_) | Step::Wait(_) => None,
-        };
-        (step, submitted)
+    let (step, aim) = aim(shared, key, bounds, now);
+    let Some(aim) = aim else { return First::Unserved { step, begun: now, ended: None } };
+    let submitted = aim.node.submit(aim.source, &shared.opener, |lane| lane.get(key, false, aim.until));
+    let ended = end(submitted, &aim.node).await;
+    aim.first(ended, step, now)
+}
+
+/// The first step of a read, and the node it asks, if it asks one.
+#[inline]
+pub(crate) fn aim(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> (Step, Option<Aim>) {
+    let table = shared.table.load();
+    let step = first_step(&table.snapshot, slot_of(key), now, bounds, fastrand::u32(..));
+    let aim = match step {
+        Step::Send { node, source, reason, until } => {
+            table.member(node).map(|node| Aim { node: Arc::clone(node), source, reason, until })
+        }
+        Step::Secondary(_) | Step::Wait(_) => None,
     };
-    let (Step::Send { source, reason, .. }, Some((node, submitted))) = (step, submitted) else {
-        return First::Unserved { step, begun: now, ended: None };
-    };
-    let ended = end(submitted, &node).await;
-    match ended.value {
-        Some(value) => First::Served { value, node, source, reason },
-        None => First::Unserved { step, begun: now, ended: Some(ended) },
-    }
+    (step, aim)
 }
 
 /// Goes on where the first step left off, until the cluster side of the read is over. Gives what it
@@ -144,11 +165,23 @@ async fn attempt(shared: &Shared, key: &[u8], node: NodeKey, source: Source, ask
 
 #[inline]
 async fn end(submitted: Result<Pending, SubmitError>, member: &Member) -> Ended {
-    let result = match submitted {
-        Ok(pending) => pending.await,
-        Err(SubmitError::Dead(error)) => Err(error),
-        Err(SubmitError::Full) => return Ended { answer: Answer::Saturated, value: None, contact: None },
-    };
+    match submitted {
+        Ok(pending) => ended(pending.await, member),
+        Err(refused) => not_sent(refused, member),
+    }
+}
+
+/// What an attempt came to that was not even sent.
+pub(crate) fn not_sent(refused: SubmitError, member: &Member) -> Ended {
+    match refused {
+        SubmitError::Dead(error) => ended(Err(error), member),
+        SubmitError::Full => Ended { answer: Answer::Saturated, value: None, contact: None },
+    }
+}
+
+/// What an attempt came to.
+#[inline]
+pub(crate) fn ended(result: Outcome, member: &Member) -> Ended {
     let answer = match result {
         Ok(Reply::Value(value)) => return Ended { answer: Answer::Value, value: Some(value), contact: None },
         Ok(reply) => answer_of(&reply),

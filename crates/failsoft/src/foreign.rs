@@ -10,6 +10,7 @@
 //! `Done` or `Cancelled`), unless its channel is closed first.
 
 mod channel;
+mod hot;
 mod process;
 mod run;
 
@@ -19,13 +20,14 @@ pub use run::{Answer, Parent, Run};
 
 use crate::builder::Builder;
 use crate::error::Error;
-use crate::frame;
+use crate::frame::{self, Frame};
 use crate::health::Health;
 use crate::router::{Options, Router, check_string, check_ttl};
 use bytes::Bytes;
 use channel::Final;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 /// What one read may set for itself; see [`Resolve`](crate::Resolve) for the units and limits.
@@ -51,15 +53,22 @@ pub struct Caller<'a> {
 
 /// Something under way. Dropping it lets it go on.
 #[derive(Clone, Debug)]
-pub struct Pending {
-    task: AbortHandle,
+pub struct Pending(UnderWay);
+
+#[derive(Clone, Debug)]
+enum UnderWay {
+    Task(AbortHandle),
+    Hot(hot::Held),
 }
 
 impl Pending {
     /// Gives it up: the next completion of its token is its last, [`Completion::Cancelled`] unless it
     /// had ended. A load that nobody else waits for is stopped.
     pub fn cancel(&self) {
-        self.task.abort();
+        match &self.0 {
+            UnderWay::Task(task) => task.abort(),
+            UnderWay::Hot(held) => held.cancel(),
+        }
     }
 }
 
@@ -100,15 +109,7 @@ impl Foreign {
     /// What is known at once, and then nothing is completed: [`Error::InvalidArgument`],
     /// [`Error::Closed`], [`Error::Forked`].
     pub fn get(&self, caller: Caller<'_>, key: Bytes, options: ReadOptions, ask: bool) -> Result<Pending, Error> {
-        let router = self.checked(&key, options)?.clone();
-        let fallback = ask.then(|| run::fallback(caller));
-        Ok(self.start(caller, async move {
-            Final::Value(if options.is_default() {
-                router.value(&key, move || fallback).await
-            } else {
-                router.read(&key, options.into(), fallback).await.map(|outcome| outcome.value)
-            })
-        }))
+        self.read(caller, key, options, ask, false)
     }
 
     /// The same with the account; ends with [`Completion::Outcome`].
@@ -116,9 +117,7 @@ impl Foreign {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn resolve(&self, caller: Caller<'_>, key: Bytes, options: ReadOptions, ask: bool) -> Result<Pending, Error> {
-        let router = self.checked(&key, options)?.clone();
-        let fallback = ask.then(|| run::fallback(caller));
-        Ok(self.start(caller, async move { Final::Outcome(router.read(&key, options.into(), fallback).await) }))
+        self.read(caller, key, options, ask, true)
     }
 
     /// Reads many keys; ends with [`Completion::Many`]. The callback is asked for all missing keys that
@@ -190,32 +189,41 @@ impl Foreign {
         Ok(router)
     }
 
-    fn checked(&self, key: &Bytes, options: ReadOptions) -> Result<&Router, Error> {
+    fn read(
+        &self,
+        caller: Caller<'_>,
+        key: Bytes,
+        options: ReadOptions,
+        ask: bool,
+        account: bool,
+    ) -> Result<Pending, Error> {
         check_string("key", key.len())?;
         check_ttl(options.ttl)?;
-        self.open_router()
+        let router = self.open_router()?;
+        let ReadOptions { ttl, deadline } = options;
+        if deadline.is_none() {
+            return Ok(hot::start(router, caller, hot::Asked { key, ttl, callback: ask, account }));
+        }
+        let router = router.clone();
+        let fallback = ask.then(|| run::fallback(caller.channel, caller.token));
+        Ok(self.start(caller, async move {
+            let outcome = router.read(&key, Options { ttl, deadline }, fallback).await;
+            Final::of_read(outcome, account)
+        }))
     }
 
     fn start(&self, caller: Caller<'_>, call: impl Future<Output = Final> + Send + 'static) -> Pending {
         let ending = caller.channel.ending(caller.token);
         let task = async move { ending.complete(call.await) };
-        let runtime = self.process.runtime();
-        let task = match caller.parent {
-            Some(parent) => runtime.spawn(frame::scope(parent.frame(), task)),
-            None => runtime.spawn(task),
-        };
-        Pending { task: task.abort_handle() }
+        Pending(UnderWay::Task(spawn(self.process.runtime(), caller.parent.map(Parent::frame), task)))
     }
 }
 
-impl ReadOptions {
-    fn is_default(self) -> bool {
-        self.ttl.is_none() && self.deadline.is_none()
-    }
-}
-
-impl From<ReadOptions> for Options {
-    fn from(ReadOptions { ttl, deadline }: ReadOptions) -> Self {
-        Self { ttl, deadline }
-    }
+/// Starts a task, inside a load if there is one.
+fn spawn(runtime: &Handle, inside: Option<Arc<Frame>>, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    let task = match inside {
+        Some(parent) => runtime.spawn(frame::scope(parent, task)),
+        None => runtime.spawn(task),
+    };
+    task.abort_handle()
 }

@@ -4,7 +4,7 @@ use crate::driver::{self, First, Routed};
 use crate::error::Error;
 use crate::loads::{self, BoxError, Call, Values, Wanted};
 use crate::outcome::Outcome;
-use crate::router::{Router, check_string, loaded, outcome_of_node, settled, source_name};
+use crate::router::{Router, check_string, loaded, served, settled};
 use bytes::Bytes;
 use failsoft_policy::Reason;
 use futures_util::future::join_all;
@@ -93,8 +93,7 @@ impl Router {
         let routed = join_all(keys.iter().map(|key| async move {
             match driver::first(shared, key, bounds, now).await {
                 First::Served { value, node, source, reason } => {
-                    driver::count_served(shared, source, reason);
-                    Ok(Done::Outcome(outcome_of_node(shared, value, source_name(source), node.key, reason, 1)))
+                    Ok(Done::Outcome(served(shared, value, source, &node, reason)))
                 }
                 First::Unserved { step, begun, ended } => {
                     let routed = Box::pin(driver::route(shared, key, bounds, true, (step, begun), ended)).await;

@@ -1,7 +1,7 @@
 //! The nodes as the driver holds them: their connections, opened when they are first needed.
 
 use crate::clock::Clock;
-use crate::connection::{Lane, LaneConfig, LaneError, LaneState, Pending, SubmitError, TlsSetup};
+use crate::connection::{Lane, LaneConfig, LaneError, LaneState, SubmitError, TlsSetup};
 use arc_swap::ArcSwapOption;
 use failsoft_policy::config::Config;
 use failsoft_policy::route::{Snapshot, Source};
@@ -63,12 +63,12 @@ impl Member {
     /// Submits a request on the lane for `source`; a lane that is not there, or died of something that
     /// is over, is opened anew.
     #[inline]
-    pub(crate) fn submit(
+    pub(crate) fn submit<T>(
         &self,
         source: Source,
         opener: &Opener,
-        request: impl Fn(&Lane) -> Result<Pending, SubmitError>,
-    ) -> Result<Pending, SubmitError> {
+        request: impl Fn(&Lane) -> Result<T, SubmitError>,
+    ) -> Result<T, SubmitError> {
         if let Some(lane) = &*self.lanes[source as usize].load() {
             match request(lane) {
                 Err(SubmitError::Dead(_)) => {}

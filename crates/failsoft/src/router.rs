@@ -6,7 +6,7 @@ use crate::driver::{self, First, Routed};
 use crate::error::Error;
 use crate::health::Health;
 use crate::loads::{self, BoxError, Call, Values, Wanted};
-use crate::member::Opener;
+use crate::member::{Member, Opener};
 use crate::outcome::Outcome;
 use crate::resolve::Resolve;
 use crate::shared::Shared;
@@ -228,7 +228,7 @@ impl Router {
     }
 
     /// Everything after the first attempt.
-    async fn rest(
+    pub(crate) async fn rest(
         &self,
         key: &[u8],
         bounds: Bounds,
@@ -238,10 +238,7 @@ impl Router {
     ) -> Result<Outcome, Error> {
         let shared = self.shared();
         let (routed, attempts, began) = match first {
-            First::Served { value, node, source, reason } => {
-                driver::count_served(shared, source, reason);
-                return Ok(outcome_of_node(shared, value, source_name(source), node.key, reason, 1));
-            }
+            First::Served { value, node, source, reason } => return Ok(served(shared, value, source, &node, reason)),
             First::Unserved { step, begun, ended } => {
                 let routed = driver::route(shared, key, bounds, fallback.is_some(), (step, begun), ended).await;
                 let (routed, attempts) = routed.inspect_err(|_| shared.tally.read(None, None))?;
@@ -264,6 +261,18 @@ impl Router {
         let got = got.ok_or(Error::Internal("a load without its key"))?;
         loaded(shared, got.result, got.coalesced, reason, attempts)
     }
+}
+
+/// The outcome of a read that its first attempt served, counted.
+pub(crate) fn served(
+    shared: &Shared,
+    value: Bytes,
+    source: Source,
+    node: &Member,
+    reason: Option<Reason>,
+) -> Outcome {
+    driver::count_served(shared, source, reason);
+    outcome_of_node(shared, value, source_name(source), node.key, reason, 1)
 }
 
 /// The outcome of a read that the cluster alone settled, counted.
@@ -303,7 +312,7 @@ pub(crate) fn loaded(
     Ok(without_node(value, served_by.unwrap_or(ServedBy::None), reason, attempts, coalesced))
 }
 
-pub(crate) fn outcome_of_node(
+fn outcome_of_node(
     shared: &Shared,
     value: Bytes,
     served_by: ServedBy,
@@ -324,7 +333,7 @@ fn without_node(value: Option<Bytes>, served_by: ServedBy, reason: Reason, attem
     Outcome { value, served_by, reason: Some(reason), age: Duration::ZERO, attempts, coalesced, node: None }
 }
 
-pub(crate) fn source_name(source: Source) -> ServedBy {
+fn source_name(source: Source) -> ServedBy {
     match source {
         Source::Primary => ServedBy::Primary,
         Source::Replica => ServedBy::Replica,

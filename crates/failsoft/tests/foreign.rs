@@ -232,3 +232,27 @@ async fn closing_answers_everybody() {
     let late = foreign.get(consumer.caller(4), Bytes::new(), ReadOptions::default(), true);
     assert!(matches!(late, Err(Error::Closed)));
 }
+
+#[tokio::test]
+async fn a_read_on_its_way_is_cancelled_once_and_takes_nothing_with_it() {
+    let (node, foreign) = node().await;
+    node.set("there", "v");
+    let mut consumer = Consumer::new();
+    node.on("GET", failsoft_testkit::Behaviour::Silence);
+    let first = get(&foreign, consumer.caller(1), "there");
+    node.wait_for("GET", 1).await.expect("a read");
+    first.cancel();
+    first.cancel();
+    consumer.see("the first is gone", |c| matches!(c, Completion::Cancelled { token: 1 })).await;
+    assert!(consumer.come.is_empty());
+    let in_flight: usize = foreign.health().expect("this process").nodes.iter().map(|n| n.in_flight).sum();
+    assert_eq!(in_flight, 0);
+    // After its end there is nothing to cancel.
+    node.on("GET", failsoft_testkit::Behaviour::Normal);
+    let second = get(&foreign, consumer.caller(2), "there");
+    assert_eq!(consumer.value(2).await.expect("a value").as_deref(), Some(&b"v"[..]));
+    second.cancel();
+    get(&foreign, consumer.caller(3), "there");
+    assert_eq!(consumer.value(3).await.expect("a value").as_deref(), Some(&b"v"[..]));
+    assert!(consumer.come.is_empty());
+}

@@ -1,7 +1,8 @@
 //! What the callers of a lane and its I/O task share: one short lock around the queue and the requests.
 
 use super::error::{LaneError, SubmitError};
-use super::inflight::{InFlight, Outcome};
+use super::inflight::{Caller, InFlight, Outcome};
+use super::notices::Notices;
 use super::outbox::Outbox;
 use super::resp::Reply;
 use failsoft_policy::Instant;
@@ -93,6 +94,7 @@ impl Core {
         &self,
         asking: bool,
         deadline: Instant,
+        caller: Caller,
         enqueue: impl FnOnce(&mut Outbox),
     ) -> Result<u32, SubmitError> {
         let mut state = self.lock();
@@ -103,7 +105,7 @@ impl Core {
             return Err(SubmitError::Full);
         }
         enqueue(&mut state.out);
-        let slot = state.requests.push(asking, deadline);
+        let slot = state.requests.push(asking, deadline, caller);
         let earlier = deadline < state.next_check;
         if earlier {
             state.next_check = deadline;
@@ -143,6 +145,19 @@ impl Core {
         }
     }
 
+    /// Abandons the request of a sink; false if it was told, or is about to be.
+    pub(super) fn withdraw(&self, slot: u32, sink: *const ()) -> bool {
+        let (left, too_many) = {
+            let mut state = self.lock();
+            let left = state.requests.withdraw(slot, sink);
+            (left, state.requests.abandoned() > MAX_ABANDONED)
+        };
+        if too_many {
+            self.die(too_many_abandoned());
+        }
+        left.is_some()
+    }
+
     pub(super) fn phase(&self) -> LaneState {
         self.lock().phase.clone()
     }
@@ -157,19 +172,19 @@ impl Core {
 
     /// Ends the lane: every request that waits gets `why`, and the I/O task stops. The first reason holds.
     pub(super) fn die(&self, why: LaneError) {
-        let mut wakers = Vec::new();
+        let mut notices = Notices::default();
         let (io, out) = {
             let mut state = self.lock();
             if matches!(state.phase, LaneState::Dead(_)) {
                 return;
             }
-            state.requests.fail(&why, &mut wakers);
+            state.requests.fail(&why, &mut notices);
             state.phase = LaneState::Dead(why);
             (state.io.take(), std::mem::take(&mut state.out))
         };
         drop(out);
-        wakers.extend(io);
-        wakers.into_iter().for_each(Waker::wake);
+        notices.wake(io);
+        notices.tell();
     }
 
     // What follows is for the I/O task.
@@ -207,30 +222,30 @@ impl Core {
         &self,
         replies: &mut Vec<Reply>,
         now: Instant,
-        wakers: &mut Vec<Waker>,
+        notices: &mut Notices,
     ) -> Result<(), LaneError> {
         let mut asked = true;
         {
             let mut state = self.lock();
             for reply in replies.drain(..) {
-                asked &= state.requests.complete(reply, wakers);
+                asked &= state.requests.complete(reply, notices);
             }
             state.last_reply = Some(now);
             // Who is woken now asks again soon, and the I/O task looks for that before it sleeps.
             state.wake_for = WakeFor::Awake;
         }
-        wakers.drain(..).for_each(Waker::wake);
+        notices.tell();
         if asked { Ok(()) } else { Err(LaneError::Protocol("a reply nobody asked for".into())) }
     }
 
     /// Times out what is past its deadline.
-    pub(super) fn expire(&self, now: Instant, wakers: &mut Vec<Waker>) {
+    pub(super) fn expire(&self, now: Instant, notices: &mut Notices) {
         let too_many = {
             let mut state = self.lock();
-            state.next_check = state.requests.expire(now, wakers);
+            state.next_check = state.requests.expire(now, notices);
             state.requests.abandoned() > MAX_ABANDONED
         };
-        wakers.drain(..).for_each(Waker::wake);
+        notices.tell();
         if too_many {
             self.die(too_many_abandoned());
         }
@@ -273,7 +288,7 @@ mod tests {
     #[test]
     fn what_waits_to_be_sent_is_bounded_in_bytes_until_it_is_sent() {
         let core = Core::new(100);
-        let submit = |bytes: usize| core.submit(false, Instant::MAX, |out| out.push(vec![0; bytes]));
+        let submit = |bytes: usize| core.submit(false, Instant::MAX, Caller::Waiting(None), |out| out.push(vec![0; bytes]));
         assert_eq!(submit(MAX_UNSENT - 1), Ok(0));
         assert_eq!(submit(MAX_UNSENT), Ok(1), "one request may go beyond");
         assert_eq!(submit(1), Err(SubmitError::Full));
@@ -290,9 +305,9 @@ mod tests {
     #[test]
     fn a_lane_that_sleeps_has_sent_everything() {
         let core = Core::new(100);
-        assert_eq!(core.submit(false, Instant::MAX, |out| out.push(vec![0; MAX_UNSENT])), Ok(0));
+        assert_eq!(core.submit(false, Instant::MAX, Caller::Waiting(None), |out| out.push(vec![0; MAX_UNSENT])), Ok(0));
         core.take_out(&mut Outbox::default());
         assert_eq!(core.park(Waker::noop(), Instant::MAX, WakeFor::Request), Park::Asleep);
-        assert_eq!(core.submit(false, Instant::MAX, |out| out.push(vec![0; 1])), Ok(1));
+        assert_eq!(core.submit(false, Instant::MAX, Caller::Waiting(None), |out| out.push(vec![0; 1])), Ok(1));
     }
 }

@@ -4,15 +4,18 @@
 //! caller gave up). It is free again when both let go, so an index in use never means another request.
 
 use super::error::LaneError;
+use super::notices::{Notices, Sink};
 use super::resp::Reply;
 use failsoft_policy::Instant;
 use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// Stands in the order for the `+OK` of an `ASKING`.
 const ASKING: u32 = u32::MAX;
 
-pub(super) type Outcome = Result<Reply, LaneError>;
+pub(crate) type Outcome = Result<Reply, LaneError>;
 
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
@@ -31,21 +34,52 @@ struct Slot {
 }
 
 /// What a slot knows of its caller.
-#[derive(Debug)]
 pub(super) enum Caller {
     /// It waits, and is to be woken if it asked before.
     Waiting(Option<Waker>),
+    /// It is told, and holds the slot no longer then.
+    Sink(Arc<dyn Sink>),
     /// Its result lies ready.
     Told(Outcome),
     /// It took its result, or gave up.
     Gone,
 }
 
+impl Caller {
+    fn waits(&self) -> bool {
+        matches!(self, Self::Waiting(_) | Self::Sink(_))
+    }
+
+    /// Gives the outcome to one who waits.
+    #[inline]
+    fn tell(&mut self, outcome: Outcome, notices: &mut Notices) {
+        match std::mem::replace(self, Self::Gone) {
+            Self::Waiting(waker) => {
+                notices.wake(waker);
+                *self = Self::Told(outcome);
+            }
+            Self::Sink(sink) => notices.pass(sink, outcome),
+            told_or_gone => *self = told_or_gone,
+        }
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Waiting(_) => "Waiting",
+            Self::Sink(_) => "Sink",
+            Self::Told(_) => "Told",
+            Self::Gone => "Gone",
+        })
+    }
+}
+
 impl InFlight {
     /// Adds a request at the end; its slot.
     #[inline]
-    pub(super) fn push(&mut self, asking: bool, deadline: Instant) -> u32 {
-        let slot = Slot { deadline, ordered: true, caller: Caller::Waiting(None) };
+    pub(super) fn push(&mut self, asking: bool, deadline: Instant, caller: Caller) -> u32 {
+        let slot = Slot { deadline, ordered: true, caller };
         let index = if let Some(index) = self.free.pop() {
             self.slots[index as usize] = slot;
             index
@@ -73,7 +107,7 @@ impl InFlight {
 
     /// Gives the reply to the request it belongs to; false if there is none.
     #[inline]
-    pub(super) fn complete(&mut self, reply: Reply, wakers: &mut Vec<Waker>) -> bool {
+    pub(super) fn complete(&mut self, reply: Reply, notices: &mut Notices) -> bool {
         let Some(index) = self.order.pop_front() else { return false };
         if index == ASKING {
             // If it was refused, the command behind it gets an error of its own.
@@ -81,17 +115,14 @@ impl InFlight {
         }
         let slot = &mut self.slots[index as usize];
         slot.ordered = false;
-        match &mut slot.caller {
-            Caller::Waiting(waker) => {
-                wakers.extend(waker.take());
-                slot.caller = Caller::Told(Ok(reply));
-                self.waiting -= 1;
-            }
-            Caller::Told(_) => self.abandoned -= 1,
-            Caller::Gone => {
-                self.abandoned -= 1;
-                self.free.push(index);
-            }
+        if slot.caller.waits() {
+            slot.caller.tell(Ok(reply), notices);
+            self.waiting -= 1;
+        } else {
+            self.abandoned -= 1;
+        }
+        if matches!(slot.caller, Caller::Gone) {
+            self.free.push(index);
         }
         true
     }
@@ -108,7 +139,7 @@ impl InFlight {
         }
         match self.forget(index) {
             Caller::Told(outcome) => Poll::Ready(outcome),
-            Caller::Waiting(_) | Caller::Gone => Poll::Ready(Err(LaneError::Closed)),
+            Caller::Waiting(_) | Caller::Sink(_) | Caller::Gone => Poll::Ready(Err(LaneError::Closed)),
         }
     }
 
@@ -117,7 +148,7 @@ impl InFlight {
         let slot = &mut self.slots[index as usize];
         let caller = std::mem::replace(&mut slot.caller, Caller::Gone);
         match caller {
-            Caller::Waiting(_) => {
+            Caller::Waiting(_) | Caller::Sink(_) => {
                 self.waiting -= 1;
                 self.abandoned += 1;
             }
@@ -127,21 +158,27 @@ impl InFlight {
         caller
     }
 
+    /// The same for a caller that is told, if the slot is still its own; none if it was told, or is about to be.
+    pub(super) fn withdraw(&mut self, index: u32, sink: *const ()) -> Option<Caller> {
+        let ours = matches!(&self.slots[index as usize].caller, Caller::Sink(s) if std::ptr::addr_eq(Arc::as_ptr(s), sink));
+        ours.then(|| self.forget(index))
+    }
+
     /// Times out what is past its deadline; returns the earliest deadline left.
-    pub(super) fn expire(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> Instant {
+    pub(super) fn expire(&mut self, now: Instant, notices: &mut Notices) -> Instant {
         let mut earliest = Instant::MAX;
         for &index in self.order.iter().filter(|&&i| i != ASKING) {
             let slot = &mut self.slots[index as usize];
-            if let Caller::Waiting(waker) = &mut slot.caller {
-                if slot.deadline > now {
-                    earliest = earliest.min(slot.deadline);
-                    continue;
-                }
-                wakers.extend(waker.take());
-                slot.caller = Caller::Told(Err(LaneError::Timeout));
-                self.waiting -= 1;
-                self.abandoned += 1;
+            if !slot.caller.waits() {
+                continue;
             }
+            if slot.deadline > now {
+                earliest = earliest.min(slot.deadline);
+                continue;
+            }
+            slot.caller.tell(Err(LaneError::Timeout), notices);
+            self.waiting -= 1;
+            self.abandoned += 1;
         }
         earliest
     }
@@ -151,21 +188,17 @@ impl InFlight {
     pub(super) fn extend_first(&mut self, deadline: Instant) -> bool {
         let Some(slot) = self.order.front().and_then(|&i| self.slots.get_mut(i as usize)) else { return false };
         slot.deadline = slot.deadline.max(deadline);
-        matches!(slot.caller, Caller::Waiting(_))
+        slot.caller.waits()
     }
 
     /// No reply will come any more: tells everyone who waits.
-    pub(super) fn fail(&mut self, why: &LaneError, wakers: &mut Vec<Waker>) {
+    pub(super) fn fail(&mut self, why: &LaneError, notices: &mut Notices) {
         for index in self.order.drain(..).filter(|&i| i != ASKING) {
             let slot = &mut self.slots[index as usize];
             slot.ordered = false;
-            match &mut slot.caller {
-                Caller::Waiting(waker) => {
-                    wakers.extend(waker.take());
-                    slot.caller = Caller::Told(Err(why.clone()));
-                }
-                Caller::Told(_) => {}
-                Caller::Gone => self.free.push(index),
+            slot.caller.tell(Err(why.clone()), notices);
+            if matches!(slot.caller, Caller::Gone) {
+                self.free.push(index);
             }
         }
         self.waiting = 0;

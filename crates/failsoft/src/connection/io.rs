@@ -4,6 +4,7 @@ use super::core::{Core, Park, WakeFor};
 use super::error::LaneError;
 use super::handshake;
 use super::lane::LaneConfig;
+use super::notices::Notices;
 use super::outbox::Outbox;
 use super::progress::Progress;
 use super::resp::{Decoder, MAX_LINE, Reply};
@@ -15,7 +16,7 @@ use failsoft_policy::Instant;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -42,7 +43,7 @@ pub(super) async fn run(core: Arc<Core>, config: Arc<LaneConfig>, clock: Clock) 
                 yielded: false,
                 progress: Progress::default(),
                 replies: Vec::new(),
-                wakers: Vec::new(),
+                notices: Notices::default(),
             };
             poll_fn(|cx| pump.poll(cx)).await
         }
@@ -67,7 +68,7 @@ async fn opening(core: &Core, config: &LaneConfig, timer: &mut Timer, clock: Clo
         let mut wire = Wire::new(stream);
         handshake::run(&mut wire, config).await.map(|()| wire)
     }));
-    let mut wakers = Vec::new();
+    let mut notices = Notices::default();
     poll_fn(|cx| {
         loop {
             if let Some(why) = core.death() {
@@ -75,7 +76,7 @@ async fn opening(core: &Core, config: &LaneConfig, timer: &mut Timer, clock: Clo
             }
             let now = clock.now();
             if timer.fired(now, cx) {
-                core.expire(now, &mut wakers);
+                core.expire(now, &mut notices);
             }
             if let Poll::Ready(opened) = open.as_mut().poll(cx) {
                 return Poll::Ready(opened.unwrap_or_else(|_| {
@@ -168,7 +169,7 @@ struct Pump<'a> {
     yielded: bool,
     progress: Progress,
     replies: Vec<Reply>,
-    wakers: Vec<Waker>,
+    notices: Notices,
 }
 
 impl Pump<'_> {
@@ -176,7 +177,7 @@ impl Pump<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LaneError> {
         let now = self.clock.now();
         if self.timer.fired(now, cx) {
-            self.core.expire(now, &mut self.wakers);
+            self.core.expire(now, &mut self.notices);
             self.follow_long_reply(now);
         }
         let delivered = match self.read(cx, now) {
@@ -231,7 +232,7 @@ impl Pump<'_> {
             let decoded = filled.and_then(|()| self.decode());
             if !self.replies.is_empty() {
                 // Those that came whole are handed out even if the stream ends here.
-                self.core.deliver(&mut self.replies, now, &mut self.wakers)?;
+                self.core.deliver(&mut self.replies, now, &mut self.notices)?;
                 delivered = true;
             }
             decoded?;

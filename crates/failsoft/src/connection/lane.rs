@@ -2,7 +2,9 @@
 
 use super::core::{Core, LaneState};
 use super::error::{LaneError, SubmitError};
-use super::outbox::{LONG_REQUEST, Outbox};
+use super::inflight::Caller;
+use super::notices::Sink;
+use super::outbox::LONG_REQUEST;
 use super::resp::Reply;
 use super::tls::TlsSetup;
 use super::{encode, io};
@@ -57,10 +59,18 @@ impl Lane {
     /// The lane has no room, or is dead; nothing was sent.
     #[inline]
     pub(crate) fn get(&self, key: &[u8], asking: bool, deadline: Instant) -> Result<Pending, SubmitError> {
-        if key.len() > LONG_REQUEST {
-            return self.command(&[b"GET", key], asking, deadline);
-        }
-        self.submit(asking, deadline, |out| encode::get(out.tail(), key, asking))
+        let slot = self.submit_get(key, asking, deadline, Caller::Waiting(None))?;
+        Ok(Pending { core: Some(self.core.clone()), slot })
+    }
+
+    /// Submits `GET key`; what becomes of it is told to `sink`.
+    ///
+    /// # Errors
+    /// The lane has no room, or is dead; nothing was sent, and nothing is told.
+    #[inline]
+    pub(crate) fn get_for(&self, sink: Arc<dyn Sink>, key: &[u8], deadline: Instant) -> Result<Sent, SubmitError> {
+        let slot = self.submit_get(key, false, deadline, Caller::Sink(sink))?;
+        Ok(Sent { core: self.core.clone(), slot })
     }
 
     /// Submits any command that is answered by one flat reply; with `asking`, `ASKING` goes before it.
@@ -68,24 +78,32 @@ impl Lane {
     /// # Errors
     /// The lane has no room, or is dead; nothing was sent.
     pub(crate) fn command(&self, args: &[&[u8]], asking: bool, deadline: Instant) -> Result<Pending, SubmitError> {
+        let slot = self.submit_command(args, asking, deadline, Caller::Waiting(None))?;
+        Ok(Pending { core: Some(self.core.clone()), slot })
+    }
+
+    #[inline]
+    fn submit_get(&self, key: &[u8], asking: bool, deadline: Instant, caller: Caller) -> Result<u32, SubmitError> {
+        if key.len() > LONG_REQUEST {
+            return self.submit_command(&[b"GET", key], asking, deadline, caller);
+        }
+        self.core.submit(asking, deadline, caller, |out| encode::get(out.tail(), key, asking))
+    }
+
+    fn submit_command(
+        &self,
+        args: &[&[u8]],
+        asking: bool,
+        deadline: Instant,
+        caller: Caller,
+    ) -> Result<u32, SubmitError> {
         let length = encode::command_length(args);
         if length > LONG_REQUEST {
             let mut request = Vec::with_capacity(length);
             encode::command(&mut request, args, asking);
-            return self.submit(asking, deadline, |out| out.push(request));
+            return self.core.submit(asking, deadline, caller, |out| out.push(request));
         }
-        self.submit(asking, deadline, |out| encode::command(out.tail(), args, asking))
-    }
-
-    #[inline]
-    fn submit(
-        &self,
-        asking: bool,
-        deadline: Instant,
-        enqueue: impl FnOnce(&mut Outbox),
-    ) -> Result<Pending, SubmitError> {
-        let slot = self.core.submit(asking, deadline, enqueue)?;
-        Ok(Pending { core: Some(self.core.clone()), slot })
+        self.core.submit(asking, deadline, caller, |out| encode::command(out.tail(), args, asking))
     }
 
     /// Where the lane is in its life.
@@ -106,6 +124,20 @@ impl Lane {
     /// Requests submitted, and neither answered, timed out nor dropped.
     pub(crate) fn in_flight(&self) -> usize {
         self.core.in_flight()
+    }
+}
+
+/// A request whose outcome goes to a [`Sink`].
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    core: Arc<Core>,
+    slot: u32,
+}
+
+impl Sent {
+    /// Abandons it; false if the sink was told, or is about to be.
+    pub(crate) fn withdraw<S: Sink>(&self, sink: &Arc<S>) -> bool {
+        self.core.withdraw(self.slot, Arc::as_ptr(sink).cast())
     }
 }
 

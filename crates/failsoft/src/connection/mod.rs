@@ -12,6 +12,7 @@ mod handshake;
 mod inflight;
 mod io;
 mod lane;
+mod notices;
 mod outbox;
 mod progress;
 mod resp;
@@ -25,6 +26,8 @@ mod tests;
 
 pub(crate) use self::core::LaneState;
 pub(crate) use error::{LaneError, SubmitError};
-pub(crate) use lane::{Lane, LaneConfig, Pending};
+pub(crate) use inflight::Outcome;
+pub(crate) use lane::{Lane, LaneConfig, Pending, Sent};
+pub(crate) use notices::Sink;
 pub(crate) use resp::Reply;
 pub(crate) use tls::{TlsPem, TlsSetup};

@@ -36,6 +36,8 @@ impl Progress {
 mod tests {
     use super::super::core::Core;
     use super::super::error::LaneError;
+    use super::super::inflight::Caller;
+    use super::super::notices::Notices;
     use super::*;
     use std::task::{Context, Poll, Waker};
 
@@ -48,14 +50,14 @@ mod tests {
 
     /// Whether a request with a deadline of 250 ms still waits after this much had come at these times.
     fn waits(total: usize, arrivals: &[(u64, usize)], until: u64) -> bool {
-        let (core, mut progress, mut wakers) = (Core::new(1), Progress::default(), Vec::new());
-        let slot = core.submit(false, at(250), |_| {}).expect("room for one");
+        let (core, mut progress, mut notices) = (Core::new(1), Progress::default(), Notices::default());
+        let slot = core.submit(false, at(250), Caller::Waiting(None), |_| {}).expect("room for one");
         for &(ms, here) in arrivals {
-            core.expire(at(ms), &mut wakers);
+            core.expire(at(ms), &mut notices);
             let earned = progress.on(here, total, at(ms), TIMEOUT);
             core.extend_first(earned.unwrap_or(Instant::ZERO));
         }
-        core.expire(at(until), &mut wakers);
+        core.expire(at(until), &mut notices);
         match core.poll(slot, &Context::from_waker(Waker::noop())) {
             Poll::Pending => true,
             Poll::Ready(outcome) => {

@@ -6,6 +6,7 @@ use crate::outcome::Outcome;
 use bytes::Bytes;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
 
 /// What happened to something that was started.
 #[derive(Debug)]
@@ -100,27 +101,38 @@ impl Channel {
     }
 
     pub(super) fn push(&self, completion: Completion) {
-        let mut queue = self.lock();
-        if queue.closed {
-            drop(queue);
-            drop(completion);
-            return;
-        }
-        let first = queue.completions.is_empty();
-        queue.completions.push(completion);
-        drop(queue);
-        if first {
+        if self.add(completion) {
             (self.wake)();
         }
     }
 
+    /// Adds a completion; whether the consumer is to be woken for it.
+    fn add(&self, completion: Completion) -> bool {
+        let mut queue = self.lock();
+        if queue.closed {
+            drop(queue);
+            drop(completion);
+            return false;
+        }
+        let first = queue.completions.is_empty();
+        queue.completions.push(completion);
+        first
+    }
+
     /// What sees to it that a token gets its final completion.
     pub(super) fn ending(self: &Arc<Self>, token: u64) -> Ending {
-        Ending { channel: Some(Arc::clone(self)), token }
+        Ending { channel: Arc::clone(self), token, completed: false }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As a waker, a channel wakes its consumer.
+impl Wake for Channel {
+    fn wake(self: Arc<Self>) {
+        (self.wake)();
     }
 }
 
@@ -132,31 +144,58 @@ pub(super) enum Final {
     Done(Result<(), Error>),
 }
 
+impl Final {
+    /// Of one key: with its account, or the value alone.
+    pub(super) fn of_read(outcome: Result<Outcome, Error>, account: bool) -> Self {
+        if account { Self::Outcome(outcome) } else { Self::Value(outcome.map(|outcome| outcome.value)) }
+    }
+
+    fn of(self, token: u64) -> Completion {
+        match self {
+            Self::Value(result) => Completion::Value { token, result },
+            Self::Outcome(result) => Completion::Outcome { token, result },
+            Self::Many(result) => Completion::Many { token, result },
+            Self::Done(result) => Completion::Done { token, result },
+        }
+    }
+}
+
 /// Completes a token when it is told to, or when it is dropped with the task that it is in.
 pub(super) struct Ending {
-    channel: Option<Arc<Channel>>,
+    channel: Arc<Channel>,
     token: u64,
+    completed: bool,
 }
 
 impl Ending {
     pub(super) fn complete(mut self, end: Final) {
-        let token = self.token;
-        let completion = match end {
-            Final::Value(result) => Completion::Value { token, result },
-            Final::Outcome(result) => Completion::Outcome { token, result },
-            Final::Many(result) => Completion::Many { token, result },
-            Final::Done(result) => Completion::Done { token, result },
-        };
-        if let Some(channel) = self.channel.take() {
-            channel.push(completion);
+        self.completed = true;
+        self.channel.push(end.of(self.token));
+    }
+
+    /// The same as one of several: what wakes the consumer goes into `wakers`.
+    pub(super) fn complete_with(mut self, end: Final, wakers: &mut Vec<Waker>) {
+        self.completed = true;
+        if self.channel.add(end.of(self.token)) {
+            wakers.push(Arc::clone(&self.channel).into());
         }
+    }
+
+    /// Where it completes.
+    pub(super) fn channel(&self) -> &Arc<Channel> {
+        &self.channel
+    }
+
+    /// Whom it completes.
+    pub(super) fn token(&self) -> u64 {
+        self.token
     }
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        if let Some(channel) = self.channel.take() {
-            channel.push(Completion::Cancelled { token: self.token });
+        if !self.completed {
+            self.channel.push(Completion::Cancelled { token: self.token });
         }
     }
 }

@@ -86,8 +86,8 @@ impl Parent {
 }
 
 /// The callback of a caller that waits elsewhere, as the loads run it.
-pub(super) fn fallback(caller: Caller<'_>) -> Fallback {
-    let (channel, token) = (Arc::clone(caller.channel), caller.token);
+pub(super) fn fallback(channel: &Arc<Channel>, token: u64) -> Fallback {
+    let channel = Arc::clone(channel);
     Box::new(move |reason| {
         channel.push(Completion::Loading { token });
         call(channel, token, Some(reason))

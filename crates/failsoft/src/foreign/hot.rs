@@ -1,0 +1,156 @@
+//! A read that sets out on its caller's own thread: a value goes from the node's connection straight to the
+//! caller's channel. Whatever else the first attempt comes to, a task goes on from there.
+
+use super::channel::{Ending, Final};
+use super::{Caller, Parent, Pending, UnderWay, run, spawn};
+use crate::connection::{Outcome, Sent, Sink};
+use crate::driver::{self, Aim, First};
+use crate::frame::Frame;
+use crate::router::{Router, served};
+use bytes::Bytes;
+use failsoft_policy::Instant;
+use failsoft_policy::route::{Bounds, Step};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
+use std::time::Duration;
+use tokio::task::AbortHandle;
+
+/// What is read, and what for. It has no deadline of its own: that takes a timer, and so a task from the beginning.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) key: Bytes,
+    pub(super) ttl: Option<Duration>,
+    /// The caller has a callback.
+    pub(super) callback: bool,
+    /// It ends with an outcome; otherwise with a value.
+    pub(super) account: bool,
+}
+
+/// The first attempt, under way.
+struct Hot {
+    asked: Asked,
+    bounds: Bounds,
+    begun: Instant,
+    step: Step,
+    aim: Aim,
+    parent: Option<Arc<Frame>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Until it is told or withdrawn.
+    open: Option<Open>,
+    /// What goes on with it.
+    task: Option<AbortHandle>,
+    cancelled: bool,
+}
+
+/// A read that has not ended. It keeps the router.
+struct Open {
+    router: Router,
+    ending: Ending,
+}
+
+/// What its caller holds of it.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    /// Nobody else holds it once it has ended.
+    hot: Weak<Hot>,
+    /// None if the node's connection took no request.
+    sent: Option<Sent>,
+}
+
+/// Sends the first request, or starts the task that does without one.
+pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pending {
+    let shared = router.shared();
+    let begun = shared.now();
+    let bounds = shared.bounds(begun);
+    let open = Open { router: router.clone(), ending: caller.channel.ending(caller.token) };
+    let parent = caller.parent.map(Parent::frame);
+    let (step, aim) = driver::aim(shared, &asked.key, bounds, begun);
+    let Some(aim) = aim else {
+        let task = open.go_on(asked, bounds, First::Unserved { step, begun, ended: None });
+        return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
+    };
+    let state = Mutex::new(State { open: Some(open), task: None, cancelled: false });
+    let hot = Arc::new(Hot { asked, bounds, begun, step, aim, parent, state });
+    let sent = hot.aim.node.submit(hot.aim.source, &shared.opener, |lane| {
+        lane.get_for(Arc::<Hot>::clone(&hot), &hot.asked.key, hot.aim.until)
+    });
+    let sent = sent.map_err(|refused| {
+        let first = hot.aim.first(driver::not_sent(refused, &hot.aim.node), step, begun);
+        hot.hand_over(hot.lock(), first);
+    });
+    Pending(UnderWay::Hot(Held { hot: Arc::downgrade(&hot), sent: sent.ok() }))
+}
+
+impl Open {
+    /// Everything after the first attempt.
+    async fn go_on(self, asked: Asked, bounds: Bounds, first: First) {
+        let Self { router, ending } = self;
+        let fallback = asked.callback.then(|| run::fallback(ending.channel(), ending.token()));
+        let outcome = router.rest(&asked.key, bounds, first, fallback, asked.ttl).await;
+        ending.complete(Final::of_read(outcome, asked.account));
+    }
+}
+
+impl Hot {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A task goes on from here. If it was cancelled, the task is stopped at once: what it holds is not to be dropped
+    /// here, where the lock of the policy's knowledge may be held.
+    fn hand_over(&self, mut state: MutexGuard<'_, State>, first: First) {
+        let Some(open) = state.open.take() else { return };
+        let runtime = open.router.shared().opener.runtime.clone();
+        let task = spawn(&runtime, self.parent.clone(), open.go_on(self.asked.clone(), self.bounds, first));
+        if state.cancelled {
+            task.abort();
+        }
+        state.task = Some(task);
+    }
+}
+
+impl Sink for Hot {
+    fn told(self: Arc<Self>, outcome: Outcome, wakers: &mut Vec<Waker>) {
+        let ended = driver::ended(outcome, &self.aim.node);
+        let mut state = self.lock();
+        match self.aim.first(ended, self.step, self.begun) {
+            First::Served { value, node, source, reason } => {
+                let (open, cancelled) = (state.open.take(), state.cancelled);
+                drop(state);
+                // Dropped, it is completed with `Cancelled`.
+                let Some(Open { router, ending }) = open.filter(|_| !cancelled) else { return };
+                let shared = router.shared();
+                let end = if self.asked.account {
+                    Final::Outcome(Ok(served(shared, value, source, &node, reason)))
+                } else {
+                    driver::count_served(shared, source, reason);
+                    Final::Value(Ok(Some(value)))
+                };
+                ending.complete_with(end, wakers);
+            }
+            unserved @ First::Unserved { .. } => self.hand_over(state, unserved),
+        }
+    }
+}
+
+impl Held {
+    /// See [`Pending::cancel`].
+    pub(super) fn cancel(&self) {
+        let Some(hot) = self.hot.upgrade() else { return };
+        let task = {
+            let mut state = hot.lock();
+            state.cancelled = true;
+            state.task.take()
+        };
+        if let Some(task) = task {
+            task.abort();
+        } else if self.sent.as_ref().is_some_and(|sent| sent.withdraw(&hot)) {
+            let open = hot.lock().open.take();
+            // It is completed with `Cancelled`.
+            drop(open);
+        }
+    }
+}
