@@ -70,7 +70,8 @@ export_server() {
 }
 
 # run_conformance ARGUMENT...: every scenario against every binding there is, on all servers of USABLE. Rust's is
-# always there, Python's with CONFORMANCE_PYTHON, an interpreter that can import the package.
+# always there, Python's with CONFORMANCE_PYTHON, an interpreter that can import the package, Node's with
+# CONFORMANCE_NODE, a Node for which the addon is in node/.
 run_conformance() {
     local server
     local -a with=()
@@ -78,6 +79,9 @@ run_conformance() {
     if [ -n "${CONFORMANCE_PYTHON:-}" ]; then
         local driver=$CONFORMANCE_PYTHON\ tests/conformance/drivers/python/driver.py
         with+=(--driver "python=$driver asyncio" --driver "python-blocking=$driver blocking")
+    fi
+    if [ -n "${CONFORMANCE_NODE:-}" ]; then
+        with+=(--driver "node=$CONFORMANCE_NODE tests/conformance/drivers/node/driver.mjs")
     fi
     cargo build --quiet --locked -p failsoft-conformance --bins || return 1
     (
