@@ -50,7 +50,6 @@ export type Values<K extends Key = string> =
 /** Your own store, asked for many keys at once: those that are missing and that nobody else loads yet. */
 export type ManyFallback<K extends Key = string> = (
   keys: K[],
-  reason: undefined,
   context: LoadContext
 ) => Values<K> | PromiseLike<Values<K>>
 

@@ -101,10 +101,16 @@ impl Hot {
 
     /// A task goes on from here. If it was cancelled, the task is stopped at once: what it holds is not to be dropped
     /// here, where the lock of the policy's knowledge may be held.
-    fn hand_over(&self, mut state: MutexGuard<'_, State>, first: First) {
+    fn hand_over(self: &Arc<Self>, mut state: MutexGuard<'_, State>, first: First) {
         let Some(open) = state.open.take() else { return };
         let runtime = open.router.shared().opener.runtime.clone();
-        let task = spawn(&runtime, self.parent.clone(), open.go_on(self.asked.clone(), self.bounds, first));
+        // The task keeps it until it has ended: by it a caller that goes away finds the task.
+        let kept = Arc::clone(self);
+        let task = async move {
+            open.go_on(kept.asked.clone(), kept.bounds, first).await;
+            drop(kept);
+        };
+        let task = spawn(&runtime, self.parent.clone(), task);
         if state.cancelled {
             task.abort();
         }

@@ -46,11 +46,12 @@ function options(detail, signal) {
 
 function fallbackOf(router, behaviour) {
   if (behaviour === null || behaviour === undefined) return undefined
-  const load = async (key, reason, context) => {
+  const load = async (key, ...told) => {
     const many = Array.isArray(key)
+    const [reason, context] = many ? [null, ...told] : told
     // Before the runner hears of it: its `release` may come at once.
     const released = 'hold' in behaviour ? new Promise((resolve) => holds.set(router, [...(holds.get(router) ?? []), resolve])) : undefined
-    say({ started: { router, keys: (many ? key : [key]).map(blobOf), reason: reason ?? null } })
+    say({ started: { router, keys: (many ? key : [key]).map(blobOf), reason } })
     let done = false
     context.signal.addEventListener('abort', () => done || say({ cancelled: { router } }))
     try {
@@ -60,8 +61,9 @@ function fallbackOf(router, behaviour) {
     }
   }
   if (!('panic' in behaviour)) return load
-  return (key, reason) => {
-    say({ started: { router, keys: (Array.isArray(key) ? key : [key]).map(blobOf), reason: reason ?? null } })
+  return (key, told) => {
+    const many = Array.isArray(key)
+    say({ started: { router, keys: (many ? key : [key]).map(blobOf), reason: many ? null : told } })
     throw new Error(behaviour.panic)
   }
 }
