@@ -1,19 +1,10 @@
 'use strict'
 // Finds the addon: in this package, or in the package for this platform that npm installed beside it.
 
-const { platform, arch } = process
-
-function triple() {
-  if (platform !== 'linux') return `${platform}-${arch}`
-  // Node built against musl reports no version of glibc.
-  const glibc = process.report.getReport().header.glibcVersionRuntime
-  return `linux-${arch}-${glibc === undefined ? 'musl' : 'gnu'}`
-}
+const { name } = require('./platform.js')
 
 function load() {
-  const name = triple()
-  const tried = [`../failsoft.${name}.node`, `failsoft-${name}`]
-  for (const place of tried) {
+  for (const place of [`../failsoft.${name}.node`, `failsoft-${name}`]) {
     try {
       return require(place)
     } catch (error) {
