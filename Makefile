@@ -1,6 +1,6 @@
 # Every task, for people and for CI. Each sets up what it needs in .tools/ and says what it installs; none needs root.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python conformance mutants lint bench bench-python packages advisories clean
+.PHONY: help demo test test-python test-node conformance mutants lint bench bench-python bench-node packages advisories clean
 
 SERVER ?= $(FAILSOFT_SERVER)
 ARGS ?=
@@ -21,6 +21,9 @@ test: ## every test and the conformance suite; clusters on Valkey 9.1, and on Re
 test-python: ## the Python package alone: its types, its tests, its examples
 	@scripts/with-server scripts/test-python
 
+test-node: ## the npm package alone: its types, its tests, its examples
+	@scripts/with-server scripts/test-node
+
 conformance: ## every scenario against every binding, as a table
 	@scripts/conformance $(ARGS)
 
@@ -36,7 +39,10 @@ bench: ## Failsoft and its peers side by side in one run
 bench-python: ## CPU for each read beside other Python clients in one run
 	@scripts/with-server scripts/bench-python $(ARGS)
 
-packages: ## dist/: the Python wheel and its sources
+bench-node: ## CPU for each read beside other Node clients in one run; ARGS=outages: outage times
+	@scripts/with-server scripts/bench-node $(ARGS)
+
+packages: ## dist/: the Python wheel and its sources, the npm package
 	@scripts/packages
 
 advisories: ## known security holes in the dependencies (fetches the advisory database)
@@ -46,4 +52,4 @@ advisories: ## known security holes in the dependencies (fetches the advisory da
 clean: ## removes what was built and set up
 	cargo clean
 	rm -rf dist
-	rm -rf .tools
+	rm -rf .tools node/node_modules bench/node/node_modules node/*.node

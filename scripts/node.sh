@@ -39,14 +39,24 @@ library() {
     done
 }
 
+STAGE=$TOOLS/npm
+
+# stage_package: what the npm package consists of, but for an addon.
+stage_package() {
+    rm -rf "$STAGE"
+    mkdir -p "$STAGE"
+    cp -r node/package.json node/index.* node/lib node/bin README.md LICENSE-* "$STAGE"
+}
+
+# pack_stage FOLDER: makes it a package.
+pack_stage() {
+    mkdir -p "$1"
+    (cd "$1" && npm pack --silent --pack-destination . "$STAGE")
+}
+
 # pack LIBRARY FOLDER: the npm package with this addon inside.
 pack() {
-    local stage=$TOOLS/npm
-    rm -rf "$stage"
-    mkdir -p "$stage" "$2"
-    cp -r node/package.json node/index.* node/lib node/bin README.md LICENSE-* "$stage"
-    place_addon "$1" "$stage"
-    (cd "$2" && npm pack --silent --pack-destination . "$stage")
+    stage_package && place_addon "$1" "$STAGE" && pack_stage "$2"
 }
 
 # install_addon: the addon in its place under node/, unoptimised, and the package in .tools/packed: it shares what

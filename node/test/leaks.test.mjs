@@ -1,8 +1,11 @@
 // Nothing stays behind: memory, promises, descriptors, threads, flights.
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { after, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Router } from 'failsoft'
@@ -12,6 +15,8 @@ import { eventually, Kit, PATIENT } from './testkit.mjs'
 const READS = Number(process.env.FAILSOFT_LEAK_READS ?? 50_000)
 const READERS = 64
 const linux = process.platform === 'linux'
+// A young generation that does not grow: what it takes would look like a leak.
+const FIXED = '--max-semi-space-size=1'
 const { held } = createRequire(import.meta.url)('../lib/reads.js')
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc')
@@ -44,7 +49,7 @@ async function used(nodes) {
   await router.close()
 }
 
-test('reads, a hundredth of them misses and a hundredth aborted, leave nothing', { skip: linux ? false : 'needs /proc' }, async () => {
+async function readsLeaveNothing() {
   const nodes = await kit.cluster(3, 0)
   await used(nodes)
   const [files, threads, roll] = [count('/proc/self/fd'), count('/proc/self/task'), dice(7)]
@@ -93,9 +98,9 @@ test('reads, a hundredth of them misses and a hundredth aborted, leave nothing',
   assert.ok(most <= first * 1.05, `${first} bytes after the first tenth, later ${most}`)
   await eventually('no thread', () => count('/proc/self/task') <= threads)
   await eventually('no descriptor', () => count('/proc/self/fd') <= files)
-})
+}
 
-test('routers that nobody closes leave nothing when they are collected', { skip: linux ? false : 'needs /proc' }, async () => {
+async function routersLeaveNothing() {
   const nodes = kit.addresses
   await used(nodes)
   collect()
@@ -110,4 +115,15 @@ test('routers that nobody closes leave nothing when they are collected', { skip:
     collect()
     return count('/proc/self/fd') <= files && held().waiting === 0
   })
-})
+}
+
+if (process.execArgv.includes(FIXED)) {
+  test('reads, a hundredth of them misses and a hundredth aborted, leave nothing', readsLeaveNothing)
+  test('routers that nobody closes leave nothing when they are collected', routersLeaveNothing)
+} else {
+  test('nothing stays behind', { skip: linux ? false : 'needs /proc' }, async () => {
+    const { NODE_TEST_CONTEXT, ...env } = process.env
+    const ended = await promisify(execFile)(process.execPath, [FIXED, fileURLToPath(import.meta.url)], { env }).catch((error) => error)
+    assert.equal(ended.code, undefined, ended.stdout)
+  })
+}

@@ -5,7 +5,6 @@ use crate::tls;
 use failsoft::{Builder, Config, ConfigError, KeySpec, Router, Setting, SettingKind, unknown_key};
 use napi::bindgen_prelude::{Array, FromNapiValue, Object};
 use napi::{Env, JsValue as _, Result, Unknown, ValueType};
-use napi_derive::napi;
 
 /// A setting as JavaScript writes it.
 fn name(spec: &KeySpec) -> String {
@@ -124,8 +123,7 @@ fn texts(value: Unknown<'_>) -> Result<Option<Vec<String>>> {
 }
 
 /// The core's settings: for each key its default (milliseconds for a duration) and what is allowed.
-#[napi(catch_unwind)]
-pub(crate) fn settings(env: &Env) -> Result<Object<'_>> {
+pub(crate) fn table(env: &Env) -> Result<Object<'_>> {
     let mut table = Object::new(env)?;
     for spec in Config::KEYS {
         let mut row = Object::new(env)?;

@@ -10,6 +10,8 @@ mod reads;
 mod router;
 mod tls;
 
+use napi::bindgen_prelude::Object;
+use napi::{Env, Result};
 use napi_derive::napi;
 
 /// The command `failsoft` with these arguments, the program's name first; its exit code.
@@ -22,4 +24,10 @@ pub fn run_command(arguments: Vec<String>) -> u8 {
 #[napi(catch_unwind)]
 pub fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
+}
+
+/// The core's settings: for each key its default (milliseconds for a duration) and what is allowed.
+#[napi(catch_unwind)]
+pub fn settings(env: &Env) -> Result<Object<'_>> {
+    config::table(env)
 }

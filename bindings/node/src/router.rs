@@ -96,7 +96,9 @@ impl NativeRouter {
     #[napi(catch_unwind)]
     pub fn ready(&self, token: u32, timeout: f64) -> Option<Failure> {
         match duration("timeout", Some(timeout)) {
-            Ok(timeout) => self.start(token, None, |caller| self.foreign.ready(caller, timeout.unwrap_or(Duration::ZERO))),
+            Ok(timeout) => {
+                self.start(token, None, |caller| self.foreign.ready(caller, timeout.unwrap_or(Duration::ZERO)))
+            }
             Err(failure) => Some(failure),
         }
     }

@@ -13,7 +13,12 @@ pub(crate) fn read(value: Unknown<'_>) -> Result<std::result::Result<Option<Tls>
         ValueType::Undefined | ValueType::Null => return Ok(Ok(None)),
         ValueType::Boolean => return Ok(Ok(bool::from_unknown(value)?.then(Tls::new))),
         ValueType::Object => {}
-        _ => return bad("tls", &format!("what was given is no such thing; allowed: true, false, or an object; {ALLOWED}")),
+        _ => {
+            return bad(
+                "tls",
+                &format!("what was given is no such thing; allowed: true, false, or an object; {ALLOWED}"),
+            );
+        }
     }
     let options = Object::from_unknown(value)?;
     let (mut tls, mut chain, mut secret) = (Tls::new(), None, None);
@@ -54,10 +59,12 @@ pub(crate) fn read(value: Unknown<'_>) -> Result<std::result::Result<Option<Tls>
 fn pem(value: Unknown<'_>) -> Result<Option<Vec<u8>>> {
     Ok(match value.get_type()? {
         ValueType::String => Some(JsString::from_unknown(value)?.into_utf8()?.take()),
-        ValueType::Object => Either::<Uint8ArraySlice<'_>, Unknown<'_>>::from_unknown(value).ok().and_then(|given| match given {
-            Either::A(bytes) => Some(bytes.to_vec()),
-            Either::B(_) => None,
-        }),
+        ValueType::Object => {
+            Either::<Uint8ArraySlice<'_>, Unknown<'_>>::from_unknown(value).ok().and_then(|given| match given {
+                Either::A(bytes) => Some(bytes.to_vec()),
+                Either::B(_) => None,
+            })
+        }
         _ => None,
     })
 }

@@ -264,13 +264,7 @@ impl Router {
 }
 
 /// The outcome of a read that its first attempt served, counted.
-pub(crate) fn served(
-    shared: &Shared,
-    value: Bytes,
-    source: Source,
-    node: &Member,
-    reason: Option<Reason>,
-) -> Outcome {
+pub(crate) fn served(shared: &Shared, value: Bytes, source: Source, node: &Member, reason: Option<Reason>) -> Outcome {
     driver::count_served(shared, source, reason);
     outcome_of_node(shared, value, source_name(source), node.key, reason, 1)
 }

@@ -288,7 +288,8 @@ mod tests {
     #[test]
     fn what_waits_to_be_sent_is_bounded_in_bytes_until_it_is_sent() {
         let core = Core::new(100);
-        let submit = |bytes: usize| core.submit(false, Instant::MAX, Caller::Waiting(None), |out| out.push(vec![0; bytes]));
+        let submit =
+            |bytes: usize| core.submit(false, Instant::MAX, Caller::Waiting(None), |out| out.push(vec![0; bytes]));
         assert_eq!(submit(MAX_UNSENT - 1), Ok(0));
         assert_eq!(submit(MAX_UNSENT), Ok(1), "one request may go beyond");
         assert_eq!(submit(1), Err(SubmitError::Full));

@@ -160,7 +160,8 @@ impl InFlight {
 
     /// The same for a caller that is told, if the slot is still its own; none if it was told, or is about to be.
     pub(super) fn withdraw(&mut self, index: u32, sink: *const ()) -> Option<Caller> {
-        let ours = matches!(&self.slots[index as usize].caller, Caller::Sink(s) if std::ptr::addr_eq(Arc::as_ptr(s), sink));
+        let ours =
+            matches!(&self.slots[index as usize].caller, Caller::Sink(s) if std::ptr::addr_eq(Arc::as_ptr(s), sink));
         ours.then(|| self.forget(index))
     }
 
