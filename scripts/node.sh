@@ -3,7 +3,7 @@
 
 # node_found: is there a Node that is new enough? Otherwise notes what is missing.
 node_found() {
-    if node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' 2>/dev/null && npm --version >/dev/null 2>&1; then
+    if node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null && npm --version >/dev/null 2>&1; then
         return
     fi
     missing 'Node: no Node.js 20 or newer with npm on PATH'

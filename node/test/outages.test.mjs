@@ -52,9 +52,14 @@ class Load {
     }
   }
 
-  async until(what) {
+  async until(what, more = READERS) {
     const before = this.seen.get(what) ?? 0
-    await eventually(`served by ${what}`, () => (this.seen.get(what) ?? 0) > before + READERS)
+    try {
+      await eventually(`served by ${what}`, () => (this.seen.get(what) ?? 0) > before + more)
+    } catch (error) {
+      this.#stop = true
+      throw error
+    }
   }
 
   async finish() {
@@ -127,9 +132,10 @@ test('the Express service answers while its cluster is killed', async () => {
       assert.deepEqual(await response.json(), { name: `user ${id}` })
       return [response.headers.get('x-served-by')]
     })
-    await load.until('primary')
+    // By then most users are in the cache.
+    await load.until('primary', 2000)
     await kit.ask('kill', { node: 0 })
-    await load.until('replica')
+    await load.until('replica', 10)
     await kit.ask('kill_all')
     await load.until('secondary')
     await load.finish()

@@ -256,3 +256,19 @@ async fn a_read_on_its_way_is_cancelled_once_and_takes_nothing_with_it() {
     assert_eq!(consumer.value(3).await.expect("a value").as_deref(), Some(&b"v"[..]));
     assert!(consumer.come.is_empty());
 }
+
+#[tokio::test]
+async fn a_read_that_went_on_from_its_first_attempt_can_be_cancelled() {
+    let (node, foreign) = node().await;
+    node.set("there", "v");
+    let mut consumer = Consumer::new();
+    // The node is known from here on.
+    get(&foreign, consumer.caller(1), "there");
+    consumer.value(1).await.expect("a value");
+    let pending = get(&foreign, consumer.caller(2), "not there");
+    let run = consumer.run(2).await;
+    pending.cancel();
+    consumer.see("it is gone", |c| matches!(c, Completion::Cancelled { token: 2 })).await;
+    let id = run.id();
+    consumer.see("a stop", |c| matches!(c, Completion::Stop { id: stopped } if *stopped == id)).await;
+}

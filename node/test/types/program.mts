@@ -50,5 +50,6 @@ const option = () => router.getWithFallback('k', null, { ttl: 3 })
 const string: Promise<string | null> = router.getWithFallback('k', () => 'v')
 
 const slots: number = router.health().slotsOk
-await Promise.all([string, router.close(), text.close()])
+await string
+await Promise.all([router.close(), text.close()])
 console.log(String(bytes), outcome.servedBy, String(values[0]), values[1], name, slots, [unknown, wrong, load, option].length)

@@ -16,7 +16,6 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 /// What is read, and what for. It has no deadline of its own: that takes a timer, and so a task from the beginning.
-#[derive(Clone)]
 pub(super) struct Asked {
     pub(super) key: Bytes,
     pub(super) ttl: Option<Duration>,
@@ -69,7 +68,7 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
     let parent = caller.parent.map(Parent::frame);
     let (step, aim) = driver::aim(shared, &asked.key, bounds, begun);
     let Some(aim) = aim else {
-        let task = open.go_on(asked, bounds, First::Unserved { step, begun, ended: None });
+        let task = async move { open.go_on(&asked, bounds, First::Unserved { step, begun, ended: None }).await };
         return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
     };
     let state = Mutex::new(State { open: Some(open), task: None, cancelled: false });
@@ -86,7 +85,7 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
 
 impl Open {
     /// Everything after the first attempt.
-    async fn go_on(self, asked: Asked, bounds: Bounds, first: First) {
+    async fn go_on(self, asked: &Asked, bounds: Bounds, first: First) {
         let Self { router, ending } = self;
         let fallback = asked.callback.then(|| run::fallback(ending.channel(), ending.token()));
         let outcome = router.rest(&asked.key, bounds, first, fallback, asked.ttl).await;
@@ -104,12 +103,9 @@ impl Hot {
     fn hand_over(self: &Arc<Self>, mut state: MutexGuard<'_, State>, first: First) {
         let Some(open) = state.open.take() else { return };
         let runtime = open.router.shared().opener.runtime.clone();
-        // The task keeps it until it has ended: by it a caller that goes away finds the task.
-        let kept = Arc::clone(self);
-        let task = async move {
-            open.go_on(kept.asked.clone(), kept.bounds, first).await;
-            drop(kept);
-        };
+        // It holds this, so that its caller can cancel it.
+        let hot = Arc::clone(self);
+        let task = async move { open.go_on(&hot.asked, hot.bounds, first).await };
         let task = spawn(&runtime, self.parent.clone(), task);
         if state.cancelled {
             task.abort();
