@@ -1,6 +1,6 @@
 # Every task, for people and for CI. Each sets up what it needs in .tools/ and says what it installs; none needs root.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-c conformance mutants lint bench bench-python bench-c install-c packages advisories clean
+.PHONY: help demo test test-python test-node test-c conformance mutants lint bench bench-python bench-node bench-c install-c packages advisories clean
 
 SERVER ?= $(FAILSOFT_SERVER)
 ARGS ?=
@@ -25,6 +25,9 @@ test-python: ## the Python package alone: its types, its tests, its examples
 test-c: ## the C library alone: its header, its tests under AddressSanitizer and valgrind too, its examples
 	@scripts/with-server scripts/test-c
 
+test-node: ## the npm package alone: its types, its tests, its examples
+	@scripts/with-server scripts/test-node
+
 conformance: ## every scenario against every binding, as a table
 	@scripts/conformance $(ARGS)
 
@@ -46,7 +49,10 @@ bench-c: ## CPU for each read through the C library beside Rust in one run
 install-c: ## the C library into PREFIX= (/usr/local), under DESTDIR= if that is set
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install-c
 
-packages: ## dist/: the Python wheel and its sources, the C library
+bench-node: ## CPU for each read beside other Node clients in one run; ARGS=outages: outage times
+	@scripts/with-server scripts/bench-node $(ARGS)
+
+packages: ## dist/: the Python wheel and its sources, the npm package, the C library
 	@scripts/packages
 
 advisories: ## known security holes in the dependencies (fetches the advisory database)
@@ -56,4 +62,4 @@ advisories: ## known security holes in the dependencies (fetches the advisory da
 clean: ## removes what was built and set up
 	cargo clean
 	rm -rf dist
-	rm -rf .tools
+	rm -rf .tools node/node_modules bench/node/node_modules node/*.node

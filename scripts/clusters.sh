@@ -70,8 +70,9 @@ export_server() {
 }
 
 # run_conformance ARGUMENT...: every scenario against every binding there is, on all servers of USABLE. Rust's is
-# always there, Python's with CONFORMANCE_PYTHON, an interpreter that can import the package, C's with CONFORMANCE_C, the
-# driver that conformance_driver_c builds.
+# always there, Python's with CONFORMANCE_PYTHON, an interpreter that can import the package, Node's with
+# CONFORMANCE_NODE, a Node for which the addon is in node/, C's with CONFORMANCE_C, the driver that
+# conformance_driver_c builds.
 run_conformance() {
     local server
     local -a with=()
@@ -82,6 +83,9 @@ run_conformance() {
     fi
     if [ -n "${CONFORMANCE_C:-}" ]; then
         with+=(--driver "c=$CONFORMANCE_C threads" --driver "c-fd=$CONFORMANCE_C fd")
+    fi
+    if [ -n "${CONFORMANCE_NODE:-}" ]; then
+        with+=(--driver "node=$CONFORMANCE_NODE tests/conformance/drivers/node/driver.mjs")
     fi
     cargo build --quiet --locked -p failsoft-conformance --bins || return 1
     (

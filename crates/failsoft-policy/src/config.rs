@@ -148,7 +148,9 @@ fn text_key(spec: &KeySpec) -> String {
     }
 }
 
-fn unknown(key: &str, mut known: Vec<String>) -> ConfigError {
+/// The error for a key that is none of the `known` ones, the closest first: for a language that writes them
+/// in its own way.
+pub fn unknown(key: &str, mut known: Vec<String>) -> ConfigError {
     // A key of any length may come in; the distance is of interest for short ones alone.
     let start: String = key.chars().take(64).collect();
     known.sort_by_key(|name| distance(name, &start));

@@ -1,0 +1,28 @@
+//! Keys, values and durations: from JavaScript to the core.
+
+use crate::failure::Failure;
+use bytes::Bytes;
+use failsoft::Error;
+use napi::bindgen_prelude::{Either, Uint8ArraySlice};
+use napi::{JsString, Result};
+use std::time::Duration;
+
+/// A key or a value as a caller gave it: a string, which is taken as UTF-8, or bytes.
+pub(crate) type Octets<'a> = Either<JsString<'a>, Uint8ArraySlice<'a>>;
+
+/// A copy of it: JavaScript may change its bytes as soon as the call is over.
+pub(crate) fn octets(given: Octets<'_>) -> Result<Bytes> {
+    Ok(match given {
+        Either::A(text) => Bytes::from(text.into_utf8()?.take()),
+        Either::B(bytes) => Bytes::copy_from_slice(&bytes),
+    })
+}
+
+/// A duration in milliseconds, as JavaScript has them.
+pub(crate) fn duration(argument: &'static str, millis: Option<f64>) -> std::result::Result<Option<Duration>, Failure> {
+    let Some(millis) = millis else { return Ok(None) };
+    Duration::try_from_secs_f64(millis / 1000.0).map(Some).map_err(|_| {
+        let problem = format!("{millis} is no number of milliseconds from 0 up");
+        Failure::of(&Error::InvalidArgument { argument, problem })
+    })
+}

@@ -1,0 +1,33 @@
+//! The addon under `node/`: routers for one JavaScript environment, over the core's interface for foreign
+//! callbacks. What decides anything is in the core.
+
+mod config;
+mod event;
+mod failure;
+mod key;
+mod outcome;
+mod reads;
+mod router;
+mod tls;
+
+use napi::bindgen_prelude::Object;
+use napi::{Env, Result};
+use napi_derive::napi;
+
+/// The command `failsoft` with these arguments, the program's name first; its exit code.
+#[napi(catch_unwind)]
+pub fn run_command(arguments: Vec<String>) -> u8 {
+    failsoft_cli::run(arguments)
+}
+
+/// The version of the library.
+#[napi(catch_unwind)]
+pub fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// The core's settings: for each key its default (milliseconds for a duration) and what is allowed.
+#[napi(catch_unwind)]
+pub fn settings(env: &Env) -> Result<Object<'_>> {
+    config::table(env)
+}

@@ -1,0 +1,255 @@
+//! What one JavaScript environment waits for: its channel, one wake-up for many completions, and the
+//! callbacks that run in it. The promises are on the JavaScript side, in a table whose places are the tokens.
+
+use crate::event::{COLUMNS, Event, LOADING, MISSING, RELEASED, VALUE, place};
+use crate::failure::{BadResult, Released, Thrown};
+use crate::key::{Octets, octets};
+use failsoft::foreign::{Answer, Channel, Completion, Parent, Pending, Run};
+use napi::bindgen_prelude::{BufferSlice, Function};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi::{Env, Result, Status};
+use napi_derive::napi;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Not kept alive by itself, called without arguments.
+type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
+
+/// What stands before the rows: how many there are, and whether there is more.
+const HEAD: usize = 2;
+/// The bytes of one number of a row.
+const CELL: usize = size_of::<u32>();
+/// A value that needs more than this share of the shared bytes comes by itself.
+const SHARE: usize = 8;
+
+/// The parts that routers of the environment use, too.
+pub(crate) struct Waiting {
+    pub(crate) channel: Arc<Channel>,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What has come and was not handed out yet, the next one last.
+    batch: Vec<Completion>,
+    /// What is under way, by its token.
+    pending: Vec<Option<Pending>>,
+    /// The callbacks that run, by their number.
+    runs: HashMap<u64, Run>,
+}
+
+impl Waiting {
+    /// Enters what was started under a token.
+    pub(crate) fn started(&self, token: u32, pending: Pending) {
+        let place = token as usize;
+        let pending_now = &mut self.state.borrow_mut().pending;
+        if pending_now.len() <= place {
+            pending_now.resize(place + 1, None);
+        }
+        pending_now[place] = Some(pending);
+    }
+
+    /// The load inside which a call is made; none if that load is over.
+    pub(crate) fn parent(&self, run: Option<f64>) -> Option<Parent> {
+        Some(self.state.borrow().runs.get(&id(run?))?.parent().clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.channel.close();
+    }
+}
+
+/// See the module.
+#[napi]
+pub struct Reads {
+    pub(crate) waiting: Rc<Waiting>,
+    wake: Arc<Mutex<Wake>>,
+    released: Released,
+}
+
+#[napi]
+impl Reads {
+    /// `wake` is called when there is something to [`drain`](Self::drain).
+    #[napi(constructor, catch_unwind)]
+    pub fn new(wake: Function<'_, (), ()>) -> Result<Self> {
+        let wake = wake.build_threadsafe_function::<()>().weak::<true>().callee_handled::<false>();
+        let wake = Arc::new(Mutex::new(wake.build_callback(|_| Ok(()))?));
+        let ours = Arc::clone(&wake);
+        // An environment that has ended says so, and waits for nothing.
+        let channel = Channel::new(move || {
+            let _ = lock(&ours).call((), ThreadsafeFunctionCallMode::NonBlocking);
+        });
+        let waiting = Rc::new(Waiting { channel, state: RefCell::default() });
+        Ok(Self { waiting, wake, released: Released::default() })
+    }
+
+    /// From now on, until [`rest`](Self::rest), the process is kept alive.
+    #[napi(catch_unwind)]
+    #[allow(deprecated, reason = "one thing to wait for or none is not a matter of who holds the function")]
+    pub fn hold(&self, env: &Env) -> Result<()> {
+        lock(&self.wake).refer(env)
+    }
+
+    /// Nothing is waited for any more.
+    #[napi(catch_unwind)]
+    #[allow(deprecated, reason = "as above")]
+    pub fn rest(&self, env: &Env) -> Result<()> {
+        lock(&self.wake).unref(env)
+    }
+
+    /// Hands out what has come. `rows` begins with the number of rows and whether there is more to
+    /// drain; the values are in `bytes`. Returns what is no row.
+    #[napi(catch_unwind)]
+    pub fn drain(&self, mut rows: BufferSlice<'_>, mut bytes: BufferSlice<'_>) -> Option<Vec<Event>> {
+        let mut state = self.waiting.state.borrow_mut();
+        let state = &mut *state;
+        let (head, body) = rows.split_at_mut(HEAD * CELL);
+        let mut places = body.chunks_exact_mut(COLUMNS * CELL);
+        let (mut filled, mut used, mut events) = (0, 0, Vec::new());
+        let most = bytes.len() / SHARE;
+        for number in lock(&self.released).drain(..) {
+            // Its rows are the first, and there are more of them than errors that can be held.
+            let Some(row) = places.next() else { break };
+            write(row, &[number, RELEASED]);
+            filled += 1;
+        }
+        if state.batch.is_empty() {
+            self.waiting.channel.drain(&mut state.batch);
+            state.batch.reverse();
+        }
+        let mut more = 0;
+        while let Some(completion) = state.batch.pop() {
+            let row = match &completion {
+                Completion::Loading { token } => Some([place(*token), LOADING, 0, 0]),
+                Completion::Value { token, result: Ok(None) } => Some([place(*token), MISSING, 0, 0]),
+                Completion::Value { token, result: Ok(Some(value)) } if value.len() <= most => {
+                    Some([place(*token), VALUE, length(used), length(value.len())])
+                }
+                _ => None,
+            };
+            let Some(row) = row else {
+                events.push(state.event(completion));
+                continue;
+            };
+            let value = match &completion {
+                Completion::Value { result: Ok(Some(value)), .. } => value.as_ref(),
+                _ => &[],
+            };
+            let (Some(place), Some(room)) = (places.next(), bytes.get_mut(used..used + value.len())) else {
+                state.batch.push(completion);
+                more = 1;
+                break;
+            };
+            room.copy_from_slice(value);
+            write(place, &row);
+            (filled, used) = (filled + 1, used + value.len());
+            if row[1] != LOADING {
+                state.ended(row[0]);
+            }
+        }
+        write(head, &[filled, more]);
+        (!events.is_empty()).then_some(events)
+    }
+
+    /// Gives a call up.
+    #[napi(catch_unwind)]
+    pub fn cancel(&self, token: u32) {
+        let state = self.waiting.state.borrow();
+        if let Some(Some(pending)) = state.pending.get(token as usize) {
+            pending.cancel();
+        }
+    }
+
+    /// The callback's result for one key; none: there is no such key.
+    #[napi(catch_unwind)]
+    pub fn give(&self, run: f64, value: Option<Octets<'_>>) -> Result<()> {
+        let value = value.map(octets).transpose()?;
+        self.finish(run, Answer::Value(value));
+        Ok(())
+    }
+
+    /// The callback's result for many keys: those that exist, and their values.
+    #[napi(catch_unwind)]
+    pub fn give_many(&self, run: f64, keys: Vec<Octets<'_>>, values: Vec<Octets<'_>>) -> Result<()> {
+        let pairs = keys.into_iter().zip(values).map(|(key, value)| Ok((octets(key)?, octets(value)?)));
+        let values = pairs.collect::<Result<HashMap<_, _>>>()?;
+        self.finish(run, Answer::Values(values));
+        Ok(())
+    }
+
+    /// The callback threw, or its promise was rejected: with what stands under this number.
+    #[napi(catch_unwind)]
+    pub fn fail(&self, run: f64, number: u32) {
+        let thrown = Thrown::new(number, Arc::clone(&self.released));
+        self.finish(run, Answer::Failed(Box::new(thrown)));
+    }
+
+    /// The callback gave something that is no answer.
+    #[napi(catch_unwind)]
+    pub fn refuse(&self, run: f64, given: String) {
+        self.finish(run, Answer::Failed(Box::new(BadResult(given))));
+    }
+
+    /// The callback's caller is gone: another caller's takes over.
+    #[napi(catch_unwind)]
+    pub fn abandon(&self, run: f64) {
+        let run = self.waiting.state.borrow_mut().runs.remove(&id(run));
+        drop(run);
+    }
+
+    fn finish(&self, run: f64, answer: Answer) {
+        let run = self.waiting.state.borrow_mut().runs.remove(&id(run));
+        if let Some(run) = run {
+            run.finish(answer);
+        }
+    }
+}
+
+impl State {
+    fn event(&mut self, completion: Completion) -> Event {
+        match completion {
+            Completion::Run(run) => {
+                let event = Event::run(&run);
+                self.runs.insert(run.id(), run);
+                event
+            }
+            Completion::Stop { .. } => Event::of(completion),
+            last => {
+                let event = Event::of(last);
+                self.ended(event.token);
+                event
+            }
+        }
+    }
+
+    fn ended(&mut self, token: u32) {
+        if let Some(pending) = self.pending.get_mut(token as usize) {
+            *pending = None;
+        }
+    }
+}
+
+/// The number of a run, as it came from here.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a whole number from 0 up")]
+fn id(run: f64) -> u64 {
+    run as u64
+}
+
+fn write(to: &mut [u8], cells: &[u32]) {
+    for (place, cell) in to.chunks_exact_mut(CELL).zip(cells) {
+        place.copy_from_slice(&cell.to_ne_bytes());
+    }
+}
+
+/// A place in the shared bytes, or a length: those are less than 4 GiB.
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}

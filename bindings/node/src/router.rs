@@ -1,0 +1,137 @@
+//! The router of one environment: each call is started under a token, whose promise JavaScript holds.
+
+use crate::config;
+use crate::failure::Failure;
+use crate::key::{Octets, duration, octets};
+use crate::reads::{Reads, Waiting};
+use failsoft::Error;
+use failsoft::foreign::{Caller, Foreign, Parent, Pending, ReadOptions};
+use napi::bindgen_prelude::{Either, Object};
+use napi::{Result, Unknown};
+use napi_derive::napi;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What one read asks for beside its key.
+#[napi(object, object_to_js = false)]
+pub struct Wish {
+    /// Whether the caller has a callback.
+    pub ask: bool,
+    /// Whether an outcome is wanted, and not the value alone.
+    pub account: bool,
+    /// The load inside which the call is made.
+    pub parent: Option<f64>,
+    /// `ttlMs`.
+    pub ttl: Option<f64>,
+    /// `deadlineMs`.
+    pub deadline: Option<f64>,
+}
+
+/// What `Router` of the package is made of. Calls return an error that is known at once; then nothing
+/// is completed.
+#[napi]
+pub struct NativeRouter {
+    foreign: Foreign,
+    waiting: Rc<Waiting>,
+}
+
+#[napi]
+impl NativeRouter {
+    /// A router whose calls complete in `reads`, or why there is none.
+    #[napi(catch_unwind)]
+    pub fn open(reads: &Reads, nodes: Unknown<'_>, config: Object<'_>) -> Result<Either<Self, Failure>> {
+        let opened = config::read(nodes, &config)?.map_err(|error| {
+            // It names the key as JavaScript writes it already.
+            Failure::config(&error)
+        });
+        let opened = opened.and_then(|builder| Foreign::open(builder).map_err(|error| Failure::of(&error)));
+        Ok(match opened {
+            Ok(foreign) => Either::A(Self { foreign, waiting: Rc::clone(&reads.waiting) }),
+            Err(failure) => Either::B(failure),
+        })
+    }
+
+    /// Reads a value, with or without a callback, outside of any load and without options.
+    #[napi(catch_unwind)]
+    pub fn get(&self, token: u32, key: Octets<'_>, ask: bool) -> Result<Option<Failure>> {
+        let key = octets(key)?;
+        Ok(self.start(token, None, |caller| self.foreign.get(caller, key, ReadOptions::default(), ask)))
+    }
+
+    /// Reads a value or an outcome.
+    #[napi(catch_unwind)]
+    pub fn read(&self, token: u32, key: Octets<'_>, wish: Wish) -> Result<Option<Failure>> {
+        let key = octets(key)?;
+        let options = match (duration("ttl", wish.ttl), duration("deadline", wish.deadline)) {
+            (Ok(ttl), Ok(deadline)) => ReadOptions { ttl, deadline },
+            (Err(failure), _) | (_, Err(failure)) => return Ok(Some(failure)),
+        };
+        Ok(self.start(token, wish.parent, |caller| {
+            if wish.account {
+                self.foreign.resolve(caller, key, options, wish.ask)
+            } else {
+                self.foreign.get(caller, key, options, wish.ask)
+            }
+        }))
+    }
+
+    /// Reads many keys.
+    #[napi(catch_unwind)]
+    pub fn read_many(&self, token: u32, keys: Vec<Octets<'_>>, parent: Option<f64>) -> Result<Option<Failure>> {
+        let keys = keys.into_iter().map(octets).collect::<Result<Vec<_>>>()?;
+        Ok(self.start(token, parent, |caller| self.foreign.resolve_many(caller, keys)))
+    }
+
+    /// Writes a value.
+    #[napi(catch_unwind)]
+    pub fn set(&self, token: u32, key: Octets<'_>, value: Octets<'_>, ttl: Option<f64>) -> Result<Option<Failure>> {
+        let (key, value) = (octets(key)?, octets(value)?);
+        Ok(match duration("ttl", ttl) {
+            Ok(ttl) => self.start(token, None, |caller| self.foreign.set(caller, key, value, ttl)),
+            Err(failure) => Some(failure),
+        })
+    }
+
+    /// Waits for a first view of the cluster.
+    #[napi(catch_unwind)]
+    pub fn ready(&self, token: u32, timeout: f64) -> Option<Failure> {
+        match duration("timeout", Some(timeout)) {
+            Ok(timeout) => {
+                self.start(token, None, |caller| self.foreign.ready(caller, timeout.unwrap_or(Duration::ZERO)))
+            }
+            Err(failure) => Some(failure),
+        }
+    }
+
+    /// Ends the router.
+    #[napi(catch_unwind)]
+    pub fn close(&self, token: u32) -> Option<Failure> {
+        self.start(token, None, |caller| self.foreign.close(caller))
+    }
+
+    /// The account of the router as JSON.
+    #[napi(catch_unwind)]
+    pub fn health(&self) -> Either<String, Failure> {
+        match self.foreign.health() {
+            Ok(health) => Either::A(health.to_json()),
+            Err(error) => Either::B(Failure::of(&error)),
+        }
+    }
+
+    fn start(
+        &self,
+        token: u32,
+        run: Option<f64>,
+        start: impl FnOnce(Caller<'_>) -> std::result::Result<Pending, Error>,
+    ) -> Option<Failure> {
+        let parent: Option<Parent> = self.waiting.parent(run);
+        let caller = Caller { channel: &self.waiting.channel, token: token.into(), parent: parent.as_ref() };
+        match start(caller) {
+            Ok(pending) => {
+                self.waiting.started(token, pending);
+                None
+            }
+            Err(error) => Some(Failure::of(&error)),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+'use strict'
+// Reads from a Redis or Valkey Cluster that degrade and never fail: the package for CommonJS.
+
+const { version } = require('./lib/native.js')
+const errors = require('./lib/errors.js')
+const { Router } = require('./lib/router.js')
+
+module.exports = { Router, version: version(), ...errors.classes }

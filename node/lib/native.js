@@ -1,0 +1,18 @@
+'use strict'
+// Finds the addon: in this package, or in the package for this platform that npm installed beside it.
+
+const { name } = require('./platform.js')
+
+function load() {
+  for (const place of [`../failsoft.${name}.node`, `failsoft-${name}`]) {
+    try {
+      return require(place)
+    } catch (error) {
+      // What is there and does not load says why itself.
+      if (error.code !== 'MODULE_NOT_FOUND') throw error
+    }
+  }
+  throw new Error(`failsoft: there is no addon for ${name} here; the npm package failsoft-${name} would bring it`)
+}
+
+module.exports = load()

@@ -1,0 +1,219 @@
+'use strict'
+// What this environment (the main thread, or one worker) waits for: a table of promises whose places are the
+// core's tokens, and one wake-up for all that has come meanwhile.
+
+const { AsyncResource } = require('node:async_hooks')
+const { Reads } = require('./native.js')
+const { made, classes } = require('./errors.js')
+const signals = require('./signals.js')
+
+// Rows of one drain, and bytes of their values; see `bindings/node/src/event.rs` for what a row is.
+const ROWS = 1024
+const BYTES = 64 * 1024
+const [HEAD, COLUMNS] = [2, 4]
+const [VALUE, MISSING, LOADING, RELEASED] = [0, 1, 2, 3]
+
+const cells = Buffer.allocUnsafeSlow((HEAD + ROWS * COLUMNS) * 4)
+const rows = new Uint32Array(cells.buffer, cells.byteOffset, HEAD + ROWS * COLUMNS)
+const bytes = Buffer.allocUnsafeSlow(BYTES)
+
+/** Somebody who waits. */
+class Entry {
+  constructor(text, fallback, asked) {
+    this.text = text
+    this.fallback = fallback
+    // The key or the keys, as they were given.
+    this.asked = asked
+    // The caller's context: its AsyncLocalStorages are the callback's.
+    this.context = fallback === undefined ? undefined : new AsyncResource('FAILSOFT_READ')
+    this.signal = undefined
+    this.token = 0
+    // From when on the core has to be told that the caller went away.
+    this.loading = false
+    this.resolve = undefined
+    this.reject = undefined
+  }
+}
+
+// Undefined: the caller went away, and the token is not free yet.
+const entries = []
+const free = []
+let waiting = 0
+// What callbacks threw and is on its way through the core, by its number.
+const thrown = new Map()
+let errors = 0
+// Set by `callbacks.js`.
+let callbacks
+
+const native = new Reads(drain)
+
+let resolveNow, rejectNow
+const capture = (resolve, reject) => {
+  resolveNow = resolve
+  rejectNow = reject
+}
+
+/** The promise of one who waits from now on, under `entry.token`. */
+function enter(entry) {
+  const promise = new Promise(capture)
+  entry.resolve = resolveNow
+  entry.reject = rejectNow
+  const token = free.length > 0 ? free.pop() : entries.length
+  entry.token = token
+  entries[token] = entry
+  if (waiting++ === 0) native.hold()
+  return promise
+}
+
+/** Starts a call: `launch(token)` gives null, or a failure that is known at once. */
+function start(entry, signal, launch) {
+  if (signal?.aborted) throw signal.reason
+  const promise = enter(entry)
+  if (signal !== undefined) signals.join(signal, entry, abort)
+  try {
+    const failure = launch(entry.token)
+    if (failure !== null) refuse(entry, errorOf(failure))
+  } catch (error) {
+    refuse(entry, error)
+  }
+  return promise
+}
+
+function refuse(entry, error) {
+  free.push(entry.token)
+  forget(entry)
+  rest()
+  entry.reject(error)
+}
+
+/** The caller does not wait any more. */
+function abort(entry, reason) {
+  forget(entry)
+  rest()
+  // Before a load the read ends by itself within its deadline, and the core need not be bothered.
+  if (entry.loading) native.cancel(entry.token)
+  entry.reject(reason)
+}
+
+function forget(entry) {
+  entries[entry.token] = undefined
+  waiting--
+  if (entry.signal !== undefined) signals.leave(entry.signal, entry)
+}
+
+function rest() {
+  if (waiting === 0) native.rest()
+}
+
+/** Who waited under a token, which may be used again now; undefined if the caller went away. */
+function ended(token) {
+  free.push(token)
+  const entry = entries[token]
+  if (entry !== undefined) forget(entry)
+  return entry
+}
+
+function drain() {
+  let more
+  do {
+    const events = native.drain(cells, bytes)
+    const count = rows[0]
+    more = rows[1] !== 0
+    for (let row = 0, at = HEAD; row < count; row++, at += COLUMNS) take(rows[at], rows[at + 1], rows[at + 2], rows[at + 3])
+    // No code of users runs before all of them are taken: a token of this batch is not used again in it.
+    if (events !== null) for (const event of events) react(event)
+    callbacks.begin()
+  } while (more)
+  rest()
+}
+
+function take(token, kind, begin, length) {
+  if (kind === VALUE) {
+    const entry = ended(token)
+    if (entry === undefined) return
+    const end = begin + length
+    if (entry.text) {
+      entry.resolve(bytes.toString('utf8', begin, end))
+    } else {
+      const value = Buffer.allocUnsafe(length)
+      bytes.copy(value, 0, begin, end)
+      entry.resolve(value)
+    }
+  } else if (kind === MISSING) {
+    ended(token)?.resolve(null)
+  } else if (kind === LOADING) {
+    const entry = entries[token]
+    if (entry === undefined) native.cancel(token)
+    else entry.loading = true
+  } else if (kind === RELEASED) {
+    thrown.delete(token)
+  }
+}
+
+function react(event) {
+  if (event.kind === 'run') return callbacks.add(entries[event.token], event)
+  if (event.kind === 'stop') return callbacks.stop(event.run)
+  const entry = ended(event.token)
+  if (entry === undefined) return
+  try {
+    settle(entry, event)
+  } catch (error) {
+    // Such as a value that is too long for a string.
+    entry.reject(error)
+  }
+}
+
+function settle(entry, event) {
+  switch (event.kind) {
+    case 'value':
+      return entry.resolve(decoded(entry, event.value))
+    case 'outcome':
+      return entry.resolve(outcomeOf(entry, event.outcome))
+    case 'many':
+      return entry.resolve(event.outcomes.map((each) => settled(entry, each)))
+    case 'done':
+      return entry.resolve()
+    case 'failed':
+      return entry.reject(errorOf(event.failure))
+    default:
+      return entry.reject(new classes.InternalError(`a defect of failsoft: a call ended as '${event.kind}'`))
+  }
+}
+
+function decoded(entry, value) {
+  if (value === undefined || value === null) return null
+  return entry.text ? value.toString('utf8') : value
+}
+
+function outcomeOf(entry, { value, servedBy, reason, ageMs, attempts, coalesced, node }) {
+  return { value: decoded(entry, value), servedBy, reason: reason ?? null, ageMs, attempts, coalesced, node: node ?? null }
+}
+
+/** As `Promise.allSettled` has it. */
+function settled(entry, { outcome, failure }) {
+  if (outcome) return { status: 'fulfilled', value: outcomeOf(entry, outcome) }
+  return { status: 'rejected', reason: errorOf(failure) }
+}
+
+/** The core's error, or what the callback threw: the same object. */
+function errorOf(failure) {
+  return failure.thrown === undefined ? made(failure) : thrown.get(failure.thrown)
+}
+
+/** A number for what a callback threw. */
+function keep(error) {
+  errors = (errors + 1) >>> 0
+  thrown.set(errors, error)
+  return errors
+}
+
+module.exports = {
+  Entry,
+  native,
+  start,
+  keep,
+  /** Who runs callbacks. */
+  use: (them) => (callbacks = them),
+  /** What is held now, for tests. */
+  held: () => ({ waiting, places: entries.length - free.length, thrown: thrown.size, loads: callbacks.count() })
+}

