@@ -1,0 +1,96 @@
+//! The load of a fleet: a few routers are run, and their mean stands for all.
+
+use crate::cost::{Question, cost};
+use crate::router::Router;
+use crate::world::{Fault, World};
+use failsoft_policy::Instant;
+use failsoft_policy::cluster::Cluster;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a run is, from the start of the first router.
+pub const LENGTH: Duration = Duration::from_secs(150);
+/// From when on all routers are settled.
+const SETTLED: Duration = Duration::from_secs(30);
+
+/// What servers have to do for a fleet. Processor time is the share of one core, 1 being all of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    /// Probes of one server in a second.
+    pub probes: f64,
+    /// Views that one server gives in a second.
+    pub views: f64,
+    /// Reply bytes of one server in a second.
+    pub bytes: f64,
+    /// The mean over all servers and all the time.
+    pub mean: f64,
+    /// The worst second, as the mean over all servers.
+    pub worst: f64,
+    /// The worst second of the server that has it worst.
+    pub hottest: f64,
+}
+
+/// How many routers are run, and how many there are.
+#[derive(Clone, Copy, Debug)]
+pub struct Fleet {
+    /// How many routers there are.
+    pub routers: usize,
+    /// How many of them are run.
+    pub sample: usize,
+}
+
+/// The load that a fleet puts on the servers of `primaries` shards while `fault` happens.
+pub fn load(fleet: Fleet, primaries: usize, fault: Fault) -> Load {
+    // Each router has a connection for its questions, and one for its reads.
+    let world = World::new(primaries, fault, 2 * fleet.routers as u64);
+    let (from, to) = match fault {
+        Fault::None => (Instant::ZERO + SETTLED, Instant::ZERO + LENGTH),
+        Fault::Lost { .. } => (world.times.lost, world.times.back + Duration::from_secs(30)),
+    };
+    let mut asked: BTreeMap<(u64, usize, Question), u64> = BTreeMap::new();
+    for seed in 0..fleet.sample as u64 {
+        let mut note = |at: Instant, node: usize, question: Question| {
+            if at >= from && at < to {
+                *asked.entry((at.since(from).as_secs(), node, question)).or_default() += 1;
+            }
+        };
+        let _ = run(&world, seed, to, &mut note);
+    }
+    sum(&asked, fleet, &world, to.since(from).as_secs_f64())
+}
+
+/// One settled router of a calm cluster, for measuring what it holds and what its reads cost.
+pub fn settled(primaries: usize) -> Cluster {
+    let world = World::new(primaries, Fault::None, 2);
+    run(&world, 1, Instant::ZERO + SETTLED, &mut |_, _, _| {})
+}
+
+fn run(world: &World, seed: u64, to: Instant, note: &mut dyn FnMut(Instant, usize, Question)) -> Cluster {
+    Router::new(world, seed, note).run(to)
+}
+
+fn sum(asked: &BTreeMap<(u64, usize, Question), u64>, fleet: Fleet, world: &World, seconds: f64) -> Load {
+    let nodes = world.nodes() as f64;
+    let scale = fleet.routers as f64 / fleet.sample as f64;
+    let mut load = Load::default();
+    let mut by_second: BTreeMap<u64, f64> = BTreeMap::new();
+    let mut by_node: BTreeMap<(u64, usize), f64> = BTreeMap::new();
+    for (&(second, node, question), &times) in asked {
+        let times = times as f64 * scale;
+        let one = cost(question, world.nodes());
+        let core = times * one.micros / 1e6;
+        let rate = times / seconds / nodes;
+        match question {
+            Question::Info => load.probes += rate,
+            Question::Shards | Question::Nodes => load.views += rate,
+            Question::ClusterInfo | Question::MyId => {}
+        }
+        load.bytes += rate * one.bytes;
+        load.mean += core / seconds / nodes;
+        *by_second.entry(second).or_default() += core / nodes;
+        *by_node.entry((second, node)).or_default() += core;
+    }
+    load.worst = by_second.values().copied().fold(0.0, f64::max);
+    load.hottest = by_node.values().copied().fold(0.0, f64::max);
+    load
+}
