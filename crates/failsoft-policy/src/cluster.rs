@@ -16,6 +16,7 @@ use crate::breaker::Admission;
 use crate::budget::RetryBudget;
 use crate::config::Config;
 use crate::nodes::Nodes;
+use crate::pace;
 use crate::partition::{Partition, Verdict};
 use crate::refresh::{Refresh, Scope};
 use crate::time::Instant;
@@ -81,6 +82,8 @@ pub struct Cluster {
     isolated: bool,
     /// The highest epoch that any node is known to have seen.
     highest: u64,
+    /// The most clients that any node was said to have when it was last probed.
+    clients: u64,
     /// Until when reads wait for the very first view.
     starting_until: Option<Instant>,
     /// Why the last node that was asked for a view gave none.
@@ -110,6 +113,7 @@ impl Cluster {
             down: false,
             isolated: false,
             highest: 0,
+            clients: 0,
             starting_until: Some(now + config.attempt_timeout()),
             no_view: Reason::Connection,
             foreign: None,
@@ -145,16 +149,24 @@ impl Cluster {
             }
             return Some(Command::Refresh { round, targets, epochs });
         }
-        let key = self.nodes.iter().find(|n| n.probe_due().is_some_and(|at| at <= now)).map(|n| n.key)?;
+        let turn = pace::turn(self.clients, self.interval);
+        let key = loop {
+            let node = self.nodes.iter_mut().find(|n| n.probe_due().is_some_and(|at| at <= now))?;
+            if !node.hold_back(turn, now, dice) {
+                break node.key;
+            }
+        };
         let witness = self.witness(key, dice);
         let stands_in = self.stands_in(key);
+        let routine = self.interval.max(pace::pause(self.clients));
         let node = self.nodes.get_mut(key)?;
+        node.held_until = None;
         let pause = match node.latency {
-            _ if stands_in => self.interval.min(STAND_IN_PROBE),
+            _ if stands_in => self.interval.min(STAND_IN_PROBE).max(turn),
             // Probes spread over the interval: each node's word tells of a cut, so the first sign of
             // one comes the earlier, the more nodes there are.
-            None => self.interval - self.interval / 1000 * 9 / 10 * (dice % 1000),
-            Some(_) => self.interval,
+            None => routine - routine / 1000 * 9 / 10 * (dice % 1000),
+            Some(_) => routine,
         };
         node.breaker.take_probe(now);
         node.probing = true;

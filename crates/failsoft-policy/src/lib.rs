@@ -20,6 +20,7 @@ pub mod flight;
 #[doc(hidden)]
 pub mod mutant;
 pub mod nodes;
+mod pace;
 pub mod partition;
 pub mod rank;
 pub mod read;

@@ -60,6 +60,8 @@ pub struct Node {
     pub probing: bool,
     /// When the next routine probe is due.
     pub probe_at: Instant,
+    /// From when on the next probe may be sent, if it is one that other routers want to send, too.
+    pub held_until: Option<Instant>,
     /// Round-trip time of the last probe.
     pub latency: Option<Duration>,
     /// For a replica that was behind its primary when both were last compared: the moment up to which
@@ -77,11 +79,22 @@ impl Node {
 
     /// When it is to be probed next: routinely, or by its breaker while that lets no reads through.
     pub fn probe_due(&self) -> Option<Instant> {
-        match (self.probing, self.admits()) {
+        let due = match (self.probing, self.admits()) {
             (true, _) => None,
             (false, true) => Some(self.probe_at),
             (false, false) => self.breaker.next_timeout(),
+        };
+        due.map(|at| at.max(self.held_until.unwrap_or(Instant::ZERO)))
+    }
+
+    /// Whether a probe that is due has to wait for its turn first: once, for a part of `turn`.
+    pub fn hold_back(&mut self, turn: Duration, now: Instant, dice: u32) -> bool {
+        let part = turn / 1000 * (dice % 1000);
+        if part.is_zero() || self.held_until.is_some() {
+            return false;
         }
+        self.held_until = Some(now + part);
+        true
     }
 
     /// A primary's offset, read at `at`.
@@ -187,6 +200,7 @@ impl Nodes {
             validated: false,
             probing: false,
             probe_at: now,
+            held_until: None,
             latency: None,
             behind_since: None,
             samples: Vec::new(),

@@ -264,7 +264,7 @@ impl Topology {
 
     /// Forgets nodes that an epoch-carrying view no longer names and that own nothing.
     fn forget_unnamed(&mut self, nodes: &mut Nodes, keys: &BTreeMap<&str, NodeKey>, asked_at: Instant) -> bool {
-        let named: Vec<NodeKey> = keys.values().copied().collect();
+        let named: BTreeSet<NodeKey> = keys.values().copied().collect();
         let owners = self.owners();
         let gone: Vec<NodeKey> = nodes
             .iter()

@@ -103,6 +103,8 @@ pub struct NodeReport {
     pub link_down_for: Option<Duration>,
     /// `replica-priority`; 0 is never promoted.
     pub priority: Option<u32>,
+    /// Its clients, of whatever kind (`connected_clients`).
+    pub clients: Option<u64>,
     /// `evicted_keys` since its start.
     pub evicted: Option<u64>,
     /// `expired_keys` since its start.

@@ -1,8 +1,13 @@
 //! A computed cluster: what each node says of itself and of the others, at each moment.
 
-use failsoft_policy::view::{NodeReport, Role, View, ViewNode};
+use failsoft_policy::view::{ClusterInfo, NodeReport, Role, View, ViewNode};
 use failsoft_policy::{Endpoint, Instant, Slot};
 use std::time::Duration;
+
+/// From when on a node that is lost is suspected.
+const NODE_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the verdict on a primary to the promotion of its replica.
+const ELECTION: Duration = Duration::from_secs(1);
 
 /// What befalls the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +61,10 @@ pub struct World {
 }
 
 impl World {
-    /// A cluster that is struck after a minute; its node timeout is 5 s.
+    /// A cluster that is struck after a minute; as the servers do, it takes 7 s to promote a replica.
     pub fn new(primaries: usize, fault: Fault, clients: u64) -> Self {
         let lost = Instant::from_millis(60_000);
-        let promoted = lost + Duration::from_secs(7);
+        let promoted = lost + NODE_TIMEOUT + Duration::from_secs(2);
         Self { primaries, fault, times: Times { lost, promoted, back: promoted + Duration::from_secs(30) }, clients }
     }
 
@@ -114,7 +119,7 @@ impl World {
     /// What `by` says of the cluster at `now`, with epochs or without.
     pub fn view(&self, by: usize, asked_at: Instant, epochs: bool, now: Instant) -> View {
         let nodes = (0..self.nodes()).map(|node| self.entry(node, epochs, now)).collect();
-        View { by: Some(id(by)), via: Self::endpoint(by), asked_at, nodes: Some(nodes) }
+        View { by: Some(id(by)), via: Self::endpoint(by), asked_at, nodes: Some(nodes), info: Some(self.info(by, now)) }
     }
 
     /// What a node says of itself at `now`.
@@ -123,9 +128,12 @@ impl World {
         NodeReport {
             id: Some(id(node)),
             primary,
-            cluster_ok: true,
+            cluster_ok: self.covered(now),
             my_epoch: Some(self.epoch(node, now)),
-            current_epoch: Some(self.primaries as u64),
+            current_epoch: Some(self.highest(now)),
+            slots_pfail: Some(0),
+            slots_fail: Some(0),
+            clients: Some(self.clients),
             offset: Some(now.as_nanos() / 1_000),
             link_up: (!primary).then_some(true),
             priority: Some(100),
@@ -133,6 +141,27 @@ impl World {
             version: Some("7.0.15".into()),
             ..NodeReport::default()
         }
+    }
+
+    fn info(&self, node: usize, now: Instant) -> ClusterInfo {
+        ClusterInfo {
+            ok: self.covered(now),
+            slots_pfail: Some(0),
+            slots_fail: Some(0),
+            current_epoch: Some(self.highest(now)),
+            my_epoch: Some(self.epoch(node, now)),
+        }
+    }
+
+    /// Whether the nodes take the cluster for whole: with full coverage, as servers have it by default,
+    /// they do not from the verdict on the lost primaries until their replicas are promoted.
+    fn covered(&self, now: Instant) -> bool {
+        self.fault == Fault::None || now < self.times.promoted - ELECTION || now >= self.times.promoted
+    }
+
+    fn highest(&self, now: Instant) -> u64 {
+        let struck = self.fault != Fault::None && now >= self.times.promoted;
+        self.primaries as u64 * if struck { 2 } else { 1 }
     }
 
     fn entry(&self, node: usize, epochs: bool, now: Instant) -> ViewNode {
@@ -146,7 +175,8 @@ impl World {
             role,
             slots: if owns { vec![(self.first_slot(shard), self.first_slot(shard + 1) - 1)] } else { Vec::new() },
             epoch: epochs.then(|| self.epoch(node, now)),
-            failed: lost && now >= self.times.promoted,
+            failed: lost && now >= self.times.promoted - ELECTION,
+            suspected: lost && now < self.times.promoted - ELECTION && now >= self.times.lost + NODE_TIMEOUT,
         }
     }
 

@@ -202,7 +202,9 @@ impl Cluster {
         if let Some(offset) = offset.filter(|_| primary) {
             node.sample_offset(now, offset);
         }
-        let Role::Replica(Some(of)) = node.role else { return };
+        let role = node.role.clone();
+        self.clients = self.nodes.iter().filter_map(|n| n.report.clients).max().unwrap_or(0);
+        let Role::Replica(Some(of)) = role else { return };
         let behind = offset.and_then(|o| self.nodes.get(of)?.behind_since(o));
         let standing_in = self.nodes.get(of).is_some_and(|p| p.trouble.is_some());
         if let Some(node) = self.nodes.get_mut(key) {

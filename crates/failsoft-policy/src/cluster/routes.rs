@@ -59,14 +59,16 @@ impl Cluster {
             Some(kept) => kept,
             None => self.map_slots(),
         };
-        let routes = core::iter::once(self.no_owner()).chain(owners.iter().map(|&o| self.route_of(o))).collect();
+        let best = rank::best(&self.nodes);
+        let routes = owners.iter().map(|o| self.route_of(*o, best.get(o).copied()));
+        let routes = core::iter::once(self.no_owner()).chain(routes).collect();
         self.slots = Some((Arc::clone(&slots), owners));
         Snapshot { slots, routes }
     }
 
     /// The route of a slot as it is now; the same as in a snapshot taken now.
     pub fn route(&self, slot: Slot) -> Route {
-        self.topology.owner(slot).map_or_else(|| self.no_owner(), |owner| self.route_of(owner))
+        self.topology.owner(slot).map_or_else(|| self.no_owner(), |owner| self.route_of(owner, rank::ranked(&self.nodes, owner).first().copied()))
     }
 
     /// The slot's owner, if it may be read from.
@@ -124,7 +126,8 @@ impl Cluster {
             _ => {}
         }
         if !node.validated && !mutant::is(Mutant::PromotionNeedsNoProof) {
-            node.probe_at = node.probe_at.min(now);
+            // Somebody waits for it: no turn is taken.
+            (node.probe_at, node.held_until) = (node.probe_at.min(now), Some(now));
             return WriteGate::NeedsProof(key);
         }
         match node.contact {
@@ -159,14 +162,15 @@ impl Cluster {
         }
     }
 
-    fn route_of(&self, owner: NodeKey) -> Route {
+    /// The route of a shard, whose best replica is `replica`.
+    fn route_of(&self, owner: NodeKey, replica: Option<&Node>) -> Route {
         let Some(node) = self.nodes.get(owner) else { return Route::Secondary { reason: Reason::SlotUncovered } };
         let reason = why(node);
         if self.down {
             let reason = if reason == Reason::Quarantined { reason } else { Reason::ClusterDown };
             return Route::Secondary { reason };
         }
-        let replica = rank::ranked(&self.nodes, owner).first().map(|n| self.stand_in(n));
+        let replica = replica.map(|n| self.stand_in(n));
         match (node.breaker.admission(), replica) {
             (Admission::Permille(permille), Some(replica)) => {
                 Route::Readmitting { node: owner, permille, replica, reason }

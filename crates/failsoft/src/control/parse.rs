@@ -140,6 +140,7 @@ pub(super) fn info(text: &str, report: &mut NodeReport) -> bool {
     report.link_up = lines.get("master_link_status").map(|s| *s == "up");
     report.link_down_for = int("master_link_down_since_seconds").map(Duration::from_secs);
     report.priority = int("slave_priority").and_then(|p| u32::try_from(p).ok());
+    report.clients = int("connected_clients");
     report.evicted = int("evicted_keys");
     report.expired = int("expired_keys");
     report.maxmemory_policy = lines.get("maxmemory_policy").map(|&s| s.to_owned());
