@@ -194,21 +194,27 @@ impl Partition {
 fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool) -> Verdict {
     let others = || majority.iter().filter(|m| m.by != own.by);
     // Who knows a lower config epoch than the accused is the one who lags.
-    let accusers = others().filter(|m| m.accuses(node.key) && m.epoch >= own.epoch).count();
+    let most = |holds: &dyn Fn(&Ballot) -> bool| {
+        let count = others().filter(|m| m.epoch >= own.epoch && holds(m)).count();
+        2 * count > others().count()
+    };
     // It takes itself for the owner of slots that the highest epoch gives to others.
     let superseded = own.claims && !owns;
     let behind = others().any(|m| m.epoch > own.epoch);
-    if own.majority() {
-        let given_up = others().filter(|m| m.failed.contains(&node.key) && m.epoch >= own.epoch).count();
-        return if given_up > 0 && 2 * given_up > others().count() {
-            Verdict::Minority
-        } else if accusers > 0 || superseded {
-            Verdict::Unknown
-        } else {
-            Verdict::Majority
-        };
+    let cut_off = if own.majority() {
+        // For one node timeout it has not noticed. A node in trouble that comes back has its witness
+        // to pass; it may have been hung, and not cut off.
+        node.admits() && most(&|m| m.failed.contains(&node.key))
+    } else {
+        superseded || (behind && own.frozen()) || most(&|m| m.accuses(node.key))
+    };
+    if cut_off {
+        Verdict::Minority
+    } else if own.majority() && !superseded && !others().any(|m| m.accuses(node.key) && m.epoch >= own.epoch) {
+        Verdict::Majority
+    } else {
+        Verdict::Unknown
     }
-    if accusers > 0 || superseded || (behind && own.frozen()) { Verdict::Minority } else { Verdict::Unknown }
 }
 
 /// The verdict on a node that gave none: by the majority's word, and by whether it spoke to us after
@@ -216,8 +222,8 @@ fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool) -> Verdict
 fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     let given_up = majority.iter().filter(|m| m.failed.contains(&node.key));
     let since = given_up.clone().map(|m| m.at).max();
-    let most = 2 * given_up.count() > majority.len();
-    if most && since.is_some_and(|at| node.contact.is_some_and(|c| c > at)) {
+    let speaks = since.is_some_and(|at| node.contact.is_some_and(|c| c > at));
+    if node.admits() && speaks && 2 * given_up.count() > majority.len() {
         Some(Verdict::Minority)
     } else if node.verdict == Verdict::Minority {
         None
