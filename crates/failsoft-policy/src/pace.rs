@@ -17,13 +17,13 @@ const SHORTEST_TURN: Duration = Duration::from_millis(50);
 
 /// The shortest time between two routine probes of a node, in a cluster whose nodes have up to `clients`
 /// clients.
-pub fn pause(clients: u64) -> Duration {
+pub(crate) fn pause(clients: u64) -> Duration {
     Duration::from_millis(clients.saturating_mul(1000) / CONNECTIONS / CALM)
 }
 
 /// What is noticed by all routers at once, they ask about by turns: each waits for a random part of this
 /// time first, of `most` at the most.
-pub fn turn(clients: u64, most: Duration) -> Duration {
+pub(crate) fn turn(clients: u64, most: Duration) -> Duration {
     let turn = Duration::from_millis(clients.saturating_mul(1000) / CONNECTIONS / TROUBLED);
     if turn < SHORTEST_TURN { Duration::ZERO } else { turn.min(most) }
 }

@@ -8,10 +8,9 @@ use failsoft_policy::cluster::Cluster;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long a run is, from the start of the first router.
-pub const LENGTH: Duration = Duration::from_secs(150);
-/// From when on all routers are settled.
-const SETTLED: Duration = Duration::from_secs(30);
+/// From when on all routers are settled, and how long a calm cluster is watched then.
+const SETTLED: Duration = Duration::from_secs(150);
+const CALM: Duration = Duration::from_secs(120);
 
 /// What servers have to do for a fleet. Processor time is the share of one core, 1 being all of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,9 +23,10 @@ pub struct Load {
     pub bytes: f64,
     /// The mean over all servers and all the time.
     pub mean: f64,
-    /// The worst second, as the mean over all servers.
+    /// The worst second of the mean over all servers.
     pub worst: f64,
-    /// The worst second of the server that has it worst.
+    /// The worst second of the server of the struck shards that has it worst: the one that every router
+    /// looks at.
     pub hottest: f64,
 }
 
@@ -42,11 +42,9 @@ pub struct Fleet {
 /// The load that a fleet puts on the servers of `primaries` shards while `fault` happens.
 pub fn load(fleet: Fleet, primaries: usize, fault: Fault) -> Load {
     // Each router has a connection for its questions, and one for its reads.
-    let world = World::new(primaries, fault, 2 * fleet.routers as u64);
-    let (from, to) = match fault {
-        Fault::None => (Instant::ZERO + SETTLED, Instant::ZERO + LENGTH),
-        Fault::Lost { .. } => (world.times.lost, world.times.back + Duration::from_secs(30)),
-    };
+    let world = World::new(primaries, fault, 2 * fleet.routers as u64, Instant::ZERO + SETTLED);
+    let from = world.times.lost;
+    let to = if fault == Fault::None { from + CALM } else { world.times.back + Duration::from_secs(30) };
     let mut asked: BTreeMap<(u64, usize, Question), u64> = BTreeMap::new();
     for seed in 0..fleet.sample as u64 {
         let mut note = |at: Instant, node: usize, question: Question| {
@@ -54,19 +52,15 @@ pub fn load(fleet: Fleet, primaries: usize, fault: Fault) -> Load {
                 *asked.entry((at.since(from).as_secs(), node, question)).or_default() += 1;
             }
         };
-        let _ = run(&world, seed, to, &mut note);
+        let _ = Router::new(&world, seed, &mut note).run(to);
     }
     sum(&asked, fleet, &world, to.since(from).as_secs_f64())
 }
 
 /// One settled router of a calm cluster, for measuring what it holds and what its reads cost.
 pub fn settled(primaries: usize) -> Cluster {
-    let world = World::new(primaries, Fault::None, 2);
-    run(&world, 1, Instant::ZERO + SETTLED, &mut |_, _, _| {})
-}
-
-fn run(world: &World, seed: u64, to: Instant, note: &mut dyn FnMut(Instant, usize, Question)) -> Cluster {
-    Router::new(world, seed, note).run(to)
+    let world = World::new(primaries, Fault::None, 2, Instant::ZERO + SETTLED);
+    Router::new(&world, 1, &mut |_, _, _| {}).run(world.times.lost)
 }
 
 fn sum(asked: &BTreeMap<(u64, usize, Question), u64>, fleet: Fleet, world: &World, seconds: f64) -> Load {
@@ -81,14 +75,15 @@ fn sum(asked: &BTreeMap<(u64, usize, Question), u64>, fleet: Fleet, world: &Worl
         let core = times * one.micros / 1e6;
         let rate = times / seconds / nodes;
         match question {
-            Question::Info => load.probes += rate,
-            Question::Shards | Question::Nodes => load.views += rate,
-            Question::ClusterInfo | Question::MyId => {}
+            Question::Probe => load.probes += rate,
+            Question::Ballot | Question::View => load.views += rate,
         }
         load.bytes += rate * one.bytes;
         load.mean += core / seconds / nodes;
         *by_second.entry(second).or_default() += core / nodes;
-        *by_node.entry((second, node)).or_default() += core;
+        if world.strikes(node % world.primaries) {
+            *by_node.entry((second, node)).or_default() += core;
+        }
     }
     load.worst = by_second.values().copied().fold(0.0, f64::max);
     load.hottest = by_node.values().copied().fold(0.0, f64::max);

@@ -1,7 +1,7 @@
 //! One router in virtual time: the policy asks, the world answers, and every question is noted.
 
 use crate::cost::Question;
-use crate::world::{Reaction, World};
+use crate::world::{ELECTION, Reaction, World};
 use failsoft_policy::cluster::{Cluster, Command};
 use failsoft_policy::config::Config;
 use failsoft_policy::view::{Probe, View};
@@ -12,8 +12,8 @@ use std::time::Duration;
 /// One way of the network.
 const WAY: Duration = Duration::from_micros(250);
 /// How often a router reads from each shard that is struck, and wants to write to it.
-const READS: Duration = Duration::from_millis(10);
-const WRITES: Duration = Duration::from_secs(1);
+const READS: Duration = Duration::from_millis(50);
+const WRITES: Duration = Duration::from_secs(10);
 
 enum Ev {
     View { round: u64, left: usize, view: Option<View> },
@@ -53,6 +53,13 @@ impl<'a> Router<'a> {
             router.at(world.times.lost + read, Ev::Read(primary));
             router.at(world.times.lost + write, Ev::Write(primary));
         }
+        // While no replica is promoted yet, it reads from every other shard, too.
+        if let Some(from) = world.election() {
+            for primary in (0..world.primaries).filter(|&p| !world.strikes(p)) {
+                let read = router.some(ELECTION);
+                router.at(from + read, Ev::Read(primary));
+            }
+        }
         router
     }
 
@@ -62,12 +69,10 @@ impl<'a> Router<'a> {
             let next = self.queue.first_key_value().map(|(&(at, _), _)| at);
             let Some(at) = next.into_iter().chain(self.wake).min().filter(|&at| at <= end) else { break };
             self.now = at;
-            if next == Some(at)
-                && let Some((_, event)) = self.queue.pop_first()
-            {
-                self.happen(event);
+            let event = if next == Some(at) { self.queue.pop_first() } else { None };
+            if event.is_none_or(|(_, event)| self.happen(event)) {
+                self.poll();
             }
-            self.poll();
         }
         self.cluster
     }
@@ -81,7 +86,8 @@ impl<'a> Router<'a> {
         self.queue.insert((at, self.number), event);
     }
 
-    fn happen(&mut self, event: Ev) {
+    /// Whether the driver asks the policy what to do next after this.
+    fn happen(&mut self, event: Ev) -> bool {
         match event {
             Ev::View { round, left, view } => {
                 match view {
@@ -97,9 +103,11 @@ impl<'a> Router<'a> {
             }
             Ev::Probed(probe) => self.cluster.on_probe(*probe, self.now),
             Ev::Read(primary) => {
-                let again = self.now + READS;
-                self.at(again, Ev::Read(primary));
+                if self.world.strikes(primary) {
+                    self.at(self.now + READS, Ev::Read(primary));
+                }
                 self.read(primary);
+                return self.cluster.has_errands() || self.cluster.is_dirty();
             }
             Ev::Write(primary) => {
                 let again = self.now + WRITES;
@@ -108,6 +116,7 @@ impl<'a> Router<'a> {
                 let _ = self.cluster.write_gate(self.world.slot(primary), self.now);
             }
         }
+        true
     }
 
     /// A read of a struck shard: it goes to whom the router takes for the primary.
@@ -115,6 +124,9 @@ impl<'a> Router<'a> {
         let Some(owner) = self.cluster.open_primary(self.world.slot(primary)) else { return };
         let Some(node) = self.node(owner) else { return };
         match self.world.reaction(node, self.now) {
+            Reaction::Answers if !self.world.covered(self.now) => {
+                self.cluster.failed(owner, Reason::ClusterDown, Some(self.now), self.now);
+            }
             Reaction::Answers => self.cluster.saw(owner, self.now),
             Reaction::Refuses => self.cluster.failed(owner, Reason::Connection, None, self.now),
             Reaction::Silent => self.cluster.failed(owner, Reason::Timeout, None, self.now),
@@ -154,10 +166,8 @@ impl<'a> Router<'a> {
         let sent_at = self.now;
         let (report, mut pause) = match self.world.reaction(n, self.now) {
             Reaction::Answers => {
-                for question in [Question::Info, Question::ClusterInfo, Question::MyId] {
-                    (self.note)(self.now, n, question);
-                }
-                (Ok(self.world.report(n, self.now)), WAY * 6)
+                (self.note)(self.now, n, Question::Probe);
+                (Ok(self.world.report(n, self.now)), WAY * 2)
             }
             Reaction::Refuses => (Err("refused".to_owned()), WAY * 2),
             Reaction::Silent => (Err("no answer".to_owned()), self.config.attempt_timeout()),
@@ -175,12 +185,9 @@ impl<'a> Router<'a> {
     fn view(&mut self, n: usize, asked_at: Instant, epochs: bool) -> (Option<View>, Duration) {
         match self.world.reaction(n, asked_at) {
             Reaction::Answers => {
-                (self.note)(asked_at, n, Question::Shards);
-                (self.note)(asked_at, n, Question::MyId);
-                if epochs {
-                    (self.note)(asked_at, n, Question::Nodes);
-                }
-                (Some(self.world.view(n, asked_at, epochs, asked_at)), WAY * 6)
+                // The driver knows the nodes' preferred names already.
+                (self.note)(asked_at, n, if epochs { Question::Ballot } else { Question::View });
+                (Some(self.world.view(n, asked_at, epochs, asked_at)), WAY * 2)
             }
             Reaction::Refuses => (None, WAY * 2),
             Reaction::Silent => (None, self.config.attempt_timeout()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// From when on a node that is lost is suspected.
 const NODE_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the verdict on a primary to the promotion of its replica.
-const ELECTION: Duration = Duration::from_secs(1);
+pub const ELECTION: Duration = Duration::from_secs(1);
 
 /// What befalls the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +61,9 @@ pub struct World {
 }
 
 impl World {
-    /// A cluster that is struck after a minute; as the servers do, it takes 7 s to promote a replica.
-    pub fn new(primaries: usize, fault: Fault, clients: u64) -> Self {
-        let lost = Instant::from_millis(60_000);
+    /// A cluster that is struck at `lost`, takes 7 s to promote its replicas, and has the lost nodes back
+    /// 30 s later.
+    pub fn new(primaries: usize, fault: Fault, clients: u64, lost: Instant) -> Self {
         let promoted = lost + NODE_TIMEOUT + Duration::from_secs(2);
         Self { primaries, fault, times: Times { lost, promoted, back: promoted + Duration::from_secs(30) }, clients }
     }
@@ -155,8 +155,13 @@ impl World {
 
     /// Whether the nodes take the cluster for whole: with full coverage, as servers have it by default,
     /// they do not from the verdict on the lost primaries until their replicas are promoted.
-    fn covered(&self, now: Instant) -> bool {
-        self.fault == Fault::None || now < self.times.promoted - ELECTION || now >= self.times.promoted
+    pub fn covered(&self, now: Instant) -> bool {
+        self.election().is_none_or(|from| now < from || now >= from + ELECTION)
+    }
+
+    /// From when on the lost primaries count as failed, if any are lost.
+    pub fn election(&self) -> Option<Instant> {
+        (self.fault != Fault::None).then(|| self.times.promoted - ELECTION)
     }
 
     fn highest(&self, now: Instant) -> u64 {
