@@ -34,7 +34,15 @@ pub struct Ran {
 pub fn run(seed: u64) -> Ran {
     let plan = Plan::new(seed);
     let o = Sim::new(&plan, false).run();
-    Ran { hash: o.hash, events: o.events, reads: o.reads, time: o.time, problem: o.problem, whole: o.whole, promotions: o.promotions }
+    Ran {
+        hash: o.hash,
+        events: o.events,
+        reads: o.reads,
+        time: o.time,
+        problem: o.problem,
+        whole: o.whole,
+        promotions: o.promotions,
+    }
 }
 
 /// The words of a seed's run.

@@ -29,10 +29,18 @@ pub(crate) struct Message {
 /// A question of the control plane on its way.
 #[derive(Clone, Debug)]
 pub(crate) enum Question {
-    View { round: u64, epochs: bool },
-    Report { node: NodeKey, witness: Option<usize> },
+    View {
+        round: u64,
+        epochs: bool,
+    },
+    Report {
+        node: NodeKey,
+        witness: Option<usize>,
+    },
     /// The report has come; the witness is asked.
-    Witness { probe: Probe },
+    Witness {
+        probe: Probe,
+    },
 }
 
 /// What happens to a router. While its process is suspended it waits.
@@ -40,19 +48,50 @@ pub(crate) enum Question {
 pub(crate) enum Local {
     Start,
     Conduct,
-    Answer { call: u32, tag: u32, said: Said },
+    Answer {
+        call: u32,
+        tag: u32,
+        said: Said,
+    },
     /// The connection was refused or lost.
-    Lost { call: u32, tag: u32 },
-    Saturated { call: u32, tag: u32 },
-    TimedOut { call: u32, tag: u32 },
-    Woken { call: u32, tag: u32 },
-    Cancel { caller: u32, serial: u32 },
-    Deadline { caller: u32, serial: u32 },
-    Loaded { load: LoadId },
-    View { round: u64, view: Option<Box<View>>, loading: bool },
+    Lost {
+        call: u32,
+        tag: u32,
+    },
+    Saturated {
+        call: u32,
+        tag: u32,
+    },
+    TimedOut {
+        call: u32,
+        tag: u32,
+    },
+    Woken {
+        call: u32,
+        tag: u32,
+    },
+    Cancel {
+        caller: u32,
+        serial: u32,
+    },
+    Deadline {
+        caller: u32,
+        serial: u32,
+    },
+    Loaded {
+        load: LoadId,
+    },
+    View {
+        round: u64,
+        view: Option<Box<View>>,
+        loading: bool,
+    },
     Probed(Box<Probe>),
     /// Asks the witness for its view.
-    AskWitness { address: usize, probe: Box<Probe> },
+    AskWitness {
+        address: usize,
+        probe: Box<Probe>,
+    },
 }
 
 #[derive(Debug)]

@@ -38,12 +38,18 @@ impl Check {
     pub(crate) fn load_asked(&mut self, r: usize, call: &Call, reason: Reason, confirmed: Option<NodeKey>, now: Time) {
         if let Some(by) = confirmed {
             let said = matches!(&call.last, Some((node, _, Source::Primary, Answer::Nil)) if *node == by);
-            self.that(said, || format!("router {r}: a miss that no primary confirmed; the last word was {:?}", call.last));
+            self.that(said, || {
+                format!("router {r}: a miss that no primary confirmed; the last word was {:?}", call.last)
+            });
         }
         let misses = reason == Reason::Absent && confirmed.is_some();
         let judged = self.judging;
         self.that(!judged || misses, || {
-            format!("router {r}: at {} ms all is whole, but a read of block {} is not served by its primary: {reason}", now / MS, usize::from(call.key) % BLOCKS)
+            format!(
+                "router {r}: at {} ms all is whole, but a read of block {} is not served by its primary: {reason}",
+                now / MS,
+                usize::from(call.key) % BLOCKS
+            )
         });
     }
 
@@ -71,7 +77,9 @@ impl Check {
             let owner = model.true_owner(block).map(|n| model.nodes[n].address);
             let right = *source == Source::Primary && owner == Some(*at);
             self.that(right, || {
-                format!("router {r}: all is whole, but block {block} is read from address {at} as {source:?}, not {owner:?}")
+                format!(
+                    "router {r}: all is whole, but block {block} is read from address {at} as {source:?}, not {owner:?}"
+                )
             });
         }
         if *source == Source::Replica {
@@ -87,10 +95,18 @@ impl Check {
     }
 
     /// A replica is asked: its answers are not older than the budget allows.
-    pub(crate) fn stands_in(&mut self, r: usize, current_at: Option<failsoft_policy::Instant>, config: &Config, now: Time) {
+    pub(crate) fn stands_in(
+        &mut self,
+        r: usize,
+        current_at: Option<failsoft_policy::Instant>,
+        config: &Config,
+        now: Time,
+    ) {
         let budget = config.outage_budget();
         let fits = current_at.is_some_and(|at| instant(now).since(at) < budget);
-        self.that(fits, || format!("router {r} asks a replica, current at {current_at:?}, with a budget of {budget:?}"));
+        self.that(fits, || {
+            format!("router {r} asks a replica, current at {current_at:?}, with a budget of {budget:?}")
+        });
     }
 
     /// A write ended.

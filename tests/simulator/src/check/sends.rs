@@ -24,7 +24,8 @@ impl Check {
     ) {
         let block = usize::from(call.key) % BLOCKS;
         let last = call.last.as_ref().map(|l| &l.3);
-        let redirected = matches!(last, Some(Answer::Error(ErrorReply::Moved(..) | ErrorReply::Ask(..)))) && !call.woken;
+        let redirected =
+            matches!(last, Some(Answer::Error(ErrorReply::Moved(..) | ErrorReply::Ask(..)))) && !call.woken;
         let repeated = call.attempts[source as usize] > 0 && !redirected;
         let reads = matches!(call.work, Work::Read { .. });
         call.attempts[source as usize] += 1;
@@ -48,7 +49,9 @@ impl Check {
         let named = heard.map.named(block, at);
         let superseded = heard.map.superseded(block, at);
         let patched = heard.map.patched(block).filter(|p| p.1 < call.begun && p.0 != at);
-        self.that(named, || format!("router {r} asks address {at} for block {block}, whose owner it was never said to be"));
+        self.that(named, || {
+            format!("router {r} asks address {at} for block {block}, whose owner it was never said to be")
+        });
         self.that(!superseded, || {
             format!("router {r} asks address {at} for block {block}, which another one claims with a higher epoch")
         });
@@ -113,11 +116,14 @@ impl Check {
         if let Answer::Error(ErrorReply::Moved(_, target) | ErrorReply::Ask(_, target)) = answer {
             call.redirects += 1;
             let sets = matches!(call.work, Work::Write { fill: None, .. });
-            let counts = (reads || sets) && call.redirects <= config.max_redirects() && now < call.bounds.deadline.as_nanos();
+            let counts =
+                (reads || sets) && call.redirects <= config.max_redirects() && now < call.bounds.deadline.as_nanos();
             let moved = matches!(answer, Answer::Error(ErrorReply::Moved(..)));
             let to = match target {
                 Target::At(endpoint) => Some(address(endpoint)),
-                Target::SameHost(port) => Some(address(&failsoft_policy::Endpoint { host: String::new(), port: *port })),
+                Target::SameHost(port) => {
+                    Some(address(&failsoft_policy::Endpoint { host: String::new(), port: *port }))
+                }
                 Target::Unknown => None,
             };
             let within = call.redirects <= 17;

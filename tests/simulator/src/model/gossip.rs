@@ -32,7 +32,10 @@ impl Model {
     /// Tells everyone in reach at once: after a promotion, or when a slot moved.
     pub(crate) fn broadcast(&mut self, net: &Net, n: usize, now: Time) {
         for k in members(self.nodes[n].known & !(1 << n)) {
-            if self.nodes[k].group == self.nodes[n].group && self.reaches(net, n, k) && now >= self.nodes[k].loading_until {
+            if self.nodes[k].group == self.nodes[n].group
+                && self.reaches(net, n, k)
+                && now >= self.nodes[k].loading_until
+            {
                 let back = self.reaches(net, k, n);
                 self.tell(n, k, back, now);
             }
@@ -45,9 +48,10 @@ impl Model {
         let demoted = receive(me, to, sender, from, now);
         // UPDATE: a slot that the sender claims has an owner with a higher epoch.
         let claims = members(sender.owned_by(from));
-        let better = claims.filter(|_| sender.is_primary(from)).map(|b| usize::from(me.owner[b])).find(|&o| {
-            o != usize::from(NOBODY) && o != from && me.config_epoch[o] > sender.config_epoch[from]
-        });
+        let better = claims
+            .filter(|_| sender.is_primary(from))
+            .map(|b| usize::from(me.owner[b]))
+            .find(|&o| o != usize::from(NOBODY) && o != from && me.config_epoch[o] > sender.config_epoch[from]);
         if demoted {
             self.attach(to, now);
         }

@@ -1,10 +1,10 @@
 //! What a node says of the cluster and of itself, as the policy's views and reports.
 
-use super::{ADDRESSES, BLOCKS, MAX, MS, Model, Said, Time, members};
+use super::{ADDRESSES, BLOCKS, MAX, MS, Model, NOBODY, Said, Set, Time, members};
 use crate::net::Net;
 use failsoft_policy::action::Answer;
 use failsoft_policy::reply::classify;
-use failsoft_policy::view::{NodeReport, Role, View, ViewNode};
+use failsoft_policy::view::{ClusterInfo, NodeReport, Role, View, ViewNode};
 use failsoft_policy::{Endpoint, Instant, Slot};
 use std::time::Duration;
 
@@ -55,6 +55,7 @@ impl Model {
                 slots,
                 epoch: epochs.then_some(u64::from(node.config_epoch[shown])),
                 failed: node.fail & (1 << k) != 0,
+                suspected: node.pfail & !node.fail & (1 << k) != 0,
             }
         };
         View {
@@ -62,6 +63,24 @@ impl Model {
             via: endpoint(node.address),
             asked_at,
             nodes: Some(members(node.known).map(describe).collect()),
+            info: epochs.then(|| self.info(n)),
+        }
+    }
+
+    /// `CLUSTER INFO`.
+    fn info(&self, n: usize) -> ClusterInfo {
+        let node = &self.nodes[n];
+        let slots = |out: Set| {
+            let blocks = node.owner.iter().filter(|o| **o != NOBODY && out & (1 << **o) != 0).count();
+            Some(blocks as u32 * u32::from(BLOCK_WIDTH))
+        };
+        let shown = if node.is_primary(n) { n } else { usize::from(node.follows[n]) };
+        ClusterInfo {
+            ok: node.cluster_ok,
+            slots_pfail: slots(node.pfail & !node.fail),
+            slots_fail: slots(node.fail),
+            current_epoch: Some(u64::from(node.current_epoch)),
+            my_epoch: Some(u64::from(node.config_epoch[shown])),
         }
     }
 
@@ -72,14 +91,16 @@ impl Model {
         }
         let node = &self.nodes[n];
         let primary = node.is_primary(n);
-        let shown = if primary { n } else { usize::from(node.follows[n]) };
+        let info = self.info(n);
         let down = (!primary && !node.link.up).then(|| Duration::from_secs((now - node.link.since) / (1_000 * MS)));
         NodeReport {
             id: Some(id_of(n)),
             primary,
-            cluster_ok: node.cluster_ok,
-            my_epoch: Some(u64::from(node.config_epoch[shown])),
-            current_epoch: Some(u64::from(node.current_epoch)),
+            cluster_ok: info.ok,
+            my_epoch: info.my_epoch,
+            current_epoch: info.current_epoch,
+            slots_pfail: info.slots_pfail,
+            slots_fail: info.slots_fail,
             loading: now < node.loading_until,
             offset: Some(u64::from(node.offset())),
             link_up: (!primary).then_some(node.link.up),

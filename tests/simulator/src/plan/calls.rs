@@ -26,10 +26,19 @@ pub(crate) struct Behaviour {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum What {
     /// A read of one key or of several.
-    Read { keys: [u8; 3], count: u8, callback: Option<Behaviour> },
-    Set { key: u8 },
+    Read {
+        keys: [u8; 3],
+        count: u8,
+        callback: Option<Behaviour>,
+    },
+    Set {
+        key: u8,
+    },
     /// A client that is no router writes or deletes.
-    Stranger { key: u8, delete: bool },
+    Stranger {
+        key: u8,
+        delete: bool,
+    },
 }
 
 /// One call.

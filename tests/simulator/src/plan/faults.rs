@@ -24,22 +24,52 @@ pub(crate) enum Fault {
     CrashAll,
     HangAll,
     /// These addresses and routers are on one side; what goes out, and what comes in, is lost.
-    Cut { side: u32, routers: u8, outward: bool, inward: bool },
-    CutRouter { router: u8, from: u32, out: bool, back: bool },
-    SlowRouter { router: u8, by: Time },
-    SlowNode { address: u8, by: Time },
-    Loss { router: u8, permille: u16 },
-    Suspend { router: u8 },
-    SlowStore { by: Time },
+    Cut {
+        side: u32,
+        routers: u8,
+        outward: bool,
+        inward: bool,
+    },
+    CutRouter {
+        router: u8,
+        from: u32,
+        out: bool,
+        back: bool,
+    },
+    SlowRouter {
+        router: u8,
+        by: Time,
+    },
+    SlowNode {
+        address: u8,
+        by: Time,
+    },
+    Loss {
+        router: u8,
+        permille: u16,
+    },
+    Suspend {
+        router: u8,
+    },
+    SlowStore {
+        by: Time,
+    },
     /// A block moves to another primary; `early` tells its old owner first that it is done.
-    Migrate { block: u8, to: u8, early: bool },
+    Migrate {
+        block: u8,
+        to: u8,
+        early: bool,
+    },
     Failover(u8),
     TakeOver(u8),
     /// Another node, empty and with another id, at the same address.
     Replace(u8),
     AnotherCluster,
     OtherType(u8),
-    Misbehave { address: u8, what: Misbehaviour },
+    Misbehave {
+        address: u8,
+        what: Misbehaviour,
+    },
 }
 
 /// A fault and its time.

@@ -52,7 +52,9 @@ impl Sim<'_> {
                 if let Some(member) = router.member(node) {
                     member.contact = None;
                 }
-                let on_it = |c: &Option<super::Call>| c.as_ref().filter(|c| c.target.is_some_and(|t| t.0 == node)).map(|c| c.tag);
+                let on_it = |c: &Option<super::Call>| {
+                    c.as_ref().filter(|c| c.target.is_some_and(|t| t.0 == node)).map(|c| c.tag)
+                };
                 let lost: Vec<(u32, u32)> =
                     router.calls.iter().enumerate().filter_map(|(i, c)| Some((i as u32, on_it(c)?))).collect();
                 for (call, tag) in lost {

@@ -60,7 +60,8 @@ impl Sim<'_> {
             Err(circle) => {
                 let inside = caller.inside;
                 let real = router.closes_a_circle(inside, key_of(&circle.key));
-                self.check.that(real, || format!("router {r}: no circle, but key {:?} is called re-entrant", circle.key));
+                self.check
+                    .that(real, || format!("router {r}: no circle, but key {:?} is called re-entrant", circle.key));
                 if let Some(caller) = self.routers[r].callers[id as usize].as_mut() {
                     (caller.failure, caller.excused) = (Some(Failure::Reentrant), true);
                 }
@@ -251,7 +252,8 @@ impl Sim<'_> {
             self.check.that(excused, || format!("router {r}: {:?} was given up before its limit", late.load));
             let waiting = self.tell(r, late.load, &Err(Failure::LoadTimeout), excused);
             let told = late.waiters.len();
-            self.check.that(waiting == told, || format!("router {r}: {waiting} wait for {:?}, {told} are told", late.load));
+            self.check
+                .that(waiting == told, || format!("router {r}: {waiting} wait for {:?}, {told} are told", late.load));
         }
         for load in expired.abort {
             self.abort(r, load);

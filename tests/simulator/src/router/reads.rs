@@ -1,15 +1,15 @@
 //! Carries out reads: the first step from the snapshot, and the machine for everything else.
 
-use super::state::{Call, Caller, Failure, Work};
 use super::slot_of;
+use super::state::{Call, Caller, Failure, Work};
 use crate::model::{Ask, Said, Time, address, answer};
 use crate::plan::Behaviour;
 use crate::sim::{Local, Message, Sim, instant};
+use failsoft_policy::NodeKey;
 use failsoft_policy::action::Finish;
 use failsoft_policy::flight::LoadId;
 use failsoft_policy::read::{Action, Answer, Event, Read};
 use failsoft_policy::route::{Bounds, Source, Step, first_step};
-use failsoft_policy::NodeKey;
 use std::time::Duration;
 
 impl Sim<'_> {
@@ -59,8 +59,7 @@ impl Sim<'_> {
         let dice = self.rng.u32(..);
         let now = instant(self.now);
         let router = &mut self.routers[r];
-        let mut bounds =
-            Bounds { attempt: router.config.attempt_timeout(), deadline: now + router.config.deadline() };
+        let mut bounds = Bounds { attempt: router.config.attempt_timeout(), deadline: now + router.config.deadline() };
         if let Some(limit) = limit {
             bounds.deadline = bounds.deadline.min(now + Duration::from_nanos(limit));
         }
@@ -119,7 +118,8 @@ impl Sim<'_> {
         let Some(machine) = read.as_mut() else { return };
         let action = machine.on(event, &mut router.cluster, now, dice);
         self.publish(r);
-        let Some(Call { work: Work::Read { read: Some(machine), .. }, .. }) = &mut self.routers[r].calls[id as usize] else {
+        let Some(Call { work: Work::Read { read: Some(machine), .. }, .. }) = &mut self.routers[r].calls[id as usize]
+        else {
             return;
         };
         let notes = machine.take_notes();

@@ -8,7 +8,8 @@ impl Sim<'_> {
     pub(super) fn fault(&mut self, f: usize) {
         let mut fault = self.plan.faults[f].fault;
         // Owners are found when it happens.
-        let owner = |sim: &Self, block: u8| sim.model.true_owner(usize::from(block)).map(|n| sim.model.nodes[n].address);
+        let owner =
+            |sim: &Self, block: u8| sim.model.true_owner(usize::from(block)).map(|n| sim.model.nodes[n].address);
         match fault {
             Fault::CrashOwner(b) => fault = owner(self, b).map_or(fault, |a| Fault::Crash(a as u8)),
             Fault::HangOwner(b) => fault = owner(self, b).map_or(fault, |a| Fault::Hang(a as u8)),
@@ -197,11 +198,15 @@ impl Sim<'_> {
         let group = self.model.nodes[from].group;
         let others: Vec<usize> = (0..self.model.nodes.len())
             .filter(|&n| {
-                n != from && self.model.nodes[n].group == group && self.model.running(n) && self.model.nodes[n].is_primary(n)
+                n != from
+                    && self.model.nodes[n].group == group
+                    && self.model.running(n)
+                    && self.model.nodes[n].is_primary(n)
             })
             .collect();
         let target = *others.get(usize::from(to) % others.len().max(1))?;
-        let known = self.model.nodes[from].known & (1 << target) != 0 && self.model.nodes[target].known & (1 << from) != 0;
+        let known =
+            self.model.nodes[from].known & (1 << target) != 0 && self.model.nodes[target].known & (1 << from) != 0;
         if !known || !self.model.running(from) {
             return None;
         }

@@ -35,7 +35,9 @@ impl Sim<'_> {
             _ => self.model.command(&self.net, n, ask, self.now),
         };
         self.trace.mix(said.code());
-        self.trace.say(self.now, || format!("node {n} says {said:?} to {ask:?} of router {} (call {call}.{tag})", message.router));
+        self.trace.say(self.now, || {
+            format!("node {n} says {said:?} to {ask:?} of router {} (call {call}.{tag})", message.router)
+        });
         self.reply(message, |m| Local::Answer { call: m.call, tag: m.tag, said });
     }
 
@@ -64,11 +66,7 @@ impl Sim<'_> {
 
     /// Asks a question of the control plane. It ends with an answer, a refusal, or the time for it.
     pub(crate) fn ask(&mut self, r: usize, address: usize, question: Question) {
-        let there = if self.net.router_to_node(r, address) {
-            self.net.travel(&mut self.rng, r, address)
-        } else {
-            None
-        };
+        let there = if self.net.router_to_node(r, address) { self.net.travel(&mut self.rng, r, address) } else { None };
         let sent = self.now;
         match there {
             Some(time) => {
