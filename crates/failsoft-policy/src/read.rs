@@ -41,8 +41,8 @@ enum Then {
     Follow(NodeKey),
     /// A further attempt on the primary.
     Retry,
-    /// The same node again (`TRYAGAIN`), with `ASKING` if it was asked with it.
-    Again { node: NodeKey, asking: bool },
+    /// The same node again (`TRYAGAIN`), on the same connection, with `ASKING` if it was asked with it.
+    Again { node: NodeKey, source: Source, asking: bool },
 }
 
 /// See the module.
@@ -124,9 +124,9 @@ impl Read {
                 self.next_source(true, cluster, now, dice)
             }
             (
-                State::Asking { node, asking, .. },
+                State::Asking { node, source, asking, .. },
                 Event::Answered { answer: Answer::Error(ErrorReply::TryAgain), .. },
-            ) => self.again(node, asking, cluster, now, dice),
+            ) => self.again(node, source, asking, cluster, now, dice),
             (State::Asking { node, source, .. }, Event::Answered { answer, contact }) => {
                 self.answered(node, source, answer, contact, cluster, now, dice)
             }
@@ -235,7 +235,7 @@ impl Read {
         dice: u32,
     ) -> Action {
         if reason == Reason::Loading && mutant::is(Mutant::LoadingIsRetried) {
-            return self.again(node, false, cluster, now, dice);
+            return self.again(node, source, false, cluster, now, dice);
         }
         self.count_failure(source, reason);
         if reason == Reason::SlotUncovered {

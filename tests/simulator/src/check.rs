@@ -5,6 +5,7 @@ mod heard;
 mod loads;
 mod map;
 mod sends;
+mod votes;
 
 use crate::model::{MS, Time};
 use crate::plan::{Fault, Plan};
@@ -24,12 +25,14 @@ pub(crate) struct Check {
     routers: Vec<Heard>,
     /// The nodes were replaced by another cluster: what was heard of owners before counts for nothing.
     another_cluster: bool,
+    /// Whether nodes are cut off from each other in this run.
+    cuts: bool,
 }
 
 impl Check {
     pub(crate) fn new(plan: &Plan) -> Self {
         let routers = plan.routers.iter().map(Heard::new).collect();
-        Self { problem: None, reads: 0, judging: false, routers, another_cluster: false }
+        Self { problem: None, reads: 0, judging: false, routers, another_cluster: false, cuts: votes::cuts(plan) }
     }
 
     pub(crate) fn that(&mut self, holds: bool, problem: impl FnOnce() -> String) {
@@ -71,12 +74,13 @@ impl Check {
         self.loads_in_bounds(r, router, now);
     }
 
-    pub(crate) fn refreshed(&mut self, r: usize, targets: usize, epochs: bool, now: Time) {
+    pub(crate) fn refreshed(&mut self, r: usize, round: u64, targets: usize, epochs: bool, now: Time) {
         let heard = &mut self.routers[r];
         let soon = heard.refreshed_at.is_some_and(|at| now - at < 1_000 * MS);
         heard.refreshed_at = Some(now);
         if epochs {
             heard.owed = None;
+            heard.votes.open(round, targets);
         }
         self.that(!soon, || format!("router {r} refreshes within a second of its last refresh"));
         self.that(targets <= 5, || format!("router {r} asks {targets} nodes for views"));

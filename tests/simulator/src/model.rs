@@ -68,6 +68,8 @@ pub(crate) struct Node {
     /// Until when a node that has just started, or left a minority, holds itself back as a primary.
     pub(crate) holding_back_until: Time,
     pub(crate) cluster_ok: bool,
+    /// When it last saw most primaries out of reach.
+    pub(crate) minority_at: Option<Time>,
 
     pub(crate) known: Set,
     pub(crate) current_epoch: u32,
@@ -186,6 +188,7 @@ impl Model {
             loading_until: 0,
             holding_back_until: 0,
             cluster_ok: true,
+            minority_at: None,
             known: 1 << n,
             current_epoch: 0,
             config_epoch: [0; MAX],

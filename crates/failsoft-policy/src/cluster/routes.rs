@@ -80,6 +80,16 @@ impl Cluster {
         !self.down && self.nodes.get(node).is_some_and(Node::admits)
     }
 
+    /// On which side of a partition a node is held to be; none if it is not known.
+    pub fn verdict(&self, node: NodeKey) -> Option<Verdict> {
+        self.nodes.get(node).map(|n| n.verdict)
+    }
+
+    /// Whether no majority is in reach, so that nobody is asked.
+    pub fn is_down(&self) -> bool {
+        self.down
+    }
+
     /// Whether somebody owns the slot.
     pub fn is_covered(&self, slot: Slot) -> bool {
         self.topology.owner(slot).is_some()

@@ -2,6 +2,7 @@
 
 use super::Check;
 use super::map::Map;
+use super::votes::Votes;
 use crate::model::{MS, Time};
 use crate::plan::RouterPlan;
 use failsoft_policy::NodeKey;
@@ -11,6 +12,7 @@ use failsoft_policy::view::{Probe, View};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     generation: u32,
+    id: Option<String>,
     /// Since when it counts as failed: until a probe of it, with a witness, clears it.
     pub(super) failed: Option<Time>,
     /// Whether it last said that it is a primary.
@@ -28,6 +30,7 @@ pub(super) struct Told {
 pub(super) struct Heard {
     nodes: Vec<Told>,
     pub(super) map: Map,
+    pub(super) votes: Votes,
     pub(super) refreshed_at: Option<Time>,
     /// Until when views have to be asked for, and why.
     pub(super) owed: Option<(Time, &'static str)>,
@@ -47,6 +50,7 @@ impl Heard {
         Self {
             nodes: Vec::new(),
             map: Map::default(),
+            votes: Votes::default(),
             refreshed_at: None,
             owed: None,
             suspended_until: 0,
@@ -76,18 +80,25 @@ impl Check {
     }
 
     /// A view came.
-    pub(crate) fn heard_view(&mut self, r: usize, view: &View, _: Time) {
+    pub(crate) fn heard_view(&mut self, r: usize, round: u64, view: &View) {
         self.routers[r].map.heard(view);
+        self.routers[r].votes.heard(round, view);
     }
 
-    pub(crate) fn round_done(&mut self, _: usize, _: Time) {}
+    pub(crate) fn round_done(&mut self, r: usize) {
+        self.routers[r].votes.close();
+    }
 
     /// A probe came back.
     pub(crate) fn heard_probe(&mut self, r: usize, _: usize, probe: &Probe, now: Time) {
         let heard = &mut self.routers[r];
         let told = heard.node(probe.node);
+        let mut ours = true;
         match &probe.report {
             Ok(report) => {
+                // Another node lives there: what was said beside that is not heeded.
+                ours = told.id.get_or_insert_with(|| report.id.clone().unwrap_or_default())
+                    == report.id.as_deref().unwrap_or_default();
                 (told.heard, told.primary) = (Some(now), report.primary);
                 told.reported = Some(now);
                 if probe.witness.is_some() && report.unready().is_none() {
@@ -98,7 +109,7 @@ impl Check {
                 told.failed.get_or_insert(now);
             }
         }
-        if let Some(view) = &probe.witness {
+        if let Some(view) = probe.witness.as_ref().filter(|_| ours) {
             heard.map.heard(view);
         }
     }

@@ -5,6 +5,7 @@ use crate::model::{ADDRESSES, Ask, BLOCKS, MS, Time, address};
 use crate::router::{Call, Work};
 use failsoft_policy::NodeKey;
 use failsoft_policy::config::Config;
+use failsoft_policy::partition::Verdict;
 use failsoft_policy::read::Answer;
 use failsoft_policy::reply::{ErrorReply, Target};
 use failsoft_policy::route::Source;
@@ -20,6 +21,7 @@ impl Check {
         source: Source,
         asking: bool,
         ask: Ask,
+        verdict: Option<Verdict>,
         now: Time,
     ) {
         let block = usize::from(call.key) % BLOCKS;
@@ -42,6 +44,13 @@ impl Check {
             let since = failed.unwrap_or(0) / MS;
             format!("router {r} asks address {at}, which failed at {since} ms and was not cleared by a probe since")
         });
+        let forbidden = self.routers[r].votes.forbids(at).filter(|_| !self.another_cluster);
+        self.that(forbidden.is_none(), || format!("router {r} asks address {at}, {}", forbidden.unwrap_or_default()));
+        let quarantined = verdict == Some(Verdict::Minority);
+        self.that(!quarantined, || format!("router {r} asks address {at}, which it holds in a minority"));
+        let fills = matches!(ask, Ask::Set { only_if_absent: true, .. });
+        let sure = verdict == Some(Verdict::Majority);
+        self.that(!fills || sure, || format!("router {r} fills at address {at}, whose side is {verdict:?}"));
         if source == Source::Replica || asking || ask == Ask::Ping || self.another_cluster {
             return;
         }

@@ -65,6 +65,9 @@ impl Model {
         let minority = reachable < owners.count_ones() / 2 + 1;
         let uncovered = node.owner.iter().any(|o| *o == NOBODY || node.fail & (1 << o) != 0);
         let rejoin = setup.node_timeout.clamp(300 * MS, 5_000 * MS);
+        if minority {
+            node.minority_at = Some(now);
+        }
         if minority && node.is_primary(n) {
             node.holding_back_until = node.holding_back_until.max(now + rejoin);
         }

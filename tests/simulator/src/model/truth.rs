@@ -1,6 +1,6 @@
 //! What is true, whatever the nodes believe: who owns a block in the end, and whether all agree.
 
-use super::{BLOCKS, Model, NOBODY, Set, Time, Up, members};
+use super::{BLOCKS, KEYS, Model, NOBODY, OTHER_TYPE, Set, Time, Up, members};
 use crate::net::Net;
 
 impl Model {
@@ -11,6 +11,11 @@ impl Model {
             node.up != Up::Gone && node.is_primary(n) && usize::from(node.owner[block]) == n
         };
         (0..self.nodes.len()).filter(claims).max_by_key(|&n| (self.nodes[n].config_epoch[n], n))
+    }
+
+    /// Whether a node takes itself for the owner of a block that another one claims with a higher epoch.
+    pub(crate) fn superseded(&self, n: usize) -> bool {
+        (0..BLOCKS).any(|b| usize::from(self.nodes[n].owner[b]) == n && self.true_owner(b) != Some(n))
     }
 
     /// Whether every node works, all agree on every owner, and nothing is under way.
@@ -37,6 +42,17 @@ impl Model {
                     && node.importing == [NOBODY; BLOCKS]
                     && node.migrating == [NOBODY; BLOCKS]
             })
+    }
+
+    /// Somebody deletes the keys of another type.
+    pub(crate) fn clean(&mut self, now: Time) {
+        for n in 0..self.nodes.len() {
+            for key in 0..KEYS {
+                if self.nodes[n].data[key] == OTHER_TYPE && self.nodes[n].is_primary(n) {
+                    self.put(n, key, 0, now);
+                }
+            }
+        }
     }
 
     /// A replica copies all at once, its primary holding still.

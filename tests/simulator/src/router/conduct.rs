@@ -62,7 +62,7 @@ impl Sim<'_> {
                 }
             }
             Command::Refresh { round, targets, epochs } => {
-                self.check.refreshed(r, targets.len(), epochs, self.now);
+                self.check.refreshed(r, round, targets.len(), epochs, self.now);
                 self.routers[r].round_left = (round, targets.len());
                 if targets.is_empty() {
                     self.routers[r].cluster.on_refresh_done(round, instant(self.now));
@@ -84,7 +84,7 @@ impl Sim<'_> {
         match view {
             Some(view) => {
                 self.trace.mix(view.nodes.iter().flatten().filter_map(|n| n.epoch).sum());
-                self.check.heard_view(r, &view, self.now);
+                self.check.heard_view(r, round, &view);
                 self.routers[r].cluster.on_view(round, *view, now);
             }
             None => self.routers[r].cluster.on_no_view(loading.then_some(&ErrorReply::Unwilling)),
@@ -94,9 +94,10 @@ impl Sim<'_> {
             router.round_left.1 = router.round_left.1.saturating_sub(1);
             if router.round_left.1 == 0 {
                 router.cluster.on_refresh_done(round, now);
-                self.check.round_done(r, self.now);
+                self.check.round_done(r);
             }
         }
+        self.check.verdicts(r, &self.routers[r], &self.model, self.now);
         self.settle(r, true);
     }
 
@@ -108,6 +109,7 @@ impl Sim<'_> {
         let words = self.trace.lines.is_some().then(|| format!("{probe:?}"));
         let node = probe.node;
         self.routers[r].cluster.on_probe(probe, instant(self.now));
+        self.check.verdicts(r, &self.routers[r], &self.model, self.now);
         if let Some(words) = words {
             let admits = self.routers[r].cluster.admits(node);
             self.trace.say(self.now, || format!("router {r} heard {words}: admitted {admits}"));

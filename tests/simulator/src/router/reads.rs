@@ -193,7 +193,8 @@ impl Sim<'_> {
         if in_flight >= limit {
             return self.local(r, 0, Local::Saturated { call: id, tag });
         }
-        self.check.sent(r, call, node, address, source, asking, ask, self.now);
+        let verdict = router.cluster.verdict(node);
+        self.check.sent(r, call, node, address, source, asking, ask, verdict, self.now);
         if source == Source::Replica {
             self.check.stands_in(r, router.cluster.current_at(node), &router.config, self.now);
         }

@@ -80,8 +80,8 @@ impl Sim<'_> {
         let Some(Call { work: Work::Write { pinging, .. }, .. }) = self.routers[r].calls[id as usize].as_ref() else {
             return;
         };
-        let event = if *pinging {
-            WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Connection | Answer::Saturated))
+        let event = if *pinging && answer != Answer::Saturated {
+            WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Connection))
         } else {
             WriteEvent::Answered { answer, contact }
         };

@@ -121,7 +121,7 @@ impl Sim<'_> {
 
     fn restart(&mut self, address: usize) {
         let n = usize::from(self.model.at[address]);
-        if self.model.nodes[n].up == Up::Down {
+        if self.model.nodes.get(n).is_some_and(|n| n.up == Up::Down) {
             let loading = if self.rng.bool() { self.rng.u64(0..200) * MS } else { 0 };
             self.model.restart(n, loading, self.now);
         }
@@ -135,7 +135,7 @@ impl Sim<'_> {
 
     fn resume(&mut self, address: usize) {
         let n = usize::from(self.model.at[address]);
-        if self.model.nodes[n].up == Up::Hung {
+        if self.model.nodes.get(n).is_some_and(|n| n.up == Up::Hung) {
             self.model.nodes[n].up = Up::Running;
             self.thaw(address);
         }
@@ -157,7 +157,8 @@ impl Sim<'_> {
     /// An operator puts an empty node with a new id where this one was.
     fn replace(&mut self, address: usize) {
         let old = usize::from(self.model.at[address]);
-        if self.model.nodes.len() >= crate::model::MAX || self.model.nodes[old].up == Up::Gone {
+        let there = self.model.nodes.get(old).is_some_and(|n| n.up != Up::Gone);
+        if self.model.nodes.len() >= crate::model::MAX || !there {
             return;
         }
         let group = self.model.nodes[old].group;
@@ -181,8 +182,9 @@ impl Sim<'_> {
         }
         for address in 0..addresses {
             self.crash(address);
-            let n = usize::from(self.model.at[address]);
-            self.model.nodes[n].up = Up::Gone;
+            if let Some(node) = self.model.nodes.get_mut(usize::from(self.model.at[address])) {
+                node.up = Up::Gone;
+            }
         }
         self.model.at = [NOBODY; crate::model::ADDRESSES];
         let first = self.model.nodes.len();

@@ -26,6 +26,7 @@ impl Sim<'_> {
         if self.healing.judging {
             return self.judge();
         }
+        self.model.clean(self.now);
         let whole = self.model.whole(&self.net, self.now);
         if !whole && self.healing.whole_at.is_some() {
             self.trace.say(self.now, || "the cluster is not whole any more".into());
@@ -90,6 +91,7 @@ impl Sim<'_> {
     /// Routers know the true owners, trust them, and have nothing open.
     fn judge_healed(&mut self) {
         for r in 0..self.routers.len() {
+            self.check.quarantines_over(r, &self.routers[r]);
             for block in 0..BLOCKS {
                 let route = self.routers[r].cluster.route(slot_of(block as u8));
                 let owner = self.model.true_owner(block).map(|n| endpoint(self.model.nodes[n].address));
