@@ -41,8 +41,8 @@ enum Then {
     Follow(NodeKey),
     /// A further attempt on the primary.
     Retry,
-    /// The same node again (`TRYAGAIN`), on the same connection, with `ASKING` if it was asked with it.
-    Again { node: NodeKey, source: Source, asking: bool },
+    /// The same node again (`TRYAGAIN`), with `ASKING` if it was asked with it.
+    Again { node: NodeKey, asking: bool },
 }
 
 /// See the module.
@@ -124,9 +124,9 @@ impl Read {
                 self.next_source(true, cluster, now, dice)
             }
             (
-                State::Asking { node, source, asking, .. },
+                State::Asking { node, source: Source::Primary, asking, .. },
                 Event::Answered { answer: Answer::Error(ErrorReply::TryAgain), .. },
-            ) => self.again(node, source, asking, cluster, now, dice),
+            ) => self.again(node, asking, cluster, now, dice),
             (State::Asking { node, source, .. }, Event::Answered { answer, contact }) => {
                 self.answered(node, source, answer, contact, cluster, now, dice)
             }
@@ -177,6 +177,12 @@ impl Read {
             }
             Answer::Error(ErrorReply::Ask(slot, target)) if slot == self.slot => {
                 self.follow_ask(target, node, cluster, now, dice)
+            }
+            Answer::Error(ErrorReply::TryAgain) => {
+                // A replica that can't say now is not waited for: there may be another source.
+                self.count_failure(source, Reason::ErrorReply);
+                self.tried.push(node);
+                self.next_source(false, cluster, now, dice)
             }
             Answer::Error(error) | Answer::Refused(error) => match unwilling(&error) {
                 Some(reason) => self.failed(node, source, reason, contact, cluster, now, dice),
@@ -235,7 +241,7 @@ impl Read {
         dice: u32,
     ) -> Action {
         if reason == Reason::Loading && mutant::is(Mutant::LoadingIsRetried) {
-            return self.again(node, source, false, cluster, now, dice);
+            return self.again(node, false, cluster, now, dice);
         }
         self.count_failure(source, reason);
         if reason == Reason::SlotUncovered {

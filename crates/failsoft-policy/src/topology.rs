@@ -15,8 +15,9 @@ use alloc::vec::Vec;
 
 /// Redirects may name at most this many nodes that no view has named yet.
 const MAX_UNSEEN: usize = 64;
-/// So many views, asked for at different times, may fail to confirm a redirect before it is forgotten:
-/// a view may lag, but a redirect that lies must not hold for ever.
+/// So many views, asked for at different times, may fail to confirm a redirect, or to name an owner,
+/// before it is forgotten: a view may lag, but a redirect that lies must not hold for ever, nor the
+/// claim of a node that the cluster was told to forget.
 const MAX_UNCONFIRMED: u32 = 3;
 
 /// What kind of server answers.
@@ -66,11 +67,13 @@ pub struct Topology {
     kind: Kind,
     claims: Runs<Option<Claim>>,
     patches: BTreeMap<Slot, Patch>,
+    /// Owners that the last views with epochs did not name: how many, and when the last was asked for.
+    unnamed: BTreeMap<NodeKey, (u32, Instant)>,
 }
 
 impl Default for Topology {
     fn default() -> Self {
-        Self { kind: Kind::Unknown, claims: Runs::all(None), patches: BTreeMap::new() }
+        Self { kind: Kind::Unknown, claims: Runs::all(None), patches: BTreeMap::new(), unnamed: BTreeMap::new() }
     }
 }
 
@@ -195,6 +198,7 @@ impl Topology {
         });
         if epochs {
             changed |= self.settle(&keys, seen, &named, view.asked_at);
+            changed |= self.drop_forgotten(&keys, &named, view.asked_at);
             changed |= self.forget_unnamed(nodes, &keys, view.asked_at);
         }
         match (doubt, changed) {
@@ -254,6 +258,32 @@ impl Topology {
             held.filter(|_| !ended)
         });
         changed
+    }
+
+    /// Ends the claims of owners that several views in turn no longer name, whatever their epochs.
+    fn drop_forgotten(
+        &mut self,
+        keys: &BTreeMap<&str, NodeKey>,
+        named: &Runs<Option<Claim>>,
+        asked_at: Instant,
+    ) -> bool {
+        let there: BTreeSet<NodeKey> = keys.values().copied().collect();
+        let gone = self.owners().into_iter().filter(|o| !there.contains(o));
+        let before = core::mem::take(&mut self.unnamed);
+        for owner in gone {
+            let (views, last) = before.get(&owner).copied().unwrap_or((0, Instant::ZERO));
+            let again = u32::from(last < asked_at);
+            self.unnamed.insert(owner, (views + again, last.max(asked_at)));
+        }
+        let forgotten: BTreeSet<NodeKey> =
+            self.unnamed.iter().filter(|(_, (views, _))| *views >= MAX_UNCONFIRMED).map(|(&owner, _)| owner).collect();
+        if forgotten.is_empty() {
+            return false;
+        }
+        self.unnamed.retain(|owner, _| !forgotten.contains(owner));
+        self.claims
+            .change(named, |held, named| if held.is_some_and(|c| forgotten.contains(&c.owner)) { named } else { held });
+        true
     }
 
     /// All nodes that own a slot, by claim or by patch.

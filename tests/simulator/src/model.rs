@@ -13,7 +13,7 @@ mod truth;
 mod words;
 
 pub(crate) use command::{Ask, Said};
-pub(crate) use words::{address, answer, endpoint, slot_number};
+pub(crate) use words::{address, answer, endpoint, number_of, slot_number};
 
 use crate::net::Net;
 

@@ -180,8 +180,6 @@ impl Cluster {
     /// Takes over what a node said of itself; replicas are dated by their primary's offsets.
     fn take_report(&mut self, key: NodeKey, report: NodeReport, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
-        let rank = |r: &NodeReport| (r.link_up, r.priority, r.offset);
-        let reranked = rank(&node.report) != rank(&report);
         let offset = report.offset;
         let primary = report.primary;
         // Whether the node misses anybody is the earliest sign of a cut, and its end.
@@ -208,7 +206,8 @@ impl Cluster {
         if let Some(node) = self.nodes.get_mut(key) {
             node.behind_since = behind.unwrap_or(node.behind_since);
         }
-        self.dirty |= reranked && standing_in;
+        // Its rank, and how old its answers are, stand in the snapshot.
+        self.dirty |= standing_in;
     }
 
     /// Decides what a node that answered may do: a node in trouble returns when it is ready, and its

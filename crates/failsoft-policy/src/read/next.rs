@@ -63,11 +63,11 @@ impl Read {
                 Step::Wait(_) => self.resume(Step::Secondary(Reason::Connection), now),
                 step => self.resume(step, now),
             },
-            Then::Again { node, source, asking } if now >= until => {
+            Then::Again { node, asking } if now >= until => {
                 let again = cluster.admits(node) && cluster.take_retry();
                 let attempt = self.bounds.attempt_until(now, 1);
                 if again {
-                    self.ask(node, source, asking, attempt, now)
+                    self.ask(node, Source::Primary, asking, attempt, now)
                 } else {
                     self.give_up(Reason::ErrorReply)
                 }
@@ -145,21 +145,13 @@ impl Read {
         }
     }
 
-    pub(super) fn again(
-        &mut self,
-        node: NodeKey,
-        source: Source,
-        asking: bool,
-        cluster: &Cluster,
-        now: Instant,
-        dice: u32,
-    ) -> Action {
+    pub(super) fn again(&mut self, node: NodeKey, asking: bool, cluster: &Cluster, now: Instant, dice: u32) -> Action {
         if self.retries >= self.max_retries || !cluster.is_covered(self.slot) {
             self.note(Status::Error, Some(Reason::ErrorReply));
             return self.give_up(Reason::ErrorReply);
         }
         self.retries += 1;
-        self.wait(now + self.backoff(dice), Then::Again { node, source, asking })
+        self.wait(now + self.backoff(dice), Then::Again { node, asking })
     }
 
     /// The limit that a further redirect breaks, if it does: an attempt without time left would

@@ -108,7 +108,11 @@ impl Check {
         }
         let full = config.attempt_timeout().min(config.deadline() / 2).as_nanos() as Time;
         let reads = matches!(call.work, Work::Read { .. });
+        let pings = matches!(call.work, Work::Write { pinging: true, .. });
         let fails = match answer {
+            // Whatever was said to a `PING`, somebody is there.
+            Answer::Timeout | Answer::Connection if pings => true,
+            _ if pings => false,
             Answer::Timeout => !reads || call.until - call.sent >= full,
             Answer::Connection | Answer::Protocol | Answer::Refused(_) => true,
             Answer::Error(error) => matches!(error, ErrorReply::ClusterDown | ErrorReply::Unwilling),

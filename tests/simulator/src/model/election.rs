@@ -104,6 +104,7 @@ impl Model {
         for b in 0..BLOCKS {
             if usize::from(node.owner[b]) == primary {
                 node.owner[b] = n as u8;
+                node.unclaimed &= !(1 << b);
             }
         }
         node.config_epoch[n] = epoch;
@@ -130,6 +131,7 @@ impl Model {
         let node = &mut self.nodes[n];
         node.importing[block] = NOBODY;
         node.owner[block] = n as u8;
+        node.unclaimed &= !(1 << block);
         let highest = node.config_epoch.iter().copied().max().unwrap_or(0).max(node.current_epoch);
         if node.config_epoch[n] == 0 || node.config_epoch[n] != highest {
             node.current_epoch = highest + 1;

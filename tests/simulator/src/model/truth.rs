@@ -114,6 +114,7 @@ impl Model {
         let node = &mut self.nodes[from];
         node.migrating[block] = NOBODY;
         node.owner[block] = target as u8;
+        node.unclaimed &= !(1 << block);
         node.changed();
     }
 }

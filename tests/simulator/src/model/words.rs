@@ -33,6 +33,11 @@ fn id_of(n: usize) -> String {
     IDS[n].into()
 }
 
+/// The node of an id.
+pub(crate) fn number_of(id: &str) -> usize {
+    id.bytes().next().map_or(0, |b| usize::from(b - b'a')).min(MAX - 1)
+}
+
 impl Model {
     /// `CLUSTER NODES` or, without epochs, `CLUSTER SHARDS`.
     pub(crate) fn view(&self, n: usize, asked_at: Instant, epochs: bool) -> View {

@@ -53,6 +53,8 @@ pub(super) fn router(rng: &mut fastrand::Rng, addresses: usize) -> RouterPlan {
     let mut seeds: Vec<usize> = (0..addresses).collect();
     rng.shuffle(&mut seeds);
     seeds.truncate(rng.usize(1..=3).min(addresses));
+    // One that lives in whatever cluster is there.
+    seeds.push(rng.usize(0..3));
     // Some are there before the trouble, some come into it.
     let begins = if rng.u8(0..5) == 0 { rng.u64(0..1_500) * MS } else { rng.u64(1..5) * MS };
     RouterPlan { config, begins, seeds }
