@@ -168,7 +168,9 @@ impl Partition {
         let majority: Vec<&Ballot> = self.ballots.iter().filter(|b| b.majority()).collect();
         let decided = heard > 0 && (enough || exhausted);
         if !decided || (majority.is_empty() && !self.over && heard < known) {
-            let losing = self.ballots.iter().filter(|b| !b.majority());
+            // Whoever was voted out before stays so until there is another verdict.
+            let free = |b: &&Ballot| nodes.get(b.by).is_some_and(|n| n.verdict != Verdict::Minority);
+            let losing = self.ballots.iter().filter(|b| !b.majority()).filter(free);
             return Outcome { verdicts: losing.map(|b| (b.by, Verdict::Unknown)).collect(), down: None };
         }
         if majority.is_empty() {
@@ -202,9 +204,9 @@ fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool) -> Verdict
     let superseded = own.claims && !owns;
     let behind = others().any(|m| m.epoch > own.epoch);
     let cut_off = if own.majority() {
-        // For one node timeout it has not noticed. A node in trouble that comes back has its witness
-        // to pass; it may have been hung, and not cut off.
-        node.admits() && most(&|m| m.failed.contains(&node.key))
+        // For one node timeout it has not noticed. A node in other trouble that comes back has its
+        // witness to pass; it may have been hung, and not cut off.
+        is_used_or_out(node) && most(&|m| m.failed.contains(&node.key))
     } else {
         superseded || (behind && own.frozen()) || most(&|m| m.accuses(node.key))
     };
@@ -217,13 +219,18 @@ fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool) -> Verdict
     }
 }
 
+/// Whether a node gets reads, or gets none because of the ballots alone.
+fn is_used_or_out(node: &Node) -> bool {
+    node.admits() || node.verdict == Verdict::Minority
+}
+
 /// The verdict on a node that gave none: by the majority's word, and by whether it spoke to us after
 /// the majority had given it up. One that was in the minority stays there until it is heard.
 fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     let given_up = majority.iter().filter(|m| m.failed.contains(&node.key));
     let since = given_up.clone().map(|m| m.at).max();
     let speaks = since.is_some_and(|at| node.contact.is_some_and(|c| c > at));
-    if node.admits() && speaks && 2 * given_up.count() > majority.len() {
+    if is_used_or_out(node) && speaks && 2 * given_up.count() > majority.len() {
         Some(Verdict::Minority)
     } else if node.verdict == Verdict::Minority {
         None
