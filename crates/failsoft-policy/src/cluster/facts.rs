@@ -223,6 +223,7 @@ impl Cluster {
                 node.breaker.on_probe(unready.is_none() && witnessed && agrees && free, now);
                 if node.admits() {
                     self.dirty = true;
+                    self.partition.forgive(key);
                     self.look_around(now);
                 }
             }

@@ -61,15 +61,18 @@ impl Check {
         self.that(named, || {
             format!("router {r} asks address {at} for block {block}, whose owner it was never said to be")
         });
-        self.that(!superseded, || {
-            format!("router {r} asks address {at} for block {block}, which another one claims with a higher epoch")
-        });
+        // Who said TRYAGAIN is asked again itself.
+        let again = matches!(last, Some(Answer::Error(ErrorReply::TryAgain))) && reads;
+        let (superseded, patched) = (superseded && !again, patched.filter(|_| !again));
         if let Some((target, since)) = patched {
             self.that(false, || {
                 let since = since / MS;
                 format!("router {r} asks address {at} for block {block}, which moved to address {target} at {since} ms")
             });
         }
+        self.that(!superseded, || {
+            format!("router {r} asks address {at} for block {block}, which another one claims with a higher epoch")
+        });
         if let Ask::Set { .. } = ask {
             self.write_sent(r, node, at, now);
         }
