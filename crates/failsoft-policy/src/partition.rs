@@ -243,7 +243,9 @@ fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     let since = given_up.clone().map(|m| m.at).max();
     // One that is heard much later may have been hung, and back since.
     let speaks = since.is_some_and(|at| node.contact.is_some_and(|c| c > at && c.since(at) < SPEAKS));
-    if is_used_or_out(node) && speaks && 2 * given_up.count() > majority.len() {
+    // Who is cut off misses the others as they miss it; one that was hung is back among them.
+    let back = since.is_some_and(|at| node.reported_at > at && node.report.sees_all());
+    if is_used_or_out(node) && speaks && !back && 2 * given_up.count() > majority.len() {
         Some(Verdict::Minority)
     } else if node.verdict == Verdict::Minority {
         None
