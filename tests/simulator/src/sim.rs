@@ -158,7 +158,7 @@ pub(crate) struct Sim<'p> {
 }
 
 /// How a run ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) hash: u64,
     pub(crate) events: u64,
