@@ -181,8 +181,6 @@ impl Cluster {
     /// Takes over what a node said of itself; replicas are dated by their primary's offsets.
     fn take_report(&mut self, key: NodeKey, report: NodeReport, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
-        let rank = |r: &NodeReport| (r.link_up, r.priority, r.offset);
-        let reranked = rank(&node.report) != rank(&report);
         let offset = report.offset;
         let primary = report.primary;
         // Whether the node misses anybody is the earliest sign of a cut, and its end.
@@ -206,7 +204,8 @@ impl Cluster {
         if let Some(node) = self.nodes.get_mut(key) {
             node.behind_since = behind.unwrap_or(node.behind_since);
         }
-        self.dirty |= reranked && standing_in;
+        // Its rank, and how old its answers are, stand in the snapshot.
+        self.dirty |= standing_in;
     }
 
     /// Decides what a node that answered may do: a node in trouble returns when it is ready, and its
@@ -222,6 +221,7 @@ impl Cluster {
                 node.breaker.on_probe(unready.is_none() && witnessed && agrees && free, now);
                 if node.admits() {
                     self.dirty = true;
+                    self.partition.forgive(key);
                     self.look_around(now);
                 }
             }
