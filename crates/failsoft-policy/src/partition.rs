@@ -85,6 +85,11 @@ impl Ballot {
         })
     }
 
+    /// The highest epoch that its node has seen.
+    fn current_epoch(&self) -> u64 {
+        self.info.and_then(|i| i.current_epoch).unwrap_or(0).max(self.epoch)
+    }
+
     /// Whether its node is in the majority by its own view.
     pub fn majority(&self) -> bool {
         let says_down = self.info.is_some_and(|i| !i.ok) && mutant::is(Mutant::DownIsAPartition);
@@ -249,8 +254,11 @@ fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     let since = given_up.clone().map(|m| m.at).max();
     // One that is heard much later may have been hung, and back since.
     let speaks = since.is_some_and(|at| node.contact.is_some_and(|c| c > at && c.since(at) < SPEAKS));
-    // Who is cut off misses the others as they miss it; one that was hung is back among them.
-    let back = since.is_some_and(|at| node.reported_at > at && node.report.sees_all());
+    // Who is cut off sees no working cluster, or misses what is decided. One that was hung is back among
+    // the others: if that can't be told yet, its own ballot will.
+    let decided = given_up.clone().map(|m| m.current_epoch()).max();
+    let heard_it = node.current_epoch.is_none_or(|e| Some(e) >= decided);
+    let back = since.is_some_and(|at| node.reported_at > at) && node.report.cluster_ok && node.agrees() && heard_it;
     if is_used_or_out(node) && speaks && !back && 2 * given_up.count() > majority.len() {
         Some(Verdict::Minority)
     } else if node.verdict == Verdict::Minority {
