@@ -8,6 +8,7 @@ mod facts;
 mod report;
 mod routes;
 mod targets;
+mod witness;
 
 pub use report::{BallotStatus, ClusterReport, NodeStatus};
 pub use routes::{Blocked, WriteGate};
@@ -17,7 +18,7 @@ use crate::budget::RetryBudget;
 use crate::config::Config;
 use crate::nodes::Nodes;
 use crate::pace;
-use crate::partition::{Partition, Verdict};
+use crate::partition::Partition;
 use crate::refresh::{Refresh, Scope};
 use crate::time::Instant;
 use crate::topology::{Kind, Topology};
@@ -26,6 +27,7 @@ use crate::words::{Endpoint, NodeKey, Reason};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
+use witness::Witness;
 
 /// In a large cluster the first probes are spread: this much apart.
 const PROBE_SPREAD: Duration = Duration::from_millis(2);
@@ -82,10 +84,11 @@ pub struct Cluster {
     isolated: bool,
     /// Whether a verdict changed since the last round of ballots began.
     unsettled: bool,
-    /// The highest epoch that any node is known to have seen.
-    highest: u64,
+    /// The highest epoch that any node outside a minority is known to have seen, and since when.
+    highest: (u64, Instant),
     /// The most clients that any node was said to have when it was last probed.
     clients: u64,
+    witness: Witness,
     /// Until when reads wait for the very first view.
     starting_until: Option<Instant>,
     /// Why the last node that was asked for a view gave none.
@@ -115,8 +118,9 @@ impl Cluster {
             down: false,
             isolated: false,
             unsettled: false,
-            highest: 0,
+            highest: (0, now),
             clients: 0,
+            witness: Witness::default(),
             starting_until: Some(now + config.attempt_timeout()),
             no_view: Reason::Connection,
             foreign: None,
@@ -149,7 +153,7 @@ impl Cluster {
             let epochs = scope > Scope::Routine;
             if epochs {
                 self.unsettled = false;
-                self.partition.open(round, targets.iter().filter_map(|e| self.nodes.at(e)).collect());
+                self.partition.open(round, targets.iter().filter_map(|e| self.nodes.at(e)).collect(), now);
             }
             return Some(Command::Refresh { round, targets, epochs });
         }
@@ -160,7 +164,7 @@ impl Cluster {
                 break node.key;
             }
         };
-        let witness = self.witness(key, dice);
+        let witness = self.call_witness(key, dice, now);
         let stands_in = self.stands_in(key);
         let routine = self.interval.max(pace::pause(self.clients));
         let node = self.nodes.get_mut(key)?;
@@ -175,8 +179,6 @@ impl Cluster {
         node.breaker.take_probe(now);
         node.probing = true;
         node.probe_at = now + pause + jitter;
-        // While the ballots hold it in the minority, no witness can clear it.
-        let witness = witness.filter(|_| node.trouble.is_some() && node.verdict != Verdict::Minority);
         Some(Command::Probe { node: key, endpoint: node.endpoint.clone(), witness })
     }
 

@@ -42,8 +42,15 @@ pub struct Node {
     pub failed: bool,
     /// On which side of a partition it is.
     pub verdict: Verdict,
+    /// When the ballots were asked for that last put it with the majority.
+    pub vouched_at: Option<Instant>,
+    /// The highest epoch that it was last heard to have seen (`cluster_current_epoch`).
+    pub current_epoch: Option<u64>,
     /// Whether its last probe was answered.
     pub heard: bool,
+    /// Whether all seemed well with it in its last probe: it was ready, reached everybody, and agreed
+    /// with the views.
+    pub seems_well: bool,
     /// Its breaker.
     pub breaker: Breaker,
     /// Why it gets no reads, while its breaker is open.
@@ -60,6 +67,8 @@ pub struct Node {
     pub probing: bool,
     /// When the next routine probe is due.
     pub probe_at: Instant,
+    /// While its breaker lets no reads through: since when it has been ready to serve, by its own word.
+    pub ready_at: Option<Instant>,
     /// From when on the next probe may be sent, if it is one that other routers want to send, too.
     pub held_until: Option<Instant>,
     /// Round-trip time of the last probe.
@@ -95,6 +104,12 @@ impl Node {
         }
         self.held_until = Some(now + part);
         true
+    }
+
+    /// Whether its own word fits what the views say of it: its role, and as a primary its epoch.
+    pub fn agrees(&self) -> bool {
+        let primary = self.role == Role::Primary;
+        self.report.primary == primary && (!primary || self.report.my_epoch.is_none_or(|e| e == self.epoch))
     }
 
     /// A primary's offset, read at `at`.
@@ -191,7 +206,10 @@ impl Nodes {
             seen_at: now,
             failed: false,
             verdict: Verdict::Majority,
+            vouched_at: None,
+            current_epoch: None,
             heard: false,
+            seems_well: false,
             breaker: Breaker::default(),
             trouble: None,
             contact: None,
@@ -200,6 +218,7 @@ impl Nodes {
             validated: false,
             probing: false,
             probe_at: now,
+            ready_at: None,
             held_until: None,
             latency: None,
             behind_since: None,

@@ -17,9 +17,13 @@ use crate::view::{ClusterInfo, Role, View, ViewNode};
 use crate::words::{NodeKey, words};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// So many nodes have to be heard for a verdict, or all there are.
 pub const VOICES: usize = 3;
+
+/// How soon after it was given up a node has to be heard for that to count as being cut off.
+const SPEAKS: Duration = Duration::from_secs(1);
 
 words! {
     /// On which side of a partition a node is.
@@ -81,6 +85,11 @@ impl Ballot {
         })
     }
 
+    /// The highest epoch that its node has seen.
+    fn current_epoch(&self) -> u64 {
+        self.info.and_then(|i| i.current_epoch).unwrap_or(0).max(self.epoch)
+    }
+
     /// Whether its node is in the majority by its own view.
     pub fn majority(&self) -> bool {
         let says_down = self.info.is_some_and(|i| !i.ok) && mutant::is(Mutant::DownIsAPartition);
@@ -102,6 +111,7 @@ impl Ballot {
 #[derive(Clone, Debug, Default)]
 pub struct Partition {
     round: Option<u64>,
+    opened: Instant,
     asked: Vec<NodeKey>,
     over: bool,
     ballots: Vec<Ballot>,
@@ -119,8 +129,13 @@ pub struct Outcome {
 impl Partition {
     /// A round of views with epochs begins: at most [`MANY`] nodes are asked. Views that were asked
     /// for at different times are not held against each other, so the ballots before it are dropped.
-    pub fn open(&mut self, round: u64, asked: Vec<NodeKey>) {
-        *self = Self { round: Some(round), asked, over: false, ballots: Vec::new() };
+    pub fn open(&mut self, round: u64, asked: Vec<NodeKey>, now: Instant) {
+        *self = Self { round: Some(round), opened: now, asked, over: false, ballots: Vec::new() };
+    }
+
+    /// When the last round began.
+    pub fn opened(&self) -> Instant {
+        self.opened
     }
 
     /// A ballot came in this round.
@@ -128,6 +143,14 @@ impl Partition {
         if self.round == Some(round) && self.ballots.len() < MANY {
             self.ballots.retain(|b| b.by != ballot.by);
             self.ballots.push(ballot);
+        }
+    }
+
+    /// A witness has seen this node in the majority since: who missed it before is not heard any more.
+    pub fn forgive(&mut self, node: NodeKey) {
+        for ballot in &mut self.ballots {
+            ballot.suspected.remove(&node);
+            ballot.failed.remove(&node);
         }
     }
 
@@ -168,7 +191,9 @@ impl Partition {
         let majority: Vec<&Ballot> = self.ballots.iter().filter(|b| b.majority()).collect();
         let decided = heard > 0 && (enough || exhausted);
         if !decided || (majority.is_empty() && !self.over && heard < known) {
-            let losing = self.ballots.iter().filter(|b| !b.majority());
+            // Whoever was voted out before stays so until there is another verdict.
+            let free = |b: &&Ballot| nodes.get(b.by).is_some_and(|n| n.verdict != Verdict::Minority);
+            let losing = self.ballots.iter().filter(|b| !b.majority()).filter(free);
             return Outcome { verdicts: losing.map(|b| (b.by, Verdict::Unknown)).collect(), down: None };
         }
         if majority.is_empty() {
@@ -202,9 +227,9 @@ fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool) -> Verdict
     let superseded = own.claims && !owns;
     let behind = others().any(|m| m.epoch > own.epoch);
     let cut_off = if own.majority() {
-        // For one node timeout it has not noticed. A node in trouble that comes back has its witness
-        // to pass; it may have been hung, and not cut off.
-        node.admits() && most(&|m| m.failed.contains(&node.key))
+        // For one node timeout it has not noticed. A node in other trouble that comes back has its
+        // witness to pass; it may have been hung, and not cut off.
+        is_used_or_out(node) && most(&|m| m.failed.contains(&node.key))
     } else {
         superseded || (behind && own.frozen()) || most(&|m| m.accuses(node.key))
     };
@@ -217,13 +242,24 @@ fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool) -> Verdict
     }
 }
 
+/// Whether a node gets reads, or gets none because of the ballots alone.
+fn is_used_or_out(node: &Node) -> bool {
+    node.admits() || node.verdict == Verdict::Minority
+}
+
 /// The verdict on a node that gave none: by the majority's word, and by whether it spoke to us after
 /// the majority had given it up. One that was in the minority stays there until it is heard.
 fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     let given_up = majority.iter().filter(|m| m.failed.contains(&node.key));
     let since = given_up.clone().map(|m| m.at).max();
-    let speaks = since.is_some_and(|at| node.contact.is_some_and(|c| c > at));
-    if node.admits() && speaks && 2 * given_up.count() > majority.len() {
+    // One that is heard much later may have been hung, and back since.
+    let speaks = since.is_some_and(|at| node.contact.is_some_and(|c| c > at && c.since(at) < SPEAKS));
+    // Who is cut off sees no working cluster, or misses what is decided. One that was hung is back among
+    // the others: if that can't be told yet, its own ballot will.
+    let decided = given_up.clone().map(|m| m.current_epoch()).max();
+    let heard_it = node.current_epoch.is_none_or(|e| Some(e) >= decided);
+    let back = since.is_some_and(|at| node.reported_at > at) && node.report.cluster_ok && node.agrees() && heard_it;
+    if is_used_or_out(node) && speaks && !back && 2 * given_up.count() > majority.len() {
         Some(Verdict::Minority)
     } else if node.verdict == Verdict::Minority {
         None

@@ -46,8 +46,18 @@ impl<'a> Router<'a> {
         let now = Instant::from_millis(1 + rng.u64(0..15_000));
         let seeds = (0..3).map(|_| World::endpoint(rng.usize(0..world.nodes()))).collect();
         let cluster = Cluster::new(&config, seeds, now);
-        let mut router =
-            Self { world, config, cluster, rng, queue: BTreeMap::new(), number: 0, now, rounds: BTreeMap::new(), wake: Some(now), note };
+        let mut router = Self {
+            world,
+            config,
+            cluster,
+            rng,
+            queue: BTreeMap::new(),
+            number: 0,
+            now,
+            rounds: BTreeMap::new(),
+            wake: Some(now),
+            note,
+        };
         for primary in world.struck() {
             let (read, write) = (router.some(READS), router.some(WRITES));
             router.at(world.times.lost + read, Ev::Read(primary));

@@ -106,11 +106,17 @@ impl World {
         let replica = node.checked_sub(self.primaries).map(|of| (of + self.primaries / 2) % self.primaries);
         let lost = match self.fault {
             Fault::None => false,
-            Fault::Lost { primaries, .. } => node < primaries || replica.is_some_and(|r| primaries > 1 && r < primaries),
+            Fault::Lost { primaries, .. } => {
+                node < primaries || replica.is_some_and(|r| primaries > 1 && r < primaries)
+            }
         };
         match self.fault {
             Fault::Lost { refused, .. } if lost && now >= self.times.lost && now < self.times.back => {
-                if refused { Reaction::Refuses } else { Reaction::Silent }
+                if refused {
+                    Reaction::Refuses
+                } else {
+                    Reaction::Silent
+                }
             }
             _ => Reaction::Answers,
         }

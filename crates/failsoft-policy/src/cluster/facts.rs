@@ -133,7 +133,8 @@ impl Cluster {
         let foreign = self.foreign.take();
         if let (RoundEnd::AnotherCluster, Some(view)) = (end, foreign) {
             self.topology.start_anew(&mut self.nodes, &view);
-            (self.partition, self.down, self.isolated, self.highest) = Default::default();
+            (self.partition, self.down, self.isolated) = Default::default();
+            self.highest = (0, now);
             self.map_changed(now);
         }
         // The first round is over: reads no longer wait for it.
@@ -147,6 +148,10 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(probe.node) else { return };
         node.probing = false;
         node.heard = probe.report.is_ok();
+        if !node.heard {
+            node.ready_at = None;
+        }
+        node.seems_well &= node.heard;
         let report = match probe.report {
             Ok(report) => report,
             Err(_) if node.admits() => return self.failed(probe.node, Reason::Connection, None, now),
@@ -166,37 +171,31 @@ impl Cluster {
             return;
         }
         self.take_report(probe.node, report, now);
-        let witnessed = match &probe.witness {
-            Some(view) => {
-                self.take_in(view, now) != Applied::Foreign
-                    && self.names(view, probe.node)
-                    && self.speaks_for(probe.node, view, now)
-            }
-            None => self.topology.kind() == Kind::Standalone || self.nodes.len() == 1,
-        };
+        let own = probe.witness.is_some();
+        if let Some(view) = probe.witness {
+            self.hear_witness(view, now);
+        }
+        let alone = self.topology.kind() == Kind::Standalone || self.nodes.len() == 1;
+        let witnessed = self.is_vouched_for(probe.node, own) || (alone && !own);
         self.judge(probe.node, witnessed || mutant::is(Mutant::NoWitnessIsNeeded), now);
+        if let Some(node) = self.nodes.get_mut(probe.node) {
+            let ready = !node.admits() && node.report.unready().is_none();
+            node.ready_at = if ready { node.ready_at.or(Some(now)) } else { None };
+        }
     }
 
     /// Takes over what a node said of itself; replicas are dated by their primary's offsets.
     fn take_report(&mut self, key: NodeKey, report: NodeReport, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
-        let rank = |r: &NodeReport| (r.link_up, r.priority, r.offset);
-        let reranked = rank(&node.report) != rank(&report);
         let offset = report.offset;
         let primary = report.primary;
-        // Whether the node misses anybody is the earliest sign of a cut, and its end.
-        let (was, whole) = (node.report.sees_all(), report.sees_all());
-        if was != whole {
-            self.refresh.want(Scope::Ballot, whole && node.verdict == Verdict::Minority);
+        // That it misses somebody is the earliest sign of a cut.
+        if node.report.sees_all() && !report.sees_all() {
+            self.refresh.want(Scope::Ballot, false);
         }
-        // Somebody was elected, or slots were moved, and no view has told us.
-        let epoch = report.current_epoch.unwrap_or(0);
-        if epoch > self.highest && self.highest > 0 {
-            self.refresh.want(Scope::Suspicion, false);
-        }
-        self.highest = self.highest.max(epoch);
         // Who takes itself for a primary does not stand in.
         self.dirty |= node.report.primary != report.primary;
+        let epoch = report.current_epoch;
         node.report = report;
         node.reported_at = now;
         if let Some(offset) = offset.filter(|_| primary) {
@@ -204,28 +203,39 @@ impl Cluster {
         }
         let role = node.role.clone();
         self.clients = self.nodes.iter().filter_map(|n| n.report.clients).max().unwrap_or(0);
+        self.heard_epoch(key, epoch, now);
         let Role::Replica(Some(of)) = role else { return };
         let behind = offset.and_then(|o| self.nodes.get(of)?.behind_since(o));
         let standing_in = self.nodes.get(of).is_some_and(|p| p.trouble.is_some());
         if let Some(node) = self.nodes.get_mut(key) {
             node.behind_since = behind.unwrap_or(node.behind_since);
         }
-        self.dirty |= reranked && standing_in;
+        // Its rank, and how old its answers are, stand in the snapshot.
+        self.dirty |= standing_in;
     }
 
     /// Decides what a node that answered may do: a node in trouble returns when it is ready, and its
     /// role and epoch agree with what another node was heard to say after it had answered.
     fn judge(&mut self, key: NodeKey, witnessed: bool, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
-        let agrees = agrees(node);
+        let agrees = node.agrees();
         let free = node.verdict != Verdict::Minority;
         node.validated = agrees && node.role == Role::Primary && free;
         let unready = node.report.unready();
+        let seems_well = unready.is_none() && agrees && node.report.sees_all();
+        let recovered = seems_well && !node.seems_well;
+        node.seems_well = seems_well;
+        if seems_well && !free {
+            // Only a fresh ballot can set it free.
+            self.refresh.want(Scope::Ballot, recovered);
+        }
+        let Some(node) = self.nodes.get_mut(key) else { return };
         match unready {
             _ if !node.admits() => {
                 node.breaker.on_probe(unready.is_none() && witnessed && agrees && free, now);
                 if node.admits() {
                     self.dirty = true;
+                    self.partition.forgive(key);
                     self.look_around(now);
                 }
             }
@@ -239,13 +249,7 @@ impl Cluster {
         }
     }
 
-    /// Whether a view says anything of this node.
-    fn names(&self, view: &View, key: NodeKey) -> bool {
-        let id = self.nodes.get(key).and_then(|n| n.id.as_ref());
-        view.nodes.iter().flatten().any(|n| Some(&n.id) == id)
-    }
-
-    fn take_in(&mut self, view: &View, now: Instant) -> Applied {
+    pub(super) fn take_in(&mut self, view: &View, now: Instant) -> Applied {
         let applied = self.topology.apply(&mut self.nodes, view);
         match applied {
             Applied::Changed => self.map_changed(now),
@@ -284,10 +288,4 @@ impl Cluster {
             Target::Unknown => None,
         }
     }
-}
-
-/// Whether a node's own word fits what the views say of it: its role, and as a primary its epoch.
-fn agrees(node: &Node) -> bool {
-    let primary = node.role == Role::Primary;
-    node.report.primary == primary && (!primary || node.report.my_epoch.is_none_or(|e| e == node.epoch))
 }

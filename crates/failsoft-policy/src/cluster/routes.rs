@@ -68,7 +68,10 @@ impl Cluster {
 
     /// The route of a slot as it is now; the same as in a snapshot taken now.
     pub fn route(&self, slot: Slot) -> Route {
-        self.topology.owner(slot).map_or_else(|| self.no_owner(), |owner| self.route_of(owner, rank::ranked(&self.nodes, owner).first().copied()))
+        self.topology.owner(slot).map_or_else(
+            || self.no_owner(),
+            |owner| self.route_of(owner, rank::ranked(&self.nodes, owner).first().copied()),
+        )
     }
 
     /// The slot's owner, if it may be read from.
@@ -80,6 +83,16 @@ impl Cluster {
     /// Whether this node is known, its breaker lets reads through, and a majority is in reach.
     pub fn admits(&self, node: NodeKey) -> bool {
         !self.down && self.nodes.get(node).is_some_and(Node::admits)
+    }
+
+    /// On which side of a partition a node is held to be; none if it is not known.
+    pub fn verdict(&self, node: NodeKey) -> Option<Verdict> {
+        self.nodes.get(node).map(|n| n.verdict)
+    }
+
+    /// Whether no majority is in reach, so that nobody is asked.
+    pub fn is_down(&self) -> bool {
+        self.down
     }
 
     /// Whether somebody owns the slot.
@@ -118,14 +131,14 @@ impl Cluster {
 
     /// Whether this node may be written to, as the owner or as the target of an `ASK`.
     pub fn gate_of(&mut self, key: NodeKey, now: Instant) -> WriteGate {
-        let down = self.down;
+        let (down, up_to_date) = (self.down, self.is_up_to_date(key));
         let Some(node) = self.nodes.get_mut(key) else { return WriteGate::Closed(Blocked::Uncovered) };
         match node.trouble {
             Some(trouble) if !node.admits() => return WriteGate::Closed(Blocked::Trouble(trouble.reason)),
             _ if down => return WriteGate::Closed(Blocked::Trouble(Reason::ClusterDown)),
             _ => {}
         }
-        if !node.validated && !mutant::is(Mutant::PromotionNeedsNoProof) {
+        if !(node.validated && up_to_date) && !mutant::is(Mutant::PromotionNeedsNoProof) {
             // Somebody waits for it: no turn is taken.
             (node.probe_at, node.held_until) = (node.probe_at.min(now), Some(now));
             return WriteGate::NeedsProof(key);
@@ -142,16 +155,18 @@ impl Cluster {
         const { assert!(MAX_NODES < u16::MAX as usize) }
         let mut numbers: Vec<u16> = vec![0; self.nodes.iter().map(|n| n.key.index as usize + 1).max().unwrap_or(0)];
         let mut owners = Vec::new();
-        let slots = (0..Slot::COUNT).filter_map(Slot::new).map(|slot| {
-            let Some(owner) = self.topology.owner(slot) else { return 0 };
-            let Some(number) = numbers.get_mut(owner.index as usize) else { return 0 };
+        let mut slots: Vec<u16> = vec![0; usize::from(Slot::COUNT)];
+        for (first, last, owner) in self.topology.ranges() {
+            let Some((owner, number)) = owner.and_then(|o| Some((o, numbers.get_mut(o.index as usize)?))) else {
+                continue;
+            };
             if *number == 0 {
                 owners.push(owner);
                 *number = owners.len() as u16;
             }
-            *number
-        });
-        (slots.collect(), owners)
+            slots[usize::from(first)..=usize::from(last)].fill(*number);
+        }
+        (slots.into(), owners)
     }
 
     fn no_owner(&self) -> Route {

@@ -62,19 +62,14 @@ impl Cluster {
         chosen.into_iter().map(|n| n.endpoint.clone()).collect()
     }
 
-    /// Another node to ask what it thinks of `key`: one out of trouble, if there is one, and never one
-    /// that is cut off from the majority.
-    pub(super) fn witness(&self, key: NodeKey, dice: u32) -> Option<Endpoint> {
-        let others = self.rotated(dice).filter(|n| n.key != key && n.verdict != Verdict::Minority);
-        others.map(|n| n.endpoint.clone()).next()
-    }
-
     /// All nodes, beginning at a place that `dice` chooses, those in trouble or counted as failed last.
-    fn rotated(&self, dice: u32) -> impl Iterator<Item = &Node> {
+    pub(super) fn rotated(&self, dice: u32) -> impl Iterator<Item = &Node> {
+        // The place is one among all nodes, not among those that are left: when few are out of trouble, not all
+        // routers are to begin with the same one.
         let start = dice as usize % self.nodes.len().max(1);
         let turn = |wanted: bool| {
-            let all = move || self.nodes.iter().filter(move |n| (n.trouble.is_none() && !n.failed) == wanted);
-            all().skip(start).chain(all().take(start))
+            let all = self.nodes.iter().skip(start).chain(self.nodes.iter().take(start));
+            all.filter(move |n| (n.trouble.is_none() && !n.failed) == wanted)
         };
         turn(true).chain(turn(false))
     }
