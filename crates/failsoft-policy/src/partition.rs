@@ -247,11 +247,11 @@ fn is_used_or_out(node: &Node) -> bool {
 fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     let given_up = majority.iter().filter(|m| m.failed.contains(&node.key));
     let since = given_up.clone().map(|m| m.at).max();
-    // One that is heard much later may have been hung, and back since.
-    let speaks = since.is_some_and(|at| node.contact.is_some_and(|c| c > at && c.since(at) < SPEAKS));
-    // Who is cut off misses the others as they miss it; one that was hung is back among them.
-    let back = since.is_some_and(|at| node.reported_at > at && node.report.sees_all());
-    if is_used_or_out(node) && speaks && !back && 2 * given_up.count() > majority.len() {
+    // One that reports much later may have been hung, and back since. Who is cut off misses the others
+    // as they miss it.
+    let reported = since.is_some_and(|at| node.reported_at > at && node.reported_at.since(at) < SPEAKS);
+    let alone = reported && !node.report.sees_all();
+    if is_used_or_out(node) && alone && 2 * given_up.count() > majority.len() {
         Some(Verdict::Minority)
     } else if node.verdict == Verdict::Minority {
         None
