@@ -19,6 +19,7 @@ struct Block {
     claimed_by: Nodes,
     /// Views in turn that named none of those.
     unnamed: u32,
+    unnamed_at: Instant,
     /// Wherever a view or a redirect ever said its owner to be.
     named: Addresses,
     patch: Option<Patch>,
@@ -67,9 +68,12 @@ impl Map {
             if epochs {
                 // Nobody owns it, and whoever claimed it is there without it: the claim is given up.
                 let (claimants, claimed) = (block.claimed_by, block.epoch);
-                let without =
-                    |n: &ViewNode| claimants & (1 << number(n)) != 0 && n.epoch.is_some_and(|e| e >= claimed);
-                block.unnamed = if block.claimed_by & there == 0 { block.unnamed + 1 } else { 0 };
+                let without = |n: &ViewNode| claimants & (1 << number(n)) != 0 && n.epoch.is_some_and(|e| e >= claimed);
+                if block.claimed_by & there != 0 {
+                    block.unnamed = 0;
+                } else if block.unnamed_at < view.asked_at {
+                    (block.unnamed, block.unnamed_at) = (block.unnamed + 1, view.asked_at);
+                }
                 if (owner.is_none() && nodes().any(without)) || block.unnamed >= PATIENCE {
                     (block.epoch, block.claimed_by) = (0, 0);
                 }
