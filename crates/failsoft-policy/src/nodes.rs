@@ -48,6 +48,9 @@ pub struct Node {
     pub current_epoch: Option<u64>,
     /// Whether its last probe was answered.
     pub heard: bool,
+    /// Whether all seemed well with it in its last probe: it was ready, reached everybody, and agreed
+    /// with the views.
+    pub seems_well: bool,
     /// Its breaker.
     pub breaker: Breaker,
     /// Why it gets no reads, while its breaker is open.
@@ -86,6 +89,12 @@ impl Node {
             (false, true) => Some(self.probe_at),
             (false, false) => self.breaker.next_timeout(),
         }
+    }
+
+    /// Whether its own word fits what the views say of it: its role, and as a primary its epoch.
+    pub fn agrees(&self) -> bool {
+        let primary = self.role == Role::Primary;
+        self.report.primary == primary && (!primary || self.report.my_epoch.is_none_or(|e| e == self.epoch))
     }
 
     /// A primary's offset, read at `at`.
@@ -185,6 +194,7 @@ impl Nodes {
             vouched_at: None,
             current_epoch: None,
             heard: false,
+            seems_well: false,
             breaker: Breaker::default(),
             trouble: None,
             contact: None,

@@ -19,7 +19,7 @@ const PROBED: Duration = Duration::from_secs(1);
 impl Cluster {
     /// A view came in this round: it is a ballot if it has epochs and its node is known.
     pub(super) fn cast(&mut self, round: u64, view: &View, now: Instant) {
-        let Some(ballot) = Ballot::of(view, &self.nodes) else { return };
+        let Some(ballot) = Ballot::of(view, &self.nodes, now) else { return };
         let seen = ballot.info.and_then(|i| i.current_epoch);
         self.heard_epoch(ballot.by, seen.map(|e| e.max(ballot.epoch)), now);
         self.look_at_accused(&ballot, now);
@@ -30,7 +30,7 @@ impl Cluster {
     /// A witness's view is no ballot, for it was asked for alone, but it can raise the suspicion.
     /// Whether it speaks for the node: it sees a majority, and that node in it.
     pub(super) fn speaks_for(&mut self, node: NodeKey, view: &View, now: Instant) -> bool {
-        let Some(ballot) = Ballot::of(view, &self.nodes) else { return true };
+        let Some(ballot) = Ballot::of(view, &self.nodes, now) else { return true };
         let speaks = ballot.majority() && !ballot.accuses(node);
         if !ballot.majority() {
             self.refresh.want(Scope::Ballot, false);

@@ -148,6 +148,7 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(probe.node) else { return };
         node.probing = false;
         node.heard = probe.report.is_ok();
+        node.seems_well &= node.heard;
         let report = match probe.report {
             Ok(report) => report,
             Err(_) if node.admits() => return self.failed(probe.node, Reason::Connection, None, now),
@@ -183,10 +184,9 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(key) else { return };
         let offset = report.offset;
         let primary = report.primary;
-        // Whether the node misses anybody is the earliest sign of a cut, and its end.
-        let (was, whole) = (node.report.sees_all(), report.sees_all());
-        if was != whole {
-            self.refresh.want(Scope::Ballot, whole && node.verdict == Verdict::Minority);
+        // That it misses somebody is the earliest sign of a cut.
+        if node.report.sees_all() && !report.sees_all() {
+            self.refresh.want(Scope::Ballot, false);
         }
         // Who takes itself for a primary does not stand in.
         self.dirty |= node.report.primary != report.primary;
@@ -212,10 +212,18 @@ impl Cluster {
     /// role and epoch agree with what another node was heard to say after it had answered.
     fn judge(&mut self, key: NodeKey, witnessed: bool, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
-        let agrees = agrees(node);
+        let agrees = node.agrees();
         let free = node.verdict != Verdict::Minority;
         node.validated = agrees && node.role == Role::Primary && free;
         let unready = node.report.unready();
+        let seems_well = unready.is_none() && agrees && node.report.sees_all();
+        let recovered = seems_well && !node.seems_well;
+        node.seems_well = seems_well;
+        if seems_well && !free {
+            // Only a fresh ballot can set it free.
+            self.refresh.want(Scope::Ballot, recovered);
+        }
+        let Some(node) = self.nodes.get_mut(key) else { return };
         match unready {
             _ if !node.admits() => {
                 node.breaker.on_probe(unready.is_none() && witnessed && agrees && free, now);
@@ -280,10 +288,4 @@ impl Cluster {
             Target::Unknown => None,
         }
     }
-}
-
-/// Whether a node's own word fits what the views say of it: its role, and as a primary its epoch.
-fn agrees(node: &Node) -> bool {
-    let primary = node.role == Role::Primary;
-    node.report.primary == primary && (!primary || node.report.my_epoch.is_none_or(|e| e == node.epoch))
 }
