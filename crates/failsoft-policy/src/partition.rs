@@ -25,6 +25,9 @@ pub const VOICES: usize = 3;
 /// How soon after it was given up a node has to be heard for that to count as being cut off.
 const SPEAKS: Duration = Duration::from_secs(1);
 
+/// A ballot that comes so much later than the others may be of one that was hung meanwhile.
+const TOGETHER: Duration = Duration::from_millis(100);
+
 words! {
     /// On which side of a partition a node is.
     Verdict {
@@ -44,6 +47,8 @@ pub struct Ballot {
     pub by: NodeKey,
     /// When it was asked for.
     pub at: Instant,
+    /// When it came.
+    pub heard_at: Instant,
     /// The primaries that own slots.
     pub primaries: u32,
     /// Those of them that are neither FAIL nor PFAIL.
@@ -62,7 +67,7 @@ pub struct Ballot {
 
 impl Ballot {
     /// The ballot in a view; none if its node is not known, or it has no epochs or no owner.
-    pub fn of(view: &View, nodes: &Nodes) -> Option<Self> {
+    pub fn of(view: &View, nodes: &Nodes, now: Instant) -> Option<Self> {
         let seen = view.nodes.as_ref().filter(|_| view.has_epochs() && view.covers_anything())?;
         let by = nodes.iter().find(|n| n.id.is_some() && n.id == view.by)?.key;
         let known = |wanted: fn(&ViewNode) -> bool| {
@@ -75,6 +80,7 @@ impl Ballot {
         Some(Self {
             by,
             at: view.asked_at,
+            heard_at: now,
             primaries: owners().count() as u32,
             primaries_ok: owners().filter(|n| counts(n)).count() as u32,
             epoch: seen.iter().filter_map(|n| n.epoch).max().unwrap_or(0),
@@ -229,7 +235,8 @@ fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool) -> Verdict
     let cut_off = if own.majority() {
         // For one node timeout it has not noticed. A node in other trouble that comes back has its
         // witness to pass; it may have been hung, and not cut off.
-        is_used_or_out(node) && most(&|m| m.failed.contains(&node.key))
+        let together = |m: &Ballot| own.heard_at.since(m.heard_at) < TOGETHER;
+        is_used_or_out(node) && most(&|m| m.failed.contains(&node.key) && together(m))
     } else {
         superseded || (behind && own.frozen()) || most(&|m| m.accuses(node.key))
     };
@@ -252,13 +259,14 @@ fn is_used_or_out(node: &Node) -> bool {
 fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     let given_up = majority.iter().filter(|m| m.failed.contains(&node.key));
     let since = given_up.clone().map(|m| m.at).max();
-    // One that is heard much later may have been hung, and back since.
-    let speaks = since.is_some_and(|at| node.contact.is_some_and(|c| c > at && c.since(at) < SPEAKS));
+    // A read's answer alone does not tell a node that was cut off from one that was hung and is back; what
+    // it says of itself does. One that says so much later may have been through more than that.
+    let speaks = since.is_some_and(|at| node.reported_at > at && node.reported_at.since(at) < SPEAKS);
     // Who is cut off sees no working cluster, or misses what is decided. One that was hung is back among
     // the others: if that can't be told yet, its own ballot will.
     let decided = given_up.clone().map(|m| m.current_epoch()).max();
     let heard_it = node.current_epoch.is_none_or(|e| Some(e) >= decided);
-    let back = since.is_some_and(|at| node.reported_at > at) && node.report.cluster_ok && node.agrees() && heard_it;
+    let back = node.report.cluster_ok && node.report.sees_all() && heard_it;
     if is_used_or_out(node) && speaks && !back && 2 * given_up.count() > majority.len() {
         Some(Verdict::Minority)
     } else if node.verdict == Verdict::Minority {

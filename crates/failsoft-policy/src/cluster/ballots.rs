@@ -19,7 +19,7 @@ const PROBED: Duration = Duration::from_secs(1);
 impl Cluster {
     /// A view came in this round: it is a ballot if it has epochs and its node is known.
     pub(super) fn cast(&mut self, round: u64, view: &View, now: Instant) {
-        let Some(ballot) = Ballot::of(view, &self.nodes) else { return };
+        let Some(ballot) = Ballot::of(view, &self.nodes, now) else { return };
         let seen = ballot.info.and_then(|i| i.current_epoch);
         self.heard_epoch(ballot.by, seen.map(|e| e.max(ballot.epoch)), now);
         self.look_at_accused(&ballot, now);

@@ -46,7 +46,7 @@ impl Cluster {
     /// What a witness said. It is no ballot, for it was asked for alone, but it can raise the suspicion.
     pub(super) fn hear_witness(&mut self, view: View, now: Instant) {
         let foreign = self.take_in(&view, now) == Applied::Foreign;
-        let ballot = Ballot::of(&view, &self.nodes);
+        let ballot = Ballot::of(&view, &self.nodes, now);
         if let Some(ballot) = &ballot {
             if !ballot.majority() {
                 self.refresh.want(Scope::Ballot, false);
