@@ -30,10 +30,7 @@ impl Cluster {
     /// Another node to ask what it thinks of `key`: one out of trouble, if there is one, and never one
     /// that is cut off from the majority. None if `key` needs no witness, or is to share one.
     pub(super) fn call_witness(&mut self, key: NodeKey, dice: u32, now: Instant) -> Option<Endpoint> {
-        // While the ballots hold it in the minority, no witness can clear it.
-        let waits = |n: &Node| n.trouble.is_some() && n.verdict != Verdict::Minority;
-        let shared = self.nodes.iter().filter(|n| waits(n)).nth(ALONE).is_some();
-        if !self.nodes.get(key).is_some_and(waits) || (shared && now < self.witness.next_at) {
+        if !self.nodes.get(key).is_some_and(waits) || (self.share_a_witness() && now < self.witness.next_at) {
             return None;
         }
         let mut others = self.rotated(dice).filter(|n| n.key != key && n.verdict != Verdict::Minority);
@@ -57,13 +54,23 @@ impl Cluster {
     }
 
     /// Whether the last witness speaks for this node: it names it, sees a majority and that node in it.
-    /// One that was not asked for this node's sake has to have been asked after it was ready.
+    /// One that was not asked for this node's sake has to have been asked after it was ready, and counts only
+    /// while so many share it.
     pub(super) fn is_vouched_for(&self, key: NodeKey, for_its_sake: bool) -> bool {
         let Some((view, ballot)) = &self.witness.said else { return false };
         let Some(node) = self.nodes.get(key) else { return false };
-        let later = node.ready_at.is_some_and(|at| view.asked_at > at) && view.by != node.id;
-        (later || for_its_sake)
+        let later = || node.ready_at.is_some_and(|at| view.asked_at > at) && view.by != node.id;
+        (for_its_sake || (self.share_a_witness() && later()))
             && view.nodes.iter().flatten().any(|n| Some(&n.id) == node.id.as_ref())
             && ballot.as_ref().is_none_or(|b| b.majority() && !b.accuses(key))
     }
+
+    fn share_a_witness(&self) -> bool {
+        self.nodes.iter().filter(|n| waits(n)).nth(ALONE).is_some()
+    }
+}
+
+/// Whether a node needs a witness. While the ballots hold it in the minority, none can clear it.
+fn waits(node: &Node) -> bool {
+    node.trouble.is_some() && node.verdict != Verdict::Minority
 }
