@@ -257,14 +257,15 @@ fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     let given_up = majority.iter().filter(|m| m.failed.contains(&node.key));
     let asked = given_up.clone().map(|m| m.at).max();
     let said = given_up.clone().map(|m| m.heard_at).max();
-    // It was probed because of that, and answered at once.
+    // It was probed because of that, and answered at once. A read's answer does not tell a node that was cut
+    // off from one that was hung and is back.
     let speaks =
         asked.is_some_and(|at| node.reported_at > at) && said.is_some_and(|at| node.reported_at.since(at) < TOGETHER);
     // Who is cut off sees no working cluster, or misses what is decided. One that was hung is back among
     // the others: if that can't be told yet, its own ballot will.
     let decided = given_up.clone().map(|m| m.current_epoch()).max();
     let heard_it = node.current_epoch.is_none_or(|e| Some(e) >= decided);
-    let back = node.report.cluster_ok && node.agrees() && heard_it;
+    let back = node.report.cluster_ok && heard_it;
     if is_used_or_out(node) && speaks && !back && 2 * given_up.count() > majority.len() {
         Some(Verdict::Minority)
     } else if node.verdict == Verdict::Minority {
