@@ -22,10 +22,7 @@ use core::time::Duration;
 /// So many nodes have to be heard for a verdict, or all there are.
 pub const VOICES: usize = 3;
 
-/// How soon after it was given up a node has to be heard for that to count as being cut off.
-const SPEAKS: Duration = Duration::from_secs(1);
-
-/// A ballot that comes so much later than the others may be of one that was hung meanwhile.
+/// What comes so much later than the others' ballots may come from a node that was hung meanwhile.
 const TOGETHER: Duration = Duration::from_millis(100);
 
 words! {
@@ -254,19 +251,21 @@ fn is_used_or_out(node: &Node) -> bool {
     node.admits() || node.verdict == Verdict::Minority
 }
 
-/// The verdict on a node that gave none: by the majority's word, and by whether it spoke to us after
-/// the majority had given it up. One that was in the minority stays there until it is heard.
+/// The verdict on a node that gave none: by the majority's word, and by what it says itself when it is
+/// probed because of that. One that was in the minority stays there until it is heard.
 fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     let given_up = majority.iter().filter(|m| m.failed.contains(&node.key));
-    let since = given_up.clone().map(|m| m.at).max();
-    // A read's answer alone does not tell a node that was cut off from one that was hung and is back; what
-    // it says of itself does. One that says so much later may have been through more than that.
-    let speaks = since.is_some_and(|at| node.reported_at > at && node.reported_at.since(at) < SPEAKS);
+    let asked = given_up.clone().map(|m| m.at).max();
+    let said = given_up.clone().map(|m| m.heard_at).max();
+    // It was probed because of that, and answered at once. A read's answer does not tell a node that was cut
+    // off from one that was hung and is back.
+    let speaks =
+        asked.is_some_and(|at| node.reported_at > at) && said.is_some_and(|at| node.reported_at.since(at) < TOGETHER);
     // Who is cut off sees no working cluster, or misses what is decided. One that was hung is back among
     // the others: if that can't be told yet, its own ballot will.
     let decided = given_up.clone().map(|m| m.current_epoch()).max();
     let heard_it = node.current_epoch.is_none_or(|e| Some(e) >= decided);
-    let back = node.report.cluster_ok && node.report.sees_all() && heard_it;
+    let back = node.report.cluster_ok && heard_it;
     if is_used_or_out(node) && speaks && !back && 2 * given_up.count() > majority.len() {
         Some(Verdict::Minority)
     } else if node.verdict == Verdict::Minority {

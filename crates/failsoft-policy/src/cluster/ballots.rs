@@ -11,10 +11,6 @@ use crate::view::{Role, View};
 use crate::words::{NodeKey, Reason};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::time::Duration;
-
-/// A node that is said to be out of reach is probed at once, unless that was done so recently.
-const PROBED: Duration = Duration::from_secs(1);
 
 impl Cluster {
     /// A view came in this round: it is a ballot if it has epochs and its node is known.
@@ -53,7 +49,7 @@ impl Cluster {
     /// Who is said to be out of reach, and is in no trouble with us, is asked whether it is there.
     pub(super) fn look_at_accused(&mut self, ballot: &Ballot, now: Instant) {
         for node in self.nodes.iter_mut().filter(|n| n.admits() && ballot.accuses(n.key)) {
-            if node.latency.is_none() || now.since(node.reported_at) >= PROBED {
+            if node.reported_at <= ballot.at {
                 node.probe_at = node.probe_at.min(now);
             }
         }

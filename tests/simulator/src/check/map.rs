@@ -30,6 +30,8 @@ struct Block {
 struct Patch {
     address: usize,
     at: Time,
+    /// The epoch that it said something else than.
+    over: u64,
     /// Later views with epochs, asked for at different times.
     unconfirmed: u32,
     unconfirmed_at: Instant,
@@ -65,6 +67,10 @@ impl Map {
             if let Some((who, epoch)) = owner.and_then(|n| Some((number(n), n.epoch?))) {
                 block.claim(who, epoch);
             }
+            let later = block.patch.is_some_and(|p| p.at < view.asked_at.as_nanos());
+            if later && owner.is_some_and(|n| block.patch.is_some_and(|p| n.epoch.is_some_and(|e| e > p.over))) {
+                block.patch = None;
+            }
             if epochs {
                 // Nobody owns it, and whoever claimed it is there without it: the claim is given up.
                 let (claimants, claimed) = (block.claimed_by, block.epoch);
@@ -98,7 +104,7 @@ impl Map {
         let block = &mut self.blocks[block];
         block.named |= 1 << address;
         let unconfirmed_at = Instant::from_nanos(at);
-        block.patch = Some(Patch { address, at, unconfirmed: 0, unconfirmed_at, answered: false });
+        block.patch = Some(Patch { address, at, over: block.epoch, unconfirmed: 0, unconfirmed_at, answered: false });
     }
 
     /// Whether a node was ever named as the owner of a block.
