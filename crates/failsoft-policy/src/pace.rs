@@ -28,6 +28,15 @@ pub(crate) fn turn(clients: u64, most: Duration) -> Duration {
     if turn < SHORTEST_TURN { Duration::ZERO } else { turn.min(most) }
 }
 
+/// How many of a thousand rounds may ask one certain node for a view, which every router wants to ask, in a cluster of
+/// so many nodes: all of them together take up a tenth of its processor.
+pub(crate) fn views_permille(clients: u64, nodes: usize) -> u32 {
+    // Measured: 0.09 ms for a view of 6 nodes, 1 ms for one of 2,000.
+    let (tenth, one) = (100_000, 90 + nodes as u64 / 2);
+    let routers = (clients / CONNECTIONS).max(1);
+    u32::try_from(1000 * tenth / one / routers).unwrap_or(u32::MAX).clamp(1, 1000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +52,7 @@ mod tests {
         assert_eq!(turn(20_000, Duration::from_secs(15)), Duration::from_secs(15));
         assert_eq!(turn(6_000, Duration::from_secs(15)), Duration::from_secs(5));
         assert_eq!(pause(20_000), Duration::from_secs(100));
+        assert_eq!((views_permille(20_000, 2_000), views_permille(20_000, 6)), (9, 107));
+        assert_eq!((views_permille(200, 200), views_permille(0, 2_000)), (1000, 1000));
     }
 }

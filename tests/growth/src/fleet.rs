@@ -8,9 +8,15 @@ use failsoft_policy::cluster::Cluster;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// From when on all routers are settled, and how long a calm cluster is watched then.
+/// From when on all routers know all nodes; from when on they probe at their steady pace, and for how long that is
+/// watched.
+const STARTED: Duration = Duration::from_secs(40);
 const SETTLED: Duration = Duration::from_secs(150);
 const CALM: Duration = Duration::from_secs(120);
+/// How long after the lost nodes are back the routers are watched.
+const HEALING: Duration = Duration::from_secs(20);
+/// The load of one server, of which a sample of routers tells little, is taken over so many seconds.
+const WINDOW: u64 = 10;
 
 /// What servers have to do for a fleet. Processor time is the share of one core, 1 being all of it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,8 +31,8 @@ pub struct Load {
     pub mean: f64,
     /// The worst second of the mean over all servers.
     pub worst: f64,
-    /// The worst second of the server of the struck shards that has it worst: the one that every router
-    /// looks at.
+    /// The same over the worst ten seconds, for the server of the struck shards that has it worst: every
+    /// router looks at those.
     pub hottest: f64,
 }
 
@@ -42,9 +48,10 @@ pub struct Fleet {
 /// The load that a fleet puts on the servers of `primaries` shards while `fault` happens.
 pub fn load(fleet: Fleet, primaries: usize, fault: Fault) -> Load {
     // Each router has a connection for its questions, and one for its reads.
-    let world = World::new(primaries, fault, 2 * fleet.routers as u64, Instant::ZERO + SETTLED);
+    let start = Instant::ZERO + if fault == Fault::None { SETTLED } else { STARTED };
+    let world = World::new(primaries, fault, 2 * fleet.routers as u64, start);
     let from = world.times.lost;
-    let to = if fault == Fault::None { from + CALM } else { world.times.back + Duration::from_secs(30) };
+    let to = if fault == Fault::None { from + CALM } else { world.times.back + HEALING };
     let mut asked: BTreeMap<(u64, usize, Question), u64> = BTreeMap::new();
     for seed in 0..fleet.sample as u64 {
         let mut note = |at: Instant, node: usize, question: Question| {
@@ -82,7 +89,7 @@ fn sum(asked: &BTreeMap<(u64, usize, Question), u64>, fleet: Fleet, world: &Worl
         load.mean += core / seconds / nodes;
         *by_second.entry(second).or_default() += core / nodes;
         if world.strikes(node % world.primaries) {
-            *by_node.entry((second, node)).or_default() += core;
+            *by_node.entry((second / WINDOW, node)).or_default() += core / WINDOW as f64;
         }
     }
     load.worst = by_second.values().copied().fold(0.0, f64::max);

@@ -62,10 +62,10 @@ pub struct World {
 
 impl World {
     /// A cluster that is struck at `lost`, takes 7 s to promote its replicas, and has the lost nodes back
-    /// 30 s later.
+    /// 10 s later.
     pub fn new(primaries: usize, fault: Fault, clients: u64, lost: Instant) -> Self {
         let promoted = lost + NODE_TIMEOUT + Duration::from_secs(2);
-        Self { primaries, fault, times: Times { lost, promoted, back: promoted + Duration::from_secs(30) }, clients }
+        Self { primaries, fault, times: Times { lost, promoted, back: promoted + Duration::from_secs(10) }, clients }
     }
 
     /// How many nodes there are.

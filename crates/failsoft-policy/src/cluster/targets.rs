@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use crate::nodes::Node;
+use crate::pace;
 use crate::partition::Verdict;
 use crate::refresh::{FEW, MANY, Scope};
 use crate::view::Role;
@@ -38,7 +39,10 @@ impl Cluster {
     /// shards and hosts as there are, so that not all of them are on one side of a cut.
     fn voters(&self, dice: u32) -> Vec<Endpoint> {
         let doubtful = |n: &&Node| n.verdict != Verdict::Majority && n.heard;
-        let mut chosen: Vec<&Node> = self.rotated(dice).filter(doubtful).take(DOUBTFUL).collect();
+        // All routers of a fleet want to hear them: they take turns.
+        let ours = (dice >> 16) % 1000 < pace::views_permille(self.clients, self.nodes.len());
+        let mut chosen: Vec<&Node> =
+            self.rotated(dice).filter(doubtful).take(if ours { DOUBTFUL } else { 0 }).collect();
         let shard = |n: &Node| match n.role {
             Role::Replica(Some(of)) => of,
             Role::Primary | Role::Replica(None) => n.key,
