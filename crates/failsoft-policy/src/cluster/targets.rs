@@ -66,16 +66,16 @@ impl Cluster {
         chosen.into_iter().map(|n| n.endpoint.clone()).collect()
     }
 
-    /// All nodes, beginning at a place that `dice` chooses, those in trouble or counted as failed last.
+    /// All nodes, those in trouble or counted as failed last, each kind beginning at a place that `dice` chooses among
+    /// them: where many are in trouble, the routers must not all go to the first one after those.
     pub(super) fn rotated(&self, dice: u32) -> impl Iterator<Item = &Node> {
-        // The place is one among all nodes, not among those that are left: when few are out of trouble, not all
-        // routers are to begin with the same one.
-        let start = dice as usize % self.nodes.len().max(1);
-        let turn = |wanted: bool| {
-            let all = self.nodes.iter().skip(start).chain(self.nodes.iter().take(start));
-            all.filter(move |n| (n.trouble.is_none() && !n.failed) == wanted)
-        };
-        turn(true).chain(turn(false))
+        let (mut fine, mut rest): (Vec<&Node>, Vec<&Node>) =
+            self.nodes.iter().partition(|n| n.trouble.is_none() && !n.failed);
+        for kind in [&mut fine, &mut rest] {
+            let first = dice as usize % kind.len().max(1);
+            kind.rotate_left(first);
+        }
+        fine.into_iter().chain(rest)
     }
 
     /// Whether a node is a replica of a primary in trouble.
