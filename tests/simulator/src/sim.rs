@@ -39,7 +39,7 @@ pub(crate) enum Question {
     },
     /// The report has come; the witness is asked.
     Witness {
-        probe: Probe,
+        probe: Box<Probe>,
     },
 }
 

@@ -167,7 +167,7 @@ impl Cluster {
             }
             return;
         }
-        self.take_report(probe.node, report, now);
+        self.take_report(probe.node, report, probe.sent_at, now);
         let witnessed = match &probe.witness {
             Some(view) => {
                 self.take_in(view, now) != Applied::Foreign
@@ -180,7 +180,7 @@ impl Cluster {
     }
 
     /// Takes over what a node said of itself; replicas are dated by their primary's offsets.
-    fn take_report(&mut self, key: NodeKey, report: NodeReport, now: Instant) {
+    fn take_report(&mut self, key: NodeKey, report: NodeReport, sent_at: Instant, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
         let offset = report.offset;
         let primary = report.primary;
@@ -194,7 +194,8 @@ impl Cluster {
         node.report = report;
         node.reported_at = now;
         if let Some(offset) = offset.filter(|_| primary) {
-            node.sample_offset(now, offset);
+            // The offset was read after the probe was sent; how long its answer took says nothing of it.
+            node.sample_offset(sent_at, offset);
         }
         let role = node.role.clone();
         self.heard_epoch(key, epoch, now);

@@ -21,8 +21,9 @@ pub(super) struct Told {
     pub(super) heard: Option<Time>,
     /// When it last reported its offset.
     pub(super) reported: Option<Time>,
-    /// When a probe of it was sent last.
-    pub(super) probed: Option<Time>,
+    /// When the probe was sent that it last reported to, and whether one is under way.
+    pub(super) asked: Option<Time>,
+    probing: bool,
 }
 
 /// What one router was told.
@@ -75,8 +76,10 @@ impl Heard {
 }
 
 impl Check {
-    pub(crate) fn probed(&mut self, r: usize, node: NodeKey, _: usize, now: Time) {
-        self.routers[r].node(node).probed = Some(now);
+    /// A probe is sent.
+    pub(crate) fn probed(&mut self, r: usize, node: NodeKey) {
+        let twice = std::mem::replace(&mut self.routers[r].node(node).probing, true);
+        self.that(!twice, || format!("router {r} sends two probes to one node at a time"));
     }
 
     /// A view came.
@@ -90,9 +93,10 @@ impl Check {
     }
 
     /// A probe came back.
-    pub(crate) fn heard_probe(&mut self, r: usize, _: usize, probe: &Probe, now: Time) {
+    pub(crate) fn heard_probe(&mut self, r: usize, probe: &Probe, now: Time) {
         let heard = &mut self.routers[r];
         let told = heard.node(probe.node);
+        told.probing = false;
         let mut ours = true;
         match &probe.report {
             Ok(report) => {
@@ -100,7 +104,7 @@ impl Check {
                 ours = told.id.get_or_insert_with(|| report.id.clone().unwrap_or_default())
                     == report.id.as_deref().unwrap_or_default();
                 (told.heard, told.primary) = (Some(now), report.primary);
-                told.reported = Some(now);
+                (told.reported, told.asked) = (Some(now), Some(probe.sent_at.as_nanos()));
                 if probe.witness.is_some() && report.unready().is_none() {
                     told.failed = None;
                 }

@@ -98,7 +98,6 @@ impl Check {
         call: &mut Call,
         node: NodeKey,
         at: usize,
-        source: Source,
         answer: &Answer,
         config: &Config,
         admitted: bool,
@@ -146,13 +145,10 @@ impl Check {
             };
             let within = call.redirects <= 17;
             self.that(within, || format!("router {r}: one call met {} redirects", call.redirects));
-            if let (true, Some(to)) = (moved, to) {
-                if counts {
-                    self.routers[r].map.moved(block, to, now);
-                    self.owes(r, now + interval + interval / 5 + 3 * limit, "a slot moved");
-                }
+            if let Some(to) = to.filter(|_| moved && counts) {
+                self.routers[r].map.moved(block, to, now);
+                self.owes(r, now + interval + interval / 5 + 3 * limit, "a slot moved");
             }
-            let _ = source;
         }
     }
 

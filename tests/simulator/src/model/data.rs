@@ -153,6 +153,12 @@ impl Model {
         }
     }
 
+    /// The primary that a replica copies from.
+    pub(crate) fn copies(&self, n: usize) -> Option<usize> {
+        let to = usize::from(self.nodes[n].link.to);
+        (to < self.nodes.len()).then_some(to)
+    }
+
     /// Since when a replica lacks something of what its primary holds; none if it lacks nothing.
     pub(crate) fn lacks_since(&self, n: usize) -> Option<Time> {
         let link = &self.nodes[n].link;
