@@ -366,13 +366,20 @@ fn bind<'v>(
         let Some(node) = nodes.get_mut(key) else { continue };
         let known_epoch = follows.unwrap_or(node.epoch);
         let newer = vn.epoch.is_some_and(|e| e > node.epoch);
-        let older = vn.epoch.is_some_and(|e| e < known_epoch);
+        // What a node last said of itself, and a later view bears out, holds whatever was known before: one
+        // that was promoted behind a partition may have a lower epoch than the primary it had followed.
+        let primary = role == Role::Primary;
+        let own_word =
+            node.report.my_epoch == vn.epoch && node.report.primary == primary && node.reported_at <= view.asked_at;
+        let own_word = own_word && vn.epoch.is_some();
+        let older = vn.epoch.is_some_and(|e| e < known_epoch) && !own_word;
         if older || (view.asked_at < node.seen_at && !newer) {
             continue;
         }
         node.id.get_or_insert_with(|| vn.id.clone());
         node.epoch = match (vn.epoch, follows) {
             (Some(epoch), Some(_)) => epoch,
+            (Some(epoch), None) if own_word => epoch,
             (epoch, _) => node.epoch.max(epoch.unwrap_or(0)),
         };
         node.seen_at = view.asked_at.max(node.seen_at);

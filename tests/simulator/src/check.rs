@@ -31,6 +31,8 @@ pub(crate) struct Check {
     contradicted: Set,
     /// Whether replication offsets may begin anew in this run, so that they can't be compared.
     rewritten: bool,
+    /// Whether another node comes to live at an address: what is said beside its first word is not heeded.
+    replaced: bool,
 }
 
 impl Check {
@@ -49,6 +51,7 @@ impl Check {
             cuts: votes::cuts(plan),
             contradicted,
             rewritten: votes::rewrites(plan),
+            replaced: plan.faults.iter().any(|f| matches!(f.fault, Fault::Replace(_))),
         }
     }
 

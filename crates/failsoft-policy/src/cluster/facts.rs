@@ -200,7 +200,8 @@ impl Cluster {
         let role = node.role.clone();
         self.heard_epoch(key, epoch, now);
         let Role::Replica(Some(of)) = role else { return };
-        let behind = offset.and_then(|o| self.nodes.get(of)?.behind_since(o));
+        let before = self.nodes.get(key).and_then(|n| n.behind_since);
+        let behind = offset.and_then(|o| self.nodes.get(of)?.behind_since(o, before));
         let standing_in = self.nodes.get(of).is_some_and(|p| p.trouble.is_some());
         if let Some(node) = self.nodes.get_mut(key) {
             node.behind_since = behind.unwrap_or(node.behind_since);

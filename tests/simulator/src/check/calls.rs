@@ -86,7 +86,7 @@ impl Check {
     }
 
     /// A replica's answer is not said to be younger than it is, as far as the router could know: it was
-    /// told offsets of both from after the first write that the replica lacks.
+    /// told offsets of both from after the first write that the replica lacks, and of its primary from before.
     fn stood_in(
         &mut self,
         r: usize,
@@ -103,7 +103,9 @@ impl Check {
         let Some(primary) = primary else { return };
         let heard = &mut self.routers[r];
         let limit = heard.limit;
-        let sampled = heard.node(primary).asked.filter(|&at| at > lacks).and(heard.node(primary).reported);
+        let told = heard.node(primary);
+        let before = told.sampled.is_some_and(|first| first <= lacks);
+        let sampled = told.asked.filter(|&at| before && at > lacks).and(told.reported);
         let compared = heard.node(node).asked.zip(sampled).is_some_and(|(asked, sampled)| asked > sampled);
         let honest = current_at.is_none_or(|at| at.as_nanos() <= lacks + limit);
         self.that(!compared || honest, || {

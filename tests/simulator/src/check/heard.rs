@@ -19,7 +19,8 @@ pub(super) struct Told {
     pub(super) primary: bool,
     /// When it last answered anything.
     pub(super) heard: Option<Time>,
-    /// When it last reported its offset.
+    /// When it first reported its offset, and when last.
+    pub(super) sampled: Option<Time>,
     pub(super) reported: Option<Time>,
     /// When the probe was sent that it last reported to, and whether one is under way.
     pub(super) asked: Option<Time>,
@@ -104,6 +105,7 @@ impl Check {
                 ours = told.id.get_or_insert_with(|| report.id.clone().unwrap_or_default())
                     == report.id.as_deref().unwrap_or_default();
                 (told.heard, told.primary) = (Some(now), report.primary);
+                told.sampled.get_or_insert(now);
                 (told.reported, told.asked) = (Some(now), Some(probe.sent_at.as_nanos()));
                 if probe.witness.is_some() && report.unready().is_none() {
                     told.failed = None;

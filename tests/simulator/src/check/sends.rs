@@ -64,7 +64,7 @@ impl Check {
         // Who said TRYAGAIN is asked again itself.
         let again = matches!(last, Some(Answer::Error(ErrorReply::TryAgain))) && reads;
         // Two nodes that name each other as the owner can both not be right.
-        let again = again || self.contradicted & (1 << block) != 0;
+        let again = again || self.contradicted & (1 << block) != 0 || self.replaced;
         let (superseded, patched) = (superseded && !again, patched.filter(|_| !again));
         if let Some((target, since)) = patched {
             self.that(false, || {
@@ -133,8 +133,7 @@ impl Check {
         if let Answer::Error(ErrorReply::Moved(_, target) | ErrorReply::Ask(_, target)) = answer {
             call.redirects += 1;
             let sets = matches!(call.work, Work::Write { fill: None, .. });
-            let counts =
-                (reads || sets) && call.redirects <= config.max_redirects() && now < call.bounds.deadline.as_nanos();
+            let counts = reads || (sets && call.redirects <= config.max_redirects());
             let moved = matches!(answer, Answer::Error(ErrorReply::Moved(..)));
             let to = match target {
                 Target::At(endpoint) => Some(address(endpoint)),
