@@ -37,8 +37,8 @@ pub(super) struct Heard {
     /// Until when views have to be asked for, and why.
     pub(super) owed: Option<(Time, &'static str)>,
     pub(super) suspended_until: Time,
-    /// Loads that hold keys, as bits, by their ids.
-    pub(super) loading: Vec<(u8, u32)>,
+    /// Keys that are being loaded.
+    pub(super) loading: Vec<u8>,
     /// Thousandths of retries that it may make.
     pub(super) retries: i64,
     /// How long one question may take, and how often the cluster is looked at.

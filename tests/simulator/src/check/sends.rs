@@ -152,7 +152,7 @@ impl Check {
     }
 
     /// What a node answered, and whether its breaker let reads through before and after.
-    pub(crate) fn judged(&mut self, r: usize, _: NodeKey, answer: &Answer, before: bool, after: bool, _: Time) {
+    pub(crate) fn judged(&mut self, r: usize, answer: &Answer, before: bool, after: bool) {
         let harmless = match answer {
             Answer::Value | Answer::Nil | Answer::Saturated => true,
             Answer::Error(error) => !matches!(error, ErrorReply::ClusterDown | ErrorReply::Unwilling),

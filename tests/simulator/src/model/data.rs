@@ -124,8 +124,7 @@ impl Model {
         loop {
             let primary = &self.nodes[of];
             let at = position.saturating_sub(primary.log_base) as usize;
-            let Some(&Entry { at, key, value }) = primary.log.get(at).filter(|e| e.at + link.lag <= now) else { break };
-            let _ = at;
+            let Some(&Entry { key, value, .. }) = primary.log.get(at).filter(|e| e.at + link.lag <= now) else { break };
             self.nodes[n].data[usize::from(key)] = value;
             position += 1;
         }

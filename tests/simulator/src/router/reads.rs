@@ -297,7 +297,7 @@ impl Sim<'_> {
             self.feed_read(r, id, Event::Answered { answer: answer.clone(), contact });
         }
         let router = &self.routers[r];
-        self.check.judged(r, node, &answer, admitted, router.cluster.admits(node), self.now);
+        self.check.judged(r, &answer, admitted, router.cluster.admits(node));
         self.settle(r, false);
     }
 }

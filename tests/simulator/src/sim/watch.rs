@@ -30,7 +30,7 @@ impl Sim<'_> {
         if self.now >= self.plan.heals + 500 * MS {
             self.model.repair(&self.net, self.now);
         }
-        let whole = self.model.whole(&self.net, self.now);
+        let whole = self.model.whole(self.now);
         if !whole && self.healing.whole_at.is_some() {
             self.trace.say(self.now, || "the cluster is not whole any more".into());
             self.healing.whole_at = None;
