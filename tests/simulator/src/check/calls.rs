@@ -86,7 +86,8 @@ impl Check {
     }
 
     /// A replica's answer is not said to be younger than it is, as far as the router could know: it was
-    /// told offsets of both from after the first write that the replica lacks, and of its primary from before.
+    /// told offsets of both from after the first write that the replica lacks, and of its primary
+    /// from before. (After a promotion the first offsets that are compared tell nothing of what was before.)
     fn stood_in(
         &mut self,
         r: usize,
@@ -97,7 +98,7 @@ impl Check {
         now: Time,
     ) {
         let lacks = model.listening(at).and_then(|n| Some((n, model.lacks_since(n)?)));
-        let Some((n, lacks)) = lacks.filter(|_| !self.rewritten) else { return };
+        let Some((n, lacks)) = lacks.filter(|_| !self.rewritten && model.promotions == 0) else { return };
         let primary = model.copies(n).map(|p| endpoint(model.nodes[p].address));
         let primary = router.members.iter().flatten().find(|m| Some(&m.endpoint) == primary.as_ref()).map(|m| m.key);
         let Some(primary) = primary else { return };
