@@ -121,11 +121,14 @@ impl Node {
     }
 
     /// Since when a replica at `offset` is behind: the newest sample it covers, or none if that is the
-    /// newest one. None if there is nothing to compare.
-    pub fn behind_since(&self, offset: u64) -> Option<Option<Instant>> {
-        let newest = self.samples.last()?;
-        let covered = self.samples.iter().rev().find(|&&(_, o)| o <= offset).or(self.samples.first())?;
-        Some((covered != newest || newest.1 > offset).then_some(covered.0))
+    /// newest one. One that covers none has been behind for longer than they tell, and is as old as it
+    /// was `before`, or as the oldest of them. None if there is nothing to compare.
+    pub fn behind_since(&self, offset: u64, before: Option<Instant>) -> Option<Option<Instant>> {
+        let (newest, oldest) = (self.samples.last()?, self.samples.first()?);
+        Some(match self.samples.iter().rev().find(|&&(_, o)| o <= offset) {
+            Some(covered) => (covered != newest || newest.1 > offset).then_some(covered.0),
+            None => Some(before.map_or(oldest.0, |b| b.min(oldest.0))),
+        })
     }
 
     /// Forgets the offsets: they are of another history.

@@ -7,7 +7,7 @@ mod map;
 mod sends;
 mod votes;
 
-use crate::model::{MS, Set, Time};
+use crate::model::{BLOCKS, MS, Set, Time};
 use crate::plan::{Fault, Plan};
 use crate::router::Router;
 use heard::Heard;
@@ -29,6 +29,10 @@ pub(crate) struct Check {
     cuts: bool,
     /// Blocks whose owners contradict each other in this run: a migration ended in the wrong order.
     contradicted: Set,
+    /// Whether replication offsets may begin anew in this run, so that they can't be compared.
+    rewritten: bool,
+    /// Whether another node comes to live at an address: what is said beside its first word is not heeded.
+    replaced: bool,
 }
 
 impl Check {
@@ -46,6 +50,8 @@ impl Check {
             another_cluster: false,
             cuts: votes::cuts(plan),
             contradicted,
+            rewritten: votes::rewrites(plan),
+            replaced: plan.faults.iter().any(|f| matches!(f.fault, Fault::Replace(_))),
         }
     }
 
@@ -98,6 +104,16 @@ impl Check {
         }
         self.that(!soon, || format!("router {r} refreshes within a second of its last refresh"));
         self.that(targets <= 5, || format!("router {r} asks {targets} nodes for views"));
+    }
+
+    /// In the end, what the router's account of the cluster shows is inside its bounds.
+    pub(crate) fn account(&mut self, r: usize, router: &Router, now: Time) {
+        let report = router.cluster.report(crate::sim::instant(now));
+        let (patches, nodes, ballots) = (report.patches, report.nodes.len(), report.ballots.len());
+        let fits = patches <= BLOCKS && nodes <= NODES && ballots <= 5 && report.retry_tokens <= 100;
+        self.that(fits, || format!("router {r} keeps {patches} patches, {nodes} nodes, {ballots} ballots"));
+        let detached = router.flights.counts().detached;
+        self.that(detached <= 1_024, || format!("router {r} lets {detached} loads run on"));
     }
 
     /// The router is to ask for views, by then.

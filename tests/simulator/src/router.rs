@@ -56,7 +56,7 @@ impl Sim<'_> {
             Local::View { round, view, loading } => self.on_view(r, round, view, loading),
             Local::Probed(probe) => self.on_probed(r, *probe),
             Local::AskWitness { address, probe } => {
-                self.ask(r, address, crate::sim::Question::Witness { probe: *probe });
+                self.ask(r, address, crate::sim::Question::Witness { probe });
             }
         }
     }

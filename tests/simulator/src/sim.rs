@@ -39,7 +39,7 @@ pub(crate) enum Question {
     },
     /// The report has come; the witness is asked.
     Witness {
-        probe: Probe,
+        probe: Box<Probe>,
     },
 }
 
@@ -186,7 +186,7 @@ impl<'p> Sim<'p> {
             model,
             net: Net::default(),
             store: Store { versions: [1; KEYS], newest: 1, slow_by: 0 },
-            routers: plan.routers.iter().enumerate().map(|(r, p)| Router::new(r, p)).collect(),
+            routers: plan.routers.iter().map(Router::new).collect(),
             check: Check::new(plan),
             trace: Trace::new(wordy),
             inbox: std::array::from_fn(|_| Vec::new()),

@@ -170,7 +170,7 @@ impl Cluster {
             }
             return;
         }
-        self.take_report(probe.node, report, now);
+        self.take_report(probe.node, report, probe.sent_at, now);
         let own = probe.witness.is_some();
         if let Some(view) = probe.witness {
             self.hear_witness(view, now);
@@ -185,7 +185,7 @@ impl Cluster {
     }
 
     /// Takes over what a node said of itself; replicas are dated by their primary's offsets.
-    fn take_report(&mut self, key: NodeKey, report: NodeReport, now: Instant) {
+    fn take_report(&mut self, key: NodeKey, report: NodeReport, sent_at: Instant, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
         let offset = report.offset;
         let primary = report.primary;
@@ -199,13 +199,15 @@ impl Cluster {
         node.report = report;
         node.reported_at = now;
         if let Some(offset) = offset.filter(|_| primary) {
-            node.sample_offset(now, offset);
+            // The offset was read after the probe was sent; how long its answer took says nothing of it.
+            node.sample_offset(sent_at, offset);
         }
         let role = node.role.clone();
         self.clients = self.nodes.iter().filter_map(|n| n.report.clients).max().unwrap_or(0);
         self.heard_epoch(key, epoch, now);
         let Role::Replica(Some(of)) = role else { return };
-        let behind = offset.and_then(|o| self.nodes.get(of)?.behind_since(o));
+        let before = self.nodes.get(key).and_then(|n| n.behind_since);
+        let behind = offset.and_then(|o| self.nodes.get(of)?.behind_since(o, before));
         let standing_in = self.nodes.get(of).is_some_and(|p| p.trouble.is_some());
         if let Some(node) = self.nodes.get_mut(key) {
             node.behind_since = behind.unwrap_or(node.behind_since);

@@ -1,15 +1,14 @@
 //! What must hold of a read when the cluster side of it is over, of a write, and of a caller at its end.
 
 use super::Check;
-use crate::model::{BLOCKS, MS, Model, Time};
-use crate::router::{Call, Caller, Failure, Work};
+use crate::model::{BLOCKS, MS, Model, Time, endpoint};
+use crate::router::{Call, Caller, Failure, Router, Work};
 use crate::sim::instant;
 use failsoft_policy::config::Config;
 use failsoft_policy::read::Answer;
 use failsoft_policy::route::Source;
 use failsoft_policy::write::Cause;
-use failsoft_policy::{NodeKey, Reason};
-use std::time::Duration;
+use failsoft_policy::{Instant, NodeKey, Reason};
 
 impl Check {
     /// The cluster side of a read is over.
@@ -64,14 +63,13 @@ impl Check {
         &mut self,
         r: usize,
         call: &Call,
-        node: NodeKey,
-        age: Option<Duration>,
+        router: &Router,
+        current_at: Option<Instant>,
         model: &Model,
         now: Time,
     ) {
-        let Some((last, at, source, answer)) = &call.last else { return };
-        let same = *last == node && *answer == Answer::Value;
-        self.that(same, || format!("router {r}: a value of {node:?} after {:?}", call.last));
+        let Some((node, at, source, answer)) = &call.last else { return };
+        self.that(*answer == Answer::Value, || format!("router {r}: a value of {node:?} after {:?}", call.last));
         let block = usize::from(call.key) % BLOCKS;
         if self.judging {
             let owner = model.true_owner(block).map(|n| model.nodes[n].address);
@@ -83,25 +81,42 @@ impl Check {
             });
         }
         if *source == Source::Replica {
-            self.stood_in(r, *at, node, age, model, now);
+            self.stood_in(r, (*node, *at), router, current_at, model, now);
         }
     }
 
-    /// A replica's answer is as young as it is said to be, as far as the router could know.
-    fn stood_in(&mut self, r: usize, at: usize, node: NodeKey, age: Option<Duration>, model: &Model, now: Time) {
-        let Some(n) = model.listening(at) else { return };
-        let Some(lacks) = model.lacks_since(n) else { return };
-        let _ = (r, node, age, lacks, now);
+    /// A replica's answer is not said to be younger than it is, as far as the router could know: it was
+    /// told offsets of both from after the first write that the replica lacks, and of its primary
+    /// from before. (After a promotion the first offsets that are compared tell nothing of what was before.)
+    fn stood_in(
+        &mut self,
+        r: usize,
+        (node, at): (NodeKey, usize),
+        router: &Router,
+        current_at: Option<Instant>,
+        model: &Model,
+        now: Time,
+    ) {
+        let lacks = model.listening(at).and_then(|n| Some((n, model.lacks_since(n)?)));
+        let Some((n, lacks)) = lacks.filter(|_| !self.rewritten && model.promotions == 0) else { return };
+        let primary = model.copies(n).map(|p| endpoint(model.nodes[p].address));
+        let primary = router.members.iter().flatten().find(|m| Some(&m.endpoint) == primary.as_ref()).map(|m| m.key);
+        let Some(primary) = primary else { return };
+        let heard = &mut self.routers[r];
+        let limit = heard.limit;
+        let told = heard.node(primary);
+        let before = told.sampled.is_some_and(|first| first <= lacks);
+        let sampled = told.asked.filter(|&at| before && at > lacks).and(told.reported);
+        let compared = heard.node(node).asked.zip(sampled).is_some_and(|(asked, sampled)| asked > sampled);
+        let honest = current_at.is_none_or(|at| at.as_nanos() <= lacks + limit);
+        self.that(!compared || honest, || {
+            let (lacks, now) = (lacks / MS, now / MS);
+            format!("router {r}: address {at} lacks what was written at {lacks} ms, but is current at {current_at:?} (now {now} ms)")
+        });
     }
 
     /// A replica is asked: its answers are not older than the budget allows.
-    pub(crate) fn stands_in(
-        &mut self,
-        r: usize,
-        current_at: Option<failsoft_policy::Instant>,
-        config: &Config,
-        now: Time,
-    ) {
+    pub(crate) fn stands_in(&mut self, r: usize, current_at: Option<Instant>, config: &Config, now: Time) {
         let budget = config.outage_budget();
         let fits = current_at.is_some_and(|at| instant(now).since(at) < budget);
         self.that(fits, || {

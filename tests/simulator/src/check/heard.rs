@@ -19,10 +19,12 @@ pub(super) struct Told {
     pub(super) primary: bool,
     /// When it last answered anything.
     pub(super) heard: Option<Time>,
-    /// When it last reported its offset.
+    /// When it first reported its offset, and when last.
+    pub(super) sampled: Option<Time>,
     pub(super) reported: Option<Time>,
-    /// When a probe of it was sent last.
-    pub(super) probed: Option<Time>,
+    /// When the probe was sent that it last reported to, and whether one is under way.
+    pub(super) asked: Option<Time>,
+    probing: bool,
 }
 
 /// What one router was told.
@@ -35,8 +37,8 @@ pub(super) struct Heard {
     /// Until when views have to be asked for, and why.
     pub(super) owed: Option<(Time, &'static str)>,
     pub(super) suspended_until: Time,
-    /// Loads that hold keys, as bits, by their ids.
-    pub(super) loading: Vec<(u8, u32)>,
+    /// Keys that are being loaded.
+    pub(super) loading: Vec<u8>,
     /// Thousandths of retries that it may make.
     pub(super) retries: i64,
     /// How long one question may take, and how often the cluster is looked at.
@@ -75,8 +77,10 @@ impl Heard {
 }
 
 impl Check {
-    pub(crate) fn probed(&mut self, r: usize, node: NodeKey, _: usize, now: Time) {
-        self.routers[r].node(node).probed = Some(now);
+    /// A probe is sent.
+    pub(crate) fn probed(&mut self, r: usize, node: NodeKey) {
+        let twice = std::mem::replace(&mut self.routers[r].node(node).probing, true);
+        self.that(!twice, || format!("router {r} sends two probes to one node at a time"));
     }
 
     /// A view came.
@@ -90,9 +94,10 @@ impl Check {
     }
 
     /// A probe came back.
-    pub(crate) fn heard_probe(&mut self, r: usize, _: usize, probe: &Probe, now: Time) {
+    pub(crate) fn heard_probe(&mut self, r: usize, probe: &Probe, now: Time) {
         let heard = &mut self.routers[r];
         let told = heard.node(probe.node);
+        told.probing = false;
         let mut ours = true;
         match &probe.report {
             Ok(report) => {
@@ -100,7 +105,8 @@ impl Check {
                 ours = told.id.get_or_insert_with(|| report.id.clone().unwrap_or_default())
                     == report.id.as_deref().unwrap_or_default();
                 (told.heard, told.primary) = (Some(now), report.primary);
-                told.reported = Some(now);
+                told.sampled.get_or_insert(now);
+                (told.reported, told.asked) = (Some(now), Some(probe.sent_at.as_nanos()));
                 if probe.witness.is_some() && report.unready().is_none() {
                     told.failed = None;
                 }

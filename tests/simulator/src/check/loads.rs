@@ -3,16 +3,14 @@
 use super::Check;
 use crate::model::{KEYS, MS, Time};
 use crate::router::{Router, Running};
-use failsoft_policy::flight::LoadId;
 
 impl Check {
     /// A callback begins: nobody else in this process loads one of its keys.
-    pub(crate) fn load_begins(&mut self, r: usize, keys: &[u8], now: Time) {
-        let _ = now;
+    pub(crate) fn load_begins(&mut self, r: usize, keys: &[u8]) {
         for &key in keys {
             let loading = &mut self.routers[r].loading;
-            let twice = loading.iter().any(|l| l.0 == key);
-            loading.push((key, 0));
+            let twice = loading.contains(&key);
+            loading.push(key);
             self.that(!twice, || format!("router {r} runs two loads of key {key} at a time"));
         }
         let all = self.routers[r].loading.len();
@@ -20,16 +18,15 @@ impl Check {
     }
 
     /// A callback ended, or was stopped.
-    pub(crate) fn load_ends(&mut self, r: usize, load: LoadId, running: &Running, now: Time) {
-        let _ = (load, now);
+    pub(crate) fn load_ends(&mut self, r: usize, running: &Running) {
         if !running.timed_out {
-            self.routers[r].loading.retain(|l| !running.keys.contains(&l.0));
+            self.routers[r].loading.retain(|l| !running.keys.contains(l));
         }
     }
 
     /// A load reached its limit: its keys are free for another one.
     pub(crate) fn load_detached(&mut self, r: usize, keys: &[u8]) {
-        self.routers[r].loading.retain(|l| !keys.contains(&l.0));
+        self.routers[r].loading.retain(|l| !keys.contains(l));
     }
 
     /// No callback runs for nobody, or for longer than twice its limit.

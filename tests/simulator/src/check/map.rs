@@ -86,10 +86,13 @@ impl Map {
                 // A redirect and a later view agree on another owner, and the claimant is there without it.
                 let redirected = |n: &ViewNode| {
                     let at = n.endpoint.as_ref().map(address);
-                    block.patch.is_some_and(|p| Some(p.address) == at && p.at < view.asked_at.as_nanos())
+                    block.patch.is_some_and(|p| {
+                        Some(p.address) == at && p.at < view.asked_at.as_nanos() && p.unconfirmed < PATIENCE
+                    })
                 };
                 if let Some(new) = owner.filter(|n| redirected(n) && nodes().any(without)) {
                     (block.epoch, block.claimed_by) = (new.epoch.unwrap_or(0), 1 << number(new));
+                    block.patch = None;
                 }
             }
             let Some(patch) = block.patch.as_mut().filter(|p| p.at < view.asked_at.as_nanos()) else { continue };

@@ -64,7 +64,7 @@ impl Check {
         // Who said TRYAGAIN is asked again itself.
         let again = matches!(last, Some(Answer::Error(ErrorReply::TryAgain))) && reads;
         // Two nodes that name each other as the owner can both not be right.
-        let again = again || self.contradicted & (1 << block) != 0;
+        let again = again || self.contradicted & (1 << block) != 0 || self.replaced;
         let (superseded, patched) = (superseded && !again, patched.filter(|_| !again));
         if let Some((target, since)) = patched {
             self.that(false, || {
@@ -98,7 +98,6 @@ impl Check {
         call: &mut Call,
         node: NodeKey,
         at: usize,
-        source: Source,
         answer: &Answer,
         config: &Config,
         admitted: bool,
@@ -134,8 +133,7 @@ impl Check {
         if let Answer::Error(ErrorReply::Moved(_, target) | ErrorReply::Ask(_, target)) = answer {
             call.redirects += 1;
             let sets = matches!(call.work, Work::Write { fill: None, .. });
-            let counts =
-                (reads || sets) && call.redirects <= config.max_redirects() && now < call.bounds.deadline.as_nanos();
+            let counts = reads || (sets && call.redirects <= config.max_redirects());
             let moved = matches!(answer, Answer::Error(ErrorReply::Moved(..)));
             let to = match target {
                 Target::At(endpoint) => Some(address(endpoint)),
@@ -146,18 +144,15 @@ impl Check {
             };
             let within = call.redirects <= 17;
             self.that(within, || format!("router {r}: one call met {} redirects", call.redirects));
-            if let (true, Some(to)) = (moved, to) {
-                if counts {
-                    self.routers[r].map.moved(block, to, now);
-                    self.owes(r, now + interval + interval / 5 + 3 * limit, "a slot moved");
-                }
+            if let Some(to) = to.filter(|_| moved && counts) {
+                self.routers[r].map.moved(block, to, now);
+                self.owes(r, now + interval + interval / 5 + 3 * limit, "a slot moved");
             }
-            let _ = source;
         }
     }
 
     /// What a node answered, and whether its breaker let reads through before and after.
-    pub(crate) fn judged(&mut self, r: usize, _: NodeKey, answer: &Answer, before: bool, after: bool, _: Time) {
+    pub(crate) fn judged(&mut self, r: usize, answer: &Answer, before: bool, after: bool) {
         let harmless = match answer {
             Answer::Value | Answer::Nil | Answer::Saturated => true,
             Answer::Error(error) => !matches!(error, ErrorReply::ClusterDown | ErrorReply::Unwilling),

@@ -147,6 +147,27 @@ impl Check {
     }
 }
 
+/// Whether primaries change, or lose their histories, in a run.
+pub(super) fn rewrites(plan: &Plan) -> bool {
+    let rewrites = |f: &Fault| {
+        !matches!(
+            f,
+            Fault::Cut { .. }
+                | Fault::CutRouter { .. }
+                | Fault::SlowRouter { .. }
+                | Fault::SlowNode { .. }
+                | Fault::Loss { .. }
+                | Fault::Suspend { .. }
+                | Fault::SlowStore { .. }
+                | Fault::OtherType(_)
+                | Fault::Misbehave { .. }
+                | Fault::Hang(_)
+                | Fault::HangOwner(_)
+        )
+    };
+    plan.faults.iter().any(|f| rewrites(&f.fault))
+}
+
 /// Whether the nodes are ever cut off from each other in a run.
 pub(super) fn cuts(plan: &Plan) -> bool {
     plan.faults.iter().any(|f| matches!(f.fault, Fault::Cut { .. } | Fault::AnotherCluster | Fault::Replace(_)))

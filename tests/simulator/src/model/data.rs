@@ -124,8 +124,7 @@ impl Model {
         loop {
             let primary = &self.nodes[of];
             let at = position.saturating_sub(primary.log_base) as usize;
-            let Some(&Entry { at, key, value }) = primary.log.get(at).filter(|e| e.at + link.lag <= now) else { break };
-            let _ = at;
+            let Some(&Entry { key, value, .. }) = primary.log.get(at).filter(|e| e.at + link.lag <= now) else { break };
             self.nodes[n].data[usize::from(key)] = value;
             position += 1;
         }
@@ -151,6 +150,12 @@ impl Model {
             node.data = data;
             node.link = Link { up: true, since: now, synced_at: 0, history, position, ..node.link };
         }
+    }
+
+    /// The primary that a replica copies from.
+    pub(crate) fn copies(&self, n: usize) -> Option<usize> {
+        let to = usize::from(self.nodes[n].link.to);
+        (to < self.nodes.len()).then_some(to)
     }
 
     /// Since when a replica lacks something of what its primary holds; none if it lacks nothing.

@@ -69,7 +69,7 @@ impl Model {
         if minority && node.is_primary(n) {
             node.holding_back_until = node.holding_back_until.max(now + rejoin);
         }
-        let ok = !minority && !(setup.full_coverage && uncovered);
+        let ok = !(minority || setup.full_coverage && uncovered);
         // Whoever was in a minority, or has just started, waits before it takes writes as a primary again.
         node.cluster_ok = ok && (node.cluster_ok || !node.is_primary(n) || now >= node.holding_back_until);
     }

@@ -19,8 +19,7 @@ impl Model {
     }
 
     /// Whether every node works, all agree on every owner, and nothing is under way.
-    pub(crate) fn whole(&self, net: &Net, now: Time) -> bool {
-        let _ = net;
+    pub(crate) fn whole(&self, now: Time) -> bool {
         let owners: [u8; BLOCKS] = std::array::from_fn(|b| self.true_owner(b).map_or(NOBODY, |n| n as u8));
         let living = || self.nodes.iter().enumerate().filter(|(_, n)| n.up != Up::Gone);
         !owners.contains(&NOBODY)

@@ -72,7 +72,7 @@ impl Sim<'_> {
                 }
             }
             Command::Probe { node, endpoint, witness } => {
-                self.check.probed(r, node, address(&endpoint), self.now);
+                self.check.probed(r, node);
                 let witness = witness.as_ref().map(address);
                 self.ask(r, address(&endpoint), Question::Report { node, witness });
             }
@@ -116,9 +116,8 @@ impl Sim<'_> {
     }
 
     pub(super) fn on_probed(&mut self, r: usize, probe: Probe) {
-        let at = self.routers[r].cluster.endpoint(probe.node).map(address);
-        if let Some(at) = at {
-            self.check.heard_probe(r, at, &probe, self.now);
+        if self.routers[r].cluster.endpoint(probe.node).is_some() {
+            self.check.heard_probe(r, &probe, self.now);
         }
         let words = self.trace.lines.is_some().then(|| format!("{probe:?}"));
         let node = probe.node;

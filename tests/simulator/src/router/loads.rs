@@ -90,7 +90,7 @@ impl Sim<'_> {
         let load = lead.load;
         let keys: Vec<u8> = lead.keys.iter().map(key_of).collect();
         self.trace.say(self.now, || format!("router {r}: {load:?} of keys {keys:?} begins: {behaviour:?}"));
-        self.check.load_begins(r, &keys, self.now);
+        self.check.load_begins(r, &keys);
         let router = &mut self.routers[r];
         let running = Running {
             keys,
@@ -162,7 +162,7 @@ impl Sim<'_> {
         }
         let Some(running) = running else { return };
         self.trace.say(self.now, || format!("router {r}: {load:?} ends: {result:?}"));
-        self.check.load_ends(r, load, &running, self.now);
+        self.check.load_ends(r, &running);
         let Some(completed) = completed else {
             return self.check.that(false, || format!("router {r}: {load:?} runs, but the flights do not know it"));
         };
@@ -228,7 +228,7 @@ impl Sim<'_> {
     fn abort(&mut self, r: usize, load: LoadId) {
         let Some(running) = self.routers[r].running.remove(&load) else { return };
         self.trace.say(self.now, || format!("router {r}: {load:?} is stopped"));
-        self.check.load_ends(r, load, &running, self.now);
+        self.check.load_ends(r, &running);
         if let Some((caller, serial)) = running.nested {
             self.drop_caller(r, caller, serial, Failure::Cancelled);
         }

@@ -164,8 +164,8 @@ impl Sim<'_> {
     /// A node's value is the outcome.
     fn served(&mut self, r: usize, call: &Call, node: NodeKey) {
         let router = &self.routers[r];
-        let age = router.cluster.current_at(node).map(|at| instant(self.now).since(at));
-        self.check.served(r, call, node, age, &self.model, self.now);
+        let current_at = router.cluster.current_at(node);
+        self.check.served(r, call, router, current_at, &self.model, self.now);
     }
 
     /// Sends an attempt: on a connection that is there, with room, or not at all.
@@ -280,7 +280,7 @@ impl Sim<'_> {
         let Some(call) = router.calls[id as usize].as_mut() else { return };
         call.last = Some((node, at, source, answer.clone()));
         call.woken = false;
-        self.check.answered(r, call, node, at, source, &answer, &router.config, admitted, self.now);
+        self.check.answered(r, call, node, at, &answer, &router.config, admitted, self.now);
         let write = matches!(call.work, Work::Write { .. });
         if write {
             self.write_ended(r, id, answer.clone(), contact);
@@ -297,7 +297,7 @@ impl Sim<'_> {
             self.feed_read(r, id, Event::Answered { answer: answer.clone(), contact });
         }
         let router = &self.routers[r];
-        self.check.judged(r, node, &answer, admitted, router.cluster.admits(node), self.now);
+        self.check.judged(r, &answer, admitted, router.cluster.admits(node));
         self.settle(r, false);
     }
 }

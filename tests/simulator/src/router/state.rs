@@ -137,7 +137,7 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    pub(crate) fn new(_: usize, plan: &RouterPlan) -> Self {
+    pub(crate) fn new(plan: &RouterPlan) -> Self {
         let config = plan.config.clone();
         let mut cluster = Cluster::new(&config, Vec::new(), Instant::ZERO);
         let snapshot = cluster.snapshot();

@@ -98,7 +98,7 @@ impl Sim<'_> {
             }
             Question::Witness { mut probe } => {
                 probe.witness = (!loading).then(|| self.model.view(n, instant(sent), true));
-                self.local(r, back, Local::Probed(Box::new(probe)));
+                self.local(r, back, Local::Probed(probe));
             }
             Question::Report { node, witness } => {
                 let report = if loading && self.rng.bool() {
@@ -130,7 +130,7 @@ impl Sim<'_> {
                 let probe = Probe { node, sent_at: instant(self.now), report: Err("no answer".into()), witness: None };
                 self.local(r, pause, Local::Probed(Box::new(probe)));
             }
-            Question::Witness { probe } => self.local(r, pause, Local::Probed(Box::new(probe))),
+            Question::Witness { probe } => self.local(r, pause, Local::Probed(probe)),
         }
     }
 

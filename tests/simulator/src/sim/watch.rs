@@ -30,7 +30,7 @@ impl Sim<'_> {
         if self.now >= self.plan.heals + 500 * MS {
             self.model.repair(&self.net, self.now);
         }
-        let whole = self.model.whole(&self.net, self.now);
+        let whole = self.model.whole(self.now);
         if !whole && self.healing.whole_at.is_some() {
             self.trace.say(self.now, || "the cluster is not whole any more".into());
             self.healing.whole_at = None;
@@ -95,6 +95,7 @@ impl Sim<'_> {
     fn judge_healed(&mut self) {
         for r in 0..self.routers.len() {
             self.check.quarantines_over(r, &self.routers[r]);
+            self.check.account(r, &self.routers[r], self.now);
             for block in 0..BLOCKS {
                 let route = self.routers[r].cluster.route(slot_of(block as u8));
                 let owner = self.model.true_owner(block).map(|n| endpoint(self.model.nodes[n].address));
