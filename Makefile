@@ -1,17 +1,21 @@
 # Every task, for people and for CI. Each sets up what it needs in .tools/ and says what it installs; none needs root.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-node test-c conformance mutants lint bench bench-python bench-node bench-c install-c packages advisories clean
+.PHONY: help demo test test-python test-node test-c conformance mutants simulate simulate-mutants growth lint bench bench-python bench-node bench-c install-c packages advisories clean
 
 SERVER ?= $(FAILSOFT_SERVER)
 ARGS ?=
 PREFIX ?= /usr/local
+SEEDS ?= 10000
+START ?= 0
+JOBS ?= 1
 export SERVER
 
 help: ## these lines
 	@echo "Failsoft: reads from a Redis or Valkey Cluster that degrade and never fail"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  SERVER=       valkey-9.1 (default), redis-7.0 (on PATH), valkey-8.1, redis-8.2, redis-6.2 or a path; test, conformance: also all"
 	@echo "  ARGS=         goes to the program, e.g. make demo ARGS='--seconds 20 --json'"
+	@echo "  SEEDS=, START=, JOBS=   how many seeds are simulated (10000), the first (0), threads (1); ARGS=--trace shows one whole run"
 
 demo: ## a real local cluster under load, broken in every way, while every read is served
 	@scripts/with-server cargo run --release --locked -p failsoft-cli -- demo $(ARGS)
@@ -33,6 +37,15 @@ conformance: ## every scenario against every binding, as a table
 
 mutants: ## shows that the conformance suite can fail: each wrong behaviour is caught
 	@scripts/conformance mutants
+
+simulate: ## the policy in virtual time against a cluster that fails and splits; the last line says how many seeds failed
+	@cargo run --quiet --locked -p failsoft-simulator -- --seeds $(SEEDS) --start $(START) --jobs $(JOBS) $(ARGS)
+
+simulate-mutants: ## shows that the simulator can fail: how many seeds each wrong behaviour takes
+	@cargo run --quiet --locked -p failsoft-simulator --features mutants --target-dir target/mutants -- --mutants --seeds $(SEEDS) --start $(START)
+
+growth: ## what fleets of routers cost large clusters; ARGS=measure: what their questions cost a real server
+	@scripts/with-server cargo run --release --quiet --locked -p failsoft-growth -- $(ARGS)
 
 lint: ## format, clippy, documentation, layering, oldest compiler, licences, scripts
 	@scripts/lint

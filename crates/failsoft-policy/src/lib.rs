@@ -20,11 +20,14 @@ pub mod flight;
 #[doc(hidden)]
 pub mod mutant;
 pub mod nodes;
+mod pace;
+pub mod partition;
 pub mod rank;
 pub mod read;
 pub mod refresh;
 pub mod reply;
 pub mod route;
+mod runs;
 mod setting;
 pub mod slot;
 pub mod time;

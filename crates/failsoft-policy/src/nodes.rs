@@ -1,6 +1,7 @@
 //! The table of known nodes: who they are, and what is known of their state.
 
 use crate::breaker::{Admission, Breaker};
+use crate::partition::Verdict;
 use crate::time::Instant;
 use crate::view::{NodeReport, Role};
 use crate::words::{Endpoint, NodeKey, Reason};
@@ -39,6 +40,17 @@ pub struct Node {
     pub seen_at: Instant,
     /// Whether the cluster counts it as failed.
     pub failed: bool,
+    /// On which side of a partition it is.
+    pub verdict: Verdict,
+    /// When the ballots were asked for that last put it with the majority.
+    pub vouched_at: Option<Instant>,
+    /// The highest epoch that it was last heard to have seen (`cluster_current_epoch`).
+    pub current_epoch: Option<u64>,
+    /// Whether its last probe was answered.
+    pub heard: bool,
+    /// Whether all seemed well with it in its last probe: it was ready, reached everybody, and agreed
+    /// with the views.
+    pub seems_well: bool,
     /// Its breaker.
     pub breaker: Breaker,
     /// Why it gets no reads, while its breaker is open.
@@ -55,6 +67,10 @@ pub struct Node {
     pub probing: bool,
     /// When the next routine probe is due.
     pub probe_at: Instant,
+    /// While its breaker lets no reads through: since when it has been ready to serve, by its own word.
+    pub ready_at: Option<Instant>,
+    /// From when on the next probe may be sent, if it is one that other routers want to send, too.
+    pub held_until: Option<Instant>,
     /// Round-trip time of the last probe.
     pub latency: Option<Duration>,
     /// For a replica that was behind its primary when both were last compared: the moment up to which
@@ -72,11 +88,28 @@ impl Node {
 
     /// When it is to be probed next: routinely, or by its breaker while that lets no reads through.
     pub fn probe_due(&self) -> Option<Instant> {
-        match (self.probing, self.admits()) {
+        let due = match (self.probing, self.admits()) {
             (true, _) => None,
             (false, true) => Some(self.probe_at),
             (false, false) => self.breaker.next_timeout(),
+        };
+        due.map(|at| at.max(self.held_until.unwrap_or(Instant::ZERO)))
+    }
+
+    /// Whether a probe that is due has to wait for its turn first: once, for a part of `turn`.
+    pub fn hold_back(&mut self, turn: Duration, now: Instant, dice: u32) -> bool {
+        let part = turn / 1000 * (dice % 1000);
+        if part.is_zero() || self.held_until.is_some() {
+            return false;
         }
+        self.held_until = Some(now + part);
+        true
+    }
+
+    /// Whether its own word fits what the views say of it: its role, and as a primary its epoch.
+    pub fn agrees(&self) -> bool {
+        let primary = self.role == Role::Primary;
+        self.report.primary == primary && (!primary || self.report.my_epoch.is_none_or(|e| e == self.epoch))
     }
 
     /// A primary's offset, read at `at`.
@@ -88,11 +121,14 @@ impl Node {
     }
 
     /// Since when a replica at `offset` is behind: the newest sample it covers, or none if that is the
-    /// newest one. None if there is nothing to compare.
-    pub fn behind_since(&self, offset: u64) -> Option<Option<Instant>> {
-        let newest = self.samples.last()?;
-        let covered = self.samples.iter().rev().find(|&&(_, o)| o <= offset).or(self.samples.first())?;
-        Some((covered != newest || newest.1 > offset).then_some(covered.0))
+    /// newest one. One that covers none has been behind for longer than they tell, and is as old as it
+    /// was `before`, or as the oldest of them. None if there is nothing to compare.
+    pub fn behind_since(&self, offset: u64, before: Option<Instant>) -> Option<Option<Instant>> {
+        let (newest, oldest) = (self.samples.last()?, self.samples.first()?);
+        Some(match self.samples.iter().rev().find(|&&(_, o)| o <= offset) {
+            Some(covered) => (covered != newest || newest.1 > offset).then_some(covered.0),
+            None => Some(before.map_or(oldest.0, |b| b.min(oldest.0))),
+        })
     }
 
     /// Forgets the offsets: they are of another history.
@@ -172,6 +208,11 @@ impl Nodes {
             epoch: 0,
             seen_at: now,
             failed: false,
+            verdict: Verdict::Majority,
+            vouched_at: None,
+            current_epoch: None,
+            heard: false,
+            seems_well: false,
             breaker: Breaker::default(),
             trouble: None,
             contact: None,
@@ -180,6 +221,8 @@ impl Nodes {
             validated: false,
             probing: false,
             probe_at: now,
+            ready_at: None,
+            held_until: None,
             latency: None,
             behind_since: None,
             samples: Vec::new(),

@@ -1,9 +1,11 @@
 //! The order in which the replicas of a shard are asked, and how old their answers are.
 
 use crate::nodes::{Node, Nodes};
+use crate::partition::Verdict;
 use crate::time::Instant;
 use crate::view::Role;
 use crate::words::NodeKey;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
@@ -12,24 +14,47 @@ use core::time::Duration;
 /// `replica-priority` ascending with 0 last (such a replica is never promoted), the furthest offset,
 /// the quickest answer.
 pub fn ranked(nodes: &Nodes, primary: NodeKey) -> Vec<&Node> {
-    let mut replicas: Vec<&Node> =
-        nodes.iter().filter(|n| n.role == Role::Replica(Some(primary)) && n.admits()).collect();
-    replicas.sort_by_key(|n| {
-        let r = &n.report;
-        let priority = match r.priority {
-            Some(0) => u32::MAX,
-            Some(p) => p,
-            None => 100, // the servers' default
-        };
-        (
-            r.link_up == Some(false),
-            priority,
-            Reverse(r.offset.unwrap_or(0)),
-            n.latency.unwrap_or(Duration::MAX),
-            n.key, // a tie must not depend on anything that a replay would not repeat
-        )
-    });
+    let mut replicas: Vec<&Node> = nodes.iter().filter(|n| stands_in_for(n) == Some(primary)).collect();
+    replicas.sort_by_key(|n| rank(n));
     replicas
+}
+
+/// The first of them for every primary that has any.
+pub fn best(nodes: &Nodes) -> BTreeMap<NodeKey, &Node> {
+    let mut best = BTreeMap::new();
+    for node in nodes.iter() {
+        let Some(primary) = stands_in_for(node) else { continue };
+        let first: &mut &Node = best.entry(primary).or_insert(node);
+        if rank(node) < rank(first) {
+            *first = node;
+        }
+    }
+    best
+}
+
+/// Whom a node may stand in for. One that still takes itself for a primary copies nobody: it may be on
+/// the wrong side of a cut.
+fn stands_in_for(node: &Node) -> Option<NodeKey> {
+    match node.role {
+        Role::Replica(of) if node.admits() && !node.report.primary => of,
+        _ => None,
+    }
+}
+
+fn rank(node: &Node) -> impl Ord + use<> {
+    let report = &node.report;
+    let priority = match report.priority {
+        Some(0) => u32::MAX,
+        Some(p) => p,
+        None => 100, // the servers' default
+    };
+    (
+        report.link_up == Some(false),
+        priority,
+        Reverse(report.offset.unwrap_or(0)),
+        node.latency.unwrap_or(Duration::MAX),
+        node.key, // a tie must not depend on anything that a replay would not repeat
+    )
 }
 
 /// The last moment at which a replica was known to hold all that its primary had: the primary's last
@@ -41,7 +66,12 @@ pub fn ranked(nodes: &Nodes, primary: NodeKey) -> Vec<&Node> {
 /// its age can't be told then.
 pub fn current_at(nodes: &Nodes, replica: &Node) -> Option<Instant> {
     let Role::Replica(Some(of)) = replica.role else { return None };
-    let contact = nodes.get(of)?.contact?;
+    let primary = nodes.get(of)?;
+    let contact = match primary.trouble {
+        // What a primary says that is cut off from its replicas dates none of them.
+        Some(t) if primary.verdict == Verdict::Minority => primary.contact?.min(t.since),
+        _ => primary.contact?,
+    };
     let at = contact.min(replica.behind_since.unwrap_or(contact));
     match replica.report.link_down_for.filter(|_| replica.report.link_up == Some(false)) {
         // Before the origin of the clock there is no instant: that is older than any budget can be dated.

@@ -3,21 +3,24 @@
 //! Source: cluster specification, "Cluster configuration, propagation and failure detection" (a
 //! claim with a higher config epoch wins) and "MOVED Redirection".
 
+mod bind;
+
 use crate::mutant::{self, Mutant};
 use crate::nodes::Nodes;
+use crate::runs::Runs;
 use crate::time::Instant;
 use crate::view::{Role, View, ViewNode};
 use crate::words::{Endpoint, NodeKey, Slot};
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
+use bind::bind;
 
 /// Redirects may name at most this many nodes that no view has named yet.
 const MAX_UNSEEN: usize = 64;
-/// So many views, asked for at different times, may fail to confirm a redirect before it is forgotten:
-/// a view may lag, but a redirect that lies must not hold for ever.
+/// So many views, asked for at different times, may fail to confirm a redirect, or to name an owner,
+/// before it is forgotten: a view may lag, but a redirect that lies must not hold for ever, nor the
+/// claim of a node that the cluster was told to forget.
 const MAX_UNCONFIRMED: u32 = 3;
 
 /// What kind of server answers.
@@ -65,17 +68,15 @@ struct Patch {
 #[derive(Clone, Debug)]
 pub struct Topology {
     kind: Kind,
-    claims: Box<[Option<Claim>]>,
+    claims: Runs<Option<Claim>>,
     patches: BTreeMap<Slot, Patch>,
+    /// Owners that the last views with epochs did not name: how many, and when the last was asked for.
+    unnamed: BTreeMap<NodeKey, (u32, Instant)>,
 }
 
 impl Default for Topology {
     fn default() -> Self {
-        Self {
-            kind: Kind::Unknown,
-            claims: vec![None; usize::from(Slot::COUNT)].into_boxed_slice(),
-            patches: BTreeMap::new(),
-        }
+        Self { kind: Kind::Unknown, claims: Runs::all(None), patches: BTreeMap::new(), unnamed: BTreeMap::new() }
     }
 }
 
@@ -88,17 +89,37 @@ impl Topology {
     /// The slot's owner: a MOVED patch first, then the claim with the highest epoch.
     pub fn owner(&self, slot: Slot) -> Option<NodeKey> {
         let patched = self.patches.get(&slot).map(|p| p.owner);
-        patched.or(self.claims[slot.index()].map(|c| c.owner))
+        patched.or_else(|| self.claims.get(slot).map(|c| c.owner))
+    }
+
+    /// The owners of all slots in order: first slot, last slot, owner.
+    pub(crate) fn ranges(&self) -> Vec<(u16, u16, Option<NodeKey>)> {
+        let mut ranges = Vec::new();
+        for (mut first, last, claim) in self.claims.iter() {
+            let owner = claim.map(|c| c.owner);
+            for (slot, patch) in self.patches.range(Slot(first)..=Slot(last)) {
+                if slot.number() > first {
+                    ranges.push((first, slot.number() - 1, owner));
+                }
+                ranges.push((slot.number(), slot.number(), Some(patch.owner)));
+                first = slot.number() + 1;
+            }
+            if first <= last {
+                ranges.push((first, last, owner));
+            }
+        }
+        ranges
     }
 
     /// The epoch of the claim in force for a slot; none if nobody claims it.
     pub fn epoch(&self, slot: Slot) -> Option<u64> {
-        self.claims[slot.index()].map(|c| c.epoch)
+        self.claims.get(slot).map(|c| c.epoch)
     }
 
     /// How many slots have an owner.
     pub fn assigned(&self) -> usize {
-        self.claims.iter().flatten().count()
+        let claimed = self.claims.iter().filter(|(_, _, claim)| claim.is_some());
+        claimed.map(|(first, last, _)| usize::from(last - first) + 1).sum()
     }
 
     /// How many MOVED patches wait for a view to confirm them.
@@ -113,7 +134,7 @@ impl Topology {
         if mutant::is(Mutant::MovedIsNotPatched) {
             return Some(owner);
         }
-        if self.claims[slot.index()].is_some_and(|c| c.owner == owner) {
+        if self.claims.get(slot).is_some_and(|c| c.owner == owner) {
             self.patches.remove(&slot);
         } else {
             let over = self.epoch(slot);
@@ -158,21 +179,29 @@ impl Topology {
         let (keys, mut changed) = bind(nodes, known, view, seen, &self.owners());
         let epochs = view.has_epochs();
         let mut doubt = false;
-        let mut named: Vec<Option<Claim>> = vec![None; usize::from(Slot::COUNT)];
+        let mut claimed = Vec::new();
         for vn in seen.iter().filter(|n| n.role == Role::Primary) {
             let Some(&owner) = keys.get(vn.id.as_str()) else { continue };
-            for slot in vn.slots.iter().flat_map(|&(a, b)| a..=b).filter_map(Slot::new) {
-                let claim = Claim { owner, epoch: vn.epoch.unwrap_or(0) };
-                named[slot.index()] = Some(claim);
-                match self.claim(slot, claim, epochs) {
-                    Some(true) => changed = true,
-                    Some(false) => {}
-                    None => doubt = true,
+            let claim = Claim { owner, epoch: vn.epoch.unwrap_or(0) };
+            claimed.extend(vn.slots.iter().map(|&(first, last)| (first, last, claim)));
+        }
+        let named = Runs::of(claimed, |old, new| new.epoch > old.epoch);
+        self.claims.change(&named, |held, new| {
+            let Some(new) = new else { return held };
+            match claim(held, new, epochs) {
+                Some(next) => {
+                    changed |= held.map(|c| c.owner) != Some(next.owner);
+                    Some(next)
+                }
+                None => {
+                    doubt = true;
+                    held
                 }
             }
-        }
+        });
         if epochs {
             changed |= self.settle(&keys, seen, &named, view.asked_at);
+            changed |= self.drop_forgotten(&keys, &named, view.asked_at);
             changed |= self.forget_unnamed(nodes, &keys, view.asked_at);
         }
         match (doubt, changed) {
@@ -192,30 +221,9 @@ impl Topology {
                     return Applied::Nothing;
                 };
                 self.kind = Kind::Standalone;
-                self.claims.fill(Some(Claim { owner, epoch: 0 }));
+                self.claims = Runs::all(Some(Claim { owner, epoch: 0 }));
                 Applied::Changed
             }
-        }
-    }
-
-    /// One claim of a view: `Some(changed)`, or none if only an epoch could decide.
-    fn claim(&mut self, slot: Slot, new: Claim, epochs: bool) -> Option<bool> {
-        let place = &mut self.claims[slot.index()];
-        match place {
-            None => {
-                *place = Some(new);
-                Some(true)
-            }
-            Some(held) if held.owner == new.owner => {
-                held.epoch = held.epoch.max(new.epoch);
-                Some(false)
-            }
-            Some(_) if !epochs => None,
-            Some(held) if new.epoch > held.epoch || mutant::is(Mutant::LowerEpochWins) => {
-                *held = new;
-                Some(true)
-            }
-            Some(_) => Some(false),
         }
     }
 
@@ -225,14 +233,26 @@ impl Topology {
         &mut self,
         keys: &BTreeMap<&str, NodeKey>,
         seen: &[ViewNode],
-        named: &[Option<Claim>],
+        named: &Runs<Option<Claim>>,
         asked_at: Instant,
     ) -> bool {
         let before = self.patches.len();
+        let epochs: BTreeMap<NodeKey, u64> =
+            seen.iter().filter_map(|n| Some((*keys.get(n.id.as_str())?, n.epoch?))).collect();
+        let without = |c: Claim| epochs.get(&c.owner).is_some_and(|&e| e >= c.epoch);
+        // Whoever gave a slot away may keep the higher epoch: where a redirect and a later view, which
+        // shows it without the slot, agree on the new owner, it is that one's.
+        for (&slot, patch) in self.patches.iter().filter(|(_, p)| p.at < asked_at) {
+            let new = named.get(slot).filter(|new| new.owner == patch.owner);
+            let held = self.claims.get(slot).filter(|&held| held.owner != patch.owner && without(held));
+            if let (Some(new), Some(_)) = (new, held) {
+                self.claims.set(slot, Some(new));
+            }
+        }
         let claims = &self.claims;
         self.patches.retain(|slot, patch| {
-            let agreed = claims[slot.index()].is_some_and(|c| c.owner == patch.owner);
-            let overruled = named[slot.index()].is_some_and(|c| patch.over.is_none_or(|over| c.epoch > over));
+            let agreed = claims.get(*slot).is_some_and(|c| c.owner == patch.owner);
+            let overruled = named.get(*slot).is_some_and(|c| patch.over.is_none_or(|over| c.epoch > over));
             if patch.at >= asked_at {
                 return true;
             }
@@ -244,27 +264,49 @@ impl Topology {
             !agreed && !overruled && patch.unconfirmed < MAX_UNCONFIRMED
         });
         let mut changed = self.patches.len() != before;
-        let epochs: BTreeMap<NodeKey, u64> =
-            seen.iter().filter_map(|n| Some((*keys.get(n.id.as_str())?, n.epoch?))).collect();
-        for (place, _) in self.claims.iter_mut().zip(named).filter(|(_, named)| named.is_none()) {
-            if place.is_some_and(|c| epochs.get(&c.owner).is_some_and(|&e| e >= c.epoch)) {
-                *place = None;
-                changed = true;
-            }
-        }
+        self.claims.change(named, |held, named| {
+            let ended = named.is_none() && held.is_some_and(without);
+            changed |= ended;
+            held.filter(|_| !ended)
+        });
         changed
     }
 
+    /// Ends the claims of owners that several views in turn no longer name, whatever their epochs.
+    fn drop_forgotten(
+        &mut self,
+        keys: &BTreeMap<&str, NodeKey>,
+        named: &Runs<Option<Claim>>,
+        asked_at: Instant,
+    ) -> bool {
+        let there: BTreeSet<NodeKey> = keys.values().copied().collect();
+        let gone = self.owners().into_iter().filter(|o| !there.contains(o));
+        let before = core::mem::take(&mut self.unnamed);
+        for owner in gone {
+            let (views, last) = before.get(&owner).copied().unwrap_or((0, Instant::ZERO));
+            let again = u32::from(last < asked_at);
+            self.unnamed.insert(owner, (views + again, last.max(asked_at)));
+        }
+        let forgotten: BTreeSet<NodeKey> =
+            self.unnamed.iter().filter(|(_, (views, _))| *views >= MAX_UNCONFIRMED).map(|(&owner, _)| owner).collect();
+        if forgotten.is_empty() {
+            return false;
+        }
+        self.unnamed.retain(|owner, _| !forgotten.contains(owner));
+        self.claims
+            .change(named, |held, named| if held.is_some_and(|c| forgotten.contains(&c.owner)) { named } else { held });
+        true
+    }
+
     /// All nodes that own a slot, by claim or by patch.
-    fn owners(&self) -> BTreeSet<NodeKey> {
-        let mut owners: Vec<NodeKey> = self.claims.iter().flatten().map(|c| c.owner).collect();
-        owners.dedup(); // claims come in long runs: sort only what is left
-        owners.into_iter().chain(self.patches.values().map(|p| p.owner)).collect()
+    pub(crate) fn owners(&self) -> BTreeSet<NodeKey> {
+        let claimed = self.claims.iter().filter_map(|(_, _, claim)| Some(claim?.owner));
+        claimed.chain(self.patches.values().map(|p| p.owner)).collect()
     }
 
     /// Forgets nodes that an epoch-carrying view no longer names and that own nothing.
     fn forget_unnamed(&mut self, nodes: &mut Nodes, keys: &BTreeMap<&str, NodeKey>, asked_at: Instant) -> bool {
-        let named: Vec<NodeKey> = keys.values().copied().collect();
+        let named: BTreeSet<NodeKey> = keys.values().copied().collect();
         let owners = self.owners();
         let gone: Vec<NodeKey> = nodes
             .iter()
@@ -278,69 +320,13 @@ impl Topology {
     }
 }
 
-/// Finds or adds the view's nodes and takes over their roles and addresses, unless what is known of
-/// a node carries a higher epoch. Gives their names by id, and whether anything changed.
-fn bind<'v>(
-    nodes: &mut Nodes,
-    mut known: BTreeMap<String, NodeKey>,
-    view: &View,
-    seen: &'v [ViewNode],
-    owners: &BTreeSet<NodeKey>,
-) -> (BTreeMap<&'v str, NodeKey>, bool) {
-    let mut changed = false;
-    let mut keys = BTreeMap::new();
-    for vn in seen {
-        let Some(endpoint) = &vn.endpoint else { continue };
-        let key = known.get(&vn.id).copied().or_else(|| {
-            changed = true;
-            let unseen = nodes.at(endpoint).filter(|&k| nodes.get(k).is_some_and(|n| n.id.is_none()));
-            unseen.or_else(|| nodes.insert(None, endpoint.clone(), Role::Primary, view.asked_at))
-        });
-        let Some(key) = key else { continue };
-        known.insert(vn.id.clone(), key);
-        keys.insert(vn.id.as_str(), key);
+/// What a view's claim makes of the one held; none if only an epoch could decide.
+fn claim(held: Option<Claim>, new: Claim, epochs: bool) -> Option<Claim> {
+    match held {
+        None => Some(new),
+        Some(held) if held.owner == new.owner => Some(Claim { epoch: held.epoch.max(new.epoch), ..held }),
+        Some(_) if !epochs => None,
+        Some(held) if new.epoch > held.epoch || mutant::is(Mutant::LowerEpochWins) => Some(new),
+        held => held,
     }
-    for vn in seen {
-        let Some(&key) = keys.get(vn.id.as_str()) else { continue };
-        let role = match &vn.role {
-            Role::Primary => Role::Primary,
-            Role::Replica(of) => Role::Replica(of.as_ref().and_then(|id| known.get(id).copied())),
-        };
-        // A replica shows its primary's epoch. One that follows another primary, or a primary without
-        // slots that becomes a replica, may so show a lower one than before; it is measured by what is
-        // known of the primary that it is said to follow.
-        let follows = match role {
-            Role::Replica(of) if !owners.contains(&key) => of.and_then(|k| nodes.get(k)).map(|n| n.epoch),
-            _ => None,
-        };
-        let Some(node) = nodes.get_mut(key) else { continue };
-        let known_epoch = follows.unwrap_or(node.epoch);
-        let newer = vn.epoch.is_some_and(|e| e > node.epoch);
-        let older = vn.epoch.is_some_and(|e| e < known_epoch);
-        if older || (view.asked_at < node.seen_at && !newer) {
-            continue;
-        }
-        node.id.get_or_insert_with(|| vn.id.clone());
-        node.epoch = match (vn.epoch, follows) {
-            (Some(epoch), Some(_)) => epoch,
-            (epoch, _) => node.epoch.max(epoch.unwrap_or(0)),
-        };
-        node.seen_at = view.asked_at.max(node.seen_at);
-        changed |= node.failed != vn.failed;
-        node.failed = vn.failed;
-        if let Some(endpoint) = vn.endpoint.as_ref().filter(|e| **e != node.endpoint) {
-            node.endpoint = endpoint.clone();
-            changed = true;
-        }
-        // Without an epoch a view may add a replica, but not turn a known node's role around.
-        let fresh = node.role == Role::Primary && node.epoch == 0;
-        if node.role != role && (vn.epoch.is_some() || fresh) {
-            node.role = role;
-            node.validated = false;
-            node.behind_since = None;
-            node.forget_offsets();
-            changed = true;
-        }
-    }
-    (keys, changed)
 }

@@ -1,12 +1,13 @@
 //! The control plane: questions about the cluster, asked over connections of their own, so that they
 //! never stand in the way of a read. The connections are those of the `redis` crate.
 
+mod names;
 mod parse;
 mod resolve;
 
 use crate::member::Opener;
 use failsoft_policy::reply::{ErrorReply, classify};
-use failsoft_policy::view::{NodeReport, Probe, View};
+use failsoft_policy::view::{ClusterInfo, NodeReport, Probe, View};
 use failsoft_policy::{Endpoint, Instant, NodeKey};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
@@ -57,12 +58,20 @@ impl std::fmt::Display for Trouble {
     }
 }
 
+const INFO: &[&str] = &["INFO"];
+const CLUSTER_INFO: &[&str] = &["CLUSTER", "INFO"];
+const MYID: &[&str] = &["CLUSTER", "MYID"];
+const NODES: &[&str] = &["CLUSTER", "NODES"];
+const SHARDS: &[&str] = &["CLUSTER", "SHARDS"];
+const SLOTS: &[&str] = &["CLUSTER", "SLOTS"];
+
 /// At most one connection for each node, kept while it works.
 pub(crate) struct Control {
     opener: Opener,
     connections: Mutex<BTreeMap<Endpoint, MultiplexedConnection>>,
     /// What those who were asked for a view last said instead: no more than the seeds and the nodes.
     refusals: Mutex<BTreeMap<Endpoint, String>>,
+    names: names::Names,
     /// Whether an ACL denied `CLUSTER NODES` when it was last asked for.
     epochs_denied: AtomicBool,
 }
@@ -73,6 +82,7 @@ impl Control {
             opener,
             connections: Mutex::default(),
             refusals: Mutex::default(),
+            names: names::Names::default(),
             epochs_denied: AtomicBool::new(false),
         }
     }
@@ -121,23 +131,36 @@ impl Control {
         asked_at: Instant,
         epochs: bool,
     ) -> Result<View, Trouble> {
-        let mut nodes = match self.ask(connection, &["CLUSTER", "SHARDS"]).await {
+        let view = |by, nodes, info| View { by: Some(by), via: via.clone(), asked_at, nodes: Some(nodes), info };
+        let mut ballot = None;
+        if epochs {
+            let [nodes, id, info] = self.ask_all(connection, [NODES, MYID, CLUSTER_INFO]).await?;
+            if let Some(text) = self.epochs_of(nodes)? {
+                let info = info_of(info)?;
+                if let Some(named) = self.names.of(&text) {
+                    return Ok(view(parse::text(&id?)?, parse::nodes(&text, via, &named)?, info));
+                }
+                ballot = Some((text, info));
+            }
+        }
+        let [shards, id] = self.ask_all(connection, [SHARDS, MYID]).await?;
+        let nodes = match shards {
             Ok(shards) => parse::shards(&shards, via)?,
             Err(Trouble::Refused(line)) if line.contains("cluster support disabled") => {
-                return Ok(View { by: None, via: via.clone(), asked_at, nodes: None });
+                return Ok(View { by: None, via: via.clone(), asked_at, nodes: None, info: None });
             }
             // Servers before 7.0 know only the older form.
             Err(Trouble::Refused(line)) if line.contains("ubcommand") => {
-                parse::slots(&self.ask(connection, &["CLUSTER", "SLOTS"]).await?, via)?
+                let [slots] = self.ask_all(connection, [SLOTS]).await?;
+                parse::slots(&slots?, via)?
             }
             Err(other) => return Err(other),
         };
-        let by = parse::text(&self.ask(connection, &["CLUSTER", "MYID"]).await?)?;
-        if epochs && let Some(text) = self.ask_nodes(connection).await? {
-            let named = nodes.into_iter().filter_map(|n| Some((n.id, n.endpoint?))).collect();
-            nodes = parse::nodes(&text, via, &named)?;
-        }
-        Ok(View { by: Some(by), via: via.clone(), asked_at, nodes: Some(nodes) })
+        self.names.keep(&nodes, ballot.as_ref().map(|(text, _)| text.as_str()));
+        let by = parse::text(&id?)?;
+        let Some((text, info)) = ballot else { return Ok(view(by, nodes, None)) };
+        let named = nodes.into_iter().filter_map(|n| Some((n.id, n.endpoint?))).collect();
+        Ok(view(by, parse::nodes(&text, via, &named)?, info))
     }
 
     /// Asks a node for its state and, if it says that it is ready, the witness for its view.
@@ -169,7 +192,8 @@ impl Control {
     ) -> Result<NodeReport, Trouble> {
         let mut report = NodeReport { cluster_ok: true, ..NodeReport::default() };
         let mut cluster = true;
-        match self.ask(connection, &["INFO"]).await {
+        let [info, cluster_info, id] = self.ask_all(connection, [INFO, CLUSTER_INFO, MYID]).await?;
+        match info {
             Ok(info) => cluster = parse::info(&parse::text(&info)?, &mut report),
             Err(Trouble::Refused(line)) if line.starts_with("NOPERM") => report.denied.push("INFO"),
             Err(other) => return Err(other),
@@ -177,17 +201,27 @@ impl Control {
         if !cluster {
             return Ok(report);
         }
-        match self.ask(connection, &["CLUSTER", "INFO"]).await {
-            Ok(info) => parse::cluster_info(&parse::text(&info)?, &mut report),
+        match info_of(cluster_info) {
+            Ok(Some(info)) => {
+                report.cluster_ok = info.ok;
+                report.my_epoch = info.my_epoch;
+                report.current_epoch = info.current_epoch;
+                report.slots_pfail = info.slots_pfail;
+                report.slots_fail = info.slots_fail;
+            }
+            Ok(None) => report.denied.push("CLUSTER INFO"),
             Err(Trouble::Refused(line)) if line.contains("cluster support disabled") => return Ok(report),
-            Err(Trouble::Refused(line)) if line.starts_with("NOPERM") => report.denied.push("CLUSTER INFO"),
             Err(other) => return Err(other),
         }
-        report.id = Some(parse::text(&self.ask(connection, &["CLUSTER", "MYID"]).await?)?);
+        report.id = Some(parse::text(&id?)?);
         if report.denied.contains(&"INFO") {
-            let nodes = match self.ask_nodes(connection).await? {
+            let [nodes] = self.ask_all(connection, [NODES]).await?;
+            let nodes = match self.epochs_of(nodes)? {
                 Some(text) => parse::nodes(&text, endpoint, &BTreeMap::new())?,
-                None => parse::shards(&self.ask(connection, &["CLUSTER", "SHARDS"]).await?, endpoint)?,
+                None => {
+                    let [shards] = self.ask_all(connection, [SHARDS]).await?;
+                    parse::shards(&shards?, endpoint)?
+                }
             };
             let own = nodes.into_iter().find(|n| Some(&n.id) == report.id.as_ref());
             report.primary = own.is_some_and(|n| n.role == failsoft_policy::view::Role::Primary);
@@ -200,20 +234,34 @@ impl Control {
         Ok(report)
     }
 
-    /// `CLUSTER NODES`; none where an ACL denies it: a view without epochs is better than none.
-    async fn ask_nodes(&self, connection: &mut MultiplexedConnection) -> Result<Option<String>, Trouble> {
-        let answer = self.ask(connection, &["CLUSTER", "NODES"]).await;
-        let denied = matches!(&answer, Err(Trouble::Refused(line)) if line.starts_with("NOPERM"));
+    /// The text of a `CLUSTER NODES`; none where an ACL denies it: a view without epochs is better than none.
+    fn epochs_of(&self, nodes: Result<Value, Trouble>) -> Result<Option<String>, Trouble> {
+        let denied = matches!(&nodes, Err(Trouble::Refused(line)) if line.starts_with("NOPERM"));
         self.epochs_denied.store(denied, Ordering::Relaxed);
-        if denied { Ok(None) } else { parse::text(&answer?).map(Some) }
+        match nodes {
+            // What a server without cluster mode says to the next question tells the kind.
+            Err(Trouble::Refused(line)) if denied || line.contains("cluster support disabled") => Ok(None),
+            nodes => parse::text(&nodes?).map(Some),
+        }
     }
 
-    async fn ask(&self, connection: &mut MultiplexedConnection, words: &[&str]) -> Result<Value, Trouble> {
-        let mut command = Cmd::new();
-        for word in words {
-            command.arg(*word);
+    /// Sends questions in one write, so that the server answers them with little more work than one.
+    async fn ask_all<const N: usize>(
+        &self,
+        connection: &mut MultiplexedConnection,
+        questions: [&[&str]; N],
+    ) -> Result<[Result<Value, Trouble>; N], Trouble> {
+        let mut pipeline = redis::Pipeline::with_capacity(N);
+        for words in questions {
+            let mut command = Cmd::new();
+            words.iter().for_each(|word| {
+                command.arg(*word);
+            });
+            pipeline.add_command(command);
         }
-        Ok(connection.send_packed_command(&command).await?.extract_error()?)
+        let answers = connection.send_packed_commands(&pipeline, 0, N).await?;
+        let answers: Vec<_> = answers.into_iter().map(|a| a.extract_error().map_err(Trouble::from)).collect();
+        answers.try_into().map_err(|_| Trouble::Unreadable("as many answers as questions"))
     }
 
     /// The kept connection to a node, or a new one.
@@ -275,5 +323,13 @@ impl Control {
 
     fn now(&self) -> Instant {
         self.opener.clock.now()
+    }
+}
+
+/// What a `CLUSTER INFO` said; none where an ACL denies it.
+fn info_of(answer: Result<Value, Trouble>) -> Result<Option<ClusterInfo>, Trouble> {
+    match answer {
+        Err(Trouble::Refused(line)) if line.starts_with("NOPERM") => Ok(None),
+        answer => Ok(Some(parse::cluster_info(&parse::text(&answer?)?))),
     }
 }

@@ -4,6 +4,7 @@ use super::{Cluster, PROBE_BURST, PROBE_SPREAD};
 use crate::breaker::Admission;
 use crate::mutant::{self, Mutant};
 use crate::nodes::{Node, Trouble};
+use crate::partition::Verdict;
 use crate::refresh::{RoundEnd, Scope};
 use crate::reply::{ErrorReply, Target};
 use crate::time::Instant;
@@ -41,7 +42,12 @@ impl Cluster {
         }
         let heeded = reason != Reason::Timeout || !mutant::is(Mutant::TimeoutRefreshesNothing);
         if opened && reason != Reason::Loading && heeded {
-            self.refresh.want(Scope::Suspicion, true);
+            // A node that sees no working cluster may be on the wrong side of a cut.
+            let scope = if reason == Reason::ClusterDown { Scope::Ballot } else { Scope::Suspicion };
+            self.refresh.want(scope, true);
+        }
+        if opened {
+            self.look_around(now);
         }
     }
 
@@ -98,6 +104,9 @@ impl Cluster {
     /// A view was given. Its round may be over: what it says counts all the same.
     pub fn on_view(&mut self, round: u64, view: View, now: Instant) {
         let applied = self.take_in(&view, now);
+        if applied != Applied::Foreign {
+            self.cast(round, &view, now);
+        }
         let counted = self.refresh.on_view(round, applied == Applied::Foreign);
         if counted && applied == Applied::Foreign && self.foreign.is_none() {
             self.foreign = Some(view);
@@ -119,13 +128,13 @@ impl Cluster {
 
     /// All who were asked in this round have answered or were given up.
     pub fn on_refresh_done(&mut self, round: u64, now: Instant) {
-        let troubled = self.nodes.iter().any(|n| n.role == Role::Primary && n.trouble.is_some())
-            || self.topology.patched() > 0
-            || self.topology.kind() == Kind::Unknown;
-        let Some(end) = self.refresh.finish(round, troubled) else { return };
+        self.count_votes(round, now);
+        let Some(end) = self.refresh.finish(round, self.next_scope(), self.unsettled) else { return };
         let foreign = self.foreign.take();
         if let (RoundEnd::AnotherCluster, Some(view)) = (end, foreign) {
             self.topology.start_anew(&mut self.nodes, &view);
+            (self.partition, self.down, self.isolated) = Default::default();
+            self.highest = (0, now);
             self.map_changed(now);
         }
         // The first round is over: reads no longer wait for it.
@@ -138,6 +147,11 @@ impl Cluster {
     pub fn on_probe(&mut self, probe: Probe, now: Instant) {
         let Some(node) = self.nodes.get_mut(probe.node) else { return };
         node.probing = false;
+        node.heard = probe.report.is_ok();
+        if !node.heard {
+            node.ready_at = None;
+        }
+        node.seems_well &= node.heard;
         let report = match probe.report {
             Ok(report) => report,
             Err(_) if node.admits() => return self.failed(probe.node, Reason::Connection, None, now),
@@ -156,48 +170,79 @@ impl Cluster {
             }
             return;
         }
-        self.take_report(probe.node, report, now);
-        let witnessed = match &probe.witness {
-            Some(view) => self.take_in(view, now) != Applied::Foreign && self.names(view, probe.node),
-            None => self.topology.kind() == Kind::Standalone || self.nodes.len() == 1,
-        };
+        self.take_report(probe.node, report, probe.sent_at, now);
+        let own = probe.witness.is_some();
+        if let Some(view) = probe.witness {
+            self.hear_witness(view, now);
+        }
+        let alone = self.topology.kind() == Kind::Standalone || self.nodes.len() == 1;
+        let witnessed = self.is_vouched_for(probe.node, own) || (alone && !own);
         self.judge(probe.node, witnessed || mutant::is(Mutant::NoWitnessIsNeeded), now);
+        if let Some(node) = self.nodes.get_mut(probe.node) {
+            let ready = !node.admits() && node.report.unready().is_none();
+            node.ready_at = if ready { node.ready_at.or(Some(now)) } else { None };
+        }
     }
 
     /// Takes over what a node said of itself; replicas are dated by their primary's offsets.
-    fn take_report(&mut self, key: NodeKey, report: NodeReport, now: Instant) {
+    fn take_report(&mut self, key: NodeKey, report: NodeReport, sent_at: Instant, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
-        let rank = |r: &NodeReport| (r.link_up, r.priority, r.offset);
-        let reranked = rank(&node.report) != rank(&report);
         let offset = report.offset;
         let primary = report.primary;
+        // That it misses somebody is the earliest sign of a cut.
+        if node.report.sees_all() && !report.sees_all() {
+            self.refresh.want(Scope::Ballot, false);
+        }
+        // Who takes itself for a primary does not stand in.
+        self.dirty |= node.report.primary != report.primary;
+        let epoch = report.current_epoch;
         node.report = report;
         node.reported_at = now;
         if let Some(offset) = offset.filter(|_| primary) {
-            node.sample_offset(now, offset);
+            // The offset was read after the probe was sent; how long its answer took says nothing of it.
+            node.sample_offset(sent_at, offset);
         }
-        let Role::Replica(Some(of)) = node.role else { return };
-        let behind = offset.and_then(|o| self.nodes.get(of)?.behind_since(o));
+        let role = node.role.clone();
+        self.clients = self.nodes.iter().filter_map(|n| n.report.clients).max().unwrap_or(0);
+        self.heard_epoch(key, epoch, now);
+        let Role::Replica(Some(of)) = role else { return };
+        let before = self.nodes.get(key).and_then(|n| n.behind_since);
+        let behind = offset.and_then(|o| self.nodes.get(of)?.behind_since(o, before));
         let standing_in = self.nodes.get(of).is_some_and(|p| p.trouble.is_some());
         if let Some(node) = self.nodes.get_mut(key) {
             node.behind_since = behind.unwrap_or(node.behind_since);
         }
-        self.dirty |= reranked && standing_in;
+        // Its rank, and how old its answers are, stand in the snapshot.
+        self.dirty |= standing_in;
     }
 
     /// Decides what a node that answered may do: a node in trouble returns when it is ready, and its
     /// role and epoch agree with what another node was heard to say after it had answered.
     fn judge(&mut self, key: NodeKey, witnessed: bool, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
-        let agrees = agrees(node);
-        node.validated = agrees && node.role == Role::Primary;
+        let agrees = node.agrees();
+        let free = node.verdict != Verdict::Minority;
+        node.validated = agrees && node.role == Role::Primary && free;
         let unready = node.report.unready();
+        let seems_well = unready.is_none() && agrees && node.report.sees_all();
+        let recovered = seems_well && !node.seems_well;
+        node.seems_well = seems_well;
+        if seems_well && !free {
+            // Only a fresh ballot can set it free.
+            self.refresh.want(Scope::Ballot, recovered);
+        }
+        let Some(node) = self.nodes.get_mut(key) else { return };
         match unready {
             _ if !node.admits() => {
-                node.breaker.on_probe(unready.is_none() && witnessed && agrees, now);
-                self.dirty |= node.admits();
+                node.breaker.on_probe(unready.is_none() && witnessed && agrees && free, now);
+                if node.admits() {
+                    self.dirty = true;
+                    self.partition.forgive(key);
+                    self.look_around(now);
+                }
             }
             Some(reason) => return self.failed(key, reason, Some(now), now),
+            None if self.partition.accused(key) => self.conclude(now),
             None => {}
         }
         if !agrees {
@@ -206,13 +251,7 @@ impl Cluster {
         }
     }
 
-    /// Whether a view says anything of this node.
-    fn names(&self, view: &View, key: NodeKey) -> bool {
-        let id = self.nodes.get(key).and_then(|n| n.id.as_ref());
-        view.nodes.iter().flatten().any(|n| Some(&n.id) == id)
-    }
-
-    fn take_in(&mut self, view: &View, now: Instant) -> Applied {
+    pub(super) fn take_in(&mut self, view: &View, now: Instant) -> Applied {
         let applied = self.topology.apply(&mut self.nodes, view);
         match applied {
             Applied::Changed => self.map_changed(now),
@@ -232,7 +271,11 @@ impl Cluster {
         self.slots = None;
         self.starting_until = None;
         let many = self.nodes.len() as u32 > PROBE_BURST;
-        for node in self.nodes.iter_mut().filter(|n| n.latency.is_none() || (n.role == Role::Primary && !n.validated)) {
+        let unproved = |n: &Node| match n.role {
+            Role::Primary => !n.validated,
+            Role::Replica(_) => n.report.primary,
+        };
+        for node in self.nodes.iter_mut().filter(|n| n.latency.is_none() || unproved(n)) {
             let spread = if many { PROBE_SPREAD * node.key.index } else { Duration::ZERO };
             node.probe_at = node.probe_at.min(now + spread).max(now);
         }
@@ -247,10 +290,4 @@ impl Cluster {
             Target::Unknown => None,
         }
     }
-}
-
-/// Whether a node's own word fits what the views say of it: its role, and as a primary its epoch.
-fn agrees(node: &Node) -> bool {
-    let primary = node.role == Role::Primary;
-    node.report.primary == primary && (!primary || node.report.my_epoch.is_none_or(|e| e == node.epoch))
 }

@@ -4,7 +4,9 @@ use super::Cluster;
 use crate::breaker::Admission;
 use crate::mutant::{self, Mutant};
 use crate::nodes::{MAX_NODES, Node};
+use crate::partition::Verdict;
 use crate::rank;
+use crate::refresh::Scope;
 use crate::route::{Route, Snapshot, StandIn};
 use crate::time::Instant;
 use crate::topology::Kind;
@@ -34,6 +36,8 @@ pub enum Blocked {
 pub enum WriteGate {
     /// To this node.
     Open(NodeKey),
+    /// To this node, but not with a fill: whether it is in the majority is not known.
+    InDoubt(NodeKey),
     /// To this node, once it has answered a `PING`: its last answer is older than a second.
     NeedsContact(NodeKey),
     /// To this node, once its own word and a view agree that it is the primary.
@@ -55,25 +59,40 @@ impl Cluster {
             Some(kept) => kept,
             None => self.map_slots(),
         };
-        let routes = core::iter::once(self.no_owner()).chain(owners.iter().map(|&o| self.route_of(o))).collect();
+        let best = rank::best(&self.nodes);
+        let routes = owners.iter().map(|o| self.route_of(*o, best.get(o).copied()));
+        let routes = core::iter::once(self.no_owner()).chain(routes).collect();
         self.slots = Some((Arc::clone(&slots), owners));
         Snapshot { slots, routes }
     }
 
     /// The route of a slot as it is now; the same as in a snapshot taken now.
     pub fn route(&self, slot: Slot) -> Route {
-        self.topology.owner(slot).map_or_else(|| self.no_owner(), |owner| self.route_of(owner))
+        self.topology.owner(slot).map_or_else(
+            || self.no_owner(),
+            |owner| self.route_of(owner, rank::ranked(&self.nodes, owner).first().copied()),
+        )
     }
 
     /// The slot's owner, if it may be read from.
     pub fn open_primary(&self, slot: Slot) -> Option<NodeKey> {
         let owner = self.topology.owner(slot)?;
-        self.nodes.get(owner).filter(|n| n.admits()).map(|n| n.key)
+        Some(owner).filter(|&owner| self.admits(owner))
     }
 
-    /// Whether this node is known and its breaker lets reads through.
+    /// Whether this node is known, its breaker lets reads through, and a majority is in reach.
     pub fn admits(&self, node: NodeKey) -> bool {
-        self.nodes.get(node).is_some_and(Node::admits)
+        !self.down && self.nodes.get(node).is_some_and(Node::admits)
+    }
+
+    /// On which side of a partition a node is held to be; none if it is not known.
+    pub fn verdict(&self, node: NodeKey) -> Option<Verdict> {
+        self.nodes.get(node).map(|n| n.verdict)
+    }
+
+    /// Whether no majority is in reach, so that nobody is asked.
+    pub fn is_down(&self) -> bool {
+        self.down
     }
 
     /// Whether somebody owns the slot.
@@ -83,7 +102,7 @@ impl Cluster {
 
     /// The best replica for a slot that is not among `tried`, with answers that are not too old.
     pub fn replica(&self, slot: Slot, tried: &[NodeKey], now: Instant) -> Option<StandIn> {
-        let owner = self.topology.owner(slot)?;
+        let owner = self.topology.owner(slot).filter(|_| !self.down)?;
         let ranked = rank::ranked(&self.nodes, owner);
         let fresh = ranked.into_iter().map(|n| self.stand_in(n)).filter(|r| !tried.contains(&r.node) && now < r.until);
         fresh.into_iter().next()
@@ -100,17 +119,35 @@ impl Cluster {
             let blocked = if self.topology.kind() == Kind::Unknown { Blocked::NoView } else { Blocked::Uncovered };
             return WriteGate::Closed(blocked);
         };
-        let Some(node) = self.nodes.get_mut(owner) else { return WriteGate::Closed(Blocked::Uncovered) };
-        if let (false, Some(trouble)) = (node.admits(), node.trouble) {
-            return WriteGate::Closed(Blocked::Trouble(trouble.reason));
-        }
-        if !node.validated {
-            node.probe_at = node.probe_at.min(now);
+        // A redirect may come from a node that lags, or was cut off: it is no proof of ownership as
+        // long as the claim that it overrode has the higher epoch.
+        let epoch = self.nodes.get(owner).map_or(0, |n| n.epoch);
+        if self.topology.epoch(slot).is_some_and(|claimed| epoch < claimed) {
+            self.refresh.want(Scope::Suspicion, false);
             return WriteGate::NeedsProof(owner);
         }
+        self.gate_of(owner, now)
+    }
+
+    /// Whether this node may be written to, as the owner or as the target of an `ASK`.
+    pub fn gate_of(&mut self, key: NodeKey, now: Instant) -> WriteGate {
+        let (down, up_to_date) = (self.down, self.is_up_to_date(key));
+        let Some(node) = self.nodes.get_mut(key) else { return WriteGate::Closed(Blocked::Uncovered) };
+        match node.trouble {
+            Some(trouble) if !node.admits() => return WriteGate::Closed(Blocked::Trouble(trouble.reason)),
+            _ if down => return WriteGate::Closed(Blocked::Trouble(Reason::ClusterDown)),
+            _ => {}
+        }
+        let proved = node.validated && up_to_date || mutant::is(Mutant::PromotionNeedsNoProof);
+        if !proved {
+            // Somebody waits for it: no turn is taken.
+            (node.probe_at, node.held_until) = (node.probe_at.min(now), Some(now));
+            return WriteGate::NeedsProof(key);
+        }
         match node.contact {
-            Some(at) if now.since(at) < CONTACT => WriteGate::Open(owner),
-            _ => WriteGate::NeedsContact(owner),
+            Some(at) if now.since(at) < CONTACT && node.verdict == Verdict::Unknown => WriteGate::InDoubt(key),
+            Some(at) if now.since(at) < CONTACT => WriteGate::Open(key),
+            _ => WriteGate::NeedsContact(key),
         }
     }
 
@@ -119,16 +156,18 @@ impl Cluster {
         const { assert!(MAX_NODES < u16::MAX as usize) }
         let mut numbers: Vec<u16> = vec![0; self.nodes.iter().map(|n| n.key.index as usize + 1).max().unwrap_or(0)];
         let mut owners = Vec::new();
-        let slots = (0..Slot::COUNT).filter_map(Slot::new).map(|slot| {
-            let Some(owner) = self.topology.owner(slot) else { return 0 };
-            let Some(number) = numbers.get_mut(owner.index as usize) else { return 0 };
+        let mut slots: Vec<u16> = vec![0; usize::from(Slot::COUNT)];
+        for (first, last, owner) in self.topology.ranges() {
+            let Some((owner, number)) = owner.and_then(|o| Some((o, numbers.get_mut(o.index as usize)?))) else {
+                continue;
+            };
             if *number == 0 {
                 owners.push(owner);
                 *number = owners.len() as u16;
             }
-            *number
-        });
-        (slots.collect(), owners)
+            slots[usize::from(first)..=usize::from(last)].fill(*number);
+        }
+        (slots.into(), owners)
     }
 
     fn no_owner(&self) -> Route {
@@ -139,10 +178,15 @@ impl Cluster {
         }
     }
 
-    fn route_of(&self, owner: NodeKey) -> Route {
+    /// The route of a shard, whose best replica is `replica`.
+    fn route_of(&self, owner: NodeKey, replica: Option<&Node>) -> Route {
         let Some(node) = self.nodes.get(owner) else { return Route::Secondary { reason: Reason::SlotUncovered } };
-        let replica = rank::ranked(&self.nodes, owner).first().map(|n| self.stand_in(n));
         let reason = why(node);
+        if self.down {
+            let reason = if reason == Reason::Quarantined { reason } else { Reason::ClusterDown };
+            return Route::Secondary { reason };
+        }
+        let replica = replica.map(|n| self.stand_in(n));
         match (node.breaker.admission(), replica) {
             (Admission::Permille(permille), Some(replica)) => {
                 Route::Readmitting { node: owner, permille, replica, reason }
@@ -168,7 +212,7 @@ impl Cluster {
 /// Why a node in trouble is passed over: what it said of itself, or that its breaker is open.
 fn why(node: &Node) -> Reason {
     match node.trouble.map(|t| t.reason) {
-        Some(said @ (Reason::Loading | Reason::ClusterDown | Reason::ErrorReply)) => said,
+        Some(said @ (Reason::Loading | Reason::ClusterDown | Reason::ErrorReply | Reason::Quarantined)) => said,
         _ => Reason::BreakerOpen,
     }
 }

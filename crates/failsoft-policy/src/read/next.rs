@@ -101,10 +101,11 @@ impl Read {
         now: Instant,
         dice: u32,
     ) -> Action {
+        // Also one that is not followed says where the slot is.
+        let owner = cluster.moved(self.slot, &target, from, now);
         if let Some(limit) = self.count_redirect(now) {
             return self.give_up(limit);
         }
-        let owner = cluster.moved(self.slot, &target, from, now);
         match (target, owner) {
             (Target::Unknown, _) => self.wait(now + REFRESH_WAIT, Then::Follow(from)),
             (_, None) => self.give_up(Reason::RedirectLimit),

@@ -1,0 +1,58 @@
+//! How often nodes are asked, so that all the routers of a cluster together cost a server little.
+//!
+//! A router cannot see the others, but `INFO` tells how many clients a node has, and most clients of a
+//! cluster that has many are routers like this one. Where there are few, nothing here changes anything.
+
+use core::time::Duration;
+
+/// So many probes a second may all routers together send to one node when nothing is wrong. A probe is
+/// less than 0.15 ms of a server's time.
+const CALM: u64 = 100;
+/// So many in trouble, when all of them want to know the same at once.
+const TROUBLED: u64 = 600;
+/// A router has a connection for its questions and at least one for its reads.
+const CONNECTIONS: u64 = 2;
+/// Turns shorter than this are not worth taking.
+const SHORTEST_TURN: Duration = Duration::from_millis(50);
+
+/// The shortest time between two routine probes of a node, in a cluster whose nodes have up to `clients`
+/// clients.
+pub(crate) fn pause(clients: u64) -> Duration {
+    Duration::from_millis(clients.saturating_mul(1000) / CONNECTIONS / CALM)
+}
+
+/// What is noticed by all routers at once, they ask about by turns: each waits for a random part of this
+/// time first, of `most` at the most.
+pub(crate) fn turn(clients: u64, most: Duration) -> Duration {
+    let turn = Duration::from_millis(clients.saturating_mul(1000) / CONNECTIONS / TROUBLED);
+    if turn < SHORTEST_TURN { Duration::ZERO } else { turn.min(most) }
+}
+
+/// How many of a thousand rounds may ask one certain node for a view, which every router wants to ask, in a cluster of
+/// so many nodes: all of them together take up a tenth of its processor.
+pub(crate) fn views_permille(clients: u64, nodes: usize) -> u32 {
+    // Measured: 0.09 ms for a view of 6 nodes, 1 ms for one of 2,000.
+    let (tenth, one) = (100_000, 90 + nodes as u64 / 2);
+    let routers = (clients / CONNECTIONS).max(1);
+    u32::try_from(1000 * tenth / one / routers).unwrap_or(u32::MAX).clamp(1, 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_fleet_asks_when_it_likes() {
+        assert_eq!(turn(50, Duration::from_secs(15)), Duration::ZERO);
+        assert_eq!(pause(50), Duration::from_millis(250), "less than any interval between probes by far");
+    }
+
+    #[test]
+    fn ten_thousand_routers_take_turns() {
+        assert_eq!(turn(20_000, Duration::from_secs(15)), Duration::from_secs(15));
+        assert_eq!(turn(6_000, Duration::from_secs(15)), Duration::from_secs(5));
+        assert_eq!(pause(20_000), Duration::from_secs(100));
+        assert_eq!((views_permille(20_000, 2_000), views_permille(20_000, 6)), (9, 107));
+        assert_eq!((views_permille(200, 200), views_permille(0, 2_000)), (1000, 1000));
+    }
+}

@@ -1,0 +1,86 @@
+//! `failsoft-growth table` computes what fleets of routers cost clusters of several sizes; `measure` measures what a
+//! question costs a real server, which the table builds on.
+
+use clap::{Parser, Subcommand};
+use failsoft_growth::fleet::{Fleet, Load, load};
+use failsoft_growth::measure::{Problem, measure};
+use failsoft_growth::world::Fault;
+use failsoft_testkit::Server;
+use std::process::ExitCode;
+
+/// What a fleet of routers puts on the servers of a large cluster.
+#[derive(Parser)]
+#[command(name = "failsoft-growth", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand, Clone, Copy)]
+enum Command {
+    /// The load of fleets on clusters, in calm, in a failover and in a partition
+    Table {
+        /// How many routers are run for each row; the more, the surer the last column
+        #[arg(long, default_value_t = 24)]
+        sample: usize,
+    },
+    /// What a question costs a real server of a cluster of 6, 200 and 2,000 nodes
+    Measure,
+}
+
+/// Primaries, each with one replica, and routers.
+const SIZES: [(usize, usize); 5] = [(3, 100), (3, 1_000), (100, 1_000), (300, 3_000), (1_000, 10_000)];
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command.unwrap_or(Command::Table { sample: 24 }) {
+        Command::Table { sample } => {
+            table(sample);
+            Ok(())
+        }
+        Command::Measure => costs(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            say(&format!("error: {problem}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn table(sample: usize) {
+    say("| primaries | routers | | probes/s | views/s | KB/s | mean | worst second | busiest server |");
+    say("|---|---|---|---|---|---|---|---|---|");
+    for (primaries, routers) in SIZES {
+        let lost = |primaries| Fault::Lost { primaries, refused: false };
+        let faults = [("calm", Fault::None), ("failover", lost(1)), ("partition", lost((primaries / 10).max(1)))];
+        for (name, fault) in faults {
+            let Load { probes, views, bytes, mean, worst, hottest } = load(Fleet { routers, sample }, primaries, fault);
+            say(&format!(
+                "| {primaries} | {routers} | {name} | {probes:.1} | {views:.2} | {:.0} | {:.2}% | {:.2}% | {:.2}% |",
+                bytes / 1e3,
+                mean * 100.0,
+                worst * 100.0,
+                hottest * 100.0
+            ));
+        }
+    }
+}
+
+fn costs() -> Result<(), Problem> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let server = Server::find(None)?;
+    say(&format!("{server}"));
+    for primaries in [3, 100, 1_000] {
+        for (question, cost) in runtime.block_on(measure(&server, primaries))? {
+            let (nodes, name) = (2 * primaries, question.name());
+            say(&format!("{nodes} nodes: {name}: {:.0} µs, {:.0} bytes", cost.micros, cost.bytes));
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+fn say(line: &str) {
+    println!("{line}");
+}
