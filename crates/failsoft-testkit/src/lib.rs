@@ -2,6 +2,7 @@
 //!
 //! [`Cluster`] starts any number of primaries and replicas on free ports of 127.0.0.1 from a
 //! [`Server`] found on the machine, and can kill, hang, restart, fail over and reshard them.
+//! Its nodes may live on hosts of their own, a [`Network`], to be cut off from each other and from clients.
 //! [`Standalone`] is one server without cluster mode. [`ScriptedNode`] answers as it is told:
 //! garbage, half a reply, redirect loops, silence.
 //!
@@ -30,6 +31,7 @@ mod error;
 mod form;
 mod group;
 mod migration;
+mod network;
 mod node;
 mod poll;
 mod port;
@@ -47,6 +49,7 @@ pub use builder::ClusterBuilder;
 pub use cluster::{Cluster, Kept};
 pub use error::Error;
 pub use migration::Migration;
+pub use network::{Inside, Network};
 pub use node::{Node, Role};
 pub use scripted::{Behaviour, ScriptedNode, Topology, TopologyNode};
 pub use server::{Flavour, Server};
