@@ -2,7 +2,8 @@
 //!
 //! [`Cluster`] starts any number of primaries and replicas on free ports of 127.0.0.1 from a
 //! [`Server`] found on the machine, and can kill, hang, restart, fail over and reshard them.
-//! Its nodes may live on hosts of their own, a [`Network`], to be cut off from each other and from clients.
+//! Its nodes may live on hosts of their own, a [`Network`], to be cut off from each other and from clients;
+//! a [`Proxy`] makes the way to one long.
 //! [`Standalone`] is one server without cluster mode. [`ScriptedNode`] answers as it is told:
 //! garbage, half a reply, redirect loops, silence.
 //!
@@ -36,6 +37,7 @@ mod node;
 mod poll;
 mod port;
 mod process;
+mod proxy;
 mod scripted;
 mod server;
 mod settings;
@@ -51,6 +53,7 @@ pub use error::Error;
 pub use migration::Migration;
 pub use network::{Inside, Network};
 pub use node::{Node, Role};
+pub use proxy::Proxy;
 pub use scripted::{Behaviour, ScriptedNode, Topology, TopologyNode};
 pub use server::{Flavour, Server};
 pub use standalone::{Standalone, StandaloneBuilder};
