@@ -3,21 +3,24 @@
 //! The driver reports facts (a read failed, a view came, a probe ended) and asks [`Cluster::poll`]
 //! what is to be asked next; the reads ask for routes. Nothing here waits or draws lots.
 
+mod ballots;
 mod facts;
 mod report;
 mod routes;
+mod targets;
 
-pub use report::{ClusterReport, NodeStatus};
+pub use report::{BallotStatus, ClusterReport, NodeStatus};
 pub use routes::{Blocked, WriteGate};
 
 use crate::breaker::Admission;
 use crate::budget::RetryBudget;
 use crate::config::Config;
-use crate::nodes::{Node, Nodes};
-use crate::refresh::{FEW, MANY, Refresh, Scope};
+use crate::nodes::Nodes;
+use crate::partition::{Partition, Verdict};
+use crate::refresh::{Refresh, Scope};
 use crate::time::Instant;
 use crate::topology::{Kind, Topology};
-use crate::view::{Role, View};
+use crate::view::View;
 use crate::words::{Endpoint, NodeKey, Reason};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -71,6 +74,13 @@ pub struct Cluster {
     topology: Topology,
     refresh: Refresh,
     budget: RetryBudget,
+    partition: Partition,
+    /// Whether no majority is in reach: then nobody is asked.
+    down: bool,
+    /// Whether more than half of the slots' owners are out of our own reach.
+    isolated: bool,
+    /// The highest epoch that any node is known to have seen.
+    highest: u64,
     /// Until when reads wait for the very first view.
     starting_until: Option<Instant>,
     /// Why the last node that was asked for a view gave none.
@@ -96,6 +106,10 @@ impl Cluster {
             topology: Topology::default(),
             refresh: Refresh::new(config.slot_refresh_interval(), now),
             budget: RetryBudget::default(),
+            partition: Partition::default(),
+            down: false,
+            isolated: false,
+            highest: 0,
             starting_until: Some(now + config.attempt_timeout()),
             no_view: Reason::Connection,
             foreign: None,
@@ -124,20 +138,29 @@ impl Cluster {
         }
         let jitter = self.interval / 10 * (dice % 1000) / 1000;
         if let Some((round, scope)) = self.refresh.start(now, jitter) {
-            return Some(Command::Refresh {
-                round,
-                targets: self.targets(scope, dice),
-                epochs: scope > Scope::Routine,
-            });
+            let targets = self.targets(scope, dice);
+            let epochs = scope > Scope::Routine;
+            if epochs {
+                self.partition.open(round, targets.iter().filter_map(|e| self.nodes.at(e)).collect());
+            }
+            return Some(Command::Refresh { round, targets, epochs });
         }
         let key = self.nodes.iter().find(|n| n.probe_due().is_some_and(|at| at <= now)).map(|n| n.key)?;
         let witness = self.witness(key, dice);
-        let pause = if self.stands_in(key) { self.interval.min(STAND_IN_PROBE) } else { self.interval };
+        let stands_in = self.stands_in(key);
         let node = self.nodes.get_mut(key)?;
+        let pause = match node.latency {
+            _ if stands_in => self.interval.min(STAND_IN_PROBE),
+            // Probes spread over the interval: each node's word tells of a cut, so the first sign of
+            // one comes the earlier, the more nodes there are.
+            None => self.interval - self.interval / 1000 * 9 / 10 * (dice % 1000),
+            Some(_) => self.interval,
+        };
         node.breaker.take_probe(now);
         node.probing = true;
         node.probe_at = now + pause + jitter;
-        let witness = witness.filter(|_| node.trouble.is_some());
+        // While the ballots hold it in the minority, no witness can clear it.
+        let witness = witness.filter(|_| node.trouble.is_some() && node.verdict != Verdict::Minority);
         Some(Command::Probe { node: key, endpoint: node.endpoint.clone(), witness })
     }
 
@@ -171,46 +194,5 @@ impl Cluster {
     /// A token for one retry on a source that was asked before.
     pub fn take_retry(&mut self) -> bool {
         self.budget.take()
-    }
-
-    /// Whom to ask for a view: nodes out of trouble first, starting anywhere. A broad round asks some
-    /// of the seeds before, which may lead to another cluster; nobody asks more than [`MANY`] at once.
-    fn targets(&self, scope: Scope, dice: u32) -> Vec<Endpoint> {
-        let wanted = match scope {
-            Scope::Routine => 1,
-            Scope::Suspicion => FEW,
-            Scope::Broad => MANY,
-        };
-        let start = dice as usize % self.seeds.len().max(1);
-        let seeds = || self.seeds.iter().cycle().skip(start).take(self.seeds.len());
-        let first = if scope == Scope::Broad { MANY - FEW } else { 0 };
-        let mut targets: Vec<Endpoint> = Vec::new();
-        for endpoint in seeds().take(first).chain(self.rotated(dice).map(|n| &n.endpoint)).chain(seeds()) {
-            if targets.len() < wanted && !targets.contains(endpoint) {
-                targets.push(endpoint.clone());
-            }
-        }
-        targets
-    }
-
-    /// Another node to ask what it thinks of `key`: one out of trouble, if there is one.
-    fn witness(&self, key: NodeKey, dice: u32) -> Option<Endpoint> {
-        self.rotated(dice).find(|n| n.key != key).map(|n| n.endpoint.clone())
-    }
-
-    /// All nodes, beginning at a place that `dice` chooses, those in trouble or counted as failed last.
-    fn rotated(&self, dice: u32) -> impl Iterator<Item = &Node> {
-        let start = dice as usize % self.nodes.len().max(1);
-        let turn = |wanted: bool| {
-            let all = move || self.nodes.iter().filter(move |n| (n.trouble.is_none() && !n.failed) == wanted);
-            all().skip(start).chain(all().take(start))
-        };
-        turn(true).chain(turn(false))
-    }
-
-    /// Whether a node is a replica of a primary in trouble.
-    fn stands_in(&self, key: NodeKey) -> bool {
-        let Some(Role::Replica(Some(of))) = self.nodes.get(key).map(|n| &n.role) else { return false };
-        self.nodes.get(*of).is_some_and(|p| p.trouble.is_some())
     }
 }

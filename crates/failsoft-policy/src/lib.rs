@@ -20,6 +20,7 @@ pub mod flight;
 #[doc(hidden)]
 pub mod mutant;
 pub mod nodes;
+pub mod partition;
 pub mod rank;
 pub mod read;
 pub mod refresh;

@@ -35,6 +35,20 @@ words! {
         FillWithoutAMiss = "fill_without_a_miss",
         /// A fill that found a value counts as written.
         ExistsIsWritten = "exists_is_written",
+        /// A node voted into the minority goes on getting reads and writes.
+        MinorityIsNotQuarantined = "minority_is_not_quarantined",
+        /// A primary that a node can't reach counts as reached.
+        SuspectedCountsAsReached = "suspected_counts_as_reached",
+        /// `cluster_state:fail` alone counts as a minority.
+        DownIsAPartition = "down_is_a_partition",
+        /// A single ballot makes a verdict.
+        OneBallotSuffices = "one_ballot_suffices",
+        /// A node in quarantine stays there.
+        QuarantineNeverEnds = "quarantine_never_ends",
+        /// Fills go on although it is not known who is in the majority.
+        DoubtLetsFillsThrough = "doubt_lets_fills_through",
+        /// A promoted replica is written to before it is proved.
+        PromotionNeedsNoProof = "promotion_needs_no_proof",
         /// Each caller runs its own callback.
         LoadPerCaller = "load_per_caller",
         /// A load runs on when nobody waits for it.

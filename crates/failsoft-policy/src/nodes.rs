@@ -1,6 +1,7 @@
 //! The table of known nodes: who they are, and what is known of their state.
 
 use crate::breaker::{Admission, Breaker};
+use crate::partition::Verdict;
 use crate::time::Instant;
 use crate::view::{NodeReport, Role};
 use crate::words::{Endpoint, NodeKey, Reason};
@@ -39,6 +40,10 @@ pub struct Node {
     pub seen_at: Instant,
     /// Whether the cluster counts it as failed.
     pub failed: bool,
+    /// On which side of a partition it is.
+    pub verdict: Verdict,
+    /// Whether its last probe was answered.
+    pub heard: bool,
     /// Its breaker.
     pub breaker: Breaker,
     /// Why it gets no reads, while its breaker is open.
@@ -172,6 +177,8 @@ impl Nodes {
             epoch: 0,
             seen_at: now,
             failed: false,
+            verdict: Verdict::Majority,
+            heard: false,
             breaker: Breaker::default(),
             trouble: None,
             contact: None,

@@ -1,6 +1,7 @@
 //! The order in which the replicas of a shard are asked, and how old their answers are.
 
 use crate::nodes::{Node, Nodes};
+use crate::partition::Verdict;
 use crate::time::Instant;
 use crate::view::Role;
 use crate::words::NodeKey;
@@ -12,8 +13,9 @@ use core::time::Duration;
 /// `replica-priority` ascending with 0 last (such a replica is never promoted), the furthest offset,
 /// the quickest answer.
 pub fn ranked(nodes: &Nodes, primary: NodeKey) -> Vec<&Node> {
-    let mut replicas: Vec<&Node> =
-        nodes.iter().filter(|n| n.role == Role::Replica(Some(primary)) && n.admits()).collect();
+    // One that still takes itself for a primary copies nobody: it may be on the wrong side of a cut.
+    let follows = |n: &&Node| n.role == Role::Replica(Some(primary)) && !n.report.primary;
+    let mut replicas: Vec<&Node> = nodes.iter().filter(follows).filter(|n| n.admits()).collect();
     replicas.sort_by_key(|n| {
         let r = &n.report;
         let priority = match r.priority {
@@ -41,7 +43,12 @@ pub fn ranked(nodes: &Nodes, primary: NodeKey) -> Vec<&Node> {
 /// its age can't be told then.
 pub fn current_at(nodes: &Nodes, replica: &Node) -> Option<Instant> {
     let Role::Replica(Some(of)) = replica.role else { return None };
-    let contact = nodes.get(of)?.contact?;
+    let primary = nodes.get(of)?;
+    let contact = match primary.trouble {
+        // What a primary says that is cut off from its replicas dates none of them.
+        Some(t) if primary.verdict == Verdict::Minority => primary.contact?.min(t.since),
+        _ => primary.contact?,
+    };
     let at = contact.min(replica.behind_since.unwrap_or(contact));
     match replica.report.link_down_for.filter(|_| replica.report.link_up == Some(false)) {
         // Before the origin of the clock there is no instant: that is older than any budget can be dated.

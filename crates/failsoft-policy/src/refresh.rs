@@ -1,9 +1,10 @@
 //! When views of the cluster are asked for, and of whom.
 //!
 //! One refresh at a time and at most one a second. A quiet cluster costs one full view from one
-//! random node every `slot_refresh_interval`; only suspicion asks for config epochs, from two nodes,
-//! and from five, seeds among them, when those gave nothing. While trouble lasts and nothing changes, the
-//! pause doubles up to the interval, so that a long outage is not a load on what is left.
+//! random node every `slot_refresh_interval`; only suspicion asks for config epochs: from two nodes, from
+//! five of different shards when it may be a partition, and from five, seeds among them, when those
+//! gave nothing. While trouble lasts and nothing changes, the pause doubles up to the interval (up to a
+//! third of it in a partition), so that a long outage is not a load on what is left.
 
 use crate::time::Instant;
 use core::time::Duration;
@@ -22,6 +23,8 @@ pub enum Scope {
     Routine,
     /// Two nodes other than those in trouble, with epochs.
     Suspicion,
+    /// Five nodes of different shards and hosts, those in doubt among them, with epochs.
+    Ballot,
     /// Five nodes, some of them seeds, with epochs.
     Broad,
 }
@@ -107,8 +110,13 @@ impl Refresh {
         true
     }
 
-    /// The round is over; `troubled` while something still wants the next one.
-    pub fn finish(&mut self, number: u64, troubled: bool) -> Option<RoundEnd> {
+    /// Whether a view came in this round, and it is not over.
+    pub fn has_views(&self, number: u64) -> bool {
+        self.round.is_some_and(|r| r.number == number && r.views > 0)
+    }
+
+    /// The round is over; `next` is what the trouble that is left wants to be asked.
+    pub fn finish(&mut self, number: u64, next: Option<Scope>) -> Option<RoundEnd> {
         let round = self.round.take_if(|r| r.number == number)?;
         let end = match round {
             Round { views: 0, .. } => RoundEnd::Silent,
@@ -116,14 +124,15 @@ impl Refresh {
             Round { scope: Scope::Broad, .. } => RoundEnd::AnotherCluster,
             _ => RoundEnd::Unclear,
         };
-        match end {
-            RoundEnd::Fine if troubled => {
-                self.pause = (self.pause * 2).min(self.interval.max(SHORTEST));
-                self.wanted = self.wanted.max(Some(Scope::Suspicion));
+        match (end, next) {
+            (RoundEnd::Fine, Some(scope)) => {
+                let cap = if scope == Scope::Ballot { self.interval / 3 } else { self.interval };
+                self.pause = (self.pause * 2).min(cap.max(SHORTEST));
+                self.wanted = self.wanted.max(Some(scope));
             }
-            RoundEnd::Fine => self.pause = SHORTEST,
-            RoundEnd::AnotherCluster => {}
-            RoundEnd::Silent | RoundEnd::Unclear => {
+            (RoundEnd::Fine, None) => self.pause = SHORTEST,
+            (RoundEnd::AnotherCluster, _) => {}
+            (RoundEnd::Silent | RoundEnd::Unclear, _) => {
                 self.pause = SHORTEST;
                 self.wanted = Some(Scope::Broad);
             }

@@ -256,7 +256,7 @@ impl Topology {
     }
 
     /// All nodes that own a slot, by claim or by patch.
-    fn owners(&self) -> BTreeSet<NodeKey> {
+    pub(crate) fn owners(&self) -> BTreeSet<NodeKey> {
         let mut owners: Vec<NodeKey> = self.claims.iter().flatten().map(|c| c.owner).collect();
         owners.dedup(); // claims come in long runs: sort only what is left
         owners.into_iter().chain(self.patches.values().map(|p| p.owner)).collect()

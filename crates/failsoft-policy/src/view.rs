@@ -28,8 +28,25 @@ pub struct ViewNode {
     pub slots: Vec<(u16, u16)>,
     /// Its config epoch (a replica's is its primary's). Only `CLUSTER NODES` says it.
     pub epoch: Option<u64>,
-    /// Whether the asked node counts it as failed (`FAIL`, not `PFAIL`).
+    /// Whether the asked node counts it as failed (`FAIL`: a majority of the primaries agreed).
     pub failed: bool,
+    /// Whether the asked node itself can't reach it (`PFAIL`). Only `CLUSTER NODES` says it.
+    pub suspected: bool,
+}
+
+/// What `CLUSTER INFO` says beside a view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClusterInfo {
+    /// `cluster_state:ok`.
+    pub ok: bool,
+    /// `cluster_slots_pfail`: slots whose owner the node can't reach.
+    pub slots_pfail: Option<u32>,
+    /// `cluster_slots_fail`: slots whose owner counts as failed.
+    pub slots_fail: Option<u32>,
+    /// `cluster_current_epoch`: the highest epoch it has seen.
+    pub current_epoch: Option<u64>,
+    /// `cluster_my_epoch`: its own config epoch; a replica's is its primary's.
+    pub my_epoch: Option<u64>,
 }
 
 /// One node's account of the cluster.
@@ -43,6 +60,8 @@ pub struct View {
     pub asked_at: Instant,
     /// What it said; none if it is a server without cluster mode.
     pub nodes: Option<Vec<ViewNode>>,
+    /// What it said in `CLUSTER INFO`; asked for together with config epochs.
+    pub info: Option<ClusterInfo>,
 }
 
 impl View {
@@ -70,6 +89,10 @@ pub struct NodeReport {
     pub my_epoch: Option<u64>,
     /// The highest epoch it has seen (`cluster_current_epoch`).
     pub current_epoch: Option<u64>,
+    /// Slots whose owner it can't reach (`cluster_slots_pfail`).
+    pub slots_pfail: Option<u32>,
+    /// Slots whose owner counts as failed (`cluster_slots_fail`).
+    pub slots_fail: Option<u32>,
     /// Whether it is loading its data set.
     pub loading: bool,
     /// Replication offset; none where `INFO` is denied.
@@ -93,6 +116,12 @@ pub struct NodeReport {
 }
 
 impl NodeReport {
+    /// Whether it reaches all that own slots, as far as it says.
+    pub fn sees_all(&self) -> bool {
+        let none = |slots: Option<u32>| slots.unwrap_or(0) == 0;
+        none(self.slots_pfail) && none(self.slots_fail)
+    }
+
     /// Why a node that answers is not ready to serve, if it is not. As long as it is not, no witness
     /// is asked: a whole cluster that says it is down must not be asked for its views all the time.
     pub fn unready(&self) -> Option<Reason> {

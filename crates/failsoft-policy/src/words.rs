@@ -111,6 +111,8 @@ words! {
         ClusterDown = "cluster_down",
         /// Its breaker is open, or it has no room for another read in flight.
         BreakerOpen = "breaker_open",
+        /// It was voted into the minority of a partition.
+        Quarantined = "quarantined",
         /// Nobody serves the slot.
         SlotUncovered = "slot_uncovered",
         /// More redirects than `max_redirects`.

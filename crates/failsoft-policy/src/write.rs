@@ -25,7 +25,11 @@ words! {
         NoView = "no_view",
         /// The owner gets no traffic now: its breaker is open.
         BreakerOpen = "breaker_open",
-        /// The owner says the cluster is down.
+        /// The owner was voted into the minority of a partition.
+        Quarantined = "quarantined",
+        /// It is not known whether the owner is in the majority: a fill is skipped, a `set` goes ahead.
+        VerdictUnknown = "verdict_unknown",
+        /// The owner says the cluster is down, or no majority is in reach.
         ClusterDown = "cluster_down",
         /// The owner is loading its data set, or busy.
         Loading = "loading",
@@ -116,6 +120,7 @@ pub struct Write {
     retries: u32,
     node: Option<NodeKey>,
     pinged: bool,
+    in_doubt: bool,
     cause: Option<Cause>,
 }
 
@@ -133,6 +138,7 @@ impl Write {
             retries: 0,
             node: None,
             pinged: false,
+            in_doubt: false,
             cause: None,
         }
     }
@@ -148,18 +154,18 @@ impl Write {
             return WriteAction::Refused(self.cause.unwrap_or(Cause::Timeout));
         }
         match cluster.write_gate(self.slot, now) {
-            WriteGate::Open(node) | WriteGate::NeedsContact(node) | WriteGate::NeedsProof(node)
+            WriteGate::Open(node)
+            | WriteGate::InDoubt(node)
+            | WriteGate::NeedsContact(node)
+            | WriteGate::NeedsProof(node)
                 if self.fill.is_some_and(|by| by != node) =>
             {
                 WriteAction::Refused(Cause::OwnerChanged)
             }
             WriteGate::Open(node) => self.send(node, false, now),
+            WriteGate::InDoubt(node) => self.send_in_doubt(node, false, now),
             WriteGate::NeedsContact(_) if self.pinged => self.hold(Cause::NoContact, now),
-            WriteGate::NeedsContact(node) => {
-                self.node = Some(node);
-                self.pinged = true;
-                WriteAction::Ping { node, until: self.attempt_until(now) }
-            }
+            WriteGate::NeedsContact(node) => self.ping(node, now),
             WriteGate::NeedsProof(_) => self.hold(Cause::NotProved, now),
             WriteGate::Closed(blocked) => self.hold(cause_of(blocked), now),
         }
@@ -250,10 +256,16 @@ impl Write {
             return WriteAction::Refused(Cause::RedirectLimit);
         }
         if asking {
-            return match cluster.asked(&target, from, now) {
-                Some(node) if cluster.admits(node) => self.send(node, true, now),
-                Some(_) => self.hold(Cause::BreakerOpen, now),
-                None => WriteAction::Refused(Cause::RedirectLimit),
+            let Some(node) = cluster.asked(&target, from, now) else {
+                return WriteAction::Refused(Cause::RedirectLimit);
+            };
+            return match cluster.gate_of(node, now) {
+                WriteGate::Open(node) => self.send(node, true, now),
+                WriteGate::InDoubt(node) => self.send_in_doubt(node, true, now),
+                // After the answer the owner is asked anew, and redirects again.
+                WriteGate::NeedsContact(node) => self.ping(node, now),
+                WriteGate::NeedsProof(_) => self.hold(Cause::NotProved, now),
+                WriteGate::Closed(blocked) => self.hold(cause_of(blocked), now),
             };
         }
         cluster.moved(self.slot, &target, from, now);
@@ -261,9 +273,31 @@ impl Write {
         if target == Target::Unknown { self.hold(Cause::NotProved, now) } else { self.start(cluster, now) }
     }
 
+    /// Whether it was sent without knowing that its node is in the majority.
+    pub fn in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
+    fn ping(&mut self, node: NodeKey, now: Instant) -> WriteAction {
+        self.node = Some(node);
+        self.pinged = true;
+        WriteAction::Ping { node, until: self.attempt_until(now) }
+    }
+
+    /// A `set` has no other place to go; a fill is only a copy of what the store has.
+    fn send_in_doubt(&mut self, node: NodeKey, asking: bool, now: Instant) -> WriteAction {
+        if self.fill.is_some() && !mutant::is(Mutant::DoubtLetsFillsThrough) {
+            return self.hold(Cause::VerdictUnknown, now);
+        }
+        let action = self.send(node, asking, now);
+        self.in_doubt = true;
+        action
+    }
+
     fn send(&mut self, node: NodeKey, asking: bool, now: Instant) -> WriteAction {
         self.node = Some(node);
         self.pinged = false;
+        self.in_doubt = false;
         WriteAction::Send { node, asking, until: self.attempt_until(now) }
     }
 
@@ -292,6 +326,7 @@ fn cause_of(blocked: Blocked) -> Cause {
         Blocked::Uncovered => Cause::SlotUncovered,
         Blocked::NoView => Cause::NoView,
         Blocked::Trouble(Reason::ClusterDown) => Cause::ClusterDown,
+        Blocked::Trouble(Reason::Quarantined) => Cause::Quarantined,
         Blocked::Trouble(Reason::Loading) => Cause::Loading,
         Blocked::Trouble(Reason::ErrorReply) => Cause::Denied,
         Blocked::Trouble(_) => Cause::BreakerOpen,

@@ -36,9 +36,10 @@ fn view(owner: usize, epoch: u64, asked_ms: u64, epochs: bool) -> View {
         slots: if n == owner { vec![(0, 1)] } else { vec![] },
         epoch: epochs.then_some(epoch),
         failed: false,
+        suspected: false,
     };
     let nodes = Some((0..NODES).map(node).collect());
-    View { by: Some("id0".into()), via: endpoint(0), asked_at: Instant::from_millis(asked_ms), nodes }
+    View { by: Some("id0".into()), via: endpoint(0), asked_at: Instant::from_millis(asked_ms), nodes, info: None }
 }
 
 /// Something that happens to the cluster beside the read.

@@ -6,7 +6,7 @@ mod resolve;
 
 use crate::member::Opener;
 use failsoft_policy::reply::{ErrorReply, classify};
-use failsoft_policy::view::{NodeReport, Probe, View};
+use failsoft_policy::view::{ClusterInfo, NodeReport, Probe, View};
 use failsoft_policy::{Endpoint, Instant, NodeKey};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
@@ -124,7 +124,7 @@ impl Control {
         let mut nodes = match self.ask(connection, &["CLUSTER", "SHARDS"]).await {
             Ok(shards) => parse::shards(&shards, via)?,
             Err(Trouble::Refused(line)) if line.contains("cluster support disabled") => {
-                return Ok(View { by: None, via: via.clone(), asked_at, nodes: None });
+                return Ok(View { by: None, via: via.clone(), asked_at, nodes: None, info: None });
             }
             // Servers before 7.0 know only the older form.
             Err(Trouble::Refused(line)) if line.contains("ubcommand") => {
@@ -133,11 +133,13 @@ impl Control {
             Err(other) => return Err(other),
         };
         let by = parse::text(&self.ask(connection, &["CLUSTER", "MYID"]).await?)?;
+        let mut info = None;
         if epochs && let Some(text) = self.ask_nodes(connection).await? {
             let named = nodes.into_iter().filter_map(|n| Some((n.id, n.endpoint?))).collect();
             nodes = parse::nodes(&text, via, &named)?;
+            info = self.ask_info(connection).await?;
         }
-        Ok(View { by: Some(by), via: via.clone(), asked_at, nodes: Some(nodes) })
+        Ok(View { by: Some(by), via: via.clone(), asked_at, nodes: Some(nodes), info })
     }
 
     /// Asks a node for its state and, if it says that it is ready, the witness for its view.
@@ -177,10 +179,16 @@ impl Control {
         if !cluster {
             return Ok(report);
         }
-        match self.ask(connection, &["CLUSTER", "INFO"]).await {
-            Ok(info) => parse::cluster_info(&parse::text(&info)?, &mut report),
+        match self.ask_info(connection).await {
+            Ok(Some(info)) => {
+                report.cluster_ok = info.ok;
+                report.my_epoch = info.my_epoch;
+                report.current_epoch = info.current_epoch;
+                report.slots_pfail = info.slots_pfail;
+                report.slots_fail = info.slots_fail;
+            }
+            Ok(None) => report.denied.push("CLUSTER INFO"),
             Err(Trouble::Refused(line)) if line.contains("cluster support disabled") => return Ok(report),
-            Err(Trouble::Refused(line)) if line.starts_with("NOPERM") => report.denied.push("CLUSTER INFO"),
             Err(other) => return Err(other),
         }
         report.id = Some(parse::text(&self.ask(connection, &["CLUSTER", "MYID"]).await?)?);
@@ -206,6 +214,14 @@ impl Control {
         let denied = matches!(&answer, Err(Trouble::Refused(line)) if line.starts_with("NOPERM"));
         self.epochs_denied.store(denied, Ordering::Relaxed);
         if denied { Ok(None) } else { parse::text(&answer?).map(Some) }
+    }
+
+    /// `CLUSTER INFO`; none where an ACL denies it.
+    async fn ask_info(&self, connection: &mut MultiplexedConnection) -> Result<Option<ClusterInfo>, Trouble> {
+        match self.ask(connection, &["CLUSTER", "INFO"]).await {
+            Err(Trouble::Refused(line)) if line.starts_with("NOPERM") => Ok(None),
+            answer => Ok(Some(parse::cluster_info(&parse::text(&answer?)?))),
+        }
     }
 
     async fn ask(&self, connection: &mut MultiplexedConnection, words: &[&str]) -> Result<Value, Trouble> {

@@ -3,7 +3,7 @@
 use crate::shared::Shared;
 use crate::tally::Counters;
 use failsoft_policy::Kind;
-use failsoft_policy::cluster::NodeStatus;
+use failsoft_policy::cluster::{BallotStatus, NodeStatus};
 use failsoft_policy::view::Role;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -21,6 +21,13 @@ pub struct Health {
     pub slots_assigned: usize,
     /// Slots whose owner gets reads.
     pub slots_ok: usize,
+    /// No majority of the cluster is in reach: reads go to the callback, nothing is written.
+    pub down: bool,
+    /// More than half of the slots' owners are out of this router's own reach.
+    pub isolated: bool,
+    /// What nodes said of the cluster's health when they were last asked because something was wrong:
+    /// at most five.
+    pub ballots: Vec<BallotHealth>,
     /// Redirected slots that no view has confirmed yet.
     pub moved_patches: usize,
     /// Retries that the router-wide budget allows now.
@@ -39,6 +46,33 @@ pub struct Health {
     pub nodes: Vec<NodeHealth>,
     /// What was counted since the router was built.
     pub counters: Counters,
+}
+
+/// What one node said of the cluster's health.
+#[derive(Clone, Debug, Serialize)]
+pub struct BallotHealth {
+    /// Who said it.
+    pub address: String,
+    /// How long ago it was asked.
+    pub age_ms: u64,
+    /// The primaries that own slots, in its view.
+    pub primaries: u32,
+    /// Those that are neither FAIL nor PFAIL.
+    pub primaries_ok: u32,
+    /// Whether that is more than half of them: by its own view the node is in the majority.
+    pub majority: bool,
+    /// The highest config epoch in its view.
+    pub epoch: u64,
+    /// `cluster_state` is ok; unset where an ACL denies `CLUSTER INFO`.
+    pub cluster_ok: Option<bool>,
+    /// `cluster_slots_pfail`.
+    pub slots_pfail: Option<u32>,
+    /// `cluster_slots_fail`.
+    pub slots_fail: Option<u32>,
+    /// `cluster_current_epoch`.
+    pub current_epoch: Option<u64>,
+    /// `cluster_my_epoch`.
+    pub my_epoch: Option<u64>,
 }
 
 /// One node, at one moment. Times are in milliseconds.
@@ -70,6 +104,9 @@ pub struct NodeHealth {
     pub validated: bool,
     /// Whether the cluster counts it as failed.
     pub failed: bool,
+    /// On which side of a partition it is: `majority` (or nothing speaks against it), `minority` (it is
+    /// in quarantine), or `unknown`.
+    pub verdict: &'static str,
     /// Requests in flight to it.
     pub in_flight: usize,
     /// `cluster_state` is ok, by its own word.
@@ -109,6 +146,9 @@ impl Health {
             closed: shared.is_closed(),
             slots_assigned: report.slots_assigned,
             slots_ok: report.slots_ok,
+            down: report.down,
+            isolated: report.isolated,
+            ballots: report.ballots.into_iter().map(BallotHealth::of).collect(),
             moved_patches: report.patches,
             retry_tokens: report.retry_tokens,
             refreshes: report.refreshes,
@@ -129,6 +169,24 @@ impl Health {
     /// The node at this address, if it is known.
     pub fn node(&self, address: &str) -> Option<&NodeHealth> {
         self.nodes.iter().find(|n| n.address == address)
+    }
+}
+
+impl BallotHealth {
+    fn of(ballot: BallotStatus) -> Self {
+        Self {
+            address: ballot.by.to_string(),
+            age_ms: millis(ballot.age),
+            primaries: ballot.primaries,
+            primaries_ok: ballot.primaries_ok,
+            majority: ballot.majority,
+            epoch: ballot.epoch,
+            cluster_ok: ballot.info.map(|i| i.ok),
+            slots_pfail: ballot.info.and_then(|i| i.slots_pfail),
+            slots_fail: ballot.info.and_then(|i| i.slots_fail),
+            current_epoch: ballot.info.and_then(|i| i.current_epoch),
+            my_epoch: ballot.info.and_then(|i| i.my_epoch),
+        }
     }
 }
 
@@ -155,6 +213,7 @@ impl NodeHealth {
             lag_ms: node.lag.map(millis),
             validated: node.validated,
             failed: node.failed,
+            verdict: node.verdict.as_str(),
             in_flight,
             cluster_ok: said.cluster_ok,
             current_epoch: said.current_epoch,

@@ -33,7 +33,7 @@ pub use failsoft_policy::error::ConfigError;
 pub use failsoft_policy::slot::slot_of;
 pub use failsoft_policy::write::Cause;
 pub use failsoft_policy::{Endpoint, Reason, ServedBy, Slot, Status};
-pub use health::{Health, NodeHealth};
+pub use health::{BallotHealth, Health, NodeHealth};
 pub use many::MAX_KEYS;
 pub use outcome::Outcome;
 pub use resolve::Resolve;

@@ -18,6 +18,9 @@ pub(crate) struct Tally {
     loads: AtomicU64,
     fills: AtomicU64,
     skipped: [AtomicU64; Cause::ALL.len()],
+    sets: AtomicU64,
+    sets_in_doubt: AtomicU64,
+    refused: [AtomicU64; Cause::ALL.len()],
 }
 
 /// A counter with its labels.
@@ -44,6 +47,12 @@ pub struct Counters {
     pub fills: u64,
     /// Loaded values not written back, by cause (in `what`).
     pub fills_skipped: Vec<Count>,
+    /// Values set.
+    pub sets: u64,
+    /// Those of them that went to a node of which it was not known whether it is in the majority.
+    pub sets_in_doubt: u64,
+    /// `set` calls that were refused, by cause (in `what`).
+    pub sets_refused: Vec<Count>,
 }
 
 impl Counters {
@@ -72,6 +81,9 @@ impl Tally {
             loads: AtomicU64::new(0),
             fills: AtomicU64::new(0),
             skipped: std::array::from_fn(|_| AtomicU64::new(0)),
+            sets: AtomicU64::new(0),
+            sets_in_doubt: AtomicU64::new(0),
+            refused: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -102,6 +114,15 @@ impl Tally {
         };
     }
 
+    /// A `set` that ended; `in_doubt` if it was sent without knowing on which side its node is.
+    pub(crate) fn set(&self, refused: Option<Cause>, in_doubt: bool) {
+        match refused {
+            None => self.sets.fetch_add(1, Relaxed),
+            Some(cause) => self.refused[cause as usize].fetch_add(1, Relaxed),
+        };
+        self.sets_in_doubt.fetch_add(u64::from(in_doubt && refused.is_none()), Relaxed);
+    }
+
     /// Reads that nodes answered so far: what pays into the retry budget.
     pub(crate) fn successes(&self) -> u64 {
         let by = |s: ServedBy| -> u64 { self.reads[s as usize].iter().map(|n| n.load(Relaxed)).sum() };
@@ -115,16 +136,23 @@ impl Tally {
         let mut reads = rows(words.zip(&self.reads));
         add(&mut attempts, Status::PrimaryHit.as_str(), at_once);
         add(&mut reads, ServedBy::Primary.as_str(), at_once);
-        let skipped = Cause::ALL.iter().zip(&self.skipped);
-        let skipped = skipped.map(|(c, n)| Count { what: c.as_str(), reason: "", count: n.load(Relaxed) });
         Counters {
             attempts,
             reads,
             loads: self.loads.load(Relaxed),
             fills: self.fills.load(Relaxed),
-            fills_skipped: skipped.filter(|c| c.count > 0).collect(),
+            fills_skipped: by_cause(&self.skipped),
+            sets: self.sets.load(Relaxed),
+            sets_in_doubt: self.sets_in_doubt.load(Relaxed),
+            sets_refused: by_cause(&self.refused),
         }
     }
+}
+
+fn by_cause(counts: &[AtomicU64]) -> Vec<Count> {
+    let counts = Cause::ALL.iter().zip(counts);
+    let counts = counts.map(|(c, n)| Count { what: c.as_str(), reason: "", count: n.load(Relaxed) });
+    counts.filter(|c| c.count > 0).collect()
 }
 
 fn place(reason: Option<Reason>) -> usize {

@@ -18,7 +18,9 @@ use std::time::Duration;
 pub(crate) async fn set(shared: &Shared, key: &[u8], value: &[u8], ttl: Option<Duration>) -> Result<(), Error> {
     let slot = slot_of(key);
     let write = Write::set(shared.config(), slot, shared.now() + shared.config().deadline());
-    run(shared, slot, write, &Command { key, value, ttl, only_if_absent: false }).await?.map_err(refused)
+    let (written, in_doubt) = run(shared, slot, write, &Command { key, value, ttl, only_if_absent: false }).await?;
+    shared.tally.set(written.err(), in_doubt);
+    written.map_err(refused)
 }
 
 /// Writes a loaded value back in the background, if nothing stands in the way.
@@ -37,7 +39,7 @@ pub(crate) fn fill(shared: &Arc<Shared>, key: Bytes, value: Bytes, ttl: Duration
         let slot = slot_of(&key);
         let write = Write::fill(shared.config(), slot, confirmed_by, shared.now() + shared.config().deadline());
         let command = Command { key: &key, value: &value, ttl: Some(ttl), only_if_absent: true };
-        if let Ok(written) = run(&shared, slot, write, &command).await {
+        if let Ok((written, _)) = run(&shared, slot, write, &command).await {
             shared.tally.fill(written.err());
         }
     });
@@ -54,7 +56,13 @@ struct Command<'a> {
     only_if_absent: bool,
 }
 
-async fn run(shared: &Shared, slot: Slot, mut write: Write, command: &Command<'_>) -> Result<Result<(), Cause>, Error> {
+/// Gives how it ended, and whether it was sent without knowing on which side of a partition its node is.
+async fn run(
+    shared: &Shared,
+    slot: Slot,
+    mut write: Write,
+    command: &Command<'_>,
+) -> Result<(Result<(), Cause>, bool), Error> {
     let milliseconds = command.ttl.map(|ttl| ttl.as_millis().max(1).to_string());
     let mut words: Vec<&[u8]> = vec![b"SET", command.key, command.value];
     if command.only_if_absent {
@@ -84,8 +92,8 @@ async fn run(shared: &Shared, slot: Slot, mut write: Write, command: &Command<'_
                 shared.wait(changes, until).await;
                 WriteEvent::Woken
             }
-            WriteAction::Written => return Ok(Ok(())),
-            WriteAction::Refused(cause) => return Ok(Err(cause)),
+            WriteAction::Written => return Ok((Ok(()), write.in_doubt())),
+            WriteAction::Refused(cause) => return Ok((Err(cause), write.in_doubt())),
         };
         shared.check_open()?;
         (action, changes) = shared.with_cluster(|cluster, now| (write.on(event, cluster, now), shared.changes()));

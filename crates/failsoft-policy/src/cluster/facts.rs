@@ -4,6 +4,7 @@ use super::{Cluster, PROBE_BURST, PROBE_SPREAD};
 use crate::breaker::Admission;
 use crate::mutant::{self, Mutant};
 use crate::nodes::{Node, Trouble};
+use crate::partition::Verdict;
 use crate::refresh::{RoundEnd, Scope};
 use crate::reply::{ErrorReply, Target};
 use crate::time::Instant;
@@ -41,7 +42,12 @@ impl Cluster {
         }
         let heeded = reason != Reason::Timeout || !mutant::is(Mutant::TimeoutRefreshesNothing);
         if opened && reason != Reason::Loading && heeded {
-            self.refresh.want(Scope::Suspicion, true);
+            // A node that sees no working cluster may be on the wrong side of a cut.
+            let scope = if reason == Reason::ClusterDown { Scope::Ballot } else { Scope::Suspicion };
+            self.refresh.want(scope, true);
+        }
+        if opened {
+            self.look_around(now);
         }
     }
 
@@ -98,6 +104,9 @@ impl Cluster {
     /// A view was given. Its round may be over: what it says counts all the same.
     pub fn on_view(&mut self, round: u64, view: View, now: Instant) {
         let applied = self.take_in(&view, now);
+        if applied != Applied::Foreign {
+            self.cast(round, &view, now);
+        }
         let counted = self.refresh.on_view(round, applied == Applied::Foreign);
         if counted && applied == Applied::Foreign && self.foreign.is_none() {
             self.foreign = Some(view);
@@ -119,13 +128,12 @@ impl Cluster {
 
     /// All who were asked in this round have answered or were given up.
     pub fn on_refresh_done(&mut self, round: u64, now: Instant) {
-        let troubled = self.nodes.iter().any(|n| n.role == Role::Primary && n.trouble.is_some())
-            || self.topology.patched() > 0
-            || self.topology.kind() == Kind::Unknown;
-        let Some(end) = self.refresh.finish(round, troubled) else { return };
+        self.count_votes(round, now);
+        let Some(end) = self.refresh.finish(round, self.next_scope()) else { return };
         let foreign = self.foreign.take();
         if let (RoundEnd::AnotherCluster, Some(view)) = (end, foreign) {
             self.topology.start_anew(&mut self.nodes, &view);
+            (self.partition, self.down, self.isolated, self.highest) = Default::default();
             self.map_changed(now);
         }
         // The first round is over: reads no longer wait for it.
@@ -138,6 +146,7 @@ impl Cluster {
     pub fn on_probe(&mut self, probe: Probe, now: Instant) {
         let Some(node) = self.nodes.get_mut(probe.node) else { return };
         node.probing = false;
+        node.heard = probe.report.is_ok();
         let report = match probe.report {
             Ok(report) => report,
             Err(_) if node.admits() => return self.failed(probe.node, Reason::Connection, None, now),
@@ -158,7 +167,11 @@ impl Cluster {
         }
         self.take_report(probe.node, report, now);
         let witnessed = match &probe.witness {
-            Some(view) => self.take_in(view, now) != Applied::Foreign && self.names(view, probe.node),
+            Some(view) => {
+                self.take_in(view, now) != Applied::Foreign
+                    && self.names(view, probe.node)
+                    && self.speaks_for(probe.node, view, now)
+            }
             None => self.topology.kind() == Kind::Standalone || self.nodes.len() == 1,
         };
         self.judge(probe.node, witnessed || mutant::is(Mutant::NoWitnessIsNeeded), now);
@@ -171,6 +184,19 @@ impl Cluster {
         let reranked = rank(&node.report) != rank(&report);
         let offset = report.offset;
         let primary = report.primary;
+        // Whether the node misses anybody is the earliest sign of a cut, and its end.
+        let (was, whole) = (node.report.sees_all(), report.sees_all());
+        if was != whole {
+            self.refresh.want(Scope::Ballot, whole && node.verdict == Verdict::Minority);
+        }
+        // Somebody was elected, or slots were moved, and no view has told us.
+        let epoch = report.current_epoch.unwrap_or(0);
+        if epoch > self.highest && self.highest > 0 {
+            self.refresh.want(Scope::Suspicion, false);
+        }
+        self.highest = self.highest.max(epoch);
+        // Who takes itself for a primary does not stand in.
+        self.dirty |= node.report.primary != report.primary;
         node.report = report;
         node.reported_at = now;
         if let Some(offset) = offset.filter(|_| primary) {
@@ -190,14 +216,19 @@ impl Cluster {
     fn judge(&mut self, key: NodeKey, witnessed: bool, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
         let agrees = agrees(node);
-        node.validated = agrees && node.role == Role::Primary;
+        let free = node.verdict != Verdict::Minority;
+        node.validated = agrees && node.role == Role::Primary && free;
         let unready = node.report.unready();
         match unready {
             _ if !node.admits() => {
-                node.breaker.on_probe(unready.is_none() && witnessed && agrees, now);
-                self.dirty |= node.admits();
+                node.breaker.on_probe(unready.is_none() && witnessed && agrees && free, now);
+                if node.admits() {
+                    self.dirty = true;
+                    self.look_around(now);
+                }
             }
             Some(reason) => return self.failed(key, reason, Some(now), now),
+            None if self.partition.accused(key) => self.conclude(now),
             None => {}
         }
         if !agrees {
@@ -232,7 +263,11 @@ impl Cluster {
         self.slots = None;
         self.starting_until = None;
         let many = self.nodes.len() as u32 > PROBE_BURST;
-        for node in self.nodes.iter_mut().filter(|n| n.latency.is_none() || (n.role == Role::Primary && !n.validated)) {
+        let unproved = |n: &Node| match n.role {
+            Role::Primary => !n.validated,
+            Role::Replica(_) => n.report.primary,
+        };
+        for node in self.nodes.iter_mut().filter(|n| n.latency.is_none() || unproved(n)) {
             let spread = if many { PROBE_SPREAD * node.key.index } else { Duration::ZERO };
             node.probe_at = node.probe_at.min(now + spread).max(now);
         }

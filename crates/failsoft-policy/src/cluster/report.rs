@@ -1,14 +1,34 @@
 //! The account of the cluster that `health()` gives.
 
 use super::Cluster;
+use crate::partition::{Ballot, Verdict};
 use crate::rank;
 use crate::time::Instant;
 use crate::topology::Kind;
-use crate::view::{NodeReport, Role};
+use crate::view::{ClusterInfo, NodeReport, Role};
 use crate::words::{Endpoint, NodeKey, Reason, Slot};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
+
+/// What one node said of the cluster's health in the last round of views with epochs.
+#[derive(Clone, Debug)]
+pub struct BallotStatus {
+    /// Who said it.
+    pub by: Endpoint,
+    /// How long ago it was asked.
+    pub age: Duration,
+    /// The primaries that own slots, in its view.
+    pub primaries: u32,
+    /// Those that are neither FAIL nor PFAIL.
+    pub primaries_ok: u32,
+    /// Whether more than half of them are: by its own view it is in the majority.
+    pub majority: bool,
+    /// The highest config epoch in its view.
+    pub epoch: u64,
+    /// What it said in `CLUSTER INFO`, if it may be asked.
+    pub info: Option<ClusterInfo>,
+}
 
 /// One node as the router sees it.
 #[derive(Clone, Debug)]
@@ -37,6 +57,8 @@ pub struct NodeStatus {
     pub validated: bool,
     /// Whether the cluster counts it as failed.
     pub failed: bool,
+    /// On which side of a partition it is.
+    pub verdict: Verdict,
     /// What it last said of itself.
     pub report: NodeReport,
 }
@@ -56,6 +78,12 @@ pub struct ClusterReport {
     pub retry_tokens: u64,
     /// Refreshes so far.
     pub refreshes: u64,
+    /// No majority is in reach: nobody is asked.
+    pub down: bool,
+    /// More than half of the slots' owners are out of the router's own reach.
+    pub isolated: bool,
+    /// The ballots of the last round of views with epochs, at most five.
+    pub ballots: Vec<BallotStatus>,
     /// The nodes.
     pub nodes: Vec<NodeStatus>,
 }
@@ -87,15 +115,30 @@ impl Cluster {
             lag: rank::current_at(&self.nodes, n).map(|at| now.since(at)),
             validated: n.validated,
             failed: n.failed,
+            verdict: n.verdict,
             report: n.report.clone(),
+        };
+        let ballot = |b: &Ballot| {
+            Some(BallotStatus {
+                by: self.endpoint(b.by)?.clone(),
+                age: now.since(b.at),
+                primaries: b.primaries,
+                primaries_ok: b.primaries_ok,
+                majority: b.majority(),
+                epoch: b.epoch,
+                info: b.info,
+            })
         };
         ClusterReport {
             kind: self.topology.kind(),
             slots_assigned: self.topology.assigned(),
-            slots_ok: self.nodes.iter().filter(|n| n.admits()).map(|n| slots_of(n.key)).sum(),
+            slots_ok: self.nodes.iter().filter(|n| self.admits(n.key)).map(|n| slots_of(n.key)).sum(),
             patches: self.topology.patched(),
             retry_tokens: self.budget.tokens(),
             refreshes: self.refresh.rounds(),
+            down: self.down,
+            isolated: self.isolated,
+            ballots: self.partition.ballots().iter().filter_map(ballot).collect(),
             nodes: self.nodes.iter().map(status).collect(),
         }
     }

@@ -4,7 +4,9 @@ use super::Cluster;
 use crate::breaker::Admission;
 use crate::mutant::{self, Mutant};
 use crate::nodes::{MAX_NODES, Node};
+use crate::partition::Verdict;
 use crate::rank;
+use crate::refresh::Scope;
 use crate::route::{Route, Snapshot, StandIn};
 use crate::time::Instant;
 use crate::topology::Kind;
@@ -34,6 +36,8 @@ pub enum Blocked {
 pub enum WriteGate {
     /// To this node.
     Open(NodeKey),
+    /// To this node, but not with a fill: whether it is in the majority is not known.
+    InDoubt(NodeKey),
     /// To this node, once it has answered a `PING`: its last answer is older than a second.
     NeedsContact(NodeKey),
     /// To this node, once its own word and a view agree that it is the primary.
@@ -68,12 +72,12 @@ impl Cluster {
     /// The slot's owner, if it may be read from.
     pub fn open_primary(&self, slot: Slot) -> Option<NodeKey> {
         let owner = self.topology.owner(slot)?;
-        self.nodes.get(owner).filter(|n| n.admits()).map(|n| n.key)
+        Some(owner).filter(|&owner| self.admits(owner))
     }
 
-    /// Whether this node is known and its breaker lets reads through.
+    /// Whether this node is known, its breaker lets reads through, and a majority is in reach.
     pub fn admits(&self, node: NodeKey) -> bool {
-        self.nodes.get(node).is_some_and(Node::admits)
+        !self.down && self.nodes.get(node).is_some_and(Node::admits)
     }
 
     /// Whether somebody owns the slot.
@@ -83,7 +87,7 @@ impl Cluster {
 
     /// The best replica for a slot that is not among `tried`, with answers that are not too old.
     pub fn replica(&self, slot: Slot, tried: &[NodeKey], now: Instant) -> Option<StandIn> {
-        let owner = self.topology.owner(slot)?;
+        let owner = self.topology.owner(slot).filter(|_| !self.down)?;
         let ranked = rank::ranked(&self.nodes, owner);
         let fresh = ranked.into_iter().map(|n| self.stand_in(n)).filter(|r| !tried.contains(&r.node) && now < r.until);
         fresh.into_iter().next()
@@ -100,17 +104,33 @@ impl Cluster {
             let blocked = if self.topology.kind() == Kind::Unknown { Blocked::NoView } else { Blocked::Uncovered };
             return WriteGate::Closed(blocked);
         };
-        let Some(node) = self.nodes.get_mut(owner) else { return WriteGate::Closed(Blocked::Uncovered) };
-        if let (false, Some(trouble)) = (node.admits(), node.trouble) {
-            return WriteGate::Closed(Blocked::Trouble(trouble.reason));
-        }
-        if !node.validated {
-            node.probe_at = node.probe_at.min(now);
+        // A redirect may come from a node that lags, or was cut off: it is no proof of ownership as
+        // long as the claim that it overrode has the higher epoch.
+        let epoch = self.nodes.get(owner).map_or(0, |n| n.epoch);
+        if self.topology.epoch(slot).is_some_and(|claimed| epoch < claimed) {
+            self.refresh.want(Scope::Suspicion, false);
             return WriteGate::NeedsProof(owner);
         }
+        self.gate_of(owner, now)
+    }
+
+    /// Whether this node may be written to, as the owner or as the target of an `ASK`.
+    pub fn gate_of(&mut self, key: NodeKey, now: Instant) -> WriteGate {
+        let down = self.down;
+        let Some(node) = self.nodes.get_mut(key) else { return WriteGate::Closed(Blocked::Uncovered) };
+        match node.trouble {
+            Some(trouble) if !node.admits() => return WriteGate::Closed(Blocked::Trouble(trouble.reason)),
+            _ if down => return WriteGate::Closed(Blocked::Trouble(Reason::ClusterDown)),
+            _ => {}
+        }
+        if !node.validated && !mutant::is(Mutant::PromotionNeedsNoProof) {
+            node.probe_at = node.probe_at.min(now);
+            return WriteGate::NeedsProof(key);
+        }
         match node.contact {
-            Some(at) if now.since(at) < CONTACT => WriteGate::Open(owner),
-            _ => WriteGate::NeedsContact(owner),
+            Some(at) if now.since(at) < CONTACT && node.verdict == Verdict::Unknown => WriteGate::InDoubt(key),
+            Some(at) if now.since(at) < CONTACT => WriteGate::Open(key),
+            _ => WriteGate::NeedsContact(key),
         }
     }
 
@@ -141,8 +161,12 @@ impl Cluster {
 
     fn route_of(&self, owner: NodeKey) -> Route {
         let Some(node) = self.nodes.get(owner) else { return Route::Secondary { reason: Reason::SlotUncovered } };
-        let replica = rank::ranked(&self.nodes, owner).first().map(|n| self.stand_in(n));
         let reason = why(node);
+        if self.down {
+            let reason = if reason == Reason::Quarantined { reason } else { Reason::ClusterDown };
+            return Route::Secondary { reason };
+        }
+        let replica = rank::ranked(&self.nodes, owner).first().map(|n| self.stand_in(n));
         match (node.breaker.admission(), replica) {
             (Admission::Permille(permille), Some(replica)) => {
                 Route::Readmitting { node: owner, permille, replica, reason }
@@ -168,7 +192,7 @@ impl Cluster {
 /// Why a node in trouble is passed over: what it said of itself, or that its breaker is open.
 fn why(node: &Node) -> Reason {
     match node.trouble.map(|t| t.reason) {
-        Some(said @ (Reason::Loading | Reason::ClusterDown | Reason::ErrorReply)) => said,
+        Some(said @ (Reason::Loading | Reason::ClusterDown | Reason::ErrorReply | Reason::Quarantined)) => said,
         _ => Reason::BreakerOpen,
     }
 }

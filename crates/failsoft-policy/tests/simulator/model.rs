@@ -211,9 +211,16 @@ impl Model {
                 slots: owned.map(|b| (b * WIDTH, (b + 1) * WIDTH - 1)).collect(),
                 epoch: epochs.then_some(belief.epochs[shown]),
                 failed: false,
+                suspected: false,
             }
         };
-        View { by: Some(format!("n{n}")), via: endpoint(n), asked_at, nodes: Some((0..NODES).map(node).collect()) }
+        View {
+            by: Some(format!("n{n}")),
+            via: endpoint(n),
+            asked_at,
+            nodes: Some((0..NODES).map(node).collect()),
+            info: None,
+        }
     }
 
     pub(crate) fn report(&mut self, n: usize, now: Instant) -> NodeReport {

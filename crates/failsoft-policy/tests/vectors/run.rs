@@ -216,7 +216,7 @@ impl Run<'_> {
         });
         let by = nodes.is_some().then(|| text.from.clone());
         let asked_at = text.asked_ms.map_or(now, Instant::from_millis);
-        View { by, via: endpoint(&text.from), asked_at, nodes }
+        View { by, via: endpoint(&text.from), asked_at, nodes, info: None }
     }
 
     fn key(&self, name: &str) -> Result<NodeKey, String> {

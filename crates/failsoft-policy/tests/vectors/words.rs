@@ -32,6 +32,7 @@ pub(crate) fn view_node(id: &str, text: &str, epochs: bool) -> ViewNode {
         slots: vec![],
         epoch: None,
         failed: false,
+        suspected: false,
     };
     let mut words = text.split_whitespace();
     while let Some(word) = words.next() {
@@ -41,6 +42,7 @@ pub(crate) fn view_node(id: &str, text: &str, epochs: bool) -> ViewNode {
             "of" => node.role = Role::Replica(words.next().map(String::from)),
             "epoch" => node.epoch = words.next().map(|e| e.parse().expect("an epoch")).filter(|_| epochs),
             "failed" => node.failed = true,
+            "suspected" => node.suspected = epochs,
             "at" => node.endpoint = words.next().map(endpoint),
             "nowhere" => node.endpoint = None,
             ranges => {
@@ -69,6 +71,9 @@ pub(crate) fn report(id: Option<String>, text: &str) -> NodeReport {
             "priority" => report.priority = number().map(|p| p as u32),
             "loading" => report.loading = true,
             "cluster_down" => report.cluster_ok = false,
+            "pfail" => report.slots_pfail = number().map(|n| n as u32),
+            "fail" => report.slots_fail = number().map(|n| n as u32),
+            "current_epoch" => report.current_epoch = number(),
             "link_up" => report.link_up = Some(true),
             "link_down_ms" => {
                 report.link_up = Some(false);
@@ -166,6 +171,7 @@ impl Names {
     pub(crate) fn gate(&self, gate: WriteGate) -> String {
         match gate {
             WriteGate::Open(node) => format!("open {}", self.of(node)),
+            WriteGate::InDoubt(node) => format!("in doubt {}", self.of(node)),
             WriteGate::NeedsContact(node) => format!("needs contact {}", self.of(node)),
             WriteGate::NeedsProof(node) => format!("needs proof {}", self.of(node)),
             WriteGate::Closed(Blocked::Uncovered) => "closed uncovered".into(),

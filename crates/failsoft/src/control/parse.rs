@@ -6,7 +6,7 @@
 use super::Trouble;
 use failsoft_policy::Endpoint;
 use failsoft_policy::nodes::MAX_NODES;
-use failsoft_policy::view::{NodeReport, Role, ViewNode};
+use failsoft_policy::view::{ClusterInfo, NodeReport, Role, ViewNode};
 use redis::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,6 +46,7 @@ pub(super) fn shards(value: &Value, via: &Endpoint) -> Result<Vec<ViewNode>, Tro
                 role: if owner { Role::Primary } else { Role::Replica(primary.clone()) },
                 slots: if owner { ranges.clone() } else { Vec::new() },
                 epoch: None,
+                suspected: false,
                 failed: word(member, "health").is_some_and(|h| h.starts_with("fail")),
                 id,
             });
@@ -76,6 +77,7 @@ pub(super) fn slots(value: &Value, via: &Endpoint) -> Result<Vec<ViewNode>, Trou
                 slots: Vec::new(),
                 epoch: None,
                 failed: false,
+                suspected: false,
             });
             if primary.is_none() {
                 known.role = Role::Primary;
@@ -120,6 +122,7 @@ pub(super) fn nodes(text: &str, via: &Endpoint, named: &BTreeMap<String, Endpoin
             slots,
             epoch: Some(epoch.parse().map_err(|_| Trouble::Unreadable("an epoch"))?),
             failed: flag("fail"),
+            suspected: flag("fail?"),
         });
     }
     bounded(found)
@@ -144,16 +147,20 @@ pub(super) fn info(text: &str, report: &mut NodeReport) -> bool {
     int("cluster_enabled") != Some(0)
 }
 
-/// `CLUSTER INFO`: fills in what it says.
-pub(super) fn cluster_info(text: &str, report: &mut NodeReport) {
+/// `CLUSTER INFO`.
+pub(super) fn cluster_info(text: &str) -> ClusterInfo {
+    let mut info = ClusterInfo { ok: true, ..ClusterInfo::default() };
     for (name, value) in text.lines().filter_map(|l| l.trim_end().split_once(':')) {
         match name {
-            "cluster_state" => report.cluster_ok = value == "ok",
-            "cluster_my_epoch" => report.my_epoch = value.parse().ok(),
-            "cluster_current_epoch" => report.current_epoch = value.parse().ok(),
+            "cluster_state" => info.ok = value == "ok",
+            "cluster_slots_pfail" => info.slots_pfail = value.parse().ok(),
+            "cluster_slots_fail" => info.slots_fail = value.parse().ok(),
+            "cluster_my_epoch" => info.my_epoch = value.parse().ok(),
+            "cluster_current_epoch" => info.current_epoch = value.parse().ok(),
             _ => {}
         }
     }
+    info
 }
 
 /// An endpoint as a server names it: no host means the host that answered, `?` that it does not know.

@@ -1,0 +1,161 @@
+//! What the ballots of a round change: verdicts, quarantine, and what has to be asked next.
+
+use super::Cluster;
+use crate::mutant::{self, Mutant};
+use crate::nodes::{Node, Trouble};
+use crate::partition::{Ballot, Verdict};
+use crate::refresh::Scope;
+use crate::time::Instant;
+use crate::topology::Kind;
+use crate::view::{Role, View};
+use crate::words::{NodeKey, Reason};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// A node that is said to be out of reach is probed at once, unless that was done so recently.
+const PROBED: Duration = Duration::from_secs(1);
+
+impl Cluster {
+    /// A view came in this round: it is a ballot if it has epochs and its node is known.
+    pub(super) fn cast(&mut self, round: u64, view: &View, now: Instant) {
+        let Some(ballot) = Ballot::of(view, &self.nodes) else { return };
+        let seen = ballot.info.and_then(|i| i.current_epoch).unwrap_or(0).max(ballot.epoch);
+        self.highest = self.highest.max(seen);
+        self.look_at_accused(&ballot, now);
+        self.partition.cast(round, ballot);
+        self.conclude(now);
+    }
+
+    /// A witness's view is no ballot, for it was asked for alone, but it can raise the suspicion.
+    /// Whether it speaks for the node: it sees a majority, and that node in it.
+    pub(super) fn speaks_for(&mut self, node: NodeKey, view: &View, now: Instant) -> bool {
+        let Some(ballot) = Ballot::of(view, &self.nodes) else { return true };
+        let speaks = ballot.majority() && !ballot.accuses(node);
+        if !ballot.majority() {
+            self.refresh.want(Scope::Ballot, false);
+        }
+        self.look_at_accused(&ballot, now);
+        speaks
+    }
+
+    /// Who is said to be out of reach, and is in no trouble with us, is asked whether it is there.
+    fn look_at_accused(&mut self, ballot: &Ballot, now: Instant) {
+        for node in self.nodes.iter_mut().filter(|n| n.admits() && ballot.accuses(n.key)) {
+            if node.latency.is_none() || now.since(node.reported_at) >= PROBED {
+                node.probe_at = node.probe_at.min(now);
+            }
+        }
+    }
+
+    /// Takes over what the ballots of this round come to so far.
+    pub(super) fn conclude(&mut self, now: Instant) {
+        let owners = self.owners();
+        let outcome = self.partition.outcome(&self.nodes, |key| owners.contains(&key));
+        for (key, verdict) in outcome.verdicts {
+            self.decide(key, verdict, now);
+        }
+        let down = outcome.down.unwrap_or(self.down);
+        self.dirty |= down != self.down;
+        self.down = down;
+        let lost = self.partition.ballots().iter().any(|b| !b.majority());
+        let contradicted = self.nodes.iter().any(|n| n.admits() && n.heard && self.partition.accused(n.key));
+        if lost || contradicted {
+            self.refresh.want(Scope::Ballot, false);
+        }
+    }
+
+    /// A round of views is over. Who was asked for a ballot and gave none is looked at; where no
+    /// ballots can be had at all (an ACL may forbid them), nothing is in doubt any more than before.
+    pub(super) fn count_votes(&mut self, round: u64, now: Instant) {
+        self.partition.close(round);
+        self.conclude(now);
+        let silent: BTreeSet<NodeKey> = self.partition.silent().collect();
+        let matters = self.partition.is_wide();
+        for node in self.nodes.iter_mut().filter(|n| matters && n.admits() && silent.contains(&n.key)) {
+            node.probe_at = node.probe_at.min(now);
+        }
+        if self.refresh.has_views(round) && self.partition.ballots().is_empty() && !self.isolated {
+            self.dispel(now);
+        }
+    }
+
+    /// What is to be asked in the next round, as long as something is wrong.
+    pub(super) fn next_scope(&self) -> Option<Scope> {
+        let doubtful = |n: &Node| match n.verdict {
+            Verdict::Majority => false,
+            Verdict::Minority => n.heard,
+            Verdict::Unknown => n.admits(),
+        };
+        if self.down || self.isolated || self.nodes.iter().any(doubtful) {
+            return Some(Scope::Ballot);
+        }
+        let primary = |n: &Node| n.role == Role::Primary;
+        let troubled = self.nodes.iter().any(|n| primary(n) && n.trouble.is_some())
+            || self.topology.patched() > 0
+            || self.topology.kind() == Kind::Unknown;
+        troubled.then_some(Scope::Suspicion)
+    }
+
+    /// Our own reach changed: when more than half of the slots' owners are out of it, it may be we who
+    /// are cut off, and nothing is taken for granted until ballots say otherwise.
+    pub(super) fn look_around(&mut self, now: Instant) {
+        let lost = |n: &Node| {
+            let why = n.trouble.map(|t| t.reason);
+            !n.admits() && matches!(why, Some(Reason::Timeout | Reason::Connection | Reason::Protocol))
+        };
+        let owners = self.owners();
+        let out_of_reach = owners.iter().filter(|&&k| self.nodes.get(k).is_some_and(lost)).count();
+        let isolated = self.topology.kind() == Kind::Cluster && 2 * out_of_reach > owners.len();
+        if isolated == self.isolated {
+            return;
+        }
+        self.isolated = isolated;
+        self.refresh.want(Scope::Ballot, true);
+        if isolated {
+            let sure: Vec<NodeKey> =
+                self.nodes.iter().filter(|n| n.verdict == Verdict::Majority).map(|n| n.key).collect();
+            for key in sure {
+                self.decide(key, Verdict::Unknown, now);
+            }
+        }
+    }
+
+    /// Nothing speaks against the nodes that were in doubt.
+    fn dispel(&mut self, now: Instant) {
+        let doubtful = self.nodes.iter().filter(|n| n.verdict == Verdict::Unknown);
+        let doubtful: Vec<NodeKey> = doubtful.map(|n| n.key).collect();
+        for key in doubtful {
+            self.decide(key, Verdict::Majority, now);
+        }
+    }
+
+    /// A verdict on a node. One in the minority is quarantined: its breaker opens, and it returns like
+    /// any node in trouble, but not before a verdict has set it free.
+    fn decide(&mut self, key: NodeKey, verdict: Verdict, now: Instant) {
+        let Some(node) = self.nodes.get_mut(key) else { return };
+        let was = node.verdict;
+        if was == Verdict::Minority && mutant::is(Mutant::QuarantineNeverEnds) {
+            return;
+        }
+        node.verdict = verdict;
+        self.dirty |= was != verdict;
+        if verdict == Verdict::Minority && !mutant::is(Mutant::MinorityIsNotQuarantined) {
+            let quarantined = node.trouble.is_some_and(|t| t.reason == Reason::Quarantined);
+            if !quarantined || node.admits() {
+                node.trouble = Some(Trouble { since: now, reason: Reason::Quarantined });
+                node.validated = false;
+                node.breaker.on_failure(now);
+                self.dirty = true;
+            }
+        }
+    }
+
+    /// The nodes that own slots by the highest epoch seen.
+    fn owners(&self) -> BTreeSet<NodeKey> {
+        match &self.slots {
+            Some((_, owners)) => owners.iter().copied().collect(),
+            None => self.topology.owners(),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Partitions: what the views of several nodes, taken together, say of each of them.
+//!
+//! A view with config epochs is its node's ballot. By its own ballot a node is in the majority when
+//! more than half of the primaries that own slots are neither FAIL nor PFAIL. One ballot decides
+//! nothing: a verdict takes three voices, or the whole cluster where it is smaller. `cluster_state`
+//! decides nothing either: in an ordinary failover the majority says `fail`, too, and for about one
+//! node timeout a minority says `ok`.
+//!
+//! Source: cluster specification, "Failure detection" (PFAIL is one node's own opinion, FAIL the
+//! agreement of a majority, so a minority can't reach it) and "Configuration epoch".
+
+use crate::mutant::{self, Mutant};
+use crate::nodes::{Node, Nodes};
+use crate::refresh::MANY;
+use crate::time::Instant;
+use crate::view::{ClusterInfo, Role, View, ViewNode};
+use crate::words::{NodeKey, words};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+/// So many nodes have to be heard for a verdict, or all there are.
+pub const VOICES: usize = 3;
+
+words! {
+    /// On which side of a partition a node is.
+    Verdict {
+        /// With the majority, or nothing speaks against it.
+        Majority = "majority",
+        /// Cut off from the majority: it gets no read and no write.
+        Minority = "minority",
+        /// It can't be told: reads go on, fills are skipped, a `set` goes ahead.
+        Unknown = "unknown",
+    }
+}
+
+/// What one node's view says of the cluster's health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ballot {
+    /// Whose view it is.
+    pub by: NodeKey,
+    /// When it was asked for.
+    pub at: Instant,
+    /// The primaries that own slots.
+    pub primaries: u32,
+    /// Those of them that are neither FAIL nor PFAIL.
+    pub primaries_ok: u32,
+    /// The highest config epoch in it.
+    pub epoch: u64,
+    /// What the node said in `CLUSTER INFO`, if it may be asked.
+    pub info: Option<ClusterInfo>,
+    /// Whether the node owns slots by its own word.
+    pub claims: bool,
+    /// Whom the node itself can't reach.
+    suspected: BTreeSet<NodeKey>,
+    /// Whom a majority of the primaries could not reach.
+    failed: BTreeSet<NodeKey>,
+}
+
+impl Ballot {
+    /// The ballot in a view; none if its node is not known, or it has no epochs or no owner.
+    pub fn of(view: &View, nodes: &Nodes) -> Option<Self> {
+        let seen = view.nodes.as_ref().filter(|_| view.has_epochs() && view.covers_anything())?;
+        let by = nodes.iter().find(|n| n.id.is_some() && n.id == view.by)?.key;
+        let known = |wanted: fn(&ViewNode) -> bool| {
+            let ids: BTreeSet<&str> = seen.iter().filter(|n| wanted(n)).map(|n| n.id.as_str()).collect();
+            let them = nodes.iter().filter(|n| n.id.as_deref().is_some_and(|id| ids.contains(id)));
+            them.map(|n| n.key).collect()
+        };
+        let owners = || seen.iter().filter(|n| n.role == Role::Primary && !n.slots.is_empty());
+        let counts = |n: &ViewNode| !n.failed && (!n.suspected || mutant::is(Mutant::SuspectedCountsAsReached));
+        Some(Self {
+            by,
+            at: view.asked_at,
+            primaries: owners().count() as u32,
+            primaries_ok: owners().filter(|n| counts(n)).count() as u32,
+            epoch: seen.iter().filter_map(|n| n.epoch).max().unwrap_or(0),
+            info: view.info,
+            claims: owners().any(|n| Some(&n.id) == view.by.as_ref()),
+            suspected: known(|n| n.suspected),
+            failed: known(|n| n.failed),
+        })
+    }
+
+    /// Whether its node is in the majority by its own view.
+    pub fn majority(&self) -> bool {
+        let says_down = self.info.is_some_and(|i| !i.ok) && mutant::is(Mutant::DownIsAPartition);
+        2 * self.primaries_ok > self.primaries && !says_down
+    }
+
+    /// Whether its node holds that `other` can't be reached.
+    pub fn accuses(&self, other: NodeKey) -> bool {
+        self.by != other && (self.suspected.contains(&other) || self.failed.contains(&other))
+    }
+
+    /// Whether the mark of a minority is on it: primaries out of reach, none of them given up.
+    fn frozen(&self) -> bool {
+        !self.suspected.is_empty() && self.failed.is_empty()
+    }
+}
+
+/// The ballots of the last round of views, and what they come to.
+#[derive(Clone, Debug, Default)]
+pub struct Partition {
+    round: Option<u64>,
+    asked: Vec<NodeKey>,
+    over: bool,
+    ballots: Vec<Ballot>,
+}
+
+/// What a round came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The nodes that something was found out about.
+    pub verdicts: Vec<(NodeKey, Verdict)>,
+    /// Whether no majority is in reach; none if the round does not say.
+    pub down: Option<bool>,
+}
+
+impl Partition {
+    /// A round of views with epochs begins: at most [`MANY`] nodes are asked. Views that were asked
+    /// for at different times are not held against each other, so the ballots before it are dropped.
+    pub fn open(&mut self, round: u64, asked: Vec<NodeKey>) {
+        *self = Self { round: Some(round), asked, over: false, ballots: Vec::new() };
+    }
+
+    /// A ballot came in this round.
+    pub fn cast(&mut self, round: u64, ballot: Ballot) {
+        if self.round == Some(round) && self.ballots.len() < MANY {
+            self.ballots.retain(|b| b.by != ballot.by);
+            self.ballots.push(ballot);
+        }
+    }
+
+    /// All who were asked in this round have answered or were given up.
+    pub fn close(&mut self, round: u64) {
+        self.over |= self.round == Some(round);
+    }
+
+    /// The ballots of the last round, in the order in which they came: at most [`MANY`].
+    pub fn ballots(&self) -> &[Ballot] {
+        &self.ballots
+    }
+
+    /// Whether enough were asked for a verdict.
+    pub fn is_wide(&self) -> bool {
+        self.asked.len() >= VOICES
+    }
+
+    /// Who was asked in the last round, and gave no ballot though it is over.
+    pub fn silent(&self) -> impl Iterator<Item = NodeKey> {
+        let gave = |k: &NodeKey| self.ballots.iter().any(|b| b.by == *k);
+        self.asked.iter().filter(|_| self.over).filter(move |k| !gave(k)).copied()
+    }
+
+    /// Whether anybody holds that this node can't be reached.
+    pub fn accused(&self, node: NodeKey) -> bool {
+        self.ballots.iter().any(|b| b.accuses(node))
+    }
+
+    /// What the ballots so far come to. `owns` says who owns slots by the highest epoch seen.
+    pub fn outcome(&self, nodes: &Nodes, owns: impl Fn(NodeKey) -> bool) -> Outcome {
+        let members = || nodes.iter().filter(|n| n.id.is_some());
+        let known = members().count();
+        let heard = self.ballots.len();
+        let enough = heard >= VOICES || heard >= known || (heard > 0 && mutant::is(Mutant::OneBallotSuffices));
+        // Who is silent has no voice, but nobody else can be asked.
+        let exhausted = self.over && self.asked.len() >= known.min(MANY);
+        let majority: Vec<&Ballot> = self.ballots.iter().filter(|b| b.majority()).collect();
+        let decided = heard > 0 && (enough || exhausted);
+        if !decided || (majority.is_empty() && !self.over && heard < known) {
+            let losing = self.ballots.iter().filter(|b| !b.majority());
+            return Outcome { verdicts: losing.map(|b| (b.by, Verdict::Unknown)).collect(), down: None };
+        }
+        if majority.is_empty() {
+            let all = self.ballots.iter().map(|b| (b.by, Verdict::Minority));
+            return Outcome { verdicts: all.collect(), down: Some(true) };
+        }
+        let judged = members().filter_map(|node| {
+            let own = self.ballots.iter().find(|b| b.by == node.key);
+            let verdict = match own {
+                Some(own) => voter(own, node, &majority, owns(node.key)),
+                None if enough => absent(node, &majority)?,
+                None => return None,
+            };
+            // Two who agree may still both be cut off.
+            let verdict = if verdict == Verdict::Majority && !enough { Verdict::Unknown } else { verdict };
+            Some((node.key, verdict))
+        });
+        Outcome { verdicts: judged.collect(), down: Some(false) }
+    }
+}
+
+/// The verdict on a node that gave a ballot.
+fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool) -> Verdict {
+    let others = || majority.iter().filter(|m| m.by != own.by);
+    // Who knows a lower config epoch than the accused is the one who lags.
+    let accusers = others().filter(|m| m.accuses(node.key) && m.epoch >= own.epoch).count();
+    // It takes itself for the owner of slots that the highest epoch gives to others.
+    let superseded = own.claims && !owns;
+    let behind = others().any(|m| m.epoch > own.epoch);
+    if own.majority() {
+        let given_up = others().filter(|m| m.failed.contains(&node.key) && m.epoch >= own.epoch).count();
+        return if given_up > 0 && 2 * given_up > others().count() {
+            Verdict::Minority
+        } else if accusers > 0 || superseded {
+            Verdict::Unknown
+        } else {
+            Verdict::Majority
+        };
+    }
+    if accusers > 0 || superseded || (behind && own.frozen()) { Verdict::Minority } else { Verdict::Unknown }
+}
+
+/// The verdict on a node that gave none: by the majority's word, and by whether it spoke to us after
+/// the majority had given it up. One that was in the minority stays there until it is heard.
+fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
+    let given_up = majority.iter().filter(|m| m.failed.contains(&node.key));
+    let since = given_up.clone().map(|m| m.at).max();
+    let most = 2 * given_up.count() > majority.len();
+    if most && since.is_some_and(|at| node.contact.is_some_and(|c| c > at)) {
+        Some(Verdict::Minority)
+    } else if node.verdict == Verdict::Minority {
+        None
+    } else if majority.iter().any(|m| m.accuses(node.key)) {
+        Some(Verdict::Unknown)
+    } else {
+        Some(Verdict::Majority)
+    }
+}
