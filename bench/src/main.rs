@@ -1,7 +1,8 @@
-//! The benchmarks' command line: `cpu` measures Failsoft beside its peers, `outages` what readers see of faults.
+//! The benchmarks' command line: `cpu` measures Failsoft beside its peers, `outages` and `failovers` what readers see of faults.
 
 mod cpu;
 mod dataset;
+mod failovers;
 mod outages;
 mod table;
 
@@ -25,6 +26,8 @@ enum Command {
     Cpu(cpu::Options),
     /// What 32 readers see while primaries are killed and hung, a slot moves, and all nodes hang
     Outages(outages::Options),
+    /// Many real failovers under load: how many reads fail, and whether any is taken for a partition
+    Failovers(failovers::Options),
     /// One measurement of `cpu`, in a process of its own
     #[command(hide = true)]
     Measure(cpu::Measure),
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Cpu(options) => cpu::run(&options),
         Command::Outages(options) => outages::run(&options),
+        Command::Failovers(options) => failovers::run(&options),
         Command::Measure(measure) => measure.run(),
     };
     match result {
