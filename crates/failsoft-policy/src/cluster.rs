@@ -79,6 +79,8 @@ pub struct Cluster {
     down: bool,
     /// Whether more than half of the slots' owners are out of our own reach.
     isolated: bool,
+    /// Whether a verdict changed since the last round of ballots began.
+    unsettled: bool,
     /// The highest epoch that any node is known to have seen.
     highest: u64,
     /// Until when reads wait for the very first view.
@@ -109,6 +111,7 @@ impl Cluster {
             partition: Partition::default(),
             down: false,
             isolated: false,
+            unsettled: false,
             highest: 0,
             starting_until: Some(now + config.attempt_timeout()),
             no_view: Reason::Connection,
@@ -141,6 +144,7 @@ impl Cluster {
             let targets = self.targets(scope, dice);
             let epochs = scope > Scope::Routine;
             if epochs {
+                self.unsettled = false;
                 self.partition.open(round, targets.iter().filter_map(|e| self.nodes.at(e)).collect());
             }
             return Some(Command::Refresh { round, targets, epochs });

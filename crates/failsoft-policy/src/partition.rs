@@ -168,7 +168,9 @@ impl Partition {
         let majority: Vec<&Ballot> = self.ballots.iter().filter(|b| b.majority()).collect();
         let decided = heard > 0 && (enough || exhausted);
         if !decided || (majority.is_empty() && !self.over && heard < known) {
-            let losing = self.ballots.iter().filter(|b| !b.majority());
+            // Whoever was voted out before stays so until there is another verdict.
+            let free = |b: &&Ballot| nodes.get(b.by).is_some_and(|n| n.verdict != Verdict::Minority);
+            let losing = self.ballots.iter().filter(|b| !b.majority()).filter(free);
             return Outcome { verdicts: losing.map(|b| (b.by, Verdict::Unknown)).collect(), down: None };
         }
         if majority.is_empty() {
@@ -194,21 +196,32 @@ impl Partition {
 fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool) -> Verdict {
     let others = || majority.iter().filter(|m| m.by != own.by);
     // Who knows a lower config epoch than the accused is the one who lags.
-    let accusers = others().filter(|m| m.accuses(node.key) && m.epoch >= own.epoch).count();
+    let most = |holds: &dyn Fn(&Ballot) -> bool| {
+        let count = others().filter(|m| m.epoch >= own.epoch && holds(m)).count();
+        2 * count > others().count()
+    };
     // It takes itself for the owner of slots that the highest epoch gives to others.
     let superseded = own.claims && !owns;
     let behind = others().any(|m| m.epoch > own.epoch);
-    if own.majority() {
-        let given_up = others().filter(|m| m.failed.contains(&node.key) && m.epoch >= own.epoch).count();
-        return if given_up > 0 && 2 * given_up > others().count() {
-            Verdict::Minority
-        } else if accusers > 0 || superseded {
-            Verdict::Unknown
-        } else {
-            Verdict::Majority
-        };
+    let cut_off = if own.majority() {
+        // For one node timeout it has not noticed. A node in other trouble that comes back has its
+        // witness to pass; it may have been hung, and not cut off.
+        is_used_or_out(node) && most(&|m| m.failed.contains(&node.key))
+    } else {
+        superseded || (behind && own.frozen()) || most(&|m| m.accuses(node.key))
+    };
+    if cut_off {
+        Verdict::Minority
+    } else if own.majority() && !superseded && !others().any(|m| m.accuses(node.key) && m.epoch >= own.epoch) {
+        Verdict::Majority
+    } else {
+        Verdict::Unknown
     }
-    if accusers > 0 || superseded || (behind && own.frozen()) { Verdict::Minority } else { Verdict::Unknown }
+}
+
+/// Whether a node gets reads, or gets none because of the ballots alone.
+fn is_used_or_out(node: &Node) -> bool {
+    node.admits() || node.verdict == Verdict::Minority
 }
 
 /// The verdict on a node that gave none: by the majority's word, and by whether it spoke to us after
@@ -216,8 +229,8 @@ fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool) -> Verdict
 fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     let given_up = majority.iter().filter(|m| m.failed.contains(&node.key));
     let since = given_up.clone().map(|m| m.at).max();
-    let most = 2 * given_up.count() > majority.len();
-    if most && since.is_some_and(|at| node.contact.is_some_and(|c| c > at)) {
+    let speaks = since.is_some_and(|at| node.contact.is_some_and(|c| c > at));
+    if is_used_or_out(node) && speaks && 2 * given_up.count() > majority.len() {
         Some(Verdict::Minority)
     } else if node.verdict == Verdict::Minority {
         None

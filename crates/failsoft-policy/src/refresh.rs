@@ -115,8 +115,9 @@ impl Refresh {
         self.round.is_some_and(|r| r.number == number && r.views > 0)
     }
 
-    /// The round is over; `next` is what the trouble that is left wants to be asked.
-    pub fn finish(&mut self, number: u64, next: Option<Scope>) -> Option<RoundEnd> {
+    /// The round is over; `next` is what the trouble that is left wants to be asked, `unsettled` that
+    /// this round has changed something.
+    pub fn finish(&mut self, number: u64, next: Option<Scope>, unsettled: bool) -> Option<RoundEnd> {
         let round = self.round.take_if(|r| r.number == number)?;
         let end = match round {
             Round { views: 0, .. } => RoundEnd::Silent,
@@ -125,6 +126,10 @@ impl Refresh {
             _ => RoundEnd::Unclear,
         };
         match (end, next) {
+            (RoundEnd::Fine, Some(scope)) if unsettled => {
+                self.pause = SHORTEST;
+                self.wanted = self.wanted.max(Some(scope));
+            }
             (RoundEnd::Fine, Some(scope)) => {
                 let cap = if scope == Scope::Ballot { self.interval / 3 } else { self.interval };
                 self.pause = (self.pause * 2).min(cap.max(SHORTEST));

@@ -82,11 +82,8 @@ impl Cluster {
 
     /// What is to be asked in the next round, as long as something is wrong.
     pub(super) fn next_scope(&self) -> Option<Scope> {
-        let doubtful = |n: &Node| match n.verdict {
-            Verdict::Majority => false,
-            Verdict::Minority => n.heard,
-            Verdict::Unknown => n.admits(),
-        };
+        // Who does not answer at all needs no ballot.
+        let doubtful = |n: &Node| n.verdict != Verdict::Majority && n.heard;
         if self.down || self.isolated || self.nodes.iter().any(doubtful) {
             return Some(Scope::Ballot);
         }
@@ -139,7 +136,10 @@ impl Cluster {
             return;
         }
         node.verdict = verdict;
-        self.dirty |= was != verdict;
+        if was != verdict {
+            self.dirty = true;
+            self.unsettled = true;
+        }
         if verdict == Verdict::Minority && !mutant::is(Mutant::MinorityIsNotQuarantined) {
             let quarantined = node.trouble.is_some_and(|t| t.reason == Reason::Quarantined);
             if !quarantined || node.admits() {

@@ -129,7 +129,7 @@ impl Cluster {
     /// All who were asked in this round have answered or were given up.
     pub fn on_refresh_done(&mut self, round: u64, now: Instant) {
         self.count_votes(round, now);
-        let Some(end) = self.refresh.finish(round, self.next_scope()) else { return };
+        let Some(end) = self.refresh.finish(round, self.next_scope(), self.unsettled) else { return };
         let foreign = self.foreign.take();
         if let (RoundEnd::AnotherCluster, Some(view)) = (end, foreign) {
             self.topology.start_anew(&mut self.nodes, &view);

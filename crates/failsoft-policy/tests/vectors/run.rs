@@ -6,7 +6,7 @@ use failsoft_policy::action::{Action, Event};
 use failsoft_policy::cluster::{Cluster, Command};
 use failsoft_policy::config::Config;
 use failsoft_policy::read::Read;
-use failsoft_policy::view::{Probe, View};
+use failsoft_policy::view::{ClusterInfo, Probe, View};
 use failsoft_policy::write::{Write, WriteAction, WriteEvent};
 use failsoft_policy::{Instant, NodeKey, Slot};
 
@@ -110,6 +110,15 @@ impl Run<'_> {
             let report = self.cluster.report(now);
             let node = report.nodes.iter().find(|n| n.endpoint == endpoint(name));
             same("breaker", &node.map_or("unknown", |n| n.breaker), &expected.as_str())?;
+        }
+        let report = self.cluster.report(now);
+        for (name, expected) in &step.verdicts {
+            let node = report.nodes.iter().find(|n| n.endpoint == endpoint(name));
+            let verdict = node.map_or("no such node", |n| n.verdict.as_str());
+            same(&format!("verdict on {name}"), &verdict, &expected.as_str())?;
+        }
+        if let Some(expected) = step.down {
+            same("down", &report.down, &expected)?;
         }
         Ok(())
     }
@@ -216,7 +225,8 @@ impl Run<'_> {
         });
         let by = nodes.is_some().then(|| text.from.clone());
         let asked_at = text.asked_ms.map_or(now, Instant::from_millis);
-        View { by, via: endpoint(&text.from), asked_at, nodes, info: None }
+        let info = by.as_ref().map(|_| ClusterInfo { ok: !text.says_down, ..ClusterInfo::default() });
+        View { by, via: endpoint(&text.from), asked_at, nodes, info }
     }
 
     fn key(&self, name: &str) -> Result<NodeKey, String> {
@@ -234,7 +244,14 @@ fn slot(number: u16) -> Slot {
 }
 
 fn view_text(from: &str, cluster: &str) -> ViewText {
-    ViewText { from: from.into(), asked_ms: None, cluster: Some(cluster.into()), without_epochs: false, round: None }
+    ViewText {
+        from: from.into(),
+        asked_ms: None,
+        cluster: Some(cluster.into()),
+        without_epochs: false,
+        says_down: false,
+        round: None,
+    }
 }
 
 /// What a node says of itself that agrees with its description in the view.

@@ -62,6 +62,9 @@ pub(crate) struct Step {
     pub(crate) gates: BTreeMap<u16, String>,
     #[serde(default)]
     pub(crate) breakers: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) verdicts: BTreeMap<String, String>,
+    pub(crate) down: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +95,9 @@ pub(crate) struct View {
     pub(crate) cluster: Option<String>,
     #[serde(default)]
     pub(crate) without_epochs: bool,
+    /// `cluster_state:fail` in its `CLUSTER INFO`.
+    #[serde(default)]
+    pub(crate) says_down: bool,
     pub(crate) round: Option<u64>,
 }
 
