@@ -81,8 +81,8 @@ pub struct Cluster {
     isolated: bool,
     /// Whether a verdict changed since the last round of ballots began.
     unsettled: bool,
-    /// The highest epoch that any node is known to have seen.
-    highest: u64,
+    /// The highest epoch that any node outside a minority is known to have seen, and since when.
+    highest: (u64, Instant),
     /// Until when reads wait for the very first view.
     starting_until: Option<Instant>,
     /// Why the last node that was asked for a view gave none.
@@ -112,7 +112,7 @@ impl Cluster {
             down: false,
             isolated: false,
             unsettled: false,
-            highest: 0,
+            highest: (0, now),
             starting_until: Some(now + config.attempt_timeout()),
             no_view: Reason::Connection,
             foreign: None,
@@ -145,7 +145,7 @@ impl Cluster {
             let epochs = scope > Scope::Routine;
             if epochs {
                 self.unsettled = false;
-                self.partition.open(round, targets.iter().filter_map(|e| self.nodes.at(e)).collect());
+                self.partition.open(round, targets.iter().filter_map(|e| self.nodes.at(e)).collect(), now);
             }
             return Some(Command::Refresh { round, targets, epochs });
         }

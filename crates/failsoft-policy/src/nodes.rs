@@ -42,6 +42,10 @@ pub struct Node {
     pub failed: bool,
     /// On which side of a partition it is.
     pub verdict: Verdict,
+    /// When the ballots were asked for that last put it with the majority.
+    pub vouched_at: Option<Instant>,
+    /// The highest epoch that it was last heard to have seen (`cluster_current_epoch`).
+    pub current_epoch: Option<u64>,
     /// Whether its last probe was answered.
     pub heard: bool,
     /// Its breaker.
@@ -178,6 +182,8 @@ impl Nodes {
             seen_at: now,
             failed: false,
             verdict: Verdict::Majority,
+            vouched_at: None,
+            current_epoch: None,
             heard: false,
             breaker: Breaker::default(),
             trouble: None,

@@ -102,6 +102,7 @@ impl Ballot {
 #[derive(Clone, Debug, Default)]
 pub struct Partition {
     round: Option<u64>,
+    opened: Instant,
     asked: Vec<NodeKey>,
     over: bool,
     ballots: Vec<Ballot>,
@@ -119,8 +120,13 @@ pub struct Outcome {
 impl Partition {
     /// A round of views with epochs begins: at most [`MANY`] nodes are asked. Views that were asked
     /// for at different times are not held against each other, so the ballots before it are dropped.
-    pub fn open(&mut self, round: u64, asked: Vec<NodeKey>) {
-        *self = Self { round: Some(round), asked, over: false, ballots: Vec::new() };
+    pub fn open(&mut self, round: u64, asked: Vec<NodeKey>, now: Instant) {
+        *self = Self { round: Some(round), opened: now, asked, over: false, ballots: Vec::new() };
+    }
+
+    /// When the last round began.
+    pub fn opened(&self) -> Instant {
+        self.opened
     }
 
     /// A ballot came in this round.

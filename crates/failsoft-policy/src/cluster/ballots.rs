@@ -20,8 +20,8 @@ impl Cluster {
     /// A view came in this round: it is a ballot if it has epochs and its node is known.
     pub(super) fn cast(&mut self, round: u64, view: &View, now: Instant) {
         let Some(ballot) = Ballot::of(view, &self.nodes) else { return };
-        let seen = ballot.info.and_then(|i| i.current_epoch).unwrap_or(0).max(ballot.epoch);
-        self.highest = self.highest.max(seen);
+        let seen = ballot.info.and_then(|i| i.current_epoch);
+        self.heard_epoch(ballot.by, seen.map(|e| e.max(ballot.epoch)), now);
         self.look_at_accused(&ballot, now);
         self.partition.cast(round, ballot);
         self.conclude(now);
@@ -39,6 +39,29 @@ impl Cluster {
         speaks
     }
 
+    /// A node has seen this epoch. A higher one than before says that somebody was elected, or that slots
+    /// were moved, perhaps behind the back of an owner that is cut off.
+    pub(super) fn heard_epoch(&mut self, key: NodeKey, epoch: Option<u64>, now: Instant) {
+        let Some(node) = self.nodes.get_mut(key) else { return };
+        node.current_epoch = epoch.or(node.current_epoch);
+        let epoch = epoch.filter(|_| node.verdict != Verdict::Minority).unwrap_or(0);
+        if epoch > self.highest.0 {
+            if self.highest.0 > 0 {
+                self.refresh.want(Scope::Ballot, true);
+            }
+            self.highest = (epoch, now);
+        }
+    }
+
+    /// Whether nothing that this node may have missed was decided: it has seen the highest epoch, or
+    /// ballots put it with the majority after that was heard of.
+    pub(super) fn is_up_to_date(&self, key: NodeKey) -> bool {
+        let (highest, since) = self.highest;
+        self.nodes
+            .get(key)
+            .is_some_and(|n| n.current_epoch.is_none_or(|e| e >= highest) || n.vouched_at.is_some_and(|at| at >= since))
+    }
+
     /// Who is said to be out of reach, and is in no trouble with us, is asked whether it is there.
     fn look_at_accused(&mut self, ballot: &Ballot, now: Instant) {
         for node in self.nodes.iter_mut().filter(|n| n.admits() && ballot.accuses(n.key)) {
@@ -54,6 +77,9 @@ impl Cluster {
         let outcome = self.partition.outcome(&self.nodes, |key| owners.contains(&key));
         for (key, verdict) in outcome.verdicts {
             self.decide(key, verdict, now);
+            if let Some(node) = self.nodes.get_mut(key).filter(|_| verdict == Verdict::Majority) {
+                node.vouched_at = Some(self.partition.opened());
+            }
         }
         let down = outcome.down.unwrap_or(self.down);
         self.dirty |= down != self.down;

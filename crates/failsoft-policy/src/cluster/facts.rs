@@ -133,7 +133,8 @@ impl Cluster {
         let foreign = self.foreign.take();
         if let (RoundEnd::AnotherCluster, Some(view)) = (end, foreign) {
             self.topology.start_anew(&mut self.nodes, &view);
-            (self.partition, self.down, self.isolated, self.highest) = Default::default();
+            (self.partition, self.down, self.isolated) = Default::default();
+            self.highest = (0, now);
             self.map_changed(now);
         }
         // The first round is over: reads no longer wait for it.
@@ -189,20 +190,17 @@ impl Cluster {
         if was != whole {
             self.refresh.want(Scope::Ballot, whole && node.verdict == Verdict::Minority);
         }
-        // Somebody was elected, or slots were moved, and no view has told us.
-        let epoch = report.current_epoch.unwrap_or(0);
-        if epoch > self.highest && self.highest > 0 {
-            self.refresh.want(Scope::Suspicion, false);
-        }
-        self.highest = self.highest.max(epoch);
         // Who takes itself for a primary does not stand in.
         self.dirty |= node.report.primary != report.primary;
+        let epoch = report.current_epoch;
         node.report = report;
         node.reported_at = now;
         if let Some(offset) = offset.filter(|_| primary) {
             node.sample_offset(now, offset);
         }
-        let Role::Replica(Some(of)) = node.role else { return };
+        let role = node.role.clone();
+        self.heard_epoch(key, epoch, now);
+        let Role::Replica(Some(of)) = role else { return };
         let behind = offset.and_then(|o| self.nodes.get(of)?.behind_since(o));
         let standing_in = self.nodes.get(of).is_some_and(|p| p.trouble.is_some());
         if let Some(node) = self.nodes.get_mut(key) {

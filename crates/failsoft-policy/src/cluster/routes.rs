@@ -116,14 +116,14 @@ impl Cluster {
 
     /// Whether this node may be written to, as the owner or as the target of an `ASK`.
     pub fn gate_of(&mut self, key: NodeKey, now: Instant) -> WriteGate {
-        let down = self.down;
+        let (down, up_to_date) = (self.down, self.is_up_to_date(key));
         let Some(node) = self.nodes.get_mut(key) else { return WriteGate::Closed(Blocked::Uncovered) };
         match node.trouble {
             Some(trouble) if !node.admits() => return WriteGate::Closed(Blocked::Trouble(trouble.reason)),
             _ if down => return WriteGate::Closed(Blocked::Trouble(Reason::ClusterDown)),
             _ => {}
         }
-        if !node.validated && !mutant::is(Mutant::PromotionNeedsNoProof) {
+        if !(node.validated && up_to_date) && !mutant::is(Mutant::PromotionNeedsNoProof) {
             node.probe_at = node.probe_at.min(now);
             return WriteGate::NeedsProof(key);
         }

@@ -122,8 +122,11 @@ impl Topology {
         let assigned = count(|_| true);
         let failed = count(|node| node.has("fail"));
         let suspected = count(|node| node.has("fail?"));
-        let up = assigned >= usize::from(SLOTS) && failed == 0;
-        let size = self.nodes.iter().filter(|node| node.slot_count() > 0).count();
+        let owners = || self.nodes.iter().filter(|node| node.slot_count() > 0);
+        let size = owners().count();
+        let reached = owners().filter(|node| !node.has("fail") && !node.has("fail?")).count();
+        // A minority says so once it has noticed, whatever it thinks of the slots.
+        let up = assigned >= usize::from(SLOTS) && failed == 0 && 2 * reached > size;
         let epoch = self.nodes.iter().map(|node| node.epoch).max().unwrap_or(0);
         vec![
             ("cluster_state", if up { "ok" } else { "fail" }.to_owned()),
