@@ -26,6 +26,7 @@ pub mod read;
 pub mod refresh;
 pub mod reply;
 pub mod route;
+mod runs;
 mod setting;
 pub mod slot;
 pub mod time;

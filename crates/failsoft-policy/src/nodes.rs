@@ -48,6 +48,9 @@ pub struct Node {
     pub current_epoch: Option<u64>,
     /// Whether its last probe was answered.
     pub heard: bool,
+    /// Whether all seemed well with it in its last probe: it was ready, reached everybody, and agreed
+    /// with the views.
+    pub seems_well: bool,
     /// Its breaker.
     pub breaker: Breaker,
     /// Why it gets no reads, while its breaker is open.
@@ -185,6 +188,7 @@ impl Nodes {
             vouched_at: None,
             current_epoch: None,
             heard: false,
+            seems_well: false,
             breaker: Breaker::default(),
             trouble: None,
             contact: None,

@@ -17,9 +17,13 @@ use crate::view::{ClusterInfo, Role, View, ViewNode};
 use crate::words::{NodeKey, words};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// So many nodes have to be heard for a verdict, or all there are.
 pub const VOICES: usize = 3;
+
+/// How soon after it was given up a node has to be heard for that to count as being cut off.
+const SPEAKS: Duration = Duration::from_secs(1);
 
 words! {
     /// On which side of a partition a node is.
@@ -137,6 +141,14 @@ impl Partition {
         }
     }
 
+    /// A witness has seen this node in the majority since: who missed it before is not heard any more.
+    pub fn forgive(&mut self, node: NodeKey) {
+        for ballot in &mut self.ballots {
+            ballot.suspected.remove(&node);
+            ballot.failed.remove(&node);
+        }
+    }
+
     /// All who were asked in this round have answered or were given up.
     pub fn close(&mut self, round: u64) {
         self.over |= self.round == Some(round);
@@ -235,8 +247,11 @@ fn is_used_or_out(node: &Node) -> bool {
 fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     let given_up = majority.iter().filter(|m| m.failed.contains(&node.key));
     let since = given_up.clone().map(|m| m.at).max();
-    let speaks = since.is_some_and(|at| node.contact.is_some_and(|c| c > at));
-    if is_used_or_out(node) && speaks && 2 * given_up.count() > majority.len() {
+    // One that is heard much later may have been hung, and back since.
+    let speaks = since.is_some_and(|at| node.contact.is_some_and(|c| c > at && c.since(at) < SPEAKS));
+    // Who is cut off misses the others as they miss it; one that was hung is back among them.
+    let back = since.is_some_and(|at| node.reported_at > at && node.report.sees_all());
+    if is_used_or_out(node) && speaks && !back && 2 * given_up.count() > majority.len() {
         Some(Verdict::Minority)
     } else if node.verdict == Verdict::Minority {
         None

@@ -124,7 +124,7 @@ impl Read {
                 self.next_source(true, cluster, now, dice)
             }
             (
-                State::Asking { node, asking, .. },
+                State::Asking { node, source: Source::Primary, asking, .. },
                 Event::Answered { answer: Answer::Error(ErrorReply::TryAgain), .. },
             ) => self.again(node, asking, cluster, now, dice),
             (State::Asking { node, source, .. }, Event::Answered { answer, contact }) => {
@@ -177,6 +177,12 @@ impl Read {
             }
             Answer::Error(ErrorReply::Ask(slot, target)) if slot == self.slot => {
                 self.follow_ask(target, node, cluster, now, dice)
+            }
+            Answer::Error(ErrorReply::TryAgain) => {
+                // A replica that can't say now is not waited for: there may be another source.
+                self.count_failure(source, Reason::ErrorReply);
+                self.tried.push(node);
+                self.next_source(false, cluster, now, dice)
             }
             Answer::Error(error) | Answer::Refused(error) => match unwilling(&error) {
                 Some(reason) => self.failed(node, source, reason, contact, cluster, now, dice),

@@ -45,6 +45,8 @@ pub struct Refresh {
     routine_at: Instant,
     started: Option<Instant>,
     pause: Duration,
+    /// Whether the pause was cut short while a round was under way, which does not answer that wish.
+    urgent: bool,
     round: Option<Round>,
     rounds: u64,
 }
@@ -71,6 +73,7 @@ impl Refresh {
             routine_at: now + interval,
             started: None,
             pause: SHORTEST,
+            urgent: false,
             round: None,
             rounds: 0,
         }
@@ -81,6 +84,7 @@ impl Refresh {
         self.wanted = self.wanted.max(Some(scope));
         if urgent {
             self.pause = SHORTEST;
+            self.urgent = self.round.is_some();
         }
     }
 
@@ -126,7 +130,7 @@ impl Refresh {
             _ => RoundEnd::Unclear,
         };
         match (end, next) {
-            (RoundEnd::Fine, Some(scope)) if unsettled => {
+            (RoundEnd::Fine, Some(scope)) if unsettled || self.urgent => {
                 self.pause = SHORTEST;
                 self.wanted = self.wanted.max(Some(scope));
             }
@@ -142,6 +146,7 @@ impl Refresh {
                 self.wanted = Some(Scope::Broad);
             }
         }
+        self.urgent = false;
         Some(end)
     }
 

@@ -5,19 +5,19 @@
 
 use crate::mutant::{self, Mutant};
 use crate::nodes::Nodes;
+use crate::runs::Runs;
 use crate::time::Instant;
 use crate::view::{Role, View, ViewNode};
 use crate::words::{Endpoint, NodeKey, Slot};
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Redirects may name at most this many nodes that no view has named yet.
 const MAX_UNSEEN: usize = 64;
-/// So many views, asked for at different times, may fail to confirm a redirect before it is forgotten:
-/// a view may lag, but a redirect that lies must not hold for ever.
+/// So many views, asked for at different times, may fail to confirm a redirect, or to name an owner,
+/// before it is forgotten: a view may lag, but a redirect that lies must not hold for ever, nor the
+/// claim of a node that the cluster was told to forget.
 const MAX_UNCONFIRMED: u32 = 3;
 
 /// What kind of server answers.
@@ -65,17 +65,15 @@ struct Patch {
 #[derive(Clone, Debug)]
 pub struct Topology {
     kind: Kind,
-    claims: Box<[Option<Claim>]>,
+    claims: Runs<Option<Claim>>,
     patches: BTreeMap<Slot, Patch>,
+    /// Owners that the last views with epochs did not name: how many, and when the last was asked for.
+    unnamed: BTreeMap<NodeKey, (u32, Instant)>,
 }
 
 impl Default for Topology {
     fn default() -> Self {
-        Self {
-            kind: Kind::Unknown,
-            claims: vec![None; usize::from(Slot::COUNT)].into_boxed_slice(),
-            patches: BTreeMap::new(),
-        }
+        Self { kind: Kind::Unknown, claims: Runs::all(None), patches: BTreeMap::new(), unnamed: BTreeMap::new() }
     }
 }
 
@@ -88,17 +86,37 @@ impl Topology {
     /// The slot's owner: a MOVED patch first, then the claim with the highest epoch.
     pub fn owner(&self, slot: Slot) -> Option<NodeKey> {
         let patched = self.patches.get(&slot).map(|p| p.owner);
-        patched.or(self.claims[slot.index()].map(|c| c.owner))
+        patched.or_else(|| self.claims.get(slot).map(|c| c.owner))
+    }
+
+    /// The owners of all slots in order: first slot, last slot, owner.
+    pub(crate) fn ranges(&self) -> Vec<(u16, u16, Option<NodeKey>)> {
+        let mut ranges = Vec::new();
+        for (mut first, last, claim) in self.claims.iter() {
+            let owner = claim.map(|c| c.owner);
+            for (slot, patch) in self.patches.range(Slot(first)..=Slot(last)) {
+                if slot.number() > first {
+                    ranges.push((first, slot.number() - 1, owner));
+                }
+                ranges.push((slot.number(), slot.number(), Some(patch.owner)));
+                first = slot.number() + 1;
+            }
+            if first <= last {
+                ranges.push((first, last, owner));
+            }
+        }
+        ranges
     }
 
     /// The epoch of the claim in force for a slot; none if nobody claims it.
     pub fn epoch(&self, slot: Slot) -> Option<u64> {
-        self.claims[slot.index()].map(|c| c.epoch)
+        self.claims.get(slot).map(|c| c.epoch)
     }
 
     /// How many slots have an owner.
     pub fn assigned(&self) -> usize {
-        self.claims.iter().flatten().count()
+        let claimed = self.claims.iter().filter(|(_, _, claim)| claim.is_some());
+        claimed.map(|(first, last, _)| usize::from(last - first) + 1).sum()
     }
 
     /// How many MOVED patches wait for a view to confirm them.
@@ -113,7 +131,7 @@ impl Topology {
         if mutant::is(Mutant::MovedIsNotPatched) {
             return Some(owner);
         }
-        if self.claims[slot.index()].is_some_and(|c| c.owner == owner) {
+        if self.claims.get(slot).is_some_and(|c| c.owner == owner) {
             self.patches.remove(&slot);
         } else {
             let over = self.epoch(slot);
@@ -158,21 +176,29 @@ impl Topology {
         let (keys, mut changed) = bind(nodes, known, view, seen, &self.owners());
         let epochs = view.has_epochs();
         let mut doubt = false;
-        let mut named: Vec<Option<Claim>> = vec![None; usize::from(Slot::COUNT)];
+        let mut claimed = Vec::new();
         for vn in seen.iter().filter(|n| n.role == Role::Primary) {
             let Some(&owner) = keys.get(vn.id.as_str()) else { continue };
-            for slot in vn.slots.iter().flat_map(|&(a, b)| a..=b).filter_map(Slot::new) {
-                let claim = Claim { owner, epoch: vn.epoch.unwrap_or(0) };
-                named[slot.index()] = Some(claim);
-                match self.claim(slot, claim, epochs) {
-                    Some(true) => changed = true,
-                    Some(false) => {}
-                    None => doubt = true,
+            let claim = Claim { owner, epoch: vn.epoch.unwrap_or(0) };
+            claimed.extend(vn.slots.iter().map(|&(first, last)| (first, last, claim)));
+        }
+        let named = Runs::of(claimed, |old, new| new.epoch > old.epoch);
+        self.claims.change(&named, |held, new| {
+            let Some(new) = new else { return held };
+            match claim(held, new, epochs) {
+                Some(next) => {
+                    changed |= held.map(|c| c.owner) != Some(next.owner);
+                    Some(next)
+                }
+                None => {
+                    doubt = true;
+                    held
                 }
             }
-        }
+        });
         if epochs {
             changed |= self.settle(&keys, seen, &named, view.asked_at);
+            changed |= self.drop_forgotten(&keys, &named, view.asked_at);
             changed |= self.forget_unnamed(nodes, &keys, view.asked_at);
         }
         match (doubt, changed) {
@@ -192,30 +218,9 @@ impl Topology {
                     return Applied::Nothing;
                 };
                 self.kind = Kind::Standalone;
-                self.claims.fill(Some(Claim { owner, epoch: 0 }));
+                self.claims = Runs::all(Some(Claim { owner, epoch: 0 }));
                 Applied::Changed
             }
-        }
-    }
-
-    /// One claim of a view: `Some(changed)`, or none if only an epoch could decide.
-    fn claim(&mut self, slot: Slot, new: Claim, epochs: bool) -> Option<bool> {
-        let place = &mut self.claims[slot.index()];
-        match place {
-            None => {
-                *place = Some(new);
-                Some(true)
-            }
-            Some(held) if held.owner == new.owner => {
-                held.epoch = held.epoch.max(new.epoch);
-                Some(false)
-            }
-            Some(_) if !epochs => None,
-            Some(held) if new.epoch > held.epoch || mutant::is(Mutant::LowerEpochWins) => {
-                *held = new;
-                Some(true)
-            }
-            Some(_) => Some(false),
         }
     }
 
@@ -225,14 +230,14 @@ impl Topology {
         &mut self,
         keys: &BTreeMap<&str, NodeKey>,
         seen: &[ViewNode],
-        named: &[Option<Claim>],
+        named: &Runs<Option<Claim>>,
         asked_at: Instant,
     ) -> bool {
         let before = self.patches.len();
         let claims = &self.claims;
         self.patches.retain(|slot, patch| {
-            let agreed = claims[slot.index()].is_some_and(|c| c.owner == patch.owner);
-            let overruled = named[slot.index()].is_some_and(|c| patch.over.is_none_or(|over| c.epoch > over));
+            let agreed = claims.get(*slot).is_some_and(|c| c.owner == patch.owner);
+            let overruled = named.get(*slot).is_some_and(|c| patch.over.is_none_or(|over| c.epoch > over));
             if patch.at >= asked_at {
                 return true;
             }
@@ -246,20 +251,45 @@ impl Topology {
         let mut changed = self.patches.len() != before;
         let epochs: BTreeMap<NodeKey, u64> =
             seen.iter().filter_map(|n| Some((*keys.get(n.id.as_str())?, n.epoch?))).collect();
-        for (place, _) in self.claims.iter_mut().zip(named).filter(|(_, named)| named.is_none()) {
-            if place.is_some_and(|c| epochs.get(&c.owner).is_some_and(|&e| e >= c.epoch)) {
-                *place = None;
-                changed = true;
-            }
-        }
+        self.claims.change(named, |held, named| {
+            let given_up = |c: Claim| epochs.get(&c.owner).is_some_and(|&e| e >= c.epoch);
+            let ended = named.is_none() && held.is_some_and(given_up);
+            changed |= ended;
+            held.filter(|_| !ended)
+        });
         changed
+    }
+
+    /// Ends the claims of owners that several views in turn no longer name, whatever their epochs.
+    fn drop_forgotten(
+        &mut self,
+        keys: &BTreeMap<&str, NodeKey>,
+        named: &Runs<Option<Claim>>,
+        asked_at: Instant,
+    ) -> bool {
+        let there: BTreeSet<NodeKey> = keys.values().copied().collect();
+        let gone = self.owners().into_iter().filter(|o| !there.contains(o));
+        let before = core::mem::take(&mut self.unnamed);
+        for owner in gone {
+            let (views, last) = before.get(&owner).copied().unwrap_or((0, Instant::ZERO));
+            let again = u32::from(last < asked_at);
+            self.unnamed.insert(owner, (views + again, last.max(asked_at)));
+        }
+        let forgotten: BTreeSet<NodeKey> =
+            self.unnamed.iter().filter(|(_, (views, _))| *views >= MAX_UNCONFIRMED).map(|(&owner, _)| owner).collect();
+        if forgotten.is_empty() {
+            return false;
+        }
+        self.unnamed.retain(|owner, _| !forgotten.contains(owner));
+        self.claims
+            .change(named, |held, named| if held.is_some_and(|c| forgotten.contains(&c.owner)) { named } else { held });
+        true
     }
 
     /// All nodes that own a slot, by claim or by patch.
     pub(crate) fn owners(&self) -> BTreeSet<NodeKey> {
-        let mut owners: Vec<NodeKey> = self.claims.iter().flatten().map(|c| c.owner).collect();
-        owners.dedup(); // claims come in long runs: sort only what is left
-        owners.into_iter().chain(self.patches.values().map(|p| p.owner)).collect()
+        let claimed = self.claims.iter().filter_map(|(_, _, claim)| Some(claim?.owner));
+        claimed.chain(self.patches.values().map(|p| p.owner)).collect()
     }
 
     /// Forgets nodes that an epoch-carrying view no longer names and that own nothing.
@@ -275,6 +305,17 @@ impl Topology {
             nodes.remove(key);
         }
         !gone.is_empty()
+    }
+}
+
+/// What a view's claim makes of the one held; none if only an epoch could decide.
+fn claim(held: Option<Claim>, new: Claim, epochs: bool) -> Option<Claim> {
+    match held {
+        None => Some(new),
+        Some(held) if held.owner == new.owner => Some(Claim { epoch: held.epoch.max(new.epoch), ..held }),
+        Some(_) if !epochs => None,
+        Some(held) if new.epoch > held.epoch || mutant::is(Mutant::LowerEpochWins) => Some(new),
+        held => held,
     }
 }
 

@@ -81,8 +81,12 @@ async fn run(
     loop {
         let event = match action {
             WriteAction::Ping { node, until } => {
-                let (answer, _) = send(shared, node, false, until, &[b"PING"]).await;
-                WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Connection | Answer::Saturated))
+                let (answer, contact) = send(shared, node, false, until, &[b"PING"]).await;
+                match answer {
+                    // It was not sent at all, which says nothing of the node.
+                    Answer::Saturated => WriteEvent::Answered { answer, contact },
+                    answer => WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Connection)),
+                }
             }
             WriteAction::Send { node, asking, until } => {
                 let (answer, contact) = send(shared, node, asking, until, &words).await;

@@ -148,6 +148,7 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(probe.node) else { return };
         node.probing = false;
         node.heard = probe.report.is_ok();
+        node.seems_well &= node.heard;
         let report = match probe.report {
             Ok(report) => report,
             Err(_) if node.admits() => return self.failed(probe.node, Reason::Connection, None, now),
@@ -181,14 +182,11 @@ impl Cluster {
     /// Takes over what a node said of itself; replicas are dated by their primary's offsets.
     fn take_report(&mut self, key: NodeKey, report: NodeReport, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
-        let rank = |r: &NodeReport| (r.link_up, r.priority, r.offset);
-        let reranked = rank(&node.report) != rank(&report);
         let offset = report.offset;
         let primary = report.primary;
-        // Whether the node misses anybody is the earliest sign of a cut, and its end.
-        let (was, whole) = (node.report.sees_all(), report.sees_all());
-        if was != whole {
-            self.refresh.want(Scope::Ballot, whole && node.verdict == Verdict::Minority);
+        // That it misses somebody is the earliest sign of a cut.
+        if node.report.sees_all() && !report.sees_all() {
+            self.refresh.want(Scope::Ballot, false);
         }
         // Who takes itself for a primary does not stand in.
         self.dirty |= node.report.primary != report.primary;
@@ -206,7 +204,8 @@ impl Cluster {
         if let Some(node) = self.nodes.get_mut(key) {
             node.behind_since = behind.unwrap_or(node.behind_since);
         }
-        self.dirty |= reranked && standing_in;
+        // Its rank, and how old its answers are, stand in the snapshot.
+        self.dirty |= standing_in;
     }
 
     /// Decides what a node that answered may do: a node in trouble returns when it is ready, and its
@@ -217,11 +216,20 @@ impl Cluster {
         let free = node.verdict != Verdict::Minority;
         node.validated = agrees && node.role == Role::Primary && free;
         let unready = node.report.unready();
+        let seems_well = unready.is_none() && agrees && node.report.sees_all();
+        let recovered = seems_well && !node.seems_well;
+        node.seems_well = seems_well;
+        if seems_well && !free {
+            // Only a fresh ballot can set it free.
+            self.refresh.want(Scope::Ballot, recovered);
+        }
+        let Some(node) = self.nodes.get_mut(key) else { return };
         match unready {
             _ if !node.admits() => {
                 node.breaker.on_probe(unready.is_none() && witnessed && agrees && free, now);
                 if node.admits() {
                     self.dirty = true;
+                    self.partition.forgive(key);
                     self.look_around(now);
                 }
             }

@@ -6,7 +6,7 @@ use crate::rank;
 use crate::time::Instant;
 use crate::topology::Kind;
 use crate::view::{ClusterInfo, NodeReport, Role};
-use crate::words::{Endpoint, NodeKey, Reason, Slot};
+use crate::words::{Endpoint, NodeKey, Reason};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -91,12 +91,11 @@ pub struct ClusterReport {
 impl Cluster {
     /// The account of the cluster at `now`.
     pub fn report(&self, now: Instant) -> ClusterReport {
-        let slots = || (0..Slot::COUNT).filter_map(Slot::new);
         let mut owned: Vec<usize> = Vec::new();
-        for owner in slots().filter_map(|s| self.topology.owner(s)) {
-            let at = owner.index as usize;
+        for (first, last, owner) in self.topology.ranges() {
+            let Some(at) = owner.map(|o| o.index as usize) else { continue };
             owned.resize(owned.len().max(at + 1), 0);
-            owned[at] += 1;
+            owned[at] += usize::from(last - first) + 1;
         }
         let slots_of = |key: NodeKey| owned.get(key.index as usize).copied().unwrap_or(0);
         let status = |n: &crate::nodes::Node| NodeStatus {

@@ -80,6 +80,16 @@ impl Cluster {
         !self.down && self.nodes.get(node).is_some_and(Node::admits)
     }
 
+    /// On which side of a partition a node is held to be; none if it is not known.
+    pub fn verdict(&self, node: NodeKey) -> Option<Verdict> {
+        self.nodes.get(node).map(|n| n.verdict)
+    }
+
+    /// Whether no majority is in reach, so that nobody is asked.
+    pub fn is_down(&self) -> bool {
+        self.down
+    }
+
     /// Whether somebody owns the slot.
     pub fn is_covered(&self, slot: Slot) -> bool {
         self.topology.owner(slot).is_some()
@@ -139,16 +149,18 @@ impl Cluster {
         const { assert!(MAX_NODES < u16::MAX as usize) }
         let mut numbers: Vec<u16> = vec![0; self.nodes.iter().map(|n| n.key.index as usize + 1).max().unwrap_or(0)];
         let mut owners = Vec::new();
-        let slots = (0..Slot::COUNT).filter_map(Slot::new).map(|slot| {
-            let Some(owner) = self.topology.owner(slot) else { return 0 };
-            let Some(number) = numbers.get_mut(owner.index as usize) else { return 0 };
+        let mut slots: Vec<u16> = vec![0; usize::from(Slot::COUNT)];
+        for (first, last, owner) in self.topology.ranges() {
+            let Some((owner, number)) = owner.and_then(|o| Some((o, numbers.get_mut(o.index as usize)?))) else {
+                continue;
+            };
             if *number == 0 {
                 owners.push(owner);
                 *number = owners.len() as u16;
             }
-            *number
-        });
-        (slots.collect(), owners)
+            slots[usize::from(first)..=usize::from(last)].fill(*number);
+        }
+        (slots.into(), owners)
     }
 
     fn no_owner(&self) -> Route {

@@ -1,0 +1,96 @@
+//! What must hold in every run. The checks know what each router was told, and what is true.
+
+mod calls;
+mod heard;
+mod loads;
+mod map;
+mod sends;
+mod votes;
+
+use crate::model::{MS, Time};
+use crate::plan::{Fault, Plan};
+use crate::router::Router;
+use heard::Heard;
+
+/// The most nodes a router may know in a run: all that ever lived, and those that redirects named.
+const NODES: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Check {
+    pub(crate) problem: Option<String>,
+    pub(crate) reads: u64,
+    /// The cluster is whole and the routers had time: from now on all reads are served by primaries.
+    pub(crate) judging: bool,
+    routers: Vec<Heard>,
+    /// The nodes were replaced by another cluster: what was heard of owners before counts for nothing.
+    another_cluster: bool,
+    /// Whether nodes are cut off from each other in this run.
+    cuts: bool,
+}
+
+impl Check {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let routers = plan.routers.iter().map(Heard::new).collect();
+        Self { problem: None, reads: 0, judging: false, routers, another_cluster: false, cuts: votes::cuts(plan) }
+    }
+
+    pub(crate) fn that(&mut self, holds: bool, problem: impl FnOnce() -> String) {
+        if !holds && self.problem.is_none() {
+            self.problem = Some(problem());
+        }
+    }
+
+    pub(crate) fn faulted(&mut self, fault: &Fault, until: Time) {
+        match fault {
+            Fault::Suspend { router } => {
+                let heard = &mut self.routers[usize::from(*router)];
+                heard.suspended_until = heard.suspended_until.max(until);
+                heard.owed = None;
+            }
+            Fault::AnotherCluster => self.another_cluster = true,
+            _ => {}
+        }
+    }
+
+    /// What a router keeps in mind is bounded, and what it owes is done.
+    pub(crate) fn bounds(&mut self, r: usize, router: &Router, now: Time) {
+        let nodes = router.members.iter().flatten().count();
+        self.that(nodes <= NODES, || format!("router {r} knows {nodes} nodes"));
+        let calls = router.calls.iter().flatten().count();
+        self.that(router.echoes_kept() <= 1_024, || format!("router {r} keeps too many results"));
+        self.that(calls <= 4_096, || format!("router {r} has {calls} calls under way"));
+        for member in router.members.iter().flatten() {
+            let most = router.config.max_in_flight();
+            let fits = member.in_flight.iter().all(|&n| n <= most);
+            self.that(fits, || format!("router {r} has {:?} in flight to one node, not {most}", member.in_flight));
+        }
+        let heard = &mut self.routers[r];
+        if let Some((by, why)) = heard.owed.filter(|o| now > o.0) {
+            heard.owed = None;
+            let late = (now - by) / MS;
+            self.that(false, || format!("router {r} asked nobody for views {late} ms after it should have: {why}"));
+        }
+        self.loads_in_bounds(r, router, now);
+    }
+
+    pub(crate) fn refreshed(&mut self, r: usize, round: u64, targets: usize, epochs: bool, now: Time) {
+        let heard = &mut self.routers[r];
+        let soon = heard.refreshed_at.is_some_and(|at| now - at < 1_000 * MS);
+        heard.refreshed_at = Some(now);
+        if epochs {
+            heard.owed = None;
+            heard.votes.open(round, targets);
+        }
+        self.that(!soon, || format!("router {r} refreshes within a second of its last refresh"));
+        self.that(targets <= 5, || format!("router {r} asks {targets} nodes for views"));
+    }
+
+    /// The router is to ask for views, by then.
+    fn owes(&mut self, r: usize, by: Time, why: &'static str) {
+        let heard = &mut self.routers[r];
+        if heard.owed.is_none_or(|o| by < o.0) {
+            heard.owed = Some((by, why));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The ballots that one router was given, counted once more: who has to be in quarantine, and who must not.
+
+use super::Check;
+use crate::model::{MS, Model, Time, Up, address};
+use crate::plan::{Fault, Plan};
+use crate::router::Router;
+use failsoft_policy::partition::Verdict;
+use failsoft_policy::view::{Role, View, ViewNode};
+
+/// How long ago a node may have seen itself in a minority for a verdict to come of it.
+const RECENT: Time = 8_000 * MS;
+
+/// A set of addresses.
+type Addresses = u32;
+
+#[derive(Clone, Copy, Debug)]
+struct Ballot {
+    by: usize,
+    majority: bool,
+    epoch: u64,
+    accuses: Addresses,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Votes {
+    round: u64,
+    asked: usize,
+    over: bool,
+    ballots: Vec<Ballot>,
+    /// Nodes in the view with the most of them.
+    known: usize,
+    /// Voted into the minority in the last round that said so.
+    minority: Addresses,
+    /// No ballot of the last round saw a majority.
+    none: bool,
+    was_down: bool,
+    was_minority: Addresses,
+}
+
+impl Votes {
+    pub(super) fn open(&mut self, round: u64, asked: usize) {
+        (self.round, self.asked, self.over) = (round, asked, false);
+        self.ballots.clear();
+    }
+
+    pub(super) fn heard(&mut self, round: u64, view: &View) {
+        let Some(nodes) = view.nodes.as_ref().filter(|_| view.has_epochs()) else { return };
+        self.known = nodes.len();
+        let owners = || nodes.iter().filter(|n| n.role == Role::Primary && !n.slots.is_empty());
+        let lost = |n: &&ViewNode| n.failed || n.suspected;
+        let places = |n: &ViewNode| n.endpoint.as_ref().map_or(0, |e| 1 << address(e));
+        let (all, out) = (owners().count(), owners().filter(lost).count());
+        let ballot = Ballot {
+            by: address(&view.via),
+            majority: 2 * (all - out) > all,
+            epoch: nodes.iter().filter_map(|n| n.epoch).max().unwrap_or(0),
+            accuses: nodes.iter().filter(lost).fold(0, |set, n| set | places(n)),
+        };
+        // Any later word may set a node free.
+        self.minority &= !(1 << ballot.by);
+        self.none = false;
+        if round == self.round && all > 0 {
+            self.ballots.retain(|b| b.by != ballot.by);
+            self.ballots.push(ballot);
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.over = true;
+        if self.ballots.len() < 3 {
+            return;
+        }
+        let majority: Vec<&Ballot> = self.ballots.iter().filter(|b| b.majority).collect();
+        self.none = majority.is_empty();
+        for lost in self.ballots.iter().filter(|b| !b.majority && !majority.is_empty()) {
+            let accusers = majority.iter().filter(|m| m.accuses & (1 << lost.by) != 0 && m.epoch >= lost.epoch).count();
+            if 2 * accusers > majority.len() {
+                self.minority |= 1 << lost.by;
+            }
+        }
+    }
+
+    /// Whether a node that is asked now was voted out, or nobody is to be asked.
+    pub(super) fn forbids(&self, at: usize) -> Option<&'static str> {
+        if self.none {
+            Some("though no ballot of the last round saw a majority")
+        } else if self.minority & (1 << at) != 0 {
+            Some("which the last ballots hold in a minority")
+        } else {
+            None
+        }
+    }
+
+    /// Whether the ballots of this round are enough for a verdict.
+    fn suffice(&self) -> bool {
+        self.ballots.len() >= 3
+            || self.ballots.len() >= self.known
+            || (self.over && self.asked >= self.known.min(5) && !self.ballots.is_empty())
+    }
+}
+
+impl Check {
+    /// After each word of a node: verdicts need enough ballots, and an ordinary failover is no partition.
+    pub(crate) fn verdicts(&mut self, r: usize, router: &Router, model: &Model, now: Time) {
+        let down = router.cluster.is_down();
+        let mut minority = 0;
+        for member in router.members.iter().flatten() {
+            if router.cluster.verdict(member.key) == Some(Verdict::Minority) {
+                minority |= 1 << address(&member.endpoint);
+            }
+        }
+        let votes = &mut self.routers[r].votes;
+        let newly = minority & !votes.was_minority;
+        let changed = newly != 0 || (down && !votes.was_down);
+        (votes.was_down, votes.was_minority) = (down, minority);
+        let (enough, heard, asked) = (votes.suffice(), votes.ballots.len(), votes.asked);
+        self.that(!changed || enough, || {
+            format!("router {r} comes to a verdict by {heard} ballots of {asked} that were asked")
+        });
+        if self.cuts {
+            return;
+        }
+        for at in (0..crate::model::ADDRESSES).filter(|at| newly & (1 << at) != 0) {
+            let Some(n) = model.listening(at) else { continue };
+            let node = &model.nodes[n];
+            let counted_out = model
+                .nodes
+                .iter()
+                .any(|other| other.up == Up::Running && other.group == node.group && other.fail & (1 << n) != 0);
+            let saw_a_minority = node.minority_at.is_some_and(|seen| now - seen < RECENT);
+            let sound = node.up == Up::Running && !counted_out && !saw_a_minority && !model.superseded(n);
+            self.that(!sound, || format!("router {r} holds address {at} in a minority, but there is no partition"));
+        }
+    }
+
+    /// Once all is whole nobody is in quarantine.
+    pub(crate) fn quarantines_over(&mut self, r: usize, router: &Router) {
+        for member in router.members.iter().flatten() {
+            let verdict = router.cluster.verdict(member.key);
+            let at = address(&member.endpoint);
+            self.that(verdict == Some(Verdict::Majority), || {
+                format!("router {r}: all is whole, but address {at} is held to be in the {verdict:?}")
+            });
+        }
+        self.that(!router.cluster.is_down(), || format!("router {r}: all is whole, but no majority is seen"));
+    }
+}
+
+/// Whether the nodes are ever cut off from each other in a run.
+pub(super) fn cuts(plan: &Plan) -> bool {
+    plan.faults.iter().any(|f| matches!(f.fault, Fault::Cut { .. } | Fault::AnotherCluster | Fault::Replace(_)))
+}

@@ -1,0 +1,206 @@
+//! What the nodes hold, and how it is copied from primaries to replicas with a lag.
+
+use super::{BLOCKS, KEYS, MS, Model, NOBODY, Node, Set, Time, Up};
+use crate::net::Net;
+
+/// One write in a primary's replication stream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) at: Time,
+    pub(super) key: u8,
+    pub(super) value: u32,
+}
+
+/// A replica's link to its primary.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    pub(super) to: u8,
+    pub(crate) up: bool,
+    /// Since when it is up or down.
+    pub(crate) since: Time,
+    /// When a full copy that is under way will be complete; 0 for none.
+    synced_at: Time,
+    history: u32,
+    /// How far it has copied.
+    pub(super) position: u32,
+    lag: Time,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { to: NOBODY, up: false, since: 0, synced_at: 0, history: 0, position: 0, lag: 0 }
+    }
+}
+
+impl Node {
+    /// The replication offset.
+    pub(crate) fn offset(&self) -> u32 {
+        if self.link.to == NOBODY { self.log_base + self.log.len() as u32 } else { self.link.position }
+    }
+
+    pub(super) fn begin_history(&mut self, history: u32) {
+        self.log_base = self.link.position.max(self.log_base);
+        self.log.clear();
+        self.link = Link::default();
+        self.history = history;
+    }
+}
+
+impl Model {
+    pub(super) fn new_history(&mut self) -> u32 {
+        self.histories += 1;
+        self.histories
+    }
+
+    /// A primary changes a key.
+    pub(crate) fn put(&mut self, n: usize, key: usize, value: u32, now: Time) {
+        let node = &mut self.nodes[n];
+        node.data[key] = value;
+        node.log.push(Entry { at: now, key: key as u8, value });
+    }
+
+    /// A replica that has everything follows its primary: the beginning of a run.
+    pub(super) fn attach(&mut self, n: usize, now: Time) {
+        let node = &self.nodes[n];
+        let to = node.follows[n];
+        let first = node.link.to == NOBODY && now == 0;
+        let primary = &self.nodes[usize::from(to)];
+        let (history, position) = (primary.history, primary.offset());
+        let lag = self.setup.lag.max(2);
+        let lag = self.rng.u64(lag / 2..lag);
+        let node = &mut self.nodes[n];
+        node.link = Link { to, up: first, since: now, synced_at: 0, history, position, lag };
+        if !first {
+            node.link.history = 0;
+        }
+        node.log.clear();
+    }
+
+    /// Keeps a replica's link: to its primary of now, with a new copy where the histories differ.
+    pub(super) fn follow(&mut self, net: &Net, n: usize, now: Time) {
+        if self.nodes[n].is_primary(n) {
+            return;
+        }
+        // A replica of a replica follows that one's primary.
+        let of = usize::from(self.nodes[n].follows[n]);
+        let next = self.nodes[n].follows[of];
+        if next != NOBODY && usize::from(next) != n {
+            self.nodes[n].follows[n] = next;
+            self.nodes[n].changed();
+        }
+        let of = self.nodes[n].follows[n];
+        if self.nodes[n].link.to != of {
+            self.attach(n, now);
+        }
+        self.copy(net, n, now);
+    }
+
+    /// Copies what has arrived by now.
+    pub(super) fn copy(&mut self, net: &Net, n: usize, now: Time) {
+        let link = self.nodes[n].link;
+        if link.to == NOBODY {
+            return;
+        }
+        let of = usize::from(link.to);
+        let there = self.nodes[of].up;
+        let open = there == Up::Running
+            && net.node_to_node(self.nodes[of].address, self.nodes[n].address)
+            && net.node_to_node(self.nodes[n].address, self.nodes[of].address);
+        if !open {
+            // A process that died closes its connections; who is hung or cut off does not.
+            if link.up && matches!(there, Up::Down | Up::Gone) {
+                let link = &mut self.nodes[n].link;
+                (link.up, link.since, link.synced_at) = (false, now, 0);
+            }
+            return;
+        }
+        if !self.nodes[of].is_primary(of) {
+            return;
+        }
+        if link.history != self.nodes[of].history || !link.up {
+            return self.resync(n, of, now);
+        }
+        let mut position = link.position;
+        loop {
+            let primary = &self.nodes[of];
+            let at = position.saturating_sub(primary.log_base) as usize;
+            let Some(&Entry { at, key, value }) = primary.log.get(at).filter(|e| e.at + link.lag <= now) else { break };
+            let _ = at;
+            self.nodes[n].data[usize::from(key)] = value;
+            position += 1;
+        }
+        self.nodes[n].link.position = position;
+    }
+
+    fn resync(&mut self, n: usize, of: usize, now: Time) {
+        let (history, base) = (self.nodes[of].history, self.nodes[of].log_base);
+        let link = &mut self.nodes[n].link;
+        if link.history == history && link.position >= base {
+            // Only the connection was lost.
+            (link.up, link.since) = (true, now);
+            return;
+        }
+        if link.up {
+            (link.up, link.since) = (false, now);
+        }
+        if link.synced_at == 0 {
+            link.synced_at = now + self.rng.u64(5..60) * MS;
+        } else if now >= link.synced_at {
+            let (data, position) = (self.nodes[of].data, self.nodes[of].offset());
+            let node = &mut self.nodes[n];
+            node.data = data;
+            node.link = Link { up: true, since: now, synced_at: 0, history, position, ..node.link };
+        }
+    }
+
+    /// Since when a replica lacks something of what its primary holds; none if it lacks nothing.
+    pub(crate) fn lacks_since(&self, n: usize) -> Option<Time> {
+        let link = &self.nodes[n].link;
+        let primary = self.nodes.get(usize::from(link.to))?;
+        if link.history != primary.history {
+            return Some(link.since);
+        }
+        primary.log.get(link.position.saturating_sub(primary.log_base) as usize).map(|e| e.at)
+    }
+
+    /// Keys move with their block.
+    pub(crate) fn move_keys(&mut self, from: usize, to: usize, keys: Set, now: Time) {
+        for key in (0..KEYS).filter(|k| keys & (1 << k) != 0) {
+            let value = self.nodes[from].data[key];
+            if value != 0 {
+                self.put(to, key, value, now);
+                self.put(from, key, 0, now);
+            }
+        }
+    }
+
+    /// A process starts again: with its data or without, and with a new history.
+    pub(crate) fn restart(&mut self, n: usize, loading: Time, now: Time) {
+        let history = self.new_history();
+        let hold = self.setup.node_timeout.min(300 * MS);
+        let persistent = self.setup.persistent;
+        let node = &mut self.nodes[n];
+        node.up = Up::Running;
+        node.loading_until = now + loading;
+        node.holding_back_until = now + loading + hold;
+        node.cluster_ok = false;
+        node.heard = [now + loading; super::MAX];
+        node.election = super::Election::default();
+        if !persistent {
+            node.data = [0; KEYS];
+        }
+        if node.is_primary(n) {
+            let offset = node.offset();
+            node.log.clear();
+            node.log_base = if persistent { offset } else { 0 };
+            node.history = history;
+        } else {
+            node.link = Link { to: node.link.to, since: now, position: node.link.position, ..Link::default() };
+        }
+    }
+
+    /// The keys of a block.
+    pub(crate) fn keys_of(block: usize) -> [usize; 2] {
+        [block, block + BLOCKS]
+    }
+}

@@ -1,0 +1,120 @@
+//! What is true, whatever the nodes believe: who owns a block in the end, and whether all agree.
+
+use super::{BLOCKS, KEYS, Model, NOBODY, OTHER_TYPE, Set, Time, Up, members};
+use crate::net::Net;
+
+impl Model {
+    /// Who owns a block: of those who believe they do, the one with the highest epoch.
+    pub(crate) fn true_owner(&self, block: usize) -> Option<usize> {
+        let claims = |&n: &usize| {
+            let node = &self.nodes[n];
+            node.up != Up::Gone && node.is_primary(n) && usize::from(node.owner[block]) == n
+        };
+        (0..self.nodes.len()).filter(claims).max_by_key(|&n| (self.nodes[n].config_epoch[n], n))
+    }
+
+    /// Whether a node takes itself for the owner of a block that another one claims with a higher epoch.
+    pub(crate) fn superseded(&self, n: usize) -> bool {
+        (0..BLOCKS).any(|b| usize::from(self.nodes[n].owner[b]) == n && self.true_owner(b) != Some(n))
+    }
+
+    /// Whether every node works, all agree on every owner, and nothing is under way.
+    pub(crate) fn whole(&self, net: &Net, now: Time) -> bool {
+        let _ = net;
+        let owners: [u8; BLOCKS] = std::array::from_fn(|b| self.true_owner(b).map_or(NOBODY, |n| n as u8));
+        let living = || self.nodes.iter().enumerate().filter(|(_, n)| n.up != Up::Gone);
+        !owners.contains(&NOBODY)
+            && living().all(|(n, node)| {
+                let epochs_agree = members(node.known)
+                    .filter(|&k| self.nodes[k].up != Up::Gone)
+                    .all(|k| node.config_epoch[k] == self.nodes[k].config_epoch[k] || !self.nodes[k].is_primary(k));
+                let roles_agree = members(node.known)
+                    .filter(|&k| self.nodes[k].up != Up::Gone)
+                    .all(|k| node.follows[k] == self.nodes[k].follows[k]);
+                node.up == Up::Running
+                    && now >= node.loading_until
+                    && node.cluster_ok
+                    && node.owner == owners
+                    && node.pfail | node.fail == 0
+                    && epochs_agree
+                    && roles_agree
+                    && (node.is_primary(n) || (node.link.up && self.lacks_since(n).is_none()))
+                    && node.importing == [NOBODY; BLOCKS]
+                    && node.migrating == [NOBODY; BLOCKS]
+            })
+    }
+
+    /// Somebody deletes the keys of another type.
+    pub(crate) fn clean(&mut self, now: Time) {
+        for n in 0..self.nodes.len() {
+            for key in 0..KEYS {
+                if self.nodes[n].data[key] == OTHER_TYPE && self.nodes[n].is_primary(n) {
+                    self.put(n, key, 0, now);
+                }
+            }
+        }
+    }
+
+    /// A replica copies all at once, its primary holding still.
+    pub(crate) fn catch_up(&mut self, n: usize) {
+        let of = usize::from(self.nodes[n].follows[n]);
+        let (data, position) = (self.nodes[of].data, self.nodes[of].offset());
+        let node = &mut self.nodes[n];
+        node.data = data;
+        node.link.position = position;
+    }
+
+    /// `CLUSTER MEET` and `CLUSTER FORGET`: a new node is known to those who are there, and knows them;
+    /// an old one is forgotten.
+    pub(crate) fn introduce(&mut self, n: usize, old: usize, there: Set, now: Time) {
+        for k in members(there) {
+            let node = &mut self.nodes[k];
+            node.known = (node.known | 1 << n) & !(1 << old);
+            node.pfail &= !(1 << old);
+            node.fail &= !(1 << old);
+            node.heard[n] = now;
+            node.follows[n] = NOBODY;
+            node.owner.iter_mut().filter(|o| usize::from(**o) == old).for_each(|o| *o = NOBODY);
+            node.changed();
+        }
+        // What the old one owned is given to who is there, as an operator would repair it.
+        let heir = members(there).find(|&k| self.nodes[k].is_primary(k) && self.nodes[k].owned_by(k) != 0);
+        let Some(heir) = heir else { return };
+        for block in 0..BLOCKS {
+            let claimed = members(there).any(|k| usize::from(self.nodes[k].owner[block]) == k);
+            if !claimed {
+                self.own(heir, block);
+            }
+        }
+        let (known, epochs, follows, owner, epoch) = {
+            let node = &self.nodes[heir];
+            (node.known, node.config_epoch, node.follows, node.owner, node.current_epoch)
+        };
+        let node = &mut self.nodes[n];
+        node.known |= known;
+        node.config_epoch = epochs;
+        node.config_epoch[n] = 0;
+        node.follows = follows;
+        // It is a replica of the heir from now on.
+        node.follows[n] = heir as u8;
+        node.owner = owner;
+        node.current_epoch = epoch;
+        node.changed();
+        // Replicas of the forgotten one follow the heir.
+        for k in members(there) {
+            if usize::from(self.nodes[k].follows[k]) == old {
+                self.nodes[k].follows[k] = heir as u8;
+                self.nodes[k].changed();
+            }
+        }
+    }
+
+    /// The source of a migration is told that the block is the target's.
+    pub(crate) fn hand_over(&mut self, from: usize, target: usize, block: usize) {
+        let node = &mut self.nodes[from];
+        node.migrating[block] = NOBODY;
+        node.owner[block] = target as u8;
+        node.unclaimed &= !(1 << block);
+        node.changed();
+    }
+}

@@ -1,0 +1,66 @@
+//! What a seed stands for: the cluster, the routers with their settings, the faults, and the calls.
+//!
+//! A plan is plain data, so that a failing one can be shrunk by leaving out faults and calls.
+
+mod calls;
+mod faults;
+mod settings;
+
+pub(crate) use calls::{Behaviour, CallPlan, End, What};
+pub(crate) use faults::{Fault, FaultPlan, Misbehaviour};
+
+use crate::model::{MS, Setup, Time};
+use failsoft_policy::config::Config;
+
+/// A router of the plan.
+#[derive(Clone, Debug)]
+pub(crate) struct RouterPlan {
+    pub(crate) config: Config,
+    pub(crate) begins: Time,
+    /// The addresses that it was given.
+    pub(crate) seeds: Vec<usize>,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) setup: Setup,
+    pub(crate) primaries: usize,
+    pub(crate) replicas: usize,
+    /// Whether the keys are there at the beginning.
+    pub(crate) warm: bool,
+    pub(crate) routers: Vec<RouterPlan>,
+    pub(crate) faults: Vec<FaultPlan>,
+    pub(crate) calls: Vec<CallPlan>,
+    /// When all faults are over.
+    pub(crate) heals: Time,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5EED);
+        let (primaries, replicas) = match rng.u8(0..20) {
+            0 => (3, 0),
+            1..=9 => (3, 1),
+            10..=12 => (3, 2),
+            13..=15 => (4, 1),
+            16 => (5, 0),
+            _ => (5, 1),
+        };
+        let setup = settings::servers(&mut rng);
+        let count = if rng.u8(0..3) == 0 { 3 } else { 2 };
+        let heals = rng.u64(1_200..3_600) * MS;
+        let addresses = primaries * (1 + replicas);
+        let routers = (0..count).map(|_| settings::router(&mut rng, addresses)).collect();
+        let faults = faults::draw(&mut rng, (primaries, replicas), count, heals, &setup);
+        let calls = calls::draw(&mut rng, count, heals);
+        let warm = rng.u8(0..4) != 0;
+        Self { seed, setup, primaries, replicas, warm, routers, faults, calls, heals }
+    }
+
+    pub(crate) fn addresses(&self) -> usize {
+        self.primaries * (1 + self.replicas)
+    }
+}

@@ -1,0 +1,61 @@
+//! How servers and routers are set up in one run.
+
+use super::RouterPlan;
+use crate::model::{MS, Setup};
+use failsoft_policy::config::{Config, Setting};
+
+pub(super) fn servers(rng: &mut fastrand::Rng) -> Setup {
+    Setup {
+        node_timeout: rng.u64(250..900) * MS,
+        full_coverage: rng.bool(),
+        reads_when_down: rng.u8(0..3) == 0,
+        serve_stale: rng.u8(0..4) != 0,
+        lag: if rng.u8(0..3) == 0 { rng.u64(20..400) * MS } else { rng.u64(1..5) * MS },
+        short_redirects: rng.u8(0..4) == 0,
+        persistent: rng.u8(0..3) != 0,
+    }
+}
+
+/// The defaults, and around them.
+pub(super) fn router(rng: &mut fastrand::Rng, addresses: usize) -> RouterPlan {
+    let mut config = Config::default();
+    let usual = rng.u8(0..5) == 0;
+    let mut set = |key: &str, value: Setting| {
+        config.set(key, value).expect("the plan draws settings within their ranges");
+    };
+    let interval = match rng.u8(0..10) {
+        0 => 15_000,
+        1 => 300,
+        _ => rng.u32(500..2_500),
+    };
+    set("slot_refresh_interval", Setting::Millis(f64::from(interval)));
+    if !usual {
+        let mut millis = |key: &str, range: std::ops::Range<u32>, rng: &mut fastrand::Rng| {
+            set(key, Setting::Millis(f64::from(rng.u32(range))));
+        };
+        millis("attempt_timeout", 30..300, rng);
+        millis("deadline", 60..1_200, rng);
+        millis("base_backoff", 1..80, rng);
+        millis("connect_timeout", 50..500, rng);
+        millis("load_timeout", 60..900, rng);
+        match rng.u8(0..4) {
+            0 => millis("outage_budget", 0..1, rng),
+            1 => millis("outage_budget", 50..1_500, rng),
+            _ => {}
+        }
+        set("max_retries", Setting::Integer(rng.i64(0..5)));
+        set("max_redirects", Setting::Integer(if rng.bool() { 5 } else { rng.i64(0..7) }));
+        set("fill", Setting::Bool(rng.u8(0..5) != 0));
+        if rng.u8(0..5) == 0 {
+            set("max_in_flight", Setting::Integer(rng.i64(1..6)));
+        }
+    }
+    let mut seeds: Vec<usize> = (0..addresses).collect();
+    rng.shuffle(&mut seeds);
+    seeds.truncate(rng.usize(1..=3).min(addresses));
+    // One that lives in whatever cluster is there.
+    seeds.push(rng.usize(0..3));
+    // Some are there before the trouble, some come into it.
+    let begins = if rng.u8(0..5) == 0 { rng.u64(0..1_500) * MS } else { rng.u64(1..5) * MS };
+    RouterPlan { config, begins, seeds }
+}

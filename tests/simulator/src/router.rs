@@ -1,0 +1,141 @@
+//! A router in virtual time: the real policy, and a driver that carries out what it decides.
+//!
+//! It does what the asynchronous driver does (`crates/failsoft`: `driver`, `loads`, `writes`,
+//! `conductor`, `control`), step by step.
+
+mod conduct;
+mod loads;
+mod reads;
+mod state;
+mod writes;
+
+pub(crate) use state::{Call, Caller, Failure, Router, Running, Work};
+
+use crate::model::{BLOCKS, KEYS, Time, slot_number};
+use crate::plan::{CallPlan, What};
+use crate::sim::{Local, Sim};
+use bytes::Bytes;
+use failsoft_policy::Slot;
+
+/// The slot of a key.
+pub(crate) fn slot_of(key: u8) -> Slot {
+    Slot::new(slot_number(key % BLOCKS as u8)).expect("blocks are inside the slots")
+}
+
+/// The name of a key.
+pub(crate) fn name_of(key: u8) -> Bytes {
+    const NAMES: &[u8; KEYS] = b"abcdefghijklmnop";
+    Bytes::from_static(&NAMES[usize::from(key)..=usize::from(key)])
+}
+
+/// The key of a name.
+pub(crate) fn key_of(name: &Bytes) -> u8 {
+    name.first().map_or(0, |b| b - b'a')
+}
+
+impl Sim<'_> {
+    pub(crate) fn router_event(&mut self, r: usize, event: Local) {
+        match event {
+            Local::Start => {
+                self.routers[r].start(self.now);
+                self.conduct(r);
+            }
+            Local::Conduct => {
+                if self.routers[r].conduct_at <= self.now {
+                    self.conduct(r);
+                }
+            }
+            Local::Answer { call, tag, said } => self.on_answer(r, call, tag, said),
+            Local::Lost { call, tag } => self.on_lost(r, call, tag),
+            Local::Saturated { call, tag } => self.on_saturated(r, call, tag),
+            Local::TimedOut { call, tag } => self.on_timeout(r, call, tag),
+            Local::Woken { call, tag } => self.on_woken(r, call, tag),
+            Local::Cancel { caller, serial } => self.on_cancelled(r, caller, serial),
+            Local::Deadline { caller, serial } => self.on_deadline(r, caller, serial),
+            Local::Loaded { load } => self.on_loaded(r, load),
+            Local::View { round, view, loading } => self.on_view(r, round, view, loading),
+            Local::Probed(probe) => self.on_probed(r, *probe),
+            Local::AskWitness { address, probe } => {
+                self.ask(r, address, crate::sim::Question::Witness { probe: *probe });
+            }
+        }
+    }
+
+    /// The next call of the plan.
+    pub(crate) fn call(&mut self, c: usize) {
+        let call = self.plan.calls[c];
+        if let Some(next) = self.plan.calls.get(c + 1) {
+            self.at(next.at, crate::sim::Ev::Call(c as u16 + 1));
+        }
+        self.begin(&call);
+    }
+
+    /// Begins a call, unless the process is not there.
+    pub(crate) fn begin(&mut self, call: &CallPlan) {
+        let r = usize::from(call.router);
+        if let What::Stranger { key, delete } = call.what {
+            return self.stranger(key, delete);
+        }
+        if !self.routers[r].started || self.routers[r].suspended_until > self.now {
+            return;
+        }
+        match call.what {
+            What::Read { keys, count, callback } => {
+                self.begin_read(r, &keys[..usize::from(count)], callback, None, call.deadline, call.cancelled_after);
+            }
+            What::Set { key } => self.begin_set(r, key),
+            What::Stranger { .. } => {}
+        }
+    }
+
+    /// Another client writes to, or deletes at, a node that takes itself for the owner.
+    fn stranger(&mut self, key: u8, delete: bool) {
+        let block = usize::from(key) % BLOCKS;
+        let value = if delete { 0 } else { self.new_version(key) };
+        let takes = |&n: &usize| {
+            let node = &self.model.nodes[n];
+            self.model.running(n)
+                && node.is_primary(n)
+                && usize::from(node.owner[block]) == n
+                && node.cluster_ok
+                && self.now >= node.loading_until
+        };
+        let owners: Vec<usize> = (0..self.model.nodes.len()).filter(takes).collect();
+        if !owners.is_empty() {
+            let n = owners[self.rng.usize(0..owners.len())];
+            self.model.put(n, usize::from(key), value, self.now);
+            self.trace.say(self.now, || format!("a stranger sets key {key} to {value} at node {n}"));
+        }
+    }
+
+    /// The store has a new version of a key.
+    pub(crate) fn new_version(&mut self, key: u8) -> u32 {
+        self.store.newest += 1;
+        self.store.versions[usize::from(key)] = self.store.newest;
+        self.store.newest
+    }
+
+    /// What the router's process did in an event is over: new routes are in force, errands are run.
+    pub(crate) fn settle(&mut self, r: usize, told: bool) {
+        let errands = self.routers[r].cluster.has_errands();
+        let published = self.publish(r);
+        if errands || published || told {
+            self.conduct(r);
+        }
+    }
+
+    /// Puts new routes in force and wakes who waits for them.
+    pub(crate) fn publish(&mut self, r: usize) -> bool {
+        let router = &mut self.routers[r];
+        if !router.cluster.is_dirty() {
+            return false;
+        }
+        router.publish();
+        let now: Time = self.now;
+        let waiting: Vec<(u32, u32)> = router.waiting().collect();
+        for (call, tag) in waiting {
+            self.at(now, crate::sim::Ev::Local(r as u8, Local::Woken { call, tag }));
+        }
+        true
+    }
+}

@@ -1,0 +1,119 @@
+//! The background: asks the policy what is to be asked, sends it out, and brings the answers back.
+
+use crate::model::{MS, Time, address};
+use crate::sim::{Ev, Local, Question, Sim, instant};
+use failsoft_policy::cluster::Command;
+use failsoft_policy::reply::ErrorReply;
+use failsoft_policy::view::{Probe, View};
+
+/// How often successes are paid into the retry budget and contacts are noted.
+const TICK: Time = 1_000 * MS;
+
+impl Sim<'_> {
+    pub(super) fn conduct(&mut self, r: usize) {
+        let now = instant(self.now);
+        let router = &mut self.routers[r];
+        router.cluster.credit(router.successes - router.credited);
+        self.check.credited(r, router.successes - router.credited);
+        router.credited = router.successes;
+        for member in router.members.iter().flatten() {
+            if let Some(at) = member.contact {
+                router.cluster.saw(member.key, at);
+            }
+        }
+        let mut commands = 0;
+        loop {
+            let dice = self.rng.u32(..);
+            let Some(command) = self.routers[r].cluster.poll(now, dice) else { break };
+            commands += 1;
+            if commands > 200 {
+                return self.check.that(false, || format!("router {r}: poll does not end: {command:?}"));
+            }
+            self.carry_out(r, command);
+        }
+        self.publish(r);
+        let limits = self.expire(r);
+        let router = &mut self.routers[r];
+        let next = router.cluster.next_timeout().map(failsoft_policy::Instant::as_nanos);
+        let soonest = next.into_iter().chain(limits).fold(self.now + TICK, Time::min);
+        self.check.that(soonest > self.now, || format!("router {r}: something is due still after all was polled"));
+        if soonest != router.conduct_at {
+            router.conduct_at = soonest;
+            self.at(soonest, Ev::Local(r as u8, Local::Conduct));
+        }
+        self.check.bounds(r, &self.routers[r], self.now);
+    }
+
+    fn carry_out(&mut self, r: usize, command: Command) {
+        self.trace.say(self.now, || format!("router {r}: {command:?}"));
+        match command {
+            Command::Close { node } => {
+                let router = &mut self.routers[r];
+                if let Some(member) = router.member(node) {
+                    member.contact = None;
+                }
+                let on_it = |c: &Option<super::Call>| {
+                    c.as_ref().filter(|c| c.target.is_some_and(|t| t.0 == node)).map(|c| c.tag)
+                };
+                let lost: Vec<(u32, u32)> =
+                    router.calls.iter().enumerate().filter_map(|(i, c)| Some((i as u32, on_it(c)?))).collect();
+                for (call, tag) in lost {
+                    self.local(r, 0, Local::Lost { call, tag });
+                }
+            }
+            Command::Refresh { round, targets, epochs } => {
+                self.check.refreshed(r, round, targets.len(), epochs, self.now);
+                self.routers[r].round_left = (round, targets.len());
+                if targets.is_empty() {
+                    self.routers[r].cluster.on_refresh_done(round, instant(self.now));
+                }
+                for target in targets {
+                    self.ask(r, address(&target), Question::View { round, epochs });
+                }
+            }
+            Command::Probe { node, endpoint, witness } => {
+                self.check.probed(r, node, address(&endpoint), self.now);
+                let witness = witness.as_ref().map(address);
+                self.ask(r, address(&endpoint), Question::Report { node, witness });
+            }
+        }
+    }
+
+    pub(super) fn on_view(&mut self, r: usize, round: u64, view: Option<Box<View>>, loading: bool) {
+        let now = instant(self.now);
+        match view {
+            Some(view) => {
+                self.trace.mix(view.nodes.iter().flatten().filter_map(|n| n.epoch).sum());
+                self.check.heard_view(r, round, &view);
+                self.routers[r].cluster.on_view(round, *view, now);
+            }
+            None => self.routers[r].cluster.on_no_view(loading.then_some(&ErrorReply::Unwilling)),
+        }
+        let router = &mut self.routers[r];
+        if router.round_left.0 == round {
+            router.round_left.1 = router.round_left.1.saturating_sub(1);
+            if router.round_left.1 == 0 {
+                router.cluster.on_refresh_done(round, now);
+                self.check.round_done(r);
+            }
+        }
+        self.check.verdicts(r, &self.routers[r], &self.model, self.now);
+        self.settle(r, true);
+    }
+
+    pub(super) fn on_probed(&mut self, r: usize, probe: Probe) {
+        let at = self.routers[r].cluster.endpoint(probe.node).map(address);
+        if let Some(at) = at {
+            self.check.heard_probe(r, at, &probe, self.now);
+        }
+        let words = self.trace.lines.is_some().then(|| format!("{probe:?}"));
+        let node = probe.node;
+        self.routers[r].cluster.on_probe(probe, instant(self.now));
+        self.check.verdicts(r, &self.routers[r], &self.model, self.now);
+        if let Some(words) = words {
+            let admits = self.routers[r].cluster.admits(node);
+            self.trace.say(self.now, || format!("router {r} heard {words}: admitted {admits}"));
+        }
+        self.settle(r, true);
+    }
+}

@@ -1,0 +1,313 @@
+//! Runs callbacks, one for a key at a time, and brings their result to all who wait for it.
+
+use super::state::{Failure, Loaded, Running};
+use super::{key_of, name_of};
+use crate::model::Time;
+use crate::plan::{Behaviour, End};
+use crate::sim::{Local, Sim, instant};
+use failsoft_policy::NodeKey;
+use failsoft_policy::flight::{LoadId, LoadKeys, WaiterId};
+
+impl Sim<'_> {
+    /// The cluster side of one key is over: it is to be loaded, or done, or failed.
+    pub(super) fn routed(
+        &mut self,
+        r: usize,
+        id: u32,
+        wanted: Option<(u8, Option<NodeKey>)>,
+        failure: Option<Failure>,
+    ) {
+        let Some(caller) = self.routers[r].callers[id as usize].as_mut() else { return };
+        caller.routing -= 1;
+        caller.wanted.extend(wanted);
+        if failure.is_some() {
+            // Without a callback nobody may be able to say; with one, somebody always is.
+            caller.failure = failure;
+            caller.excused = caller.callback.is_none();
+        }
+        if caller.routing == 0 {
+            let wanted = std::mem::take(&mut caller.wanted);
+            if wanted.is_empty() { self.end_caller(r, id) } else { self.join(r, id, wanted) }
+        }
+    }
+
+    /// Joins the flights once.
+    fn join(&mut self, r: usize, id: u32, mut wanted: Vec<(u8, Option<NodeKey>)>) {
+        let now = instant(self.now);
+        let router = &mut self.routers[r];
+        let Some(caller) = router.callers[id as usize].as_mut() else { return };
+        caller.rounds += 1;
+        let began = instant(caller.began);
+        let (echoes, results) = (&router.echoes, &router.results);
+        let mut failed = None;
+        wanted.retain(|&(key, _)| match echoes.find(&name_of(key), began).and_then(|load| results.get(&load)) {
+            Some(result) => {
+                failed = failed.or(result.as_ref().err().copied());
+                false
+            }
+            None => true,
+        });
+        if let Some(failure) = failed {
+            (caller.failure, caller.excused) = (Some(failure), true);
+        }
+        if wanted.is_empty() {
+            return self.end_caller(r, id);
+        }
+        let keys: Vec<_> = wanted.iter().map(|w| name_of(w.0)).collect();
+        let joined = router.flights.join(&keys, caller.inside, now, router.config.load_timeout());
+        let join = match joined {
+            Ok(join) => join,
+            Err(circle) => {
+                let inside = caller.inside;
+                let real = router.closes_a_circle(inside, key_of(&circle.key));
+                self.check
+                    .that(real, || format!("router {r}: no circle, but key {:?} is called re-entrant", circle.key));
+                if let Some(caller) = self.routers[r].callers[id as usize].as_mut() {
+                    (caller.failure, caller.excused) = (Some(Failure::Reentrant), true);
+                }
+                return self.end_caller(r, id);
+            }
+        };
+        caller.waiter = Some(join.waiter);
+        let all = join.lead.iter().chain(&join.waits);
+        caller.awaited = all.map(|l| (l.load, l.keys.iter().map(key_of).collect())).collect();
+        // For those whose loads go away the confirmations are kept.
+        caller.gone.clear();
+        let (inside, callback) = (caller.inside, caller.callback);
+        let confirmed: Vec<(u8, NodeKey)> = wanted.iter().filter_map(|w| Some((w.0, w.1?))).collect();
+        caller.wanted = wanted;
+        let spent = caller.spent;
+        caller.spent |= join.lead.is_some();
+        self.check.that(join.lead.is_none() || !spent, || format!("router {r}: a callback is to run twice"));
+        let circle = inside.is_some_and(|p| join.waits.iter().any(|l| router.awaits(l.load, p)));
+        self.check.that(!circle, || format!("router {r}: a callback waits for itself"));
+        if let (Some(lead), Some(behaviour)) = (join.lead, callback) {
+            self.start_load(r, lead, confirmed, behaviour);
+        }
+    }
+
+    fn start_load(&mut self, r: usize, lead: LoadKeys, confirmed: Vec<(u8, NodeKey)>, behaviour: Behaviour) {
+        let load = lead.load;
+        let keys: Vec<u8> = lead.keys.iter().map(key_of).collect();
+        self.trace.say(self.now, || format!("router {r}: {load:?} of keys {keys:?} begins: {behaviour:?}"));
+        self.check.load_begins(r, &keys, self.now);
+        let router = &mut self.routers[r];
+        let running = Running {
+            keys,
+            confirmed,
+            behaviour,
+            began: self.now,
+            suspended_before: router.suspended,
+            timed_out: false,
+            nested: None,
+            nested_failed: false,
+        };
+        router.running.insert(load, running);
+        match behaviour.asks {
+            [Some(first), then] => {
+                let inner = Behaviour { end: End::Value, takes: behaviour.takes / 2, asks: [then, None] };
+                let nested = self.begin_read(r, &[first], Some(inner), Some(load), None, None);
+                // It may have ended at once.
+                let alive = self.routers[r].callers[nested.0 as usize].as_ref().is_some_and(|c| c.serial == nested.1);
+                if let Some(running) = self.routers[r].running.get_mut(&load).filter(|_| alive) {
+                    running.nested = Some(nested);
+                }
+            }
+            _ => self.run_callback(r, load, behaviour),
+        }
+        self.settle(r, true);
+    }
+
+    fn run_callback(&mut self, r: usize, load: LoadId, behaviour: Behaviour) {
+        if behaviour.end != End::Never {
+            let takes = behaviour.takes + self.store.slow_by;
+            self.local(r, takes, Local::Loaded { load });
+        }
+    }
+
+    /// What a callback asked for came, or did not.
+    fn nested_ended(&mut self, r: usize, load: LoadId, failed: bool) {
+        let Some(running) = self.routers[r].running.get_mut(&load) else { return };
+        (running.nested, running.nested_failed) = (None, failed);
+        let behaviour = running.behaviour;
+        if failed { self.local(r, 0, Local::Loaded { load }) } else { self.run_callback(r, load, behaviour) }
+    }
+
+    /// A callback ends.
+    pub(super) fn on_loaded(&mut self, r: usize, load: LoadId) {
+        let Some(running) = self.routers[r].running.get(&load) else { return };
+        let result: Loaded = match running.behaviour.end {
+            _ if running.nested_failed => Err(Failure::Callback),
+            End::Value => Ok(running.keys.iter().map(|&k| (k, self.store.versions[usize::from(k)])).collect()),
+            End::Absent => Ok(running.keys.iter().map(|&k| (k, 0)).collect()),
+            End::Fails | End::Never => Err(Failure::Callback),
+            End::Gone => Err(Failure::Gone),
+        };
+        self.finish_load(r, load, result);
+        self.settle(r, false);
+    }
+
+    fn finish_load(&mut self, r: usize, load: LoadId, result: Loaded) {
+        let now = instant(self.now);
+        let router = &mut self.routers[r];
+        let completed = router.flights.complete(load);
+        let running = router.running.remove(&load);
+        if let Some(ended) = completed.as_ref().filter(|c| !c.late && result != Err(Failure::Gone)) {
+            let bytes = result.as_ref().map_or(0, |values| values.len() * 4);
+            let mut dropped = Vec::new();
+            if router.echoes.remember(load, ended.keys.clone(), bytes, now, &mut dropped) {
+                router.results.insert(load, result.clone());
+            }
+            dropped.iter().for_each(|load| drop(router.results.remove(load)));
+        }
+        let Some(running) = running else { return };
+        self.trace.say(self.now, || format!("router {r}: {load:?} ends: {result:?}"));
+        self.check.load_ends(r, load, &running, self.now);
+        let Some(completed) = completed else {
+            return self.check.that(false, || format!("router {r}: {load:?} runs, but the flights do not know it"));
+        };
+        if let Ok(values) = &result {
+            for &(key, value) in values.iter().filter(|v| v.1 != 0) {
+                if let Some(&(_, by)) = running.confirmed.iter().find(|c| c.0 == key) {
+                    self.fill(r, key, value, by);
+                }
+            }
+        }
+        if !completed.late {
+            let waiting = self.tell(r, load, &result, true);
+            let told = completed.waiters.len();
+            self.check.that(waiting == told, || format!("router {r}: {waiting} wait for {load:?}, {told} are told"));
+        }
+    }
+
+    /// All who wait for a load hear what it came to; how many those were.
+    fn tell(&mut self, r: usize, load: LoadId, result: &Loaded, excused: bool) -> usize {
+        let router = &mut self.routers[r];
+        let mut waiting = 0;
+        let mut over = Vec::new();
+        for (id, caller) in router.callers.iter_mut().enumerate() {
+            let Some(caller) = caller else { continue };
+            let Some(at) = caller.awaited.iter().position(|a| a.0 == load) else { continue };
+            waiting += 1;
+            let (_, keys) = caller.awaited.remove(at);
+            match result {
+                Err(Failure::Gone) if !caller.spent => {
+                    let again = caller.wanted.iter().filter(|w| keys.contains(&w.0)).copied();
+                    caller.gone.extend(again);
+                }
+                Err(failure) => (caller.failure, caller.excused) = (Some(*failure), excused),
+                Ok(_) => {}
+            }
+            if caller.awaited.is_empty() {
+                over.push(id as u32);
+            }
+        }
+        for id in over {
+            self.round_over(r, id);
+        }
+        waiting
+    }
+
+    /// A caller waits for nothing more: it leaves, and runs its own callback where others went away.
+    fn round_over(&mut self, r: usize, id: u32) {
+        let Some(caller) = self.routers[r].callers[id as usize].as_mut() else { return };
+        let (waiter, gone) = (caller.waiter.take(), std::mem::take(&mut caller.gone));
+        if let Some(waiter) = waiter {
+            self.leave(r, waiter);
+        }
+        if gone.is_empty() { self.end_caller(r, id) } else { self.join(r, id, gone) }
+    }
+
+    fn leave(&mut self, r: usize, waiter: WaiterId) {
+        let cancelled = self.routers[r].flights.leave(waiter);
+        for load in cancelled {
+            self.abort(r, load);
+        }
+    }
+
+    fn abort(&mut self, r: usize, load: LoadId) {
+        let Some(running) = self.routers[r].running.remove(&load) else { return };
+        self.trace.say(self.now, || format!("router {r}: {load:?} is stopped"));
+        self.check.load_ends(r, load, &running, self.now);
+        if let Some((caller, serial)) = running.nested {
+            self.drop_caller(r, caller, serial, Failure::Cancelled);
+        }
+    }
+
+    /// Carries out the limits of the loads that are due; when the next one is.
+    pub(super) fn expire(&mut self, r: usize) -> Option<Time> {
+        let now = instant(self.now);
+        let router = &mut self.routers[r];
+        let expired = router.flights.expire(now);
+        for late in expired.timed_out {
+            let router = &mut self.routers[r];
+            let limit = router.config.load_timeout().as_nanos() as Time;
+            let mut excused = true;
+            if let Some(running) = router.running.get_mut(&late.load) {
+                running.timed_out = true;
+                excused = self.now - running.began >= limit;
+                self.check.load_detached(r, &running.keys);
+            }
+            self.trace.say(self.now, || format!("router {r}: {:?} has reached its limit", late.load));
+            self.check.that(excused, || format!("router {r}: {:?} was given up before its limit", late.load));
+            let waiting = self.tell(r, late.load, &Err(Failure::LoadTimeout), excused);
+            let told = late.waiters.len();
+            self.check
+                .that(waiting == told, || format!("router {r}: {waiting} wait for {:?}, {told} are told", late.load));
+        }
+        for load in expired.abort {
+            self.abort(r, load);
+        }
+        let router = &mut self.routers[r];
+        let mut dropped = Vec::new();
+        router.echoes.expire(now, router.config.deadline(), &mut dropped);
+        dropped.iter().for_each(|load| drop(router.results.remove(load)));
+        router.flights.next_timeout().map(failsoft_policy::Instant::as_nanos)
+    }
+
+    pub(super) fn on_cancelled(&mut self, r: usize, id: u32, serial: u32) {
+        self.drop_caller(r, id, serial, Failure::Cancelled);
+        self.settle(r, false);
+    }
+
+    pub(super) fn on_deadline(&mut self, r: usize, id: u32, serial: u32) {
+        self.drop_caller(r, id, serial, Failure::Deadline);
+        self.settle(r, false);
+    }
+
+    /// A caller goes away, with all that it began.
+    fn drop_caller(&mut self, r: usize, id: u32, serial: u32, failure: Failure) {
+        let router = &mut self.routers[r];
+        let there = router.callers.get_mut(id as usize).and_then(Option::as_mut).filter(|c| c.serial == serial);
+        let Some(caller) = there else { return };
+        (caller.failure, caller.excused) = (Some(failure), true);
+        let waiter = caller.waiter.take();
+        let calls: Vec<(u32, u32)> = router
+            .calls
+            .iter()
+            .enumerate()
+            .filter_map(|(i, c)| c.as_ref().filter(|c| c.caller == id).map(|c| (i as u32, c.tag)))
+            .collect();
+        for (call, tag) in calls {
+            self.take_attempt(r, call, tag);
+            self.routers[r].calls[call as usize] = None;
+        }
+        if let Some(waiter) = waiter {
+            self.leave(r, waiter);
+        }
+        self.end_caller(r, id);
+    }
+
+    /// A caller has its answer, or its error.
+    fn end_caller(&mut self, r: usize, id: u32) {
+        let router = &mut self.routers[r];
+        let Some(caller) = router.callers[id as usize].take() else { return };
+        self.trace.say(self.now, || format!("router {r}: caller {id} ends, failure {:?}", caller.failure));
+        self.check.caller_ends(r, &caller, &router.config, router.suspended, self.now);
+        if let Some(load) = caller.inside
+            && caller.failure != Some(Failure::Cancelled)
+        {
+            self.nested_ended(r, load, caller.failure.is_some());
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Carries out reads: the first step from the snapshot, and the machine for everything else.
+
+use super::slot_of;
+use super::state::{Call, Caller, Failure, Work};
+use crate::model::{Ask, Said, Time, address, answer};
+use crate::plan::Behaviour;
+use crate::sim::{Local, Message, Sim, instant};
+use failsoft_policy::NodeKey;
+use failsoft_policy::action::Finish;
+use failsoft_policy::flight::LoadId;
+use failsoft_policy::read::{Action, Answer, Event, Read};
+use failsoft_policy::route::{Bounds, Source, Step, first_step};
+use std::time::Duration;
+
+impl Sim<'_> {
+    /// A caller begins: one key or several, with one callback for all.
+    pub(crate) fn begin_read(
+        &mut self,
+        r: usize,
+        keys: &[u8],
+        callback: Option<Behaviour>,
+        inside: Option<LoadId>,
+        deadline: Option<Time>,
+        cancelled_after: Option<Time>,
+    ) -> (u32, u32) {
+        let router = &mut self.routers[r];
+        let serial = router.next_tag();
+        let id = router.new_caller(Caller {
+            serial,
+            began: self.now,
+            suspended_before: router.suspended,
+            callback,
+            spent: false,
+            deadline: deadline.map(|d| self.now + d),
+            routing: keys.len() as u32,
+            wanted: Vec::new(),
+            waiter: None,
+            awaited: Vec::new(),
+            gone: Vec::new(),
+            rounds: 0,
+            inside,
+            failure: None,
+            excused: false,
+        });
+        if let Some(deadline) = deadline {
+            self.local(r, deadline, Local::Deadline { caller: id, serial });
+        }
+        if let Some(pause) = cancelled_after {
+            self.local(r, pause, Local::Cancel { caller: id, serial });
+        }
+        for &key in keys {
+            self.first(r, id, key, deadline);
+        }
+        self.settle(r, false);
+        (id, serial)
+    }
+
+    fn first(&mut self, r: usize, caller: u32, key: u8, limit: Option<Time>) {
+        let dice = self.rng.u32(..);
+        let now = instant(self.now);
+        let router = &mut self.routers[r];
+        let mut bounds = Bounds { attempt: router.config.attempt_timeout(), deadline: now + router.config.deadline() };
+        if let Some(limit) = limit {
+            bounds.deadline = bounds.deadline.min(now + Duration::from_nanos(limit));
+        }
+        let step = first_step(&router.snapshot, slot_of(key), now, bounds, dice);
+        let tag = router.next_tag();
+        let call = router.new_call(Call {
+            caller,
+            key,
+            work: Work::Read { first: None, read: None },
+            begun: self.now,
+            bounds,
+            tag,
+            waiting: false,
+            target: None,
+            sent: self.now,
+            until: self.now,
+            last: None,
+            woken: false,
+            attempts: [0, 0],
+            redirects: 0,
+        });
+        let has_callback = router.callers[caller as usize].as_ref().is_some_and(|c| c.callback.is_some());
+        if let Step::Send { node, source, until, .. } = step
+            && router.member(node).is_some()
+        {
+            if let Some(Call { work: Work::Read { first, .. }, .. }) = &mut router.calls[call as usize] {
+                *first = Some(step);
+            }
+            return self.attempt(r, call, node, source, false, until.as_nanos());
+        }
+        let router = &mut self.routers[r];
+        let mut read = Box::new(Read::new(&router.config, slot_of(key), bounds.deadline, has_callback));
+        let action = read.start(&router.cluster, now, dice);
+        if let Some(Call { work: Work::Read { read: place, .. }, .. }) = &mut router.calls[call as usize] {
+            *place = Some(read);
+        }
+        self.act(r, call, action);
+    }
+
+    /// What came of an attempt, or of a wait, goes into the machine; what it says is done.
+    pub(super) fn feed_read(&mut self, r: usize, id: u32, event: Event) {
+        let dice = self.rng.u32(..);
+        let now = instant(self.now);
+        let router = &mut self.routers[r];
+        let Some(call) = router.calls[id as usize].as_mut() else { return };
+        let (key, deadline, begun) = (call.key, call.bounds.deadline, call.begun);
+        let caller = call.caller;
+        let Work::Read { first, read } = &mut call.work else { return };
+        if let Some(step) = first.take() {
+            // Only now a machine is needed.
+            let callback = router.callers[caller as usize].as_ref().is_some_and(|c| c.callback.is_some());
+            let mut machine = Box::new(Read::new(&router.config, slot_of(key), deadline, callback));
+            machine.resume(step, instant(begun));
+            *read = Some(machine);
+        }
+        let Some(machine) = read.as_mut() else { return };
+        let action = machine.on(event, &mut router.cluster, now, dice);
+        self.publish(r);
+        let Some(Call { work: Work::Read { read: Some(machine), .. }, .. }) = &mut self.routers[r].calls[id as usize]
+        else {
+            return;
+        };
+        let notes = machine.take_notes();
+        let bound = machine.attempts() <= 64 && notes.len() <= 4;
+        self.check.that(bound, || format!("a read counts {} notes in one step", notes.len()));
+        self.act(r, id, action);
+    }
+
+    fn act(&mut self, r: usize, id: u32, action: Action) {
+        match action {
+            Action::Send { node, source, asking, until } => self.attempt(r, id, node, source, asking, until.as_nanos()),
+            Action::Wait { until } => self.pause(r, id, until.as_nanos()),
+            Action::Load { reason, confirmed } => {
+                let Some(call) = self.routers[r].calls[id as usize].take() else { return };
+                self.check.routed(r, &call, &self.routers[r].config, self.now);
+                self.check.load_asked(r, &call, reason, confirmed, self.now);
+                self.trace.say(self.now, || format!("router {r} call {id}: load ({reason}), confirmed {confirmed:?}"));
+                self.routed(r, call.caller, Some((call.key, confirmed)), None);
+            }
+            Action::Finish(finish) => {
+                let Some(call) = self.routers[r].calls[id as usize].take() else { return };
+                self.check.routed(r, &call, &self.routers[r].config, self.now);
+                self.trace.say(self.now, || format!("router {r} call {id}: {finish:?}"));
+                match finish {
+                    Finish::Value { node, .. } => {
+                        self.routers[r].successes += 1;
+                        self.served(r, &call, node);
+                        self.routed(r, call.caller, None, None);
+                    }
+                    Finish::Missing { .. } => {
+                        self.check.missing(r, &call);
+                        self.routed(r, call.caller, None, None);
+                    }
+                    Finish::Unavailable { reason } => {
+                        self.routed(r, call.caller, None, Some(Failure::Unavailable(reason)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A node's value is the outcome.
+    fn served(&mut self, r: usize, call: &Call, node: NodeKey) {
+        let router = &self.routers[r];
+        let age = router.cluster.current_at(node).map(|at| instant(self.now).since(at));
+        self.check.served(r, call, node, age, &self.model, self.now);
+    }
+
+    /// Sends an attempt: on a connection that is there, with room, or not at all.
+    pub(super) fn attempt(&mut self, r: usize, id: u32, node: NodeKey, source: Source, asking: bool, until: Time) {
+        let router = &mut self.routers[r];
+        let tag = router.next_tag();
+        let limit = router.config.max_in_flight();
+        let place = router.member(node).map(|m| (address(&m.endpoint), m.in_flight[source as usize]));
+        let Some(call) = router.calls[id as usize].as_mut() else { return };
+        call.tag = tag;
+        (call.sent, call.until, call.waiting) = (self.now, until, false);
+        let ask = match &call.work {
+            Work::Read { .. } => Ask::Get { key: call.key, readonly: source == Source::Replica, asking },
+            Work::Write { pinging: true, .. } => Ask::Ping,
+            Work::Write { value, fill, .. } => {
+                Ask::Set { key: call.key, value: *value, only_if_absent: fill.is_some(), asking }
+            }
+        };
+        let Some((address, in_flight)) = place else {
+            // The node was forgotten between the decision and now.
+            call.target = Some((node, crate::model::ADDRESSES, source));
+            return self.local(r, 0, Local::Lost { call: id, tag });
+        };
+        call.target = Some((node, address, source));
+        if in_flight >= limit {
+            return self.local(r, 0, Local::Saturated { call: id, tag });
+        }
+        let verdict = router.cluster.verdict(node);
+        self.check.sent(r, call, node, address, source, asking, ask, verdict, self.now);
+        if source == Source::Replica {
+            self.check.stands_in(r, router.cluster.current_at(node), &router.config, self.now);
+        }
+        if let Some(member) = router.member(node) {
+            member.in_flight[source as usize] += 1;
+        }
+        self.trace.say(self.now, || {
+            let millis = until.saturating_sub(self.now) / crate::model::MS;
+            format!("router {r} call {id}.{tag}: {ask:?} to address {address} as {source:?}, for {millis} ms")
+        });
+        self.send(Message { router: r as u8, call: id, tag, address: address as u8, ask });
+        self.at(until.max(self.now), crate::sim::Ev::Local(r as u8, Local::TimedOut { call: id, tag }));
+    }
+
+    /// The attempt under way is over; gives whom it was sent to.
+    pub(super) fn take_attempt(&mut self, r: usize, id: u32, tag: u32) -> Option<(NodeKey, usize, Source)> {
+        let router = &mut self.routers[r];
+        let call = router.calls.get_mut(id as usize)?.as_mut().filter(|c| c.tag == tag && !c.waiting)?;
+        let target = call.target.take()?;
+        if let Some(member) = router.member(target.0) {
+            let in_flight = &mut member.in_flight[target.2 as usize];
+            *in_flight = in_flight.saturating_sub(1);
+        }
+        Some(target)
+    }
+
+    pub(super) fn on_answer(&mut self, r: usize, id: u32, tag: u32, said: Said) {
+        let Some(target) = self.take_attempt(r, id, tag) else { return };
+        let now = instant(self.now);
+        if let Some(member) = self.routers[r].member(target.0) {
+            member.contact = Some(now);
+        }
+        let short = self.model.setup.short_redirects;
+        self.ended(r, id, target, answer(said, short));
+    }
+
+    pub(super) fn on_lost(&mut self, r: usize, id: u32, tag: u32) {
+        if let Some(target) = self.take_attempt(r, id, tag) {
+            self.ended(r, id, target, Answer::Connection);
+        }
+    }
+
+    pub(super) fn on_saturated(&mut self, r: usize, id: u32, tag: u32) {
+        let router = &mut self.routers[r];
+        let call = router.calls.get_mut(id as usize).and_then(Option::as_mut).filter(|c| c.tag == tag);
+        if let Some(target) = call.and_then(|c| c.target.take()) {
+            self.ended(r, id, target, Answer::Saturated);
+        }
+    }
+
+    pub(super) fn on_timeout(&mut self, r: usize, id: u32, tag: u32) {
+        if let Some(target) = self.take_attempt(r, id, tag) {
+            self.ended(r, id, target, Answer::Timeout);
+        }
+    }
+
+    pub(super) fn on_woken(&mut self, r: usize, id: u32, tag: u32) {
+        let router = &mut self.routers[r];
+        let call = router.calls.get_mut(id as usize).and_then(Option::as_mut);
+        let Some(call) = call.filter(|c| c.tag == tag && c.waiting) else { return };
+        call.waiting = false;
+        call.woken = true;
+        match call.work {
+            Work::Read { .. } => self.feed_read(r, id, Event::Woken),
+            Work::Write { .. } => self.feed_write(r, id, failsoft_policy::write::WriteEvent::Woken),
+        }
+        self.settle(r, false);
+    }
+
+    pub(super) fn pause(&mut self, r: usize, id: u32, until: Time) {
+        let router = &mut self.routers[r];
+        let tag = router.next_tag();
+        let Some(call) = router.calls[id as usize].as_mut() else { return };
+        (call.tag, call.waiting, call.target) = (tag, true, None);
+        self.at(until.max(self.now), crate::sim::Ev::Local(r as u8, Local::Woken { call: id, tag }));
+    }
+
+    /// An attempt ended.
+    fn ended(&mut self, r: usize, id: u32, (node, at, source): (NodeKey, usize, Source), answer: Answer) {
+        let contact = self.routers[r].contact(node);
+        let router = &mut self.routers[r];
+        let admitted = router.cluster.admits(node);
+        let Some(call) = router.calls[id as usize].as_mut() else { return };
+        call.last = Some((node, at, source, answer.clone()));
+        call.woken = false;
+        self.check.answered(r, call, node, at, source, &answer, &router.config, admitted, self.now);
+        let write = matches!(call.work, Work::Write { .. });
+        if write {
+            self.write_ended(r, id, answer.clone(), contact);
+        } else if answer == Answer::Value
+            && let Work::Read { first: Some(_), read: None } = &call.work
+        {
+            // The hot path: that was all.
+            let Some(call) = router.calls[id as usize].take() else { return };
+            router.successes += 1;
+            self.check.routed(r, &call, &self.routers[r].config, self.now);
+            self.served(r, &call, node);
+            return self.routed(r, call.caller, None, None);
+        } else {
+            self.feed_read(r, id, Event::Answered { answer: answer.clone(), contact });
+        }
+        let router = &self.routers[r];
+        self.check.judged(r, node, &answer, admitted, router.cluster.admits(node), self.now);
+        self.settle(r, false);
+    }
+}

@@ -1,0 +1,284 @@
+//! What a router's process holds: the policy's machines, its connections, calls and loads.
+
+use crate::model::{MS, Time, endpoint};
+use crate::plan::{Behaviour, RouterPlan};
+use crate::sim::instant;
+use failsoft_policy::cluster::Cluster;
+use failsoft_policy::config::Config;
+use failsoft_policy::echo::Echoes;
+use failsoft_policy::flight::{Flights, LoadId, WaiterId};
+use failsoft_policy::read::{Answer, Read};
+use failsoft_policy::route::{Bounds, Snapshot, Source, Step};
+use failsoft_policy::write::Write;
+use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One node's connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) key: NodeKey,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) contact: Option<Instant>,
+    pub(crate) in_flight: [u32; 2],
+}
+
+/// The machine of a call, and what the checks need to know of it.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Read {
+        /// The first step, until it ended; without a machine of its own.
+        first: Option<Step>,
+        read: Option<Box<Read>>,
+    },
+    Write {
+        write: Box<Write>,
+        value: u32,
+        /// The primary that confirmed the miss.
+        fill: Option<NodeKey>,
+        pinging: bool,
+    },
+}
+
+/// One key's way through the cluster.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) caller: u32,
+    pub(crate) key: u8,
+    pub(crate) work: Work,
+    pub(crate) begun: Time,
+    pub(crate) bounds: Bounds,
+    /// Names the attempt or wait under way.
+    pub(crate) tag: u32,
+    pub(crate) waiting: bool,
+    pub(crate) target: Option<(NodeKey, usize, Source)>,
+    /// When the attempt under way began and is given up.
+    pub(crate) sent: Time,
+    pub(crate) until: Time,
+    pub(crate) last: Option<(NodeKey, usize, Source, Answer)>,
+    pub(crate) woken: bool,
+    pub(crate) attempts: [u32; 2],
+    pub(crate) redirects: u32,
+}
+
+/// Why a caller got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Unavailable(Reason),
+    LoadTimeout,
+    Callback,
+    Gone,
+    Reentrant,
+    Deadline,
+    Cancelled,
+}
+
+/// A caller: its keys, its callback, and what it waits for.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) serial: u32,
+    pub(crate) began: Time,
+    pub(crate) suspended_before: Time,
+    pub(crate) callback: Option<Behaviour>,
+    pub(crate) spent: bool,
+    pub(crate) deadline: Option<Time>,
+    /// Keys still with the cluster.
+    pub(crate) routing: u32,
+    pub(crate) wanted: Vec<(u8, Option<NodeKey>)>,
+    pub(crate) waiter: Option<WaiterId>,
+    pub(crate) awaited: Vec<(LoadId, Vec<u8>)>,
+    /// Keys whose loads went away with their callbacks' loops.
+    pub(crate) gone: Vec<(u8, Option<NodeKey>)>,
+    pub(crate) rounds: u32,
+    /// The load inside whose callback it runs.
+    pub(crate) inside: Option<LoadId>,
+    pub(crate) failure: Option<Failure>,
+    /// Whether that failure was one that the callbacks caused.
+    pub(crate) excused: bool,
+}
+
+/// A callback under way.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) keys: Vec<u8>,
+    pub(crate) confirmed: Vec<(u8, NodeKey)>,
+    pub(crate) behaviour: Behaviour,
+    pub(crate) began: Time,
+    pub(crate) suspended_before: Time,
+    pub(crate) timed_out: bool,
+    pub(crate) nested: Option<(u32, u32)>,
+    pub(crate) nested_failed: bool,
+}
+
+/// What a load came to: the versions of its keys, or why there are none.
+pub(crate) type Loaded = Result<Vec<(u8, u32)>, Failure>;
+
+pub(crate) struct Router {
+    pub(crate) config: Config,
+    pub(crate) cluster: Cluster,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) members: Vec<Option<Member>>,
+    pub(crate) flights: Flights,
+    pub(crate) echoes: Echoes,
+    pub(crate) results: BTreeMap<LoadId, Loaded>,
+    pub(crate) running: BTreeMap<LoadId, Running>,
+    pub(crate) calls: Vec<Option<Call>>,
+    pub(crate) callers: Vec<Option<Caller>>,
+    pub(crate) tags: u32,
+    pub(crate) successes: u64,
+    pub(crate) credited: u64,
+    pub(crate) fills: u32,
+    pub(crate) conduct_at: Time,
+    pub(crate) round_left: (u64, usize),
+    pub(crate) started: bool,
+    pub(crate) suspended_until: Time,
+    pub(crate) suspended: Time,
+    seeds: Vec<usize>,
+}
+
+impl Router {
+    pub(crate) fn new(_: usize, plan: &RouterPlan) -> Self {
+        let config = plan.config.clone();
+        let mut cluster = Cluster::new(&config, Vec::new(), Instant::ZERO);
+        let snapshot = cluster.snapshot();
+        Self {
+            config,
+            cluster,
+            snapshot,
+            members: Vec::new(),
+            flights: Flights::default(),
+            echoes: Echoes::default(),
+            results: BTreeMap::new(),
+            running: BTreeMap::new(),
+            calls: Vec::new(),
+            callers: Vec::new(),
+            tags: 0,
+            successes: 0,
+            credited: 0,
+            fills: 0,
+            conduct_at: Time::MAX,
+            round_left: (0, 0),
+            started: false,
+            suspended_until: 0,
+            suspended: 0,
+            seeds: plan.seeds.clone(),
+        }
+    }
+
+    pub(crate) fn start(&mut self, now: Time) {
+        self.started = true;
+        self.cluster = Cluster::new(&self.config, self.seeds.iter().map(|&a| endpoint(a)).collect(), instant(now));
+        self.snapshot = self.cluster.snapshot();
+    }
+
+    pub(crate) fn suspend(&mut self, now: Time, until: Time) {
+        self.suspended += until.saturating_sub(self.suspended_until.max(now));
+        self.suspended_until = self.suspended_until.max(until);
+    }
+
+    /// How long a question of the control plane is waited for.
+    pub(crate) fn response_limit(&self) -> Time {
+        self.config.attempt_timeout().max(Duration::from_millis(50)).as_nanos() as Time
+    }
+
+    /// How long after the cluster is whole the router may need to find back: one look at it, one pause of
+    /// a breaker, and the steps of readmission.
+    pub(crate) fn heals_within(&self) -> Time {
+        let interval = self.config.slot_refresh_interval().as_nanos() as Time;
+        interval + interval / 10 + 2_500 * MS
+    }
+
+    pub(crate) fn publish(&mut self) {
+        self.snapshot = self.cluster.snapshot();
+        let mut next: Vec<Option<Member>> = Vec::new();
+        for (key, endpoint) in self.cluster.endpoints() {
+            let place = key.index as usize;
+            if next.len() <= place {
+                next.resize(place + 1, None);
+            }
+            let old = self.members.get_mut(place).and_then(|m| m.take_if(|m| m.key == key && m.endpoint == *endpoint));
+            next[place] = Some(old.unwrap_or_else(|| Member {
+                key,
+                endpoint: endpoint.clone(),
+                contact: None,
+                in_flight: [0; 2],
+            }));
+        }
+        self.members = next;
+    }
+
+    pub(crate) fn member(&mut self, key: NodeKey) -> Option<&mut Member> {
+        self.members.get_mut(key.index as usize)?.as_mut().filter(|m| m.key == key)
+    }
+
+    pub(crate) fn contact(&mut self, key: NodeKey) -> Option<Instant> {
+        self.member(key)?.contact
+    }
+
+    /// How many results of loads are kept.
+    pub(crate) fn echoes_kept(&self) -> usize {
+        self.results.len()
+    }
+
+    /// Whether a load waits, through callers inside its callback, for another one, or is that one.
+    pub(crate) fn awaits(&self, load: LoadId, other: LoadId) -> bool {
+        let mut ahead = vec![load];
+        let mut seen = Vec::new();
+        while let Some(next) = ahead.pop() {
+            if next == other {
+                return true;
+            }
+            if !seen.contains(&next) {
+                seen.push(next);
+                let inside = self.callers.iter().flatten().filter(|c| c.inside == Some(next));
+                ahead.extend(inside.flat_map(|c| c.awaited.iter().map(|a| a.0)));
+            }
+        }
+        false
+    }
+
+    /// Whether a callback inside `load` that asks for a key would wait for itself.
+    pub(crate) fn closes_a_circle(&self, load: Option<LoadId>, key: u8) -> bool {
+        let loads_it = self.running.iter().find(|(_, l)| !l.timed_out && l.keys.contains(&key)).map(|(id, _)| *id);
+        load.zip(loads_it).is_some_and(|(inside, loads_it)| self.awaits(loads_it, inside))
+    }
+
+    pub(crate) fn next_tag(&mut self) -> u32 {
+        self.tags += 1;
+        self.tags
+    }
+
+    pub(crate) fn new_call(&mut self, call: Call) -> u32 {
+        place(&mut self.calls, call)
+    }
+
+    pub(crate) fn new_caller(&mut self, caller: Caller) -> u32 {
+        place(&mut self.callers, caller)
+    }
+
+    /// The calls whose routes may have changed.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (u32, u32)> {
+        let all = self.calls.iter().enumerate().filter_map(|(i, c)| Some((i as u32, c.as_ref()?)));
+        all.filter(|(_, c)| c.waiting).map(|(i, c)| (i, c.tag))
+    }
+
+    /// The attempts in flight to an address.
+    pub(crate) fn in_flight_at(&self, at: &Endpoint) -> impl Iterator<Item = (u32, u32)> {
+        let address = crate::model::address(at);
+        let all = self.calls.iter().enumerate().filter_map(|(i, c)| Some((i as u32, c.as_ref()?)));
+        all.filter(move |(_, c)| c.target.is_some_and(|t| t.1 == address)).map(|(i, c)| (i, c.tag))
+    }
+}
+
+fn place<T>(places: &mut Vec<Option<T>>, value: T) -> u32 {
+    match places.iter().position(Option::is_none) {
+        Some(free) => {
+            places[free] = Some(value);
+            free as u32
+        }
+        None => {
+            places.push(Some(value));
+            places.len() as u32 - 1
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Carries out writes: `set`, and the fills of loaded values.
+
+use super::slot_of;
+use super::state::{Call, Work};
+use crate::model::Time;
+use crate::sim::{Sim, instant};
+use failsoft_policy::read::Answer;
+use failsoft_policy::route::{Bounds, Route, Source};
+use failsoft_policy::write::{Cause, Write, WriteAction, WriteEvent};
+use failsoft_policy::{Instant, NodeKey};
+
+/// The most fills under way at once.
+const MAX_FILLS: u32 = 256;
+
+impl Sim<'_> {
+    pub(super) fn begin_set(&mut self, r: usize, key: u8) {
+        let value = self.new_version(key);
+        let deadline = instant(self.now) + self.routers[r].config.deadline();
+        let write = Write::set(&self.routers[r].config, slot_of(key), deadline);
+        self.write(r, key, value, None, write);
+        self.settle(r, true);
+    }
+
+    /// Writes a loaded value back, if nothing stands in the way.
+    pub(super) fn fill(&mut self, r: usize, key: u8, value: u32, confirmed_by: NodeKey) {
+        let router = &mut self.routers[r];
+        if !router.config.fill() || router.fills >= MAX_FILLS {
+            return;
+        }
+        router.fills += 1;
+        let deadline = instant(self.now) + router.config.deadline();
+        let write = Write::fill(&router.config, slot_of(key), confirmed_by, deadline);
+        self.write(r, key, value, Some(confirmed_by), write);
+    }
+
+    fn write(&mut self, r: usize, key: u8, value: u32, fill: Option<NodeKey>, mut write: Write) {
+        let router = &mut self.routers[r];
+        let now = instant(self.now);
+        // The policy hears of contacts once a second only.
+        let contact = match router.snapshot.route(slot_of(key)) {
+            Route::Primary { node, .. } | Route::Readmitting { node, .. } => router.contact(node).map(|at| (node, at)),
+            Route::Replica { .. } | Route::Secondary { .. } | Route::Await { .. } => None,
+        };
+        if let Some((node, at)) = contact {
+            router.cluster.saw(node, at);
+        }
+        let action = write.start(&mut router.cluster, now);
+        let bounds = Bounds { attempt: router.config.attempt_timeout(), deadline: now + router.config.deadline() };
+        let tag = router.next_tag();
+        let call = router.new_call(Call {
+            caller: u32::MAX,
+            key,
+            work: Work::Write { write: Box::new(write), value, fill, pinging: false },
+            begun: self.now,
+            bounds,
+            tag,
+            waiting: false,
+            target: None,
+            sent: self.now,
+            until: self.now,
+            last: None,
+            woken: false,
+            attempts: [0, 0],
+            redirects: 0,
+        });
+        self.publish(r);
+        self.act_write(r, call, action);
+    }
+
+    pub(super) fn feed_write(&mut self, r: usize, id: u32, event: WriteEvent) {
+        let now = instant(self.now);
+        let router = &mut self.routers[r];
+        let Some(Call { work: Work::Write { write, .. }, .. }) = router.calls[id as usize].as_mut() else { return };
+        let action = write.on(event, &mut router.cluster, now);
+        self.publish(r);
+        self.act_write(r, id, action);
+    }
+
+    pub(super) fn write_ended(&mut self, r: usize, id: u32, answer: Answer, contact: Option<Instant>) {
+        let Some(Call { work: Work::Write { pinging, .. }, .. }) = self.routers[r].calls[id as usize].as_ref() else {
+            return;
+        };
+        let event = if *pinging && answer != Answer::Saturated {
+            WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Connection))
+        } else {
+            WriteEvent::Answered { answer, contact }
+        };
+        self.feed_write(r, id, event);
+    }
+
+    fn act_write(&mut self, r: usize, id: u32, action: WriteAction) {
+        let pings = matches!(action, WriteAction::Ping { .. });
+        if let Some(Call { work: Work::Write { pinging, .. }, .. }) = self.routers[r].calls[id as usize].as_mut() {
+            *pinging = pings;
+        }
+        match action {
+            WriteAction::Ping { node, until } => self.attempt(r, id, node, Source::Primary, false, until.as_nanos()),
+            WriteAction::Send { node, asking, until } => {
+                self.attempt(r, id, node, Source::Primary, asking, until.as_nanos());
+            }
+            WriteAction::Wait { until } => self.pause(r, id, until.as_nanos()),
+            WriteAction::Written => self.written(r, id, None),
+            WriteAction::Refused(cause) => self.written(r, id, Some(cause)),
+        }
+    }
+
+    fn written(&mut self, r: usize, id: u32, refused: Option<Cause>) {
+        let router = &mut self.routers[r];
+        let Some(call) = router.calls[id as usize].take() else { return };
+        if let Work::Write { fill: Some(_), .. } = call.work {
+            router.fills -= 1;
+        }
+        self.trace.say(self.now, || format!("router {r} call {id}: write of key {} ended {refused:?}", call.key));
+        let now: Time = self.now;
+        self.check.write_ended(r, &call, refused, now);
+    }
+}

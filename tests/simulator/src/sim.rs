@@ -1,0 +1,321 @@
+//! One run: the queue of events in virtual time, and who gets each.
+
+mod faults;
+mod servers;
+mod watch;
+
+use crate::check::Check;
+use crate::model::{ADDRESSES, Ask, KEYS, MS, Model, Said, Time};
+use crate::net::Net;
+use crate::plan::{Fault, Misbehaviour, Plan};
+use crate::router::Router;
+use crate::trace::Trace;
+use failsoft_policy::flight::LoadId;
+use failsoft_policy::view::{Probe, View};
+use failsoft_policy::{Instant, NodeKey};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// A command on its way to an address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message {
+    pub(crate) router: u8,
+    pub(crate) call: u32,
+    pub(crate) tag: u32,
+    pub(crate) address: u8,
+    pub(crate) ask: Ask,
+}
+
+/// A question of the control plane on its way.
+#[derive(Clone, Debug)]
+pub(crate) enum Question {
+    View {
+        round: u64,
+        epochs: bool,
+    },
+    Report {
+        node: NodeKey,
+        witness: Option<usize>,
+    },
+    /// The report has come; the witness is asked.
+    Witness {
+        probe: Probe,
+    },
+}
+
+/// What happens to a router. While its process is suspended it waits.
+#[derive(Debug)]
+pub(crate) enum Local {
+    Start,
+    Conduct,
+    Answer {
+        call: u32,
+        tag: u32,
+        said: Said,
+    },
+    /// The connection was refused or lost.
+    Lost {
+        call: u32,
+        tag: u32,
+    },
+    Saturated {
+        call: u32,
+        tag: u32,
+    },
+    TimedOut {
+        call: u32,
+        tag: u32,
+    },
+    Woken {
+        call: u32,
+        tag: u32,
+    },
+    Cancel {
+        caller: u32,
+        serial: u32,
+    },
+    Deadline {
+        caller: u32,
+        serial: u32,
+    },
+    Loaded {
+        load: LoadId,
+    },
+    View {
+        round: u64,
+        view: Option<Box<View>>,
+        loading: bool,
+    },
+    Probed(Box<Probe>),
+    /// Asks the witness for its view.
+    AskWitness {
+        address: usize,
+        probe: Box<Probe>,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) enum Ev {
+    Fault(u16),
+    FaultOver(u16),
+    Tick(u8),
+    Call(u16),
+    Watch,
+    Arrive(Message),
+    Asked { router: u8, address: u8, sent: Time, question: Box<Question> },
+    Local(u8, Local),
+}
+
+struct Item {
+    at: Time,
+    number: u64,
+    event: Ev,
+}
+
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.number) == (other.at, other.number)
+    }
+}
+impl Eq for Item {}
+impl PartialOrd for Item {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Item {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+/// The secondary store, and how slow it is.
+pub(crate) struct Store {
+    pub(crate) versions: [u32; KEYS],
+    pub(crate) newest: u32,
+    pub(crate) slow_by: Time,
+}
+
+/// See the module.
+pub(crate) struct Sim<'p> {
+    pub(crate) plan: &'p Plan,
+    pub(crate) now: Time,
+    queue: BinaryHeap<Reverse<Item>>,
+    number: u64,
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) model: Model,
+    pub(crate) net: Net,
+    pub(crate) store: Store,
+    pub(crate) routers: Vec<Router>,
+    pub(crate) check: Check,
+    pub(crate) trace: Trace,
+    /// Commands that a hung process has not read yet.
+    inbox: [Vec<Message>; ADDRESSES],
+    misbehaving: [Option<Misbehaviour>; ADDRESSES],
+    /// The faults in force.
+    active: Vec<Option<Fault>>,
+    healing: watch::Healing,
+}
+
+/// How a run ended.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) hash: u64,
+    pub(crate) events: u64,
+    pub(crate) reads: u64,
+    /// Virtual nanoseconds.
+    pub(crate) time: Time,
+    pub(crate) problem: Option<String>,
+    pub(crate) lines: Vec<String>,
+    /// Whether the model's cluster was whole in the end, so that the routers could be judged by it.
+    pub(crate) whole: bool,
+    pub(crate) promotions: u32,
+}
+
+impl<'p> Sim<'p> {
+    pub(crate) fn new(plan: &'p Plan, wordy: bool) -> Self {
+        let mut rng = fastrand::Rng::with_seed(plan.seed ^ 0xA5A5_0000_5A5A);
+        let mut model = Model::new(plan.setup, rng.fork());
+        model.lay_out(0, plan.primaries, plan.replicas, u32::from(plan.warm), 0);
+        let mut sim = Self {
+            plan,
+            now: MS,
+            queue: BinaryHeap::with_capacity(1024),
+            number: 0,
+            rng,
+            model,
+            net: Net::default(),
+            store: Store { versions: [1; KEYS], newest: 1, slow_by: 0 },
+            routers: plan.routers.iter().enumerate().map(|(r, p)| Router::new(r, p)).collect(),
+            check: Check::new(plan),
+            trace: Trace::new(wordy),
+            inbox: std::array::from_fn(|_| Vec::new()),
+            misbehaving: [None; ADDRESSES],
+            active: vec![None; plan.faults.len()],
+            healing: watch::Healing::default(),
+        };
+        for n in 0..sim.model.nodes.len() {
+            let first = sim.rng.u64(1..100) * MS;
+            sim.at(first, Ev::Tick(n as u8));
+        }
+        for (r, router) in plan.routers.iter().enumerate() {
+            sim.at(router.begins, Ev::Local(r as u8, Local::Start));
+        }
+        for (f, fault) in plan.faults.iter().enumerate() {
+            sim.at(fault.at, Ev::Fault(f as u16));
+            sim.at(fault.until, Ev::FaultOver(f as u16));
+        }
+        if let Some(first) = plan.calls.first() {
+            sim.at(first.at, Ev::Call(0));
+        }
+        sim.at(plan.heals, Ev::Watch);
+        sim
+    }
+
+    /// Runs to the end, or to the first problem.
+    pub(crate) fn run(mut self) -> Outcome {
+        while let Some(Reverse(Item { at, event, .. })) = self.queue.pop() {
+            self.now = at;
+            self.happen(event);
+            if self.check.problem.is_some() || self.healing.over {
+                break;
+            }
+        }
+        Outcome {
+            hash: self.trace.hash(),
+            events: self.trace.events,
+            reads: self.check.reads,
+            time: self.now,
+            problem: self.check.problem,
+            lines: self.trace.lines.unwrap_or_default(),
+            whole: self.healing.whole_at.is_some(),
+            promotions: self.model.promotions,
+        }
+    }
+
+    pub(crate) fn at(&mut self, at: Time, event: Ev) {
+        self.number += 1;
+        self.queue.push(Reverse(Item { at, number: self.number, event }));
+    }
+
+    pub(crate) fn after(&mut self, pause: Time, event: Ev) {
+        self.at(self.now + pause, event);
+    }
+
+    pub(crate) fn local(&mut self, r: usize, pause: Time, event: Local) {
+        self.at(self.now + pause, Ev::Local(r as u8, event));
+    }
+
+    fn happen(&mut self, event: Ev) {
+        let kind = match &event {
+            Ev::Fault(f) => 0x100 + u64::from(*f),
+            Ev::FaultOver(f) => 0x200 + u64::from(*f),
+            Ev::Tick(n) => 0x300 + u64::from(*n),
+            Ev::Call(c) => 0x1000 + u64::from(*c),
+            Ev::Watch => 0x400,
+            Ev::Arrive(m) => 0x1_0000 + u64::from(m.call) + (u64::from(m.tag) << 32),
+            Ev::Asked { address, .. } => 0x500 + u64::from(*address),
+            Ev::Local(r, l) => 0x600 + u64::from(*r) + local_kind(l),
+        };
+        self.trace.add(self.now, kind);
+        match event {
+            Ev::Fault(f) => self.fault(usize::from(f)),
+            Ev::FaultOver(f) => self.fault_over(usize::from(f)),
+            Ev::Tick(n) => self.tick(usize::from(n)),
+            Ev::Call(c) => self.call(usize::from(c)),
+            Ev::Watch => self.watch(),
+            Ev::Arrive(message) => self.arrive(message),
+            Ev::Asked { router, address, sent, question } => {
+                self.asked(usize::from(router), usize::from(address), sent, *question);
+            }
+            Ev::Local(r, event) => {
+                let r = usize::from(r);
+                let resumes = self.routers[r].suspended_until;
+                if resumes > self.now {
+                    return self.at(resumes, Ev::Local(r as u8, event));
+                }
+                self.router_event(r, event);
+            }
+        }
+    }
+
+    fn tick(&mut self, n: usize) {
+        if self.model.nodes[n].up == crate::model::Up::Gone {
+            return;
+        }
+        let before = self.model.nodes[n].owner;
+        self.model.tick(&self.net, n, self.now);
+        if self.trace.lines.is_some() && before != self.model.nodes[n].owner {
+            let node = &self.model.nodes[n];
+            let words = format!("node {n}: owners are {:?}, epoch {}", node.owner, node.current_epoch);
+            self.trace.say(self.now, || words);
+        }
+        let pause = self.rng.u64(60..110) * MS;
+        self.after(pause, Ev::Tick(n as u8));
+    }
+}
+
+/// Tells the events of a router apart in the trace.
+fn local_kind(event: &Local) -> u64 {
+    let (kind, call, tag) = match event {
+        Local::Start => (1, 0, 0),
+        Local::Conduct => (2, 0, 0),
+        Local::Answer { call, tag, .. } => (3, *call, *tag),
+        Local::Lost { call, tag } => (4, *call, *tag),
+        Local::Saturated { call, tag } => (5, *call, *tag),
+        Local::TimedOut { call, tag } => (6, *call, *tag),
+        Local::Woken { call, tag } => (7, *call, *tag),
+        Local::Cancel { caller, serial } => (8, *caller, *serial),
+        Local::Deadline { caller, serial } => (9, *caller, *serial),
+        Local::Loaded { .. } => (10, 0, 0),
+        Local::View { round, .. } => (11, *round as u32, 0),
+        Local::Probed(probe) => (12, probe.node.index, u32::from(probe.report.is_ok())),
+        Local::AskWitness { address, .. } => (13, *address as u32, 0),
+    };
+    (kind << 8) + (u64::from(call) << 20) + (u64::from(tag) << 40)
+}
+
+/// A time of the simulator as the policy's.
+pub(crate) fn instant(time: Time) -> Instant {
+    Instant::from_nanos(time)
+}
