@@ -105,7 +105,11 @@ async fn fail_over(cluster: &Cluster, router: &Router, hang: bool, old: usize, n
     let load = Load::start(router, &dataset::entries(), &Arc::from(cluster.addresses()));
     tokio::time::sleep(WARM_UP).await;
     let began = Instant::now();
-    if hang { cluster.hang(old)? } else { cluster.kill(old).await? }
+    if hang {
+        cluster.hang(old)?
+    } else {
+        cluster.kill(old).await?
+    }
     let promoted = watch::promoted(cluster, new).await?;
     let address = cluster.node(new).address();
     let serves = |router: &Router| {
@@ -119,7 +123,11 @@ async fn fail_over(cluster: &Cluster, router: &Router, hang: bool, old: usize, n
         tokio::time::sleep(LOOK).await;
     }
     let back = Instant::now();
-    if hang { cluster.resume(old)? } else { cluster.restart(old).await? }
+    if hang {
+        cluster.resume(old)?
+    } else {
+        cluster.restart(old).await?
+    }
     let broken = cluster.node(old).address();
     let readmitted = watch::readmitted(router, &broken).await?;
     cluster.wait_until_ok().await?;
@@ -128,9 +136,8 @@ async fn fail_over(cluster: &Cluster, router: &Router, hang: bool, old: usize, n
     let _ = stop.send(());
     let mut quarantined = watched.await?;
     let broken_quarantined = quarantined.remove(&broken);
-    let by_new = |r: &&Seen| {
-        r.began >= began && r.good.is_some_and(|g| g.node == Some(new) && g.served_by == ServedBy::Primary)
-    };
+    let by_new =
+        |r: &&Seen| r.began >= began && r.good.is_some_and(|g| g.node == Some(new) && g.served_by == ServedBy::Primary);
     let first = seen.iter().filter(by_new).map(|r| r.began).min();
     let first = first.ok_or_else(|| format!("no read was served by {address} as a primary"))?;
     let mut served_by = BTreeMap::new();

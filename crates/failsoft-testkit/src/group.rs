@@ -113,7 +113,9 @@ impl Group {
     /// Leaves the processes running for good. Returns their ids and their folder.
     pub(crate) fn leave(self) -> Result<(Vec<u32>, PathBuf), Error> {
         if self.network.is_some() {
-            return Err(Error::Config("a cluster on hosts of its own cannot be kept: they end with this process".into()));
+            return Err(Error::Config(
+                "a cluster on hosts of its own cannot be kept: they end with this process".into(),
+            ));
         }
         self.watchdog.leave()?;
         let pids = self.pids();

@@ -100,7 +100,10 @@ mod tests {
     fn a_setting_cannot_smuggle_in_another_line() {
         for (key, value) in [("a", "b\nc d"), ("a b", "c"), ("", "x")] {
             let config = vec![(key.to_owned(), value.to_owned())];
-            assert!(Settings { config, ..Settings::default() }.file(at(1), Path::new("/")).is_err(), "{key:?} {value:?}");
+            assert!(
+                Settings { config, ..Settings::default() }.file(at(1), Path::new("/")).is_err(),
+                "{key:?} {value:?}"
+            );
         }
     }
 }

@@ -192,13 +192,18 @@ mod hosts {
         scene.heal();
         scene.cut(&[0], &OTHERS);
         let met = Instant::now();
-        let heard = |h: &Health| h.node(&old).is_some_and(|n| n.contact_ms.is_some_and(|ms| ms < millis(met.elapsed())));
+        let heard =
+            |h: &Health| h.node(&old).is_some_and(|n| n.contact_ms.is_some_and(|ms| ms < millis(met.elapsed())));
         scene.eventually("it is heard", heard).await;
         for _ in 0..32 {
             load.until("served by the promoted replica", |s| s.by(&new, ServedBy::Primary)).await;
         }
         let health = scene.router.health();
-        assert!(health.node(&old).is_some_and(|n| n.verdict != "majority" && n.breaker != "closed"), "{}", health.to_json());
+        assert!(
+            health.node(&old).is_some_and(|n| n.verdict != "majority" && n.breaker != "closed"),
+            "{}",
+            health.to_json()
+        );
         let healed = Instant::now();
         scene.heal();
         scene.back_as_a_replica(0).await;

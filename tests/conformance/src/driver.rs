@@ -104,7 +104,15 @@ impl Driver {
         let state = Arc::new(Mutex::new(State::default()));
         tokio::spawn(write(input, to_write));
         tokio::spawn(read(lines, Arc::clone(&state)));
-        Ok(Self { name: binding, program: program.clone(), cannot, requests, state, next: AtomicU64::new(1), _child: child })
+        Ok(Self {
+            name: binding,
+            program: program.clone(),
+            cannot,
+            requests,
+            state,
+            next: AtomicU64::new(1),
+            _child: child,
+        })
     }
 
     pub(crate) fn send(&self, router: &str, op: Op) -> Pending {

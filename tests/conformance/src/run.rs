@@ -2,9 +2,9 @@
 
 use crate::client::Client;
 use crate::driver::Driver;
+use crate::real::index;
 use crate::scenario::{Migrate, Scenario, Step};
 use crate::value::Text;
-use crate::real::index;
 use crate::world::World;
 use failsoft_testkit::{Cluster, Migration, slot_of};
 use futures_util::future::join_all;

@@ -76,8 +76,16 @@ pub(crate) enum Step {
     // Scripted nodes.
     Script(Script),
     ClearScript(String),
-    Store { node: String, key: Text, value: Text },
-    Info { node: String, field: String, value: String },
+    Store {
+        node: String,
+        key: Text,
+        value: Text,
+    },
+    Info {
+        node: String,
+        field: String,
+        value: String,
+    },
     Refuse(String),
     Listen(String),
     Tell(Tell),
@@ -89,7 +97,10 @@ pub(crate) enum Step {
     Call(Box<Call>),
     Start(Box<Start>),
     Finish(Box<Finish>),
-    Cancel { calls: String, index: usize },
+    Cancel {
+        calls: String,
+        index: usize,
+    },
     Release,
     Close,
     // What is to be seen.

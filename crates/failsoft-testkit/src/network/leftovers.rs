@@ -64,7 +64,9 @@ mod tests {
         assert!(is_dead(&format!("{}-3", name(dead, 0)), NAMESPACE, '-'));
         assert!(!is_dead(&format!("{}-3", name(own, 0)), NAMESPACE, '-'));
         assert!(is_dead(&link(dead, 7), LINK, '.') && !is_dead(&link(own, 7), LINK, '.'));
-        assert!(!is_dead("failsoft-x-1", NAMESPACE, '-') && !is_dead("fsx.1", LINK, '.') && !is_dead("eth0", LINK, '.'));
+        assert!(
+            !is_dead("failsoft-x-1", NAMESPACE, '-') && !is_dead("fsx.1", LINK, '.') && !is_dead("eth0", LINK, '.')
+        );
         assert!(link(4_194_304, 999).len() <= 15);
     }
 }
