@@ -91,6 +91,12 @@ impl Node {
         }
     }
 
+    /// Whether its own word fits what the views say of it: its role, and as a primary its epoch.
+    pub fn agrees(&self) -> bool {
+        let primary = self.role == Role::Primary;
+        self.report.primary == primary && (!primary || self.report.my_epoch.is_none_or(|e| e == self.epoch))
+    }
+
     /// A primary's offset, read at `at`.
     pub fn sample_offset(&mut self, at: Instant, offset: u64) {
         if self.samples.len() == SAMPLES {

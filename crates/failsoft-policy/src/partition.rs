@@ -22,8 +22,8 @@ use core::time::Duration;
 /// So many nodes have to be heard for a verdict, or all there are.
 pub const VOICES: usize = 3;
 
-/// How soon after it was given up a node has to be heard for that to count as being cut off.
-const SPEAKS: Duration = Duration::from_secs(1);
+/// What comes so much later than the others' ballots may come from a node that was hung meanwhile.
+const TOGETHER: Duration = Duration::from_millis(100);
 
 words! {
     /// On which side of a partition a node is.
@@ -44,6 +44,8 @@ pub struct Ballot {
     pub by: NodeKey,
     /// When it was asked for.
     pub at: Instant,
+    /// When it came.
+    pub heard_at: Instant,
     /// The primaries that own slots.
     pub primaries: u32,
     /// Those of them that are neither FAIL nor PFAIL.
@@ -62,7 +64,7 @@ pub struct Ballot {
 
 impl Ballot {
     /// The ballot in a view; none if its node is not known, or it has no epochs or no owner.
-    pub fn of(view: &View, nodes: &Nodes) -> Option<Self> {
+    pub fn of(view: &View, nodes: &Nodes, now: Instant) -> Option<Self> {
         let seen = view.nodes.as_ref().filter(|_| view.has_epochs() && view.covers_anything())?;
         let by = nodes.iter().find(|n| n.id.is_some() && n.id == view.by)?.key;
         let known = |wanted: fn(&ViewNode) -> bool| {
@@ -75,6 +77,7 @@ impl Ballot {
         Some(Self {
             by,
             at: view.asked_at,
+            heard_at: now,
             primaries: owners().count() as u32,
             primaries_ok: owners().filter(|n| counts(n)).count() as u32,
             epoch: seen.iter().filter_map(|n| n.epoch).max().unwrap_or(0),
@@ -83,6 +86,11 @@ impl Ballot {
             suspected: known(|n| n.suspected),
             failed: known(|n| n.failed),
         })
+    }
+
+    /// The highest epoch that its node has seen.
+    fn current_epoch(&self) -> u64 {
+        self.info.and_then(|i| i.current_epoch).unwrap_or(0).max(self.epoch)
     }
 
     /// Whether its node is in the majority by its own view.
@@ -224,7 +232,8 @@ fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool) -> Verdict
     let cut_off = if own.majority() {
         // For one node timeout it has not noticed. A node in other trouble that comes back has its
         // witness to pass; it may have been hung, and not cut off.
-        is_used_or_out(node) && most(&|m| m.failed.contains(&node.key))
+        let together = |m: &Ballot| own.heard_at.since(m.heard_at) < TOGETHER;
+        is_used_or_out(node) && most(&|m| m.failed.contains(&node.key) && together(m))
     } else {
         superseded || (behind && own.frozen()) || most(&|m| m.accuses(node.key))
     };
@@ -242,15 +251,21 @@ fn is_used_or_out(node: &Node) -> bool {
     node.admits() || node.verdict == Verdict::Minority
 }
 
-/// The verdict on a node that gave none: by the majority's word, and by whether it spoke to us after
-/// the majority had given it up. One that was in the minority stays there until it is heard.
+/// The verdict on a node that gave none: by the majority's word, and by what it says itself when it is
+/// probed because of that. One that was in the minority stays there until it is heard.
 fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     let given_up = majority.iter().filter(|m| m.failed.contains(&node.key));
-    let since = given_up.clone().map(|m| m.at).max();
-    // One that is heard much later may have been hung, and back since.
-    let speaks = since.is_some_and(|at| node.contact.is_some_and(|c| c > at && c.since(at) < SPEAKS));
-    // Who is cut off misses the others as they miss it; one that was hung is back among them.
-    let back = since.is_some_and(|at| node.reported_at > at && node.report.sees_all());
+    let asked = given_up.clone().map(|m| m.at).max();
+    let said = given_up.clone().map(|m| m.heard_at).max();
+    // It was probed because of that, and answered at once. A read's answer does not tell a node that was cut
+    // off from one that was hung and is back.
+    let speaks =
+        asked.is_some_and(|at| node.reported_at > at) && said.is_some_and(|at| node.reported_at.since(at) < TOGETHER);
+    // Who is cut off sees no working cluster, or misses what is decided. One that was hung is back among
+    // the others: if that can't be told yet, its own ballot will.
+    let decided = given_up.clone().map(|m| m.current_epoch()).max();
+    let heard_it = node.current_epoch.is_none_or(|e| Some(e) >= decided);
+    let back = node.report.cluster_ok && heard_it;
     if is_used_or_out(node) && speaks && !back && 2 * given_up.count() > majority.len() {
         Some(Verdict::Minority)
     } else if node.verdict == Verdict::Minority {

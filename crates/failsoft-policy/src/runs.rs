@@ -31,6 +31,12 @@ impl<T: Copy + PartialEq> Runs<T> {
         self.runs.iter().zip(ends).map(|(&(first, value), last)| (first, last, value))
     }
 
+    /// Changes the value of one slot.
+    pub(crate) fn set(&mut self, slot: Slot, value: T) {
+        let one = Runs::build(&[(slot.number(), slot.number(), value)]);
+        self.change(&one, |old, new| new.unwrap_or(old));
+    }
+
     /// Changes every value by that of `other` for the same slot.
     pub(crate) fn change<U: Copy + PartialEq>(&mut self, other: &Runs<U>, mut change: impl FnMut(T, U) -> T) {
         let mut changed: Vec<(u16, T)> = Vec::with_capacity(self.runs.len().max(other.runs.len()));

@@ -234,6 +234,18 @@ impl Topology {
         asked_at: Instant,
     ) -> bool {
         let before = self.patches.len();
+        let epochs: BTreeMap<NodeKey, u64> =
+            seen.iter().filter_map(|n| Some((*keys.get(n.id.as_str())?, n.epoch?))).collect();
+        let without = |c: Claim| epochs.get(&c.owner).is_some_and(|&e| e >= c.epoch);
+        // Whoever gave a slot away may keep the higher epoch: where a redirect and a later view, which
+        // shows it without the slot, agree on the new owner, it is that one's.
+        for (&slot, patch) in self.patches.iter().filter(|(_, p)| p.at < asked_at) {
+            let new = named.get(slot).filter(|new| new.owner == patch.owner);
+            let held = self.claims.get(slot).filter(|&held| held.owner != patch.owner && without(held));
+            if let (Some(new), Some(_)) = (new, held) {
+                self.claims.set(slot, Some(new));
+            }
+        }
         let claims = &self.claims;
         self.patches.retain(|slot, patch| {
             let agreed = claims.get(*slot).is_some_and(|c| c.owner == patch.owner);
@@ -249,11 +261,8 @@ impl Topology {
             !agreed && !overruled && patch.unconfirmed < MAX_UNCONFIRMED
         });
         let mut changed = self.patches.len() != before;
-        let epochs: BTreeMap<NodeKey, u64> =
-            seen.iter().filter_map(|n| Some((*keys.get(n.id.as_str())?, n.epoch?))).collect();
         self.claims.change(named, |held, named| {
-            let given_up = |c: Claim| epochs.get(&c.owner).is_some_and(|&e| e >= c.epoch);
-            let ended = named.is_none() && held.is_some_and(given_up);
+            let ended = named.is_none() && held.is_some_and(without);
             changed |= ended;
             held.filter(|_| !ended)
         });

@@ -210,7 +210,7 @@ fn with_news(script: Vec<u32>) -> impl FnMut(&mut Model) -> u32 {
     move |model| {
         let number = script.next().unwrap_or(0);
         let n = 1 + number as usize % (NODES - 1);
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             let next = NEWS.iter().copied().find(|&m| m > model.news[n]).unwrap_or(News::Replaced);
             // The heir is elected once most primaries have given the victim up; the others hear of it from it.
             let elected = model.news[HEIR] == News::Replaced;

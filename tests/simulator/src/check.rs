@@ -7,7 +7,7 @@ mod map;
 mod sends;
 mod votes;
 
-use crate::model::{MS, Time};
+use crate::model::{MS, Set, Time};
 use crate::plan::{Fault, Plan};
 use crate::router::Router;
 use heard::Heard;
@@ -27,12 +27,26 @@ pub(crate) struct Check {
     another_cluster: bool,
     /// Whether nodes are cut off from each other in this run.
     cuts: bool,
+    /// Blocks whose owners contradict each other in this run: a migration ended in the wrong order.
+    contradicted: Set,
 }
 
 impl Check {
     pub(crate) fn new(plan: &Plan) -> Self {
         let routers = plan.routers.iter().map(Heard::new).collect();
-        Self { problem: None, reads: 0, judging: false, routers, another_cluster: false, cuts: votes::cuts(plan) }
+        let contradicted = plan.faults.iter().fold(0, |set, f| match f.fault {
+            Fault::Migrate { block, early: true, .. } => set | 1 << block,
+            _ => set,
+        });
+        Self {
+            problem: None,
+            reads: 0,
+            judging: false,
+            routers,
+            another_cluster: false,
+            cuts: votes::cuts(plan),
+            contradicted,
+        }
     }
 
     pub(crate) fn that(&mut self, holds: bool, problem: impl FnOnce() -> String) {

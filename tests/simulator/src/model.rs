@@ -262,6 +262,12 @@ impl Node {
         self.owner.iter().filter(|o| **o != NOBODY).fold(0, |set, o| set | 1 << o)
     }
 
+    /// Whether most primaries with slots are out of its reach.
+    pub(crate) fn in_minority(&self) -> bool {
+        let owners = self.owners();
+        (owners & !(self.pfail | self.fail)).count_ones() < owners.count_ones() / 2 + 1
+    }
+
     fn changed(&mut self) {
         self.revision += 1;
     }

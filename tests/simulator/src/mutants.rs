@@ -12,10 +12,10 @@ pub(crate) fn find(start: u64, seeds: u64) -> ExitCode {
         choose(mutant);
         let found = (start..start + seeds).find_map(|seed| Some((seed, run(seed).problem?)));
         match found {
-            Some((seed, problem)) => println!("{mutant:<32} {:>8}  {problem}", seed - start + 1),
+            Some((seed, problem)) => println!("{:<32} {:>8}  {problem}", mutant.as_str(), seed - start + 1),
             None => {
                 missed += 1;
-                println!("{mutant:<32} {:>8}  not found in {seeds} seeds", "-");
+                println!("{:<32} {:>8}  not found in {seeds} seeds", mutant.as_str(), "-");
             }
         }
     }

@@ -11,15 +11,11 @@ use crate::view::{Role, View};
 use crate::words::{NodeKey, Reason};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::time::Duration;
-
-/// A node that is said to be out of reach is probed at once, unless that was done so recently.
-const PROBED: Duration = Duration::from_secs(1);
 
 impl Cluster {
     /// A view came in this round: it is a ballot if it has epochs and its node is known.
     pub(super) fn cast(&mut self, round: u64, view: &View, now: Instant) {
-        let Some(ballot) = Ballot::of(view, &self.nodes) else { return };
+        let Some(ballot) = Ballot::of(view, &self.nodes, now) else { return };
         let seen = ballot.info.and_then(|i| i.current_epoch);
         self.heard_epoch(ballot.by, seen.map(|e| e.max(ballot.epoch)), now);
         self.look_at_accused(&ballot, now);
@@ -30,7 +26,7 @@ impl Cluster {
     /// A witness's view is no ballot, for it was asked for alone, but it can raise the suspicion.
     /// Whether it speaks for the node: it sees a majority, and that node in it.
     pub(super) fn speaks_for(&mut self, node: NodeKey, view: &View, now: Instant) -> bool {
-        let Some(ballot) = Ballot::of(view, &self.nodes) else { return true };
+        let Some(ballot) = Ballot::of(view, &self.nodes, now) else { return true };
         let speaks = ballot.majority() && !ballot.accuses(node);
         if !ballot.majority() {
             self.refresh.want(Scope::Ballot, false);
@@ -65,7 +61,7 @@ impl Cluster {
     /// Who is said to be out of reach, and is in no trouble with us, is asked whether it is there.
     fn look_at_accused(&mut self, ballot: &Ballot, now: Instant) {
         for node in self.nodes.iter_mut().filter(|n| n.admits() && ballot.accuses(n.key)) {
-            if node.latency.is_none() || now.since(node.reported_at) >= PROBED {
+            if node.reported_at <= ballot.at {
                 node.probe_at = node.probe_at.min(now);
             }
         }

@@ -212,7 +212,7 @@ impl Cluster {
     /// role and epoch agree with what another node was heard to say after it had answered.
     fn judge(&mut self, key: NodeKey, witnessed: bool, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
-        let agrees = agrees(node);
+        let agrees = node.agrees();
         let free = node.verdict != Verdict::Minority;
         node.validated = agrees && node.role == Role::Primary && free;
         let unready = node.report.unready();
@@ -288,10 +288,4 @@ impl Cluster {
             Target::Unknown => None,
         }
     }
-}
-
-/// Whether a node's own word fits what the views say of it: its role, and as a primary its epoch.
-fn agrees(node: &Node) -> bool {
-    let primary = node.role == Role::Primary;
-    node.report.primary == primary && (!primary || node.report.my_epoch.is_none_or(|e| e == node.epoch))
 }

@@ -133,7 +133,8 @@ impl Cluster {
             _ if down => return WriteGate::Closed(Blocked::Trouble(Reason::ClusterDown)),
             _ => {}
         }
-        if !(node.validated && up_to_date) && !mutant::is(Mutant::PromotionNeedsNoProof) {
+        let proved = node.validated && up_to_date || mutant::is(Mutant::PromotionNeedsNoProof);
+        if !proved {
             node.probe_at = node.probe_at.min(now);
             return WriteGate::NeedsProof(key);
         }

@@ -19,6 +19,7 @@ struct Block {
     claimed_by: Nodes,
     /// Views in turn that named none of those.
     unnamed: u32,
+    unnamed_at: Instant,
     /// Wherever a view or a redirect ever said its owner to be.
     named: Addresses,
     patch: Option<Patch>,
@@ -29,6 +30,8 @@ struct Block {
 struct Patch {
     address: usize,
     at: Time,
+    /// The epoch that it said something else than.
+    over: u64,
     /// Later views with epochs, asked for at different times.
     unconfirmed: u32,
     unconfirmed_at: Instant,
@@ -64,14 +67,29 @@ impl Map {
             if let Some((who, epoch)) = owner.and_then(|n| Some((number(n), n.epoch?))) {
                 block.claim(who, epoch);
             }
+            let later = block.patch.is_some_and(|p| p.at < view.asked_at.as_nanos());
+            if later && owner.is_some_and(|n| block.patch.is_some_and(|p| n.epoch.is_some_and(|e| e > p.over))) {
+                block.patch = None;
+            }
             if epochs {
                 // Nobody owns it, and whoever claimed it is there without it: the claim is given up.
-                let without = |n: &ViewNode| {
-                    block.claimed_by & (1 << number(n)) != 0 && n.epoch.is_some_and(|e| e >= block.epoch)
-                };
-                block.unnamed = if block.claimed_by & there == 0 { block.unnamed + 1 } else { 0 };
+                let (claimants, claimed) = (block.claimed_by, block.epoch);
+                let without = |n: &ViewNode| claimants & (1 << number(n)) != 0 && n.epoch.is_some_and(|e| e >= claimed);
+                if block.claimed_by & there != 0 {
+                    block.unnamed = 0;
+                } else if block.unnamed_at < view.asked_at {
+                    (block.unnamed, block.unnamed_at) = (block.unnamed + 1, view.asked_at);
+                }
                 if (owner.is_none() && nodes().any(without)) || block.unnamed >= PATIENCE {
                     (block.epoch, block.claimed_by) = (0, 0);
+                }
+                // A redirect and a later view agree on another owner, and the claimant is there without it.
+                let redirected = |n: &ViewNode| {
+                    let at = n.endpoint.as_ref().map(address);
+                    block.patch.is_some_and(|p| Some(p.address) == at && p.at < view.asked_at.as_nanos())
+                };
+                if let Some(new) = owner.filter(|n| redirected(n) && nodes().any(without)) {
+                    (block.epoch, block.claimed_by) = (new.epoch.unwrap_or(0), 1 << number(new));
                 }
             }
             let Some(patch) = block.patch.as_mut().filter(|p| p.at < view.asked_at.as_nanos()) else { continue };
@@ -86,7 +104,7 @@ impl Map {
         let block = &mut self.blocks[block];
         block.named |= 1 << address;
         let unconfirmed_at = Instant::from_nanos(at);
-        block.patch = Some(Patch { address, at, unconfirmed: 0, unconfirmed_at, answered: false });
+        block.patch = Some(Patch { address, at, over: block.epoch, unconfirmed: 0, unconfirmed_at, answered: false });
     }
 
     /// Whether a node was ever named as the owner of a block.

@@ -63,6 +63,8 @@ impl Check {
         });
         // Who said TRYAGAIN is asked again itself.
         let again = matches!(last, Some(Answer::Error(ErrorReply::TryAgain))) && reads;
+        // Two nodes that name each other as the owner can both not be right.
+        let again = again || self.contradicted & (1 << block) != 0;
         let (superseded, patched) = (superseded && !again, patched.filter(|_| !again));
         if let Some((target, since)) = patched {
             self.that(false, || {

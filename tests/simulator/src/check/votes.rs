@@ -128,7 +128,7 @@ impl Check {
                 .nodes
                 .iter()
                 .any(|other| other.up == Up::Running && other.group == node.group && other.fail & (1 << n) != 0);
-            let saw_a_minority = node.minority_at.is_some_and(|seen| now - seen < RECENT);
+            let saw_a_minority = node.in_minority() || node.minority_at.is_some_and(|seen| now - seen < RECENT);
             let sound = node.up == Up::Running && !counted_out && !saw_a_minority && !model.superseded(n);
             self.that(!sound, || format!("router {r} holds address {at} in a minority, but there is no partition"));
         }

@@ -60,9 +60,7 @@ impl Model {
     pub(super) fn update_state(&mut self, n: usize, now: Time) {
         let setup = self.setup;
         let node = &mut self.nodes[n];
-        let owners = node.owners();
-        let reachable = (owners & !(node.pfail | node.fail)).count_ones();
-        let minority = reachable < owners.count_ones() / 2 + 1;
+        let minority = node.in_minority();
         let uncovered = node.owner.iter().any(|o| *o == NOBODY || node.fail & (1 << o) != 0);
         let rejoin = setup.node_timeout.clamp(300 * MS, 5_000 * MS);
         if minority {

@@ -55,6 +55,27 @@ impl Model {
         }
     }
 
+    /// An operator ends what is left of the migrations: they are undone, or, where the source has given
+    /// the block away already, done.
+    pub(crate) fn repair(&mut self, net: &Net, now: Time) {
+        for n in 0..self.nodes.len() {
+            for block in 0..BLOCKS {
+                let (from, to) = (self.nodes[n].importing[block], self.nodes[n].migrating[block]);
+                if from != NOBODY {
+                    self.nodes[n].importing[block] = NOBODY;
+                    let given = usize::from(self.nodes[usize::from(from)].owner[block]) == n;
+                    if given && self.nodes[n].is_primary(n) && self.running(n) {
+                        self.own(n, block);
+                        self.broadcast(net, n, now);
+                    }
+                }
+                if to != NOBODY {
+                    self.nodes[n].migrating[block] = NOBODY;
+                }
+            }
+        }
+    }
+
     /// A replica copies all at once, its primary holding still.
     pub(crate) fn catch_up(&mut self, n: usize) {
         let of = usize::from(self.nodes[n].follows[n]);

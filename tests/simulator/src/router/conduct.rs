@@ -85,6 +85,20 @@ impl Sim<'_> {
             Some(view) => {
                 self.trace.mix(view.nodes.iter().flatten().filter_map(|n| n.epoch).sum());
                 self.check.heard_view(r, round, &view);
+                self.trace.say(self.now, || {
+                    let nodes = view.nodes.iter().flatten().map(|n| {
+                        let flags = if n.failed {
+                            " FAIL"
+                        } else if n.suspected {
+                            " PFAIL"
+                        } else {
+                            ""
+                        };
+                        format!("{}{flags} @{:?} {:?}", n.id, n.epoch, n.slots)
+                    });
+                    let nodes: Vec<String> = nodes.collect();
+                    format!("router {r} heard the view of {:?} of {:?}: {}", view.by, view.asked_at, nodes.join(", "))
+                });
                 self.routers[r].cluster.on_view(round, *view, now);
             }
             None => self.routers[r].cluster.on_no_view(loading.then_some(&ErrorReply::Unwilling)),

@@ -27,6 +27,9 @@ impl Sim<'_> {
             return self.judge();
         }
         self.model.clean(self.now);
+        if self.now >= self.plan.heals + 500 * MS {
+            self.model.repair(&self.net, self.now);
+        }
         let whole = self.model.whole(&self.net, self.now);
         if !whole && self.healing.whole_at.is_some() {
             self.trace.say(self.now, || "the cluster is not whole any more".into());
