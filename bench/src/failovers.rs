@@ -60,6 +60,9 @@ struct Round {
     broken_quarantined: bool,
 }
 
+/// One figure of a round.
+type Figure = fn(&Round) -> f64;
+
 #[derive(Serialize)]
 struct Report {
     server: String,
@@ -188,7 +191,7 @@ impl Report {
         }
         text += &format!("  served from the fault on: {sources:?}\n\n");
         let mut rows = vec![["ms", "median", "worst"].map(str::to_owned).to_vec()];
-        let figures: [(&str, fn(&Round) -> f64); 4] = [
+        let figures: [(&str, Figure); 4] = [
             ("fault until the promotion", |r| r.promoted_after),
             ("promotion until the first read by the promoted primary", |r| r.serves_after),
             ("start or SIGCONT until the router has it as a replica", |r| r.readmitted_after),

@@ -72,6 +72,9 @@ struct Account {
     seen: Vec<Seen>,
 }
 
+/// One line of the report.
+type Figure = fn(&Account) -> String;
+
 /// Does each to a fresh cluster, and reports.
 pub(crate) fn run(options: &Options) -> Result<String, Problem> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -178,7 +181,7 @@ async fn quarantined(router: &Router, addresses: &[String]) -> Result<Instant, P
 fn rows(accounts: &[Account]) -> Vec<Vec<String>> {
     let names = accounts.iter().map(|account| format!("{:?}", account.what));
     let mut rows = vec![std::iter::once(String::new()).chain(names).collect()];
-    let figures: [(&str, fn(&Account) -> String); 14] = [
+    let figures: [(&str, Figure); 14] = [
         ("reads", |a| a.seen.len().to_string()),
         ("failed reads (bound: 0)", |a| a.seen.iter().filter(|r| r.good.is_none()).count().to_string()),
         ("replica promoted after, ms", |a| ms(Some(a.began), a.moments.promoted)),

@@ -76,7 +76,8 @@ mod hosts {
 
         async fn count(&self, node: usize, command: &str, key: &str) -> i64 {
             let answer = self.cluster.command(node, &[command, key]).await;
-            answer.and_then(|value| Ok(redis::from_redis_value(value).expect("a number"))).expect("an answer")
+            let number = answer.map(|value| redis::from_redis_value(value).expect("a number"));
+            number.expect("an answer")
         }
 
         async fn back_as_a_replica(&self, node: usize) {
