@@ -26,6 +26,9 @@ const LOOK: Duration = Duration::from_millis(2);
 const CLIENT: usize = 6;
 const LATE: Duration = Duration::from_millis(200);
 
+/// Longer than any read takes, in microseconds.
+const WORST: u64 = 60_000_000;
+
 /// Settings of the `partitions` benchmark.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -87,7 +90,7 @@ pub(crate) fn run(options: &Options) -> Result<String, Problem> {
     }
     let (flavour, version) = server.version();
     let head = format!("{flavour} {version}, 3 primaries and 3 replicas, node timeout 2 s; {READERS} readers\n\n");
-    Ok(head + &table(&rows(&accounts)))
+    Ok(head + &table(&rows(&accounts)) + "\n" + &accounts.iter().map(sources).collect::<String>())
 }
 
 async fn one(what: What, server: &Server) -> Result<Account, Problem> {
@@ -181,7 +184,7 @@ async fn quarantined(router: &Router, addresses: &[String]) -> Result<Instant, P
 fn rows(accounts: &[Account]) -> Vec<Vec<String>> {
     let names = accounts.iter().map(|account| format!("{:?}", account.what));
     let mut rows = vec![std::iter::once(String::new()).chain(names).collect()];
-    let figures: [(&str, Figure); 14] = [
+    let figures: [(&str, Figure); 13] = [
         ("reads", |a| a.seen.len().to_string()),
         ("failed reads (bound: 0)", |a| a.seen.iter().filter(|r| r.good.is_none()).count().to_string()),
         ("replica promoted after, ms", |a| ms(Some(a.began), a.moments.promoted)),
@@ -203,19 +206,21 @@ fn rows(accounts: &[Account]) -> Vec<Vec<String>> {
         ("p50, ms", |a| quantile(a, 0.5)),
         ("p99, ms", |a| quantile(a, 0.99)),
         ("worst, ms", |a| quantile(a, 1.0)),
-        ("served by", |a| {
-            let mut sources = BTreeMap::<_, u64>::new();
-            for good in a.seen.iter().filter_map(|read| read.good) {
-                *sources.entry(good.served_by.as_str()).or_default() += 1;
-            }
-            sources.iter().map(|(source, count)| format!("{source} {count}")).collect::<Vec<_>>().join(", ")
-        }),
     ];
     rows.extend(figures.iter().map(|(name, of)| {
         let figures = accounts.iter().map(of);
         std::iter::once((*name).to_owned()).chain(figures).collect()
     }));
     rows
+}
+
+fn sources(account: &Account) -> String {
+    let mut sources = BTreeMap::<_, u64>::new();
+    for good in account.seen.iter().filter_map(|read| read.good) {
+        *sources.entry(good.served_by.as_str()).or_default() += 1;
+    }
+    let parts: Vec<_> = sources.iter().map(|(source, count)| format!("{source} {count}")).collect();
+    format!("  {:?} served by: {}\n", account.what, parts.join(", "))
 }
 
 fn ms(from: Option<Instant>, to: Option<Instant>) -> String {
@@ -242,7 +247,7 @@ fn primary_again(account: &Account) -> Option<Instant> {
 }
 
 fn quantile(account: &Account, quantile: f64) -> String {
-    let mut latencies = Histogram::<u64>::new(3).expect("three digits are allowed");
+    let mut latencies = Histogram::<u64>::new_with_bounds(1, WORST, 3).expect("good bounds");
     account.seen.iter().for_each(|read| latencies.saturating_record(read.latency().as_micros() as u64));
     format!("{:.1}", latencies.value_at_quantile(quantile) as f64 / 1000.0)
 }
