@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts that start clusters share: which servers, a limit of time, and the conformance run.
+# What the scripts that start clusters share: which servers, whether hosts of their own, a limit of time, the conformance run.
 # Sourced after lib.sh, not run.
 
 # In the order in which they are preferred.
@@ -46,6 +46,26 @@ choose() {
         failed 'no server could be had: the tests on real clusters need one'
         summary
     fi
+}
+
+# hosts: whether tests may have hosts of their own, which are network namespaces. Where they may not, the tests in
+# modules of that name are left out, the conformance suite says so itself, and it is noted here.
+WITHOUT_HOSTS=''
+hosts() {
+    local why='' probe=failsoft-$$-probe
+    if [ "$(uname)" != Linux ]; then
+        why='this is no Linux'
+    elif [ "$(id -u)" -ne 0 ]; then
+        why='not root'
+    elif ! command -v ip >/dev/null || ! command -v nft >/dev/null; then
+        why='no ip or no nft on PATH (Debian: apt install iproute2 nftables)'
+    elif ! ip netns add "$probe" 2>/dev/null || ! ip netns delete "$probe"; then
+        why='network namespaces are not allowed here'
+    fi
+    [ -n "$why" ] || return 0
+    # shellcheck disable=SC2034 # for those who source this
+    WITHOUT_HOSTS='--skip hosts::'
+    missing "real partitions, which need hosts of their own: $why"
 }
 
 # bounded COMMAND...: ends a command that hangs, and on Ctrl-C, with all that it started.

@@ -1,8 +1,10 @@
-//! The benchmarks' command line: `cpu` measures Failsoft beside its peers, `outages` what readers see of faults.
+//! The benchmarks' command line: `cpu` measures Failsoft beside its peers, `outages`, `failovers` and `partitions` what readers see of faults.
 
 mod cpu;
 mod dataset;
+mod failovers;
 mod outages;
+mod partitions;
 mod table;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +27,10 @@ enum Command {
     Cpu(cpu::Options),
     /// What 32 readers see while primaries are killed and hung, a slot moves, and all nodes hang
     Outages(outages::Options),
+    /// Many real failovers under load: how many reads fail, and whether any is taken for a partition
+    Failovers(failovers::Options),
+    /// What readers see while nodes and clients are cut off from each other, on hosts of their own (needs root)
+    Partitions(partitions::Options),
     /// One measurement of `cpu`, in a process of its own
     #[command(hide = true)]
     Measure(cpu::Measure),
@@ -34,6 +40,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Cpu(options) => cpu::run(&options),
         Command::Outages(options) => outages::run(&options),
+        Command::Failovers(options) => failovers::run(&options),
+        Command::Partitions(options) => partitions::run(&options),
         Command::Measure(measure) => measure.run(),
     };
     match result {

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// How many readers there are.
-pub(super) const READERS: usize = 32;
+pub(crate) const READERS: usize = 32;
 /// What each of them waits between two reads.
 const PAUSE: Duration = Duration::from_millis(1);
 /// How long the store behind the cluster takes.
-pub(super) const STORE: Duration = Duration::from_millis(2);
+pub(crate) const STORE: Duration = Duration::from_millis(2);
 /// The load ends by itself after this, whatever happens to the rest of the run.
 const LIMIT: Duration = Duration::from_secs(90);
 /// Consecutive reads of one reader are this far apart: a prime, so that every reader meets every key.
@@ -22,38 +22,38 @@ const STRIDE: usize = 7919;
 
 /// One read that ended.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    pub(super) began: Instant,
-    pub(super) ended: Instant,
-    pub(super) slot: u16,
+pub(crate) struct Seen {
+    pub(crate) began: Instant,
+    pub(crate) ended: Instant,
+    pub(crate) slot: u16,
     /// None: an error, or a wrong value.
-    pub(super) good: Option<Good>,
+    pub(crate) good: Option<Good>,
 }
 
 /// What a read that did not fail came to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Good {
-    pub(super) served_by: ServedBy,
+pub(crate) struct Good {
+    pub(crate) served_by: ServedBy,
     /// The index of the node that served it.
-    pub(super) node: Option<usize>,
-    pub(super) attempts: u32,
+    pub(crate) node: Option<usize>,
+    pub(crate) attempts: u32,
 }
 
 impl Seen {
-    pub(super) fn latency(&self) -> Duration {
+    pub(crate) fn latency(&self) -> Duration {
         self.ended - self.began
     }
 }
 
 /// Readers at work.
-pub(super) struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     readers: JoinSet<Vec<Seen>>,
 }
 
 impl Load {
     /// Starts the readers; `addresses` are the nodes in the order of their indices.
-    pub(super) fn start(router: &Router, entries: &Arc<[Entry]>, addresses: &Arc<[String]>) -> Self {
+    pub(crate) fn start(router: &Router, entries: &Arc<[Entry]>, addresses: &Arc<[String]>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut readers = JoinSet::new();
         for number in 0..READERS {
@@ -64,7 +64,7 @@ impl Load {
     }
 
     /// Stops the readers; everything they saw, in the order in which it ended.
-    pub(super) async fn finish(mut self) -> Result<Vec<Seen>, Problem> {
+    pub(crate) async fn finish(mut self) -> Result<Vec<Seen>, Problem> {
         self.stop.store(true, Ordering::Relaxed);
         let mut seen = Vec::new();
         while let Some(reader) = self.readers.join_next().await {

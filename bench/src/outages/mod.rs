@@ -2,9 +2,9 @@
 
 mod faults;
 mod figures;
-mod load;
+pub(crate) mod load;
 mod report;
-mod watch;
+pub(crate) mod watch;
 
 use crate::{Problem, note};
 use clap::{Args, ValueEnum};

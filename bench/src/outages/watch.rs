@@ -13,7 +13,7 @@ const PROMOTION: Duration = Duration::from_secs(30);
 const READMISSION: Duration = Duration::from_secs(30);
 
 /// When the node first says `role:master`.
-pub(super) async fn promoted(cluster: &Cluster, node: usize) -> Result<Instant, Problem> {
+pub(crate) async fn promoted(cluster: &Cluster, node: usize) -> Result<Instant, Problem> {
     let until = Instant::now() + PROMOTION;
     // While it is voted for, it may be too busy to answer: that is no yet.
     while cluster.role(node).await.ok() != Some(Role::Primary) {
@@ -27,7 +27,7 @@ pub(super) async fn promoted(cluster: &Cluster, node: usize) -> Result<Instant, 
 
 /// When the router has the node as a replica that it trusts again. Asked once the node's place was taken and its
 /// breaker open, which a hang that outlasts the promotion is enough for.
-pub(super) async fn readmitted(router: &Router, address: &str) -> Result<Instant, Problem> {
+pub(crate) async fn readmitted(router: &Router, address: &str) -> Result<Instant, Problem> {
     let until = Instant::now() + READMISSION;
     while !router.health().node(address).is_some_and(|node| node.role == "replica" && node.breaker == "closed") {
         if Instant::now() >= until {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    Cluster, Error, Server,
+    Cluster, Error, Network, Server,
     group::{Group, start_deadline},
     settings::Settings,
     tls::Tls,
@@ -24,12 +24,13 @@ pub struct ClusterBuilder {
     node_timeout: Duration,
     settings: Settings,
     tls: Option<PathBuf>,
+    hosts: Option<usize>,
 }
 
 impl ClusterBuilder {
     pub(crate) fn new() -> Self {
         let settings = Settings::default();
-        Self { primaries: 3, replicas: 1, node_timeout: Duration::from_secs(2), settings, tls: None }
+        Self { primaries: 3, replicas: 1, node_timeout: Duration::from_secs(2), settings, tls: None, hosts: None }
     }
 
     /// How many primaries: at least 1. Default 3.
@@ -83,11 +84,18 @@ impl ClusterBuilder {
         self
     }
 
+    /// Each node on a host of its own, with its cluster bus, and so many hosts for clients beside them: see
+    /// [`Cluster::network`]. At most 13 hosts in all.
+    pub fn hosts(mut self, clients: usize) -> Self {
+        self.hosts = Some(clients);
+        self
+    }
+
     /// Starts the cluster. It is complete on return: every node says `cluster_state:ok`, all agree,
     /// every replica's link is up.
     ///
     /// # Errors
-    /// A setting that cannot work; or [`Error::Start`] when a server does not come up or the cluster is
+    /// A setting that cannot work; [`Error::NoNetwork`] where there can be no hosts; or [`Error::Start`] when a server does not come up or the cluster is
     /// not complete within 30 s, with the end of the log.
     pub async fn start(mut self) -> Result<Cluster, Error> {
         let nodes = self.primaries.checked_mul(self.replicas.saturating_add(1)).filter(|n| (1..=MAX_NODES).contains(n));
@@ -103,7 +111,20 @@ impl ClusterBuilder {
         self.settings.cluster = Some(self.node_timeout);
         self.settings.tls = self.tls.as_deref().map(Tls::load).transpose()?;
         let deadline = start_deadline();
-        let group = Group::start(self.settings, nodes, deadline).await?;
+        let network = match self.hosts {
+            Some(_) if self.tls.is_some() => {
+                return Err(Error::Config("TLS on hosts of their own: the certificate is for 127.0.0.1".to_owned()));
+            }
+            Some(clients) => Some(network(nodes.saturating_add(clients)).await?),
+            None => None,
+        };
+        let group = Group::start(self.settings, nodes, network, deadline).await?;
         Cluster::form(group, self.primaries, self.replicas, deadline).await
     }
+}
+
+/// Programs are run to set it up, and waited for.
+async fn network(hosts: usize) -> Result<Network, Error> {
+    let started = tokio::task::spawn_blocking(move || Network::start(hosts)).await;
+    started.map_err(|error| Error::io("the start of a network")(error.into()))?
 }

@@ -1,7 +1,7 @@
 //! The kit's own commands to a server: one connection for one command, and never longer than a limit.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, SocketAddrV4},
     time::Duration,
 };
 
@@ -16,14 +16,14 @@ use crate::{Error, settings::Settings};
 /// The limit of a command, connecting included: a hung node is an error, not a hang.
 pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 
-/// Sends one command to the server on that port of 127.0.0.1. An error reply is an [`Error::Command`].
+/// Sends one command to the server at that address. An error reply is an [`Error::Command`].
 pub(crate) async fn ask<A: AsRef<[u8]>>(
-    port: u16,
+    address: SocketAddrV4,
     settings: &Settings,
     words: &[A],
     limit: Duration,
 ) -> Result<Value, Error> {
-    let node = format!("127.0.0.1:{port}");
+    let node = address.to_string();
     let Some((name, arguments)) = words.split_first() else {
         return Err(Error::Config("a command needs at least its name".to_owned()));
     };
@@ -32,21 +32,20 @@ pub(crate) async fn ask<A: AsRef<[u8]>>(
     for argument in arguments {
         command.arg(argument.as_ref());
     }
-    match tokio::time::timeout(limit, connect_and_send(port, settings, &command)).await {
+    match tokio::time::timeout(limit, connect_and_send(address, settings, &command)).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) => Err(Error::Command { node, command: shown(words), source }),
         Err(_) => Err(Error::timeout(format!("{node}: an answer to {}", shown(words)), limit)),
     }
 }
 
-async fn connect_and_send(port: u16, settings: &Settings, command: &Cmd) -> Result<Value, RedisError> {
-    let address = (Ipv4Addr::LOCALHOST, port);
+async fn connect_and_send(address: SocketAddrV4, settings: &Settings, command: &Cmd) -> Result<Value, RedisError> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     match &settings.tls {
         None => send(stream, settings, command).await,
         Some(tls) => {
-            let name = IpAddr::from(Ipv4Addr::LOCALHOST).into();
+            let name = IpAddr::from(*address.ip()).into();
             send(tls.connector.connect(name, stream).await?, settings, command).await
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use redis::Value;
 
 use crate::{
-    ClusterBuilder, Error, Migration, Node, Role, client, form,
+    ClusterBuilder, Error, Migration, Network, Node, Role, client, form,
     group::{Group, START_LIMIT, start_deadline},
     node::field,
     view::SLOTS,
@@ -17,7 +17,7 @@ use crate::{
 /// How long a failover by hand may take; it takes milliseconds when the primary answers.
 const FAILOVER_LIMIT: Duration = Duration::from_secs(10);
 
-/// A real cluster on 127.0.0.1. Dropping it kills every server and removes their folders.
+/// A real cluster, on 127.0.0.1 or on hosts of its own. Dropping it kills every server and removes their folders.
 ///
 /// Nodes have indices: `0..primaries` are the first primaries, then come the replicas: replica `r` of
 /// primary `p` is `primaries + p * replicas + r`. Roles change, indices and addresses do not.
@@ -57,7 +57,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// `127.0.0.1:port` of every node, in the order of the indices.
+    /// `host:port` of every node, in the order of the indices.
     pub fn addresses(&self) -> Vec<String> {
         self.nodes().iter().map(Node::address).collect()
     }
@@ -73,6 +73,20 @@ impl Cluster {
     /// When there is no node of that index.
     pub fn node(&self, index: usize) -> &Node {
         &self.nodes()[index]
+    }
+
+    /// The hosts that the nodes live on: node `i` on host `i`, then come those for clients.
+    ///
+    /// # Errors
+    /// When the cluster was not set up with [`ClusterBuilder::hosts`].
+    pub fn network(&self) -> Result<&Network, Error> {
+        let none = || Error::Config("this cluster has no hosts of its own: see ClusterBuilder::hosts".to_owned());
+        self.group.network().ok_or_else(none)
+    }
+
+    /// The index of the host of client `client`.
+    pub fn client_host(&self, client: usize) -> usize {
+        self.nodes().len() + client
     }
 
     /// The index of replica `replica` of the first primary `primary`.

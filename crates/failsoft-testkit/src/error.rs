@@ -64,6 +64,11 @@ pub enum Error {
         /// How long.
         limit: Duration,
     },
+    /// Hosts of their own cannot be had here.
+    NoNetwork {
+        /// What is missing, or what failed.
+        why: String,
+    },
     /// The operating system refused.
     Io {
         /// What was tried.
@@ -101,6 +106,9 @@ impl fmt::Display for Error {
             Error::Command { node, command, source } => write!(f, "{node}: {command}: {source}"),
             Error::Reply { node, what } => write!(f, "{node}: {what}"),
             Error::Timeout { what, limit } => write!(f, "{what}: not within {limit:?}"),
+            Error::NoNetwork { why } => {
+                write!(f, "no network of hosts: {why}; it takes Linux, root, and the programs `ip` and `nft`")
+            }
             Error::Io { what, source } => write!(f, "{what}: {source}"),
         }
     }

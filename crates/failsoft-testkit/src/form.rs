@@ -25,7 +25,7 @@ pub(crate) async fn form(nodes: &[Node], primaries: usize, replicas: usize, dead
     for (index, node) in nodes.iter().enumerate() {
         // Everyone is introduced to everyone: waiting for gossip to do it takes seconds.
         for other in &nodes[index + 1..] {
-            ask(node, &["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string()]).await?;
+            ask(node, &["CLUSTER", "MEET", &other.ip().to_string(), &other.port().to_string()]).await?;
         }
     }
     for index in primaries..nodes.len() {

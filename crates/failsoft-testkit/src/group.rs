@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{Error, Node, Server, settings::Settings, watchdog::Watchdog};
+use crate::{Error, Network, Node, Server, node::Place, settings::Settings, watchdog::Watchdog};
 
 /// The limit of every start-up, forming the cluster included.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
@@ -21,17 +21,23 @@ pub(crate) fn start_deadline() -> Instant {
 }
 
 /// The fields are dropped in this order: processes first, then the watchdog (which removes the
-/// folder's content as well), then the folder.
+/// folder's content as well), then the folder, and the network they were on.
 #[derive(Debug)]
 pub(crate) struct Group {
     nodes: Vec<Node>,
     watchdog: Watchdog,
     folder: TempDir,
+    network: Option<Network>,
 }
 
 impl Group {
-    /// Starts that many servers; each answers when this returns.
-    pub(crate) async fn start(mut settings: Settings, count: usize, deadline: Instant) -> Result<Group, Error> {
+    /// Starts that many servers; each answers when this returns. With a network, node `i` runs on its host `i`.
+    pub(crate) async fn start(
+        mut settings: Settings,
+        count: usize,
+        network: Option<Network>,
+        deadline: Instant,
+    ) -> Result<Group, Error> {
         if settings.server.is_none() {
             // It runs programs and waits for them.
             let found = tokio::task::spawn_blocking(|| Server::find(None)).await;
@@ -41,15 +47,20 @@ impl Group {
         let folder = tempfile::Builder::new().prefix("failsoft-testkit-").tempdir();
         let folder = folder.map_err(Error::io("a temporary folder"))?;
         let watchdog = Watchdog::start(folder.path())?;
-        let mut group = Group { nodes: Vec::new(), watchdog, folder };
+        let mut group = Group { nodes: Vec::new(), watchdog, folder, network };
         for _ in 0..count {
-            group.nodes.push(Node::new(settings.clone(), group.folder.path())?);
-            group.launch(group.nodes.len() - 1)?;
+            let index = group.nodes.len();
+            group.nodes.push(Node::new(group.place(index)?, settings.clone(), group.folder.path())?);
+            group.launch(index)?;
         }
         for index in 0..count {
             group.settle(index, &settings, deadline).await?;
         }
         Ok(group)
+    }
+
+    pub(crate) fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     pub(crate) fn nodes(&self) -> &[Node] {
@@ -101,6 +112,11 @@ impl Group {
 
     /// Leaves the processes running for good. Returns their ids and their folder.
     pub(crate) fn leave(self) -> Result<(Vec<u32>, PathBuf), Error> {
+        if self.network.is_some() {
+            return Err(Error::Config(
+                "a cluster on hosts of its own cannot be kept: they end with this process".into(),
+            ));
+        }
         self.watchdog.leave()?;
         let pids = self.pids();
         self.nodes.iter().for_each(Node::forget);
@@ -116,6 +132,13 @@ impl Group {
             format!("{}:\n{lines}", node.address())
         };
         self.nodes.iter().map(tail).collect::<Vec<_>>().join("\n")
+    }
+
+    fn place(&self, index: usize) -> Result<Place, Error> {
+        match &self.network {
+            None => Ok(Place::here()),
+            Some(network) => Ok(Place { address: network.address(index), words: network.words(index)? }),
+        }
     }
 
     fn launch(&self, index: usize) -> Result<(), Error> {
@@ -136,7 +159,7 @@ impl Group {
         for _ in 0..PORT_TRIES {
             match self.nodes[index].wait_ready(deadline).await {
                 Err(Error::Start { log, .. }) if log.contains("Address already in use") => {
-                    self.nodes[index] = Node::new(settings.clone(), self.folder.path())?;
+                    self.nodes[index] = Node::new(self.place(index)?, settings.clone(), self.folder.path())?;
                     self.launch(index)?;
                 }
                 Err(Error::Start { what, log }) if settings.tls.is_some() && lacks_tls(&log) => {

@@ -2,6 +2,8 @@
 //!
 //! [`Cluster`] starts any number of primaries and replicas on free ports of 127.0.0.1 from a
 //! [`Server`] found on the machine, and can kill, hang, restart, fail over and reshard them.
+//! Its nodes may live on hosts of their own, a [`Network`], to be cut off from each other and from clients;
+//! a [`Proxy`] makes the way to one long.
 //! [`Standalone`] is one server without cluster mode. [`ScriptedNode`] answers as it is told:
 //! garbage, half a reply, redirect loops, silence.
 //!
@@ -30,10 +32,12 @@ mod error;
 mod form;
 mod group;
 mod migration;
+mod network;
 mod node;
 mod poll;
 mod port;
 mod process;
+mod proxy;
 mod scripted;
 mod server;
 mod settings;
@@ -47,7 +51,9 @@ pub use builder::ClusterBuilder;
 pub use cluster::{Cluster, Kept};
 pub use error::Error;
 pub use migration::Migration;
+pub use network::{Inside, Network};
 pub use node::{Node, Role};
+pub use proxy::Proxy;
 pub use scripted::{Behaviour, ScriptedNode, Topology, TopologyNode};
 pub use server::{Flavour, Server};
 pub use standalone::{Standalone, StandaloneBuilder};

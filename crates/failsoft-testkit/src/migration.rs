@@ -88,9 +88,10 @@ impl<'a> Migration<'a> {
     }
 
     async fn migrate(&self, keys: &[Vec<u8>]) -> Result<Value, Error> {
-        let port = self.cluster.node(self.to).port().to_string();
+        let target = self.cluster.node(self.to);
+        let (host, port) = (target.ip().to_string(), target.port().to_string());
         let timeout = MIGRATE_LIMIT.as_millis().to_string();
-        let mut words: Vec<&[u8]> = vec![b"MIGRATE", b"127.0.0.1", port.as_bytes(), b"", b"0", timeout.as_bytes()];
+        let mut words: Vec<&[u8]> = vec![b"MIGRATE", host.as_bytes(), port.as_bytes(), b"", b"0", timeout.as_bytes()];
         let auth = self.source().auth();
         if let Some((user, password)) = auth {
             let user = if user.is_empty() { "default" } else { user };

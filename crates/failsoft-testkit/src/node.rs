@@ -2,6 +2,7 @@
 
 use std::{
     fmt, fs,
+    net::{Ipv4Addr, SocketAddrV4},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -37,10 +38,26 @@ impl fmt::Display for Role {
 /// A server of a cluster, or a single one. Its address stays the same all its life.
 #[derive(Debug)]
 pub struct Node {
+    place: Place,
     port: Port,
     folder: PathBuf,
     settings: Arc<Settings>,
     state: Mutex<State>,
+}
+
+/// Where a server runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) address: Ipv4Addr,
+    /// The words that start a program there, before its own.
+    pub(crate) words: Vec<String>,
+}
+
+impl Place {
+    /// This process's own host.
+    pub(crate) fn here() -> Place {
+        Place { address: Ipv4Addr::LOCALHOST, words: Vec::new() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -58,9 +75,18 @@ impl State {
 }
 
 impl Node {
-    /// `127.0.0.1:port`.
+    /// `127.0.0.1:port`, or with the address of its host.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port())
+        self.socket().to_string()
+    }
+
+    /// The address of its host.
+    pub(crate) fn ip(&self) -> Ipv4Addr {
+        self.place.address
+    }
+
+    fn socket(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.place.address, self.port())
     }
 
     /// The client port; with TLS on, the TLS port.
@@ -89,10 +115,10 @@ impl Node {
     }
 
     /// A node that is not started yet, with a folder of its own in `parent`.
-    pub(crate) fn new(settings: Arc<Settings>, parent: &Path) -> Result<Node, Error> {
+    pub(crate) fn new(place: Place, settings: Arc<Settings>, parent: &Path) -> Result<Node, Error> {
         let port = Port::reserve()?;
         let folder = parent.join(port.number().to_string());
-        let node = Node { port, folder, settings, state: Mutex::default() };
+        let node = Node { place, port, folder, settings, state: Mutex::default() };
         node.make_folder()?;
         Ok(node)
     }
@@ -103,7 +129,7 @@ impl Node {
         if state.live().is_some() {
             return Err(Error::Config(format!("{} is running already", self.address())));
         }
-        state.process = Some(Process::start(self.server().path(), &self.folder)?);
+        state.process = Some(Process::start(&self.place.words, self.server().path(), &self.folder)?);
         Ok(())
     }
 
@@ -172,7 +198,7 @@ impl Node {
         if self.pid().is_none() {
             return Err(Error::NotRunning { node: self.address() });
         }
-        client::ask(self.port(), &self.settings, words, limit).await
+        client::ask(self.socket(), &self.settings, words, limit).await
     }
 
     /// A command whose reply is text.
@@ -210,7 +236,7 @@ impl Node {
     fn make_folder(&self) -> Result<(), Error> {
         let what = || self.folder.display().to_string();
         fs::create_dir(&self.folder).map_err(Error::io(what()))?;
-        let text = self.settings.file(self.port(), &self.folder)?;
+        let text = self.settings.file(self.socket(), &self.folder)?;
         fs::write(self.folder.join("server.conf"), text).map_err(Error::io(what()))
     }
 

@@ -41,6 +41,11 @@ impl Port {
     pub(crate) fn number(&self) -> u16 {
         self.number
     }
+
+    /// Its place among all that may be held: nobody else on this machine has the same.
+    pub(crate) fn index(&self) -> u32 {
+        u32::from(self.number - FIRST)
+    }
 }
 
 fn bind(port: u16) -> std::io::Result<TcpListener> {

@@ -25,13 +25,22 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Runs the server in its folder, where its configuration file is.
-    pub(crate) fn start(server: &Path, folder: &Path) -> Result<Process, Error> {
+    /// Runs the server in its folder, where its configuration file is. `before` are words that start it in
+    /// another place; they have to become the server, so that its process id is the one we know.
+    pub(crate) fn start(before: &[String], server: &Path, folder: &Path) -> Result<Process, Error> {
         let path = folder.join(LOG);
         let log = OpenOptions::new().create(true).append(true).open(&path);
         let log = log.map_err(Error::io(path.display().to_string()))?;
         let errors = log.try_clone().map_err(Error::io(path.display().to_string()))?;
-        let child = Command::new(server)
+        let mut command = match before {
+            [] => Command::new(server),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(server);
+                command
+            }
+        };
+        let child = command
             .arg("server.conf")
             .current_dir(folder)
             .stdin(Stdio::null())

@@ -1,6 +1,6 @@
 //! How the servers of a group are set up: everything their configuration files say.
 
-use std::{fmt::Write as _, path::Path, time::Duration};
+use std::{fmt::Write as _, net::SocketAddrV4, path::Path, time::Duration};
 
 use crate::{Error, Server, tls::Tls};
 
@@ -18,9 +18,12 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// The text of a node's configuration file. Lines of the caller come last, so that they win.
-    pub(crate) fn file(&self, port: u16, folder: &Path) -> Result<String, Error> {
+    pub(crate) fn file(&self, address: SocketAddrV4, folder: &Path) -> Result<String, Error> {
+        let port = address.port();
         let mut lines = vec![
-            ("bind".to_owned(), "127.0.0.1".to_owned()),
+            ("bind".to_owned(), address.ip().to_string()),
+            // Without a password a server talks to its own host only, and we may come from another.
+            ("protected-mode".to_owned(), if address.ip().is_loopback() { "yes" } else { "no" }.to_owned()),
             ("dir".to_owned(), quoted(folder)?),
             ("save".to_owned(), String::new()),
             ("appendonly".to_owned(), "no".to_owned()),
@@ -73,13 +76,19 @@ fn quoted(path: &Path) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+
+    fn at(port: u16) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
+    }
 
     #[test]
     fn the_caller_s_lines_come_last_and_empty_values_are_quoted() {
         let config =
             vec![("appendonly".to_owned(), "yes".to_owned()), ("notify-keyspace-events".to_owned(), String::new())];
-        let text = Settings { config, ..Settings::default() }.file(10_001, Path::new("/a b")).unwrap();
+        let text = Settings { config, ..Settings::default() }.file(at(10_001), Path::new("/a b")).unwrap();
         assert!(
             text.contains("dir \"/a b\"\n") && text.contains("save \"\"\n") && text.contains("port 10001\n"),
             "{text}"
@@ -91,7 +100,10 @@ mod tests {
     fn a_setting_cannot_smuggle_in_another_line() {
         for (key, value) in [("a", "b\nc d"), ("a b", "c"), ("", "x")] {
             let config = vec![(key.to_owned(), value.to_owned())];
-            assert!(Settings { config, ..Settings::default() }.file(1, Path::new("/")).is_err(), "{key:?} {value:?}");
+            assert!(
+                Settings { config, ..Settings::default() }.file(at(1), Path::new("/")).is_err(),
+                "{key:?} {value:?}"
+            );
         }
     }
 }

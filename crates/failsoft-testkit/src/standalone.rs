@@ -102,6 +102,6 @@ impl StandaloneBuilder {
     /// Starts the server; on return it answers. The limit is 30 s.
     pub async fn start(mut self) -> Result<Standalone, Error> {
         self.settings.tls = self.tls.as_deref().map(Tls::load).transpose()?;
-        Ok(Standalone { group: Group::start(self.settings, 1, start_deadline()).await? })
+        Ok(Standalone { group: Group::start(self.settings, 1, None, start_deadline()).await? })
     }
 }

@@ -1,4 +1,4 @@
-//! Kills the servers when this process dies without doing so itself.
+//! Kills the servers, and removes the network, when this process dies without doing so itself.
 //!
 //! A small shell waits for the end of a pipe that only this process writes to. The kernel closes it
 //! whatever ended the process: a panic, SIGKILL, the out-of-memory killer.
@@ -22,9 +22,11 @@ while read -r line; do
   pids=$line
 done
 for pid in $pids; do kill -9 "$pid"; done
-rm -rf "$1""#;
+[ -z "$1" ] || rm -rf "$1"
+shift
+for name in "$@"; do ip netns delete "$name"; done"#;
 
-/// The shell that watches, one for each group of servers.
+/// The shell that watches, one for each group of servers and for each network.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     child: Child,
@@ -32,11 +34,21 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts it; `folder` is removed by it, too.
+    /// Starts one for servers; `folder` is removed by it, too.
     pub(crate) fn start(folder: &Path) -> Result<Watchdog, Error> {
+        Watchdog::spawn(folder, &[])
+    }
+
+    /// Starts one that removes these network namespaces.
+    pub(crate) fn of_namespaces(names: &[String]) -> Result<Watchdog, Error> {
+        Watchdog::spawn(Path::new(""), names)
+    }
+
+    fn spawn(folder: &Path, namespaces: &[String]) -> Result<Watchdog, Error> {
         let mut child = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "failsoft-watchdog"])
             .arg(folder)
+            .args(namespaces)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

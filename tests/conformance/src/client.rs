@@ -1,12 +1,12 @@
 //! One binding in one scenario: its routers, its calls under way, and what they came to.
 
-use crate::check::{Check, Commands, Expect};
+use crate::check::{Check, Expect};
 use crate::driver::{Callbacks, Driver, Pending};
 use crate::load::Load;
 use crate::protocol::{self, Answer, Blob, Op, Outcome, Read, ReadMany};
 use crate::scenario::{Call, Config, Fallback, Finish, Open, Start, Step};
 use crate::value::{Text, shown, with_addresses};
-use crate::world::{Received, World};
+use crate::world::{Received, Wanted, World};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,8 +75,7 @@ impl Client {
             Step::Close => self.done("main", Op::Close {}).await,
             Step::Mark => {
                 self.marked = self.callbacks();
-                world.mark();
-                Ok(())
+                world.mark().await
             }
             Step::Wait(check) => self.until(async |client| client.check(check, world).await).await,
             Step::Check(check) => self.check(check, world).await,
@@ -84,6 +83,7 @@ impl Client {
                 self.load = Some(Load::start(&self.driver, &self.name("main"), shape).await?);
                 Ok(())
             }
+            Step::Reads(count) => self.load()?.reads(*count).await,
             Step::Until(seen) => self.load()?.until(seen, &world.addresses()).await,
             Step::Label(label) => {
                 self.load()?.label(label);
@@ -139,7 +139,10 @@ impl Client {
                 ("connect_timeout_ms".to_owned(), json!(4000)),
                 ("deadline_ms".to_owned(), json!(16000)),
             ]),
-            World::Real(_) => Config::new(),
+            World::Real(servers) => {
+                let map = servers.address_map().map(|map| ("address_map".to_owned(), json!(map)));
+                Config::from_iter(map)
+            }
         };
         config.extend(self.config.clone());
         config.extend(open.config.clone());
@@ -152,13 +155,13 @@ impl Client {
     }
 
     async fn call(&self, call: &Call, world: &World) -> Result<(), String> {
-        let (callbacks, sent) = (self.callbacks().started, world.received(&call.expect.sent)?);
+        let (callbacks, sent) = (self.callbacks().started, world.received(&call.expect.sent).await?);
         let result = self.send(&call.router, op(call)?).result(CALL).await?;
         call.expect.check(&result, &world.addresses())?;
         if let Some(wanted) = call.expect.callbacks {
             wanted.check("callbacks", self.callbacks().started - callbacks)?;
         }
-        check_received(&call.expect.sent, &sent, world)
+        check_received(&call.expect.sent, &sent, world).await
     }
 
     fn start(&mut self, start: &Start) -> Result<(), String> {
@@ -233,7 +236,7 @@ impl Client {
                 return Err(format!("the callbacks were told {told:?}, expected {wanted:?}"));
             }
         }
-        check_received(&check.received, &Received::new(), world)?;
+        check_received(&check.received, &Received::new(), world).await?;
         for (node, keys) in &check.stored {
             for (key, wanted) in keys {
                 let wanted = wanted.as_ref().map(Text::bytes).transpose()?;
@@ -260,8 +263,8 @@ impl Client {
     }
 }
 
-fn check_received(wanted: &BTreeMap<String, Commands>, before: &Received, world: &World) -> Result<(), String> {
-    for (at, count) in world.received(wanted)? {
+async fn check_received(wanted: &Wanted, before: &Received, world: &World) -> Result<(), String> {
+    for (at, count) in world.received(wanted).await? {
         let number = wanted[&at.0][&at.1];
         number.check(&format!("{} to {}", at.1, at.0), count - before.get(&at).copied().unwrap_or(0))?;
     }

@@ -54,8 +54,17 @@ pub(crate) struct Program {
     pub(crate) env: Vec<(String, String)>,
 }
 
+impl Program {
+    /// The same program, started by the words before it.
+    pub(crate) fn behind(&self, words: &[String]) -> Self {
+        Self { words: [words, &self.words].concat(), ..self.clone() }
+    }
+}
+
 pub(crate) struct Driver {
     pub(crate) name: String,
+    /// How it was started.
+    pub(crate) program: Program,
     /// What it cannot do, and why.
     pub(crate) cannot: BTreeMap<String, String>,
     requests: mpsc::UnboundedSender<Request>,
@@ -95,7 +104,15 @@ impl Driver {
         let state = Arc::new(Mutex::new(State::default()));
         tokio::spawn(write(input, to_write));
         tokio::spawn(read(lines, Arc::clone(&state)));
-        Ok(Self { name: binding, cannot, requests, state, next: AtomicU64::new(1), _child: child })
+        Ok(Self {
+            name: binding,
+            program: program.clone(),
+            cannot,
+            requests,
+            state,
+            next: AtomicU64::new(1),
+            _child: child,
+        })
     }
 
     pub(crate) fn send(&self, router: &str, op: Op) -> Pending {

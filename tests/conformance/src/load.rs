@@ -38,7 +38,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Sets all keys, then reads them over and over; the callback gives the same values.
+    /// Sets all keys, unless they are to be absent, then reads them over and over; the callback gives the same values.
     pub(crate) async fn start(driver: &Arc<Driver>, router: &str, shape: &LoadShape) -> Result<Self, String> {
         let slot = shape.slot_of.as_ref().map(|key| key.bytes().map(slot_of)).transpose()?;
         let wanted =
@@ -48,7 +48,7 @@ impl Load {
         let keys = (0..shape.keys).map(|i| format!("k{i}")).filter(wanted);
         let keys: Vec<_> =
             keys.chain(tagged.iter().flat_map(|tag| (0..20).map(move |i| format!("{{{tag}}}{i}")))).collect();
-        for some in keys.chunks(WRITERS) {
+        for some in keys.chunks(WRITERS).filter(|_| !shape.absent) {
             let sets = some.iter().map(|key| async move {
                 let value = Blob([b"loaded:", key.as_bytes()].concat());
                 let set = Op::Set { key: Blob(key.clone().into_bytes()), value, ttl_ms: None };
@@ -104,6 +104,19 @@ impl Load {
         }
     }
 
+    /// Waits until so many reads have ended from now on.
+    pub(crate) async fn reads(&self, count: usize) -> Result<(), String> {
+        let ended = || self.done.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let (since, before) = (Instant::now(), ended());
+        while ended() - before < count {
+            if since.elapsed() > SEEN {
+                return Err(format!("{} of {count} reads within {SEEN:?}", ended() - before));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
     /// Stops the readers. No read may have failed, and the counts have to be right.
     pub(crate) async fn stop(mut self, stop: &Stop, addresses: &Addresses) -> Result<(), String> {
         self.stop.store(true, Ordering::Relaxed);
@@ -114,6 +127,11 @@ impl Load {
         let failed: Vec<_> = done.iter().filter_map(|read| read.result.as_ref().err()).collect();
         if let Some(example) = failed.first() {
             return Err(format!("{} of {} reads failed, such as: {example}", failed.len(), done.len()));
+        }
+        if let Some(wanted) = stop.extra_attempts_percent {
+            let attempts = |read: &Done| read.result.as_ref().map_or(0, |got| u64::from(got.attempts));
+            let extra: u64 = done.iter().map(|read| attempts(read).saturating_sub(1)).sum();
+            wanted.check("extra attempts, of a hundred reads", (100 * extra).div_ceil(done.len().max(1) as u64))?;
         }
         for (number, expected) in stop.expect.iter().enumerate() {
             let mut count = 0;
@@ -131,10 +149,11 @@ impl Load {
             Some(name) => Some(addresses.get(name).ok_or_else(|| format!("no node {name}"))?),
             None => None,
         };
-        let after = match &seen.after {
-            Some(label) => Some(self.labels.get(label).ok_or_else(|| format!("no label {label}"))?),
-            None => None,
+        let moment = |label: &Option<String>| match label {
+            Some(label) => self.labels.get(label).map(Some).ok_or_else(|| format!("no label {label}")),
+            None => Ok(None),
         };
+        let (after, before) = (moment(&seen.after)?, moment(&seen.before)?);
         let slot = seen.slot_of.as_ref().map(|key| key.bytes().map(slot_of)).transpose()?;
         let reason = got.reason.as_deref().unwrap_or("none");
         Ok(seen.shard.is_none_or(|wanted| wanted == shard(read.slot, 3))
@@ -144,7 +163,8 @@ impl Load {
             && seen.reason.as_deref().is_none_or(|wanted| wanted == reason)
             && node.is_none_or(|wanted| Some(wanted) == got.node.as_ref())
             && seen.attempts.is_none_or(|wanted| wanted.admits(got.attempts.into()))
-            && after.is_none_or(|moment| read.began > *moment))
+            && after.is_none_or(|moment| read.began > *moment)
+            && before.is_none_or(|moment| read.began < *moment))
     }
 
     fn last(&self) -> String {

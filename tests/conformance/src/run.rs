@@ -2,9 +2,10 @@
 
 use crate::client::Client;
 use crate::driver::Driver;
+use crate::real::index;
 use crate::scenario::{Migrate, Scenario, Step};
 use crate::value::Text;
-use crate::world::{World, index};
+use crate::world::World;
 use failsoft_testkit::{Cluster, Migration, slot_of};
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -85,10 +86,10 @@ async fn take_migrate<'a>(
     world: &'a World,
     under_way: &mut Option<Migration<'a>>,
 ) -> Result<(), String> {
-    let World::Real(cluster) = world else { return Err("a migration needs real servers".to_owned()) };
+    let World::Real(servers) = world else { return Err("a migration needs real servers".to_owned()) };
     match migrate {
         Migrate::Begin { slot_of: key, from, to } => {
-            *under_way = Some(begin(cluster, key, from, to).await?);
+            *under_way = Some(begin(&servers.cluster, key, from, to).await?);
         }
         Migrate::MoveKeys => {
             let migration = under_way.as_ref().ok_or("no migration")?;

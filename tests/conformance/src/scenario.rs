@@ -1,6 +1,7 @@
 //! The scenario files: what they may say, in types. Unknown fields are errors. The README explains each.
 
 use crate::check::{Check, Expect};
+use crate::real::{Fault, Real};
 use crate::value::{Number, Text};
 use serde::Deserialize;
 use serde_json::Value;
@@ -51,18 +52,6 @@ pub(crate) enum Shape {
     Real(Real),
 }
 
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Real {
-    pub(crate) primaries: usize,
-    pub(crate) replicas: usize,
-    #[serde(default = "node_timeout")]
-    pub(crate) node_timeout_ms: u64,
-    /// Lines of the servers' configuration.
-    #[serde(default)]
-    pub(crate) server: BTreeMap<String, String>,
-}
-
 /// One node of a scripted cluster, as the topology has it.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -87,8 +76,16 @@ pub(crate) enum Step {
     // Scripted nodes.
     Script(Script),
     ClearScript(String),
-    Store { node: String, key: Text, value: Text },
-    Info { node: String, field: String, value: String },
+    Store {
+        node: String,
+        key: Text,
+        value: Text,
+    },
+    Info {
+        node: String,
+        field: String,
+        value: String,
+    },
     Refuse(String),
     Listen(String),
     Tell(Tell),
@@ -100,7 +97,10 @@ pub(crate) enum Step {
     Call(Box<Call>),
     Start(Box<Start>),
     Finish(Box<Finish>),
-    Cancel { calls: String, index: usize },
+    Cancel {
+        calls: String,
+        index: usize,
+    },
     Release,
     Close,
     // What is to be seen.
@@ -109,6 +109,8 @@ pub(crate) enum Step {
     Check(Check),
     // Readers that never stop.
     Load(LoadShape),
+    /// So many reads end.
+    Reads(usize),
     Until(Seen),
     Label(String),
     Stop(Stop),
@@ -149,28 +151,6 @@ pub(crate) struct Tell {
     /// Who says it; without it, all.
     pub(crate) by: Option<Vec<String>>,
     pub(crate) nodes: BTreeMap<String, NodeShape>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Fault {
-    Kill(String),
-    Hang(String),
-    Resume(String),
-    Restart(String),
-    Failover(String),
-    WaitPromoted(String),
-    KillAll,
-    HangAll,
-    ResumeAll,
-    RestartAll,
-    Replace,
-    WaitUntilOk,
-    /// Any command; an error reply is a failure.
-    Command {
-        node: String,
-        words: Vec<Text>,
-    },
 }
 
 #[derive(Clone, Deserialize)]
@@ -259,6 +239,9 @@ pub(crate) struct LoadShape {
     pub(crate) readers: usize,
     /// Only keys in the slot of this one, and keys of other shards.
     pub(crate) slot_of: Option<Text>,
+    /// The keys are not set first: reads miss, and what they load is written back.
+    #[serde(default)]
+    pub(crate) absent: bool,
 }
 
 /// Which reads of the load are meant: those that match every field.
@@ -276,6 +259,8 @@ pub(crate) struct Seen {
     pub(crate) attempts: Option<Number>,
     /// Begun after this label.
     pub(crate) after: Option<String>,
+    /// Begun before this label.
+    pub(crate) before: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -284,6 +269,8 @@ pub(crate) struct Stop {
     /// Beside this: no read failed.
     #[serde(default)]
     pub(crate) expect: Vec<Counted>,
+    /// Attempts after the first of each read, of a hundred reads.
+    pub(crate) extra_attempts_percent: Option<Number>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -376,8 +363,4 @@ fn one() -> usize {
 
 fn main() -> String {
     "main".to_owned()
-}
-
-fn node_timeout() -> u64 {
-    2000
 }

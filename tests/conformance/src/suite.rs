@@ -1,11 +1,12 @@
 //! The whole run: scripted scenarios side by side, real clusters one at a time.
 
 use crate::driver::{Driver, Program};
+use crate::real::{Real, Servers};
 use crate::run::{self, Verdict};
-use crate::scenario::{Real, Scenario, Shape};
+use crate::scenario::{Scenario, Shape};
 use crate::table::{Cell, Table};
 use crate::world::World;
-use failsoft_testkit::{Cluster, Server};
+use failsoft_testkit::{Network, Server};
 use futures_util::StreamExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,26 +84,63 @@ async fn real(
     server: &Server,
     table: &mut Table,
 ) {
-    let mut kept: Option<(Real, Arc<Cluster>)> = None;
+    let no_hosts = no_hosts().await;
+    let mut kept: Option<(Real, Arc<Servers>)> = None;
     for scenario in scenarios {
         let Shape::Real(shape) = &scenario.shape else { continue };
-        let cluster = match kept.take() {
-            Some((same, cluster)) if same == *shape => Ok(cluster),
-            _ => World::real(shape, server).await,
+        let row = format!("{} [{name}]", scenario.name);
+        if let Some(why) = no_hosts.as_ref().filter(|_| shape.hosts) {
+            for driver in drivers {
+                table.add(&scenario.theme, &row, &driver.name, Cell::NotChecked(why.clone()));
+            }
+            continue;
+        }
+        let servers = match kept.take() {
+            Some((same, servers)) if same == *shape => Ok(servers),
+            _ => Servers::start(shape, server).await.map(Arc::new),
         };
         let able: Vec<_> = drivers.iter().filter(|d| cannot(scenario, d).is_none()).cloned().collect();
-        let verdicts = match &cluster {
-            Ok(cluster) => run::run(scenario, &World::Real(Arc::clone(cluster)), &able, None).await,
+        let verdicts = match &servers {
+            Ok(servers) => on_servers(scenario, servers, &able).await,
             Err(why) => able.iter().map(|_| Err(why.clone())).collect(),
         };
-        let row = format!("{} [{name}]", scenario.name);
         let mut verdicts = verdicts.into_iter();
         for driver in drivers {
             let verdict = if cannot(scenario, driver).is_some() { Ok(()) } else { verdicts.next().unwrap_or(Ok(())) };
             add(table, scenario, &row, driver, verdict);
         }
-        if let (Ok(cluster), false) = (cluster, scenario.breaks_its_cluster()) {
-            kept = Some((shape.clone(), cluster));
+        if let (Ok(servers), false) = (servers, scenario.breaks_its_cluster()) {
+            kept = Some((shape.clone(), servers));
         }
+    }
+}
+
+/// With hosts, the clients are on one, too: drivers of their own for this scenario.
+async fn on_servers(scenario: &Scenario, servers: &Arc<Servers>, drivers: &[Arc<Driver>]) -> Vec<Verdict> {
+    let world = World::Real(Arc::clone(servers));
+    let moved = match servers.words_for_clients() {
+        Ok(words) if words.is_empty() => return run::run(scenario, &world, drivers, None).await,
+        Ok(words) => start_behind(&words, drivers).await,
+        Err(why) => Err(why),
+    };
+    match moved {
+        Ok(moved) => run::run(scenario, &world, &moved, None).await,
+        Err(why) => drivers.iter().map(|_| Err(why.clone())).collect(),
+    }
+}
+
+async fn start_behind(words: &[String], drivers: &[Arc<Driver>]) -> Result<Vec<Arc<Driver>>, String> {
+    let mut moved = Vec::new();
+    for driver in drivers {
+        moved.push(Arc::new(Driver::start(&driver.program.behind(words)).await?));
+    }
+    Ok(moved)
+}
+
+/// Why there can be no hosts here.
+async fn no_hosts() -> Option<String> {
+    match tokio::task::spawn_blocking(Network::available).await {
+        Ok(available) => available.err().map(|e| e.to_string()),
+        Err(e) => Some(e.to_string()),
     }
 }

@@ -1,7 +1,7 @@
 //! The tables at the end: scenario by binding, and mutant by scenario.
 
 use crate::run::Verdict;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a cell of the table says.
 #[derive(Clone, Debug)]
@@ -9,6 +9,8 @@ pub(crate) enum Cell {
     Ran(Verdict),
     /// The binding cannot be in this scenario, and why.
     Cannot(String),
+    /// This machine cannot run it, and why.
+    NotChecked(String),
 }
 
 /// All results of a run, in the order in which the scenarios are listed.
@@ -34,6 +36,11 @@ impl Table {
         self.rows.iter().flat_map(|(_, _, cells)| cells.values()).filter(|cell| wanted(cell)).count()
     }
 
+    /// What this machine could not run.
+    pub(crate) fn not_checked(&self) -> usize {
+        self.count(|cell| matches!(cell, Cell::NotChecked(_)))
+    }
+
     /// The scenarios that any binding failed.
     pub(crate) fn failed(&self) -> Vec<&str> {
         let bad = |cells: &BTreeMap<String, Cell>| cells.values().any(|cell| matches!(cell, Cell::Ran(Err(_))));
@@ -45,6 +52,7 @@ impl Table {
         let widest = self.rows.iter().map(|(_, name, _)| name.chars().count()).max().unwrap_or(0);
         let mut text = String::new();
         let mut reasons = Vec::new();
+        let mut not_checked = BTreeSet::new();
         let mut theme = "";
         let columns: Vec<_> = bindings.iter().map(|binding| (binding, binding.chars().count().max(6))).collect();
         for (of, name, cells) in &self.rows {
@@ -65,6 +73,10 @@ impl Table {
                         reasons.push(format!("cannot: {name} [{binding}]: {why}"));
                         "cannot"
                     }
+                    Some(Cell::NotChecked(why)) => {
+                        not_checked.insert(format!("NOT CHECKED: {name}: {why}"));
+                        "NOT CHECKED"
+                    }
                     None => "",
                 };
                 text += &format!("  {word:width$}");
@@ -73,12 +85,16 @@ impl Table {
         }
         text += "\n";
         reasons.sort_by_key(|line| line.starts_with("FAILED"));
-        for line in reasons {
+        for line in reasons.into_iter().chain(not_checked) {
             text += &line;
             text += "\n";
         }
         let passed = self.count(|cell| matches!(cell, Cell::Ran(Ok(()))));
         let failed = self.count(|cell| matches!(cell, Cell::Ran(Err(_))));
-        text + &format!("conformance: {passed} passed, {failed} failed")
+        let not_checked = match self.not_checked() {
+            0 => String::new(),
+            count => format!(", {count} NOT CHECKED"),
+        };
+        text + &format!("conformance: {passed} passed, {failed} failed{not_checked}")
     }
 }

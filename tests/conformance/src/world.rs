@@ -1,19 +1,17 @@
 //! The cluster of a scenario: scripted nodes or real servers, by their names, and what is done to them.
 
 use crate::check::Commands;
-use crate::scenario::{Does, Fault, NodeShape, Real, Script, Shape, Step, Tell};
+use crate::real::Servers;
+use crate::scenario::{Does, NodeShape, Script, Shape, Step, Tell};
 use crate::value::{Text, with_addresses};
-use failsoft_testkit::{Behaviour, Cluster, ScriptedNode, Server, Topology, TopologyNode};
+use failsoft_testkit::{Behaviour, ScriptedNode, Topology, TopologyNode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a promotion may take.
-const PROMOTION: Duration = Duration::from_secs(30);
-
 pub(crate) enum World {
     Scripted(BTreeMap<String, ScriptedNode>),
-    Real(Arc<Cluster>),
+    Real(Arc<Servers>),
 }
 
 /// `host:port` by name.
@@ -43,20 +41,10 @@ impl World {
         Ok(Self::Scripted(nodes))
     }
 
-    /// Real servers, started.
-    pub(crate) async fn real(real: &Real, server: &Server) -> Result<Arc<Cluster>, String> {
-        let builder = Cluster::builder().server(server).primaries(real.primaries).replicas(real.replicas);
-        let builder = builder.node_timeout(Duration::from_millis(real.node_timeout_ms));
-        let builder = real.server.iter().fold(builder, |builder, (key, value)| builder.config(key, value));
-        builder.start().await.map(Arc::new).map_err(|e| e.to_string())
-    }
-
     pub(crate) fn addresses(&self) -> Addresses {
         match self {
             Self::Scripted(nodes) => nodes.iter().map(|(name, node)| (name.clone(), node.address())).collect(),
-            Self::Real(cluster) => {
-                cluster.addresses().into_iter().enumerate().map(|(i, address)| (format!("n{i}"), address)).collect()
-            }
+            Self::Real(servers) => servers.addresses(),
         }
     }
 
@@ -67,8 +55,11 @@ impl World {
         }
     }
 
-    /// How often nodes got these commands.
-    pub(crate) fn received(&self, wanted: &BTreeMap<String, Commands>) -> Result<Received, String> {
+    /// How often nodes got these commands; real ones, how often they carried them out.
+    pub(crate) async fn received(&self, wanted: &Wanted) -> Result<Received, String> {
+        if let Self::Real(servers) = self {
+            return servers.received(wanted).await;
+        }
         let mut received = Received::new();
         for (name, commands) in wanted {
             let node = self.node(name)?;
@@ -85,10 +76,12 @@ impl World {
     }
 
     /// Forgets what nodes got.
-    pub(crate) fn mark(&self) {
-        if let Self::Scripted(nodes) = self {
-            nodes.values().for_each(ScriptedNode::clear_received);
+    pub(crate) async fn mark(&self) -> Result<(), String> {
+        match self {
+            Self::Scripted(nodes) => nodes.values().for_each(ScriptedNode::clear_received),
+            Self::Real(servers) => servers.mark().await?,
         }
+        Ok(())
     }
 
     /// Carries out a step that is about the nodes; false if it is not.
@@ -104,7 +97,10 @@ impl World {
             Step::Refuse(node) => self.node(node)?.refuse_connections(true).await.map_err(told)?,
             Step::Listen(node) => self.node(node)?.refuse_connections(false).await.map_err(told)?,
             Step::Tell(tell) => self.tell(tell)?,
-            Step::Fault(fault) => self.fault(fault).await?,
+            Step::Fault(fault) => match self {
+                Self::Real(servers) => servers.fault(fault).await?,
+                Self::Scripted(_) => return Err("a fault needs real servers".to_owned()),
+            },
             _ => return Ok(false),
         }
         Ok(true)
@@ -135,39 +131,13 @@ impl World {
             }
         }
     }
-
-    async fn fault(&self, fault: &Fault) -> Result<(), String> {
-        let Self::Real(cluster) = self else { return Err("a fault needs real servers".to_owned()) };
-        let done = match fault {
-            Fault::Kill(node) => cluster.kill(index(node)?).await,
-            Fault::Hang(node) => cluster.hang(index(node)?),
-            Fault::Resume(node) => cluster.resume(index(node)?),
-            Fault::Restart(node) => cluster.restart(index(node)?).await,
-            Fault::Failover(node) => cluster.failover(index(node)?).await,
-            Fault::WaitPromoted(node) => cluster.wait_promoted(index(node)?, PROMOTION).await,
-            Fault::KillAll => cluster.kill_all().await,
-            Fault::HangAll => cluster.hang_all(),
-            Fault::ResumeAll => cluster.resume_all(),
-            Fault::RestartAll => cluster.restart_all().await,
-            Fault::Replace => cluster.replace().await,
-            Fault::WaitUntilOk => cluster.wait_until_ok().await,
-            Fault::Command { node, words } => {
-                let words = words.iter().map(Text::bytes).collect::<Result<Vec<_>, _>>()?;
-                cluster.command(index(node)?, &words).await.map(drop)
-            }
-        };
-        done.map_err(|e| e.to_string())
-    }
 }
 
 /// Counts by node and command.
 pub(crate) type Received = BTreeMap<(String, String), u64>;
 
-/// The index of `n3`.
-pub(crate) fn index(node: &str) -> Result<usize, String> {
-    let number = node.strip_prefix('n').and_then(|number| number.parse().ok());
-    number.ok_or_else(|| format!("{node} is no node; real ones are n0, n1, …"))
-}
+/// What is to be counted: commands by node.
+pub(crate) type Wanted = BTreeMap<String, Commands>;
 
 fn topology(shapes: &BTreeMap<String, NodeShape>, nodes: &BTreeMap<String, ScriptedNode>) -> Result<Topology, String> {
     let node = |name: &str| nodes.get(name).ok_or_else(|| format!("no node {name}"));

@@ -1,4 +1,5 @@
 //! Readers that never stop: a bounded load on a router, with everything that came of it written down.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use failsoft::{Bytes, Error, Outcome, Reason, Router, ServedBy};
 use std::convert::Infallible;
