@@ -9,4 +9,5 @@ pub mod cost;
 pub mod fleet;
 pub mod measure;
 mod router;
+pub mod router_cost;
 pub mod world;

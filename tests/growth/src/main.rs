@@ -1,12 +1,16 @@
-//! `failsoft-growth table` computes what fleets of routers cost clusters of several sizes; `measure` measures what a
-//! question costs a real server, which the table builds on.
+//! `failsoft-growth table` computes what fleets of routers cost clusters of several sizes, `router` what a cluster
+//! costs one router, and `measure` what a question costs a real server, which the table builds on.
 
 use clap::{Parser, Subcommand};
 use failsoft_growth::fleet::{Fleet, Load, load};
 use failsoft_growth::measure::{Problem, measure};
+use failsoft_growth::router_cost::router_cost;
 use failsoft_growth::world::Fault;
 use failsoft_testkit::Server;
 use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 /// What a fleet of routers puts on the servers of a large cluster.
 #[derive(Parser)]
@@ -24,6 +28,8 @@ enum Command {
         #[arg(long, default_value_t = 24)]
         sample: usize,
     },
+    /// What a cluster of 6, 200 and 2,000 nodes costs one router: memory, and time for a read
+    Router,
     /// What a question costs a real server of a cluster of 6, 200 and 2,000 nodes
     Measure,
 }
@@ -35,6 +41,10 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command.unwrap_or(Command::Table { sample: 24 }) {
         Command::Table { sample } => {
             table(sample);
+            Ok(())
+        }
+        Command::Router => {
+            router();
             Ok(())
         }
         Command::Measure => costs(),
@@ -64,6 +74,19 @@ fn table(sample: usize) {
                 hottest * 100.0
             ));
         }
+    }
+}
+
+fn router() {
+    let _counting = dhat::Profiler::builder().testing().build();
+    for primaries in [3, 100, 1_000] {
+        let cost = router_cost(primaries, || dhat::HeapStats::get().curr_bytes);
+        say(&format!(
+            "{primaries} primaries: {} KiB, {} ns for the first step of a read, {} µs for all routes",
+            cost.bytes / 1024,
+            cost.step.as_nanos(),
+            cost.routes.as_micros()
+        ));
     }
 }
 
