@@ -2,7 +2,7 @@
 //!
 //! `include/failsoft.h` is generated from here and holds the documentation for its users. A pointer to an opaque
 //! type is an `Option` of a reference or a box where it can be one: NULL is then a value like another. Every exported
-//! function ends in [`status::guarded`] or touches nothing that could panic.
+//! function ends in `status::guarded` or touches nothing that could panic.
 
 // Pointers from C are what this crate is for. The header says what each has to be, and its texts are the functions' own.
 #![allow(unsafe_code, clippy::missing_safety_doc)]
