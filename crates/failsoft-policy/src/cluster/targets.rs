@@ -38,11 +38,18 @@ impl Cluster {
     /// Whom to ask for ballots: some of those in doubt, who need a fresh one, and others of as many
     /// shards and hosts as there are, so that not all of them are on one side of a cut.
     fn voters(&self, dice: u32) -> Vec<Endpoint> {
-        let doubtful = |n: &&Node| n.verdict != Verdict::Majority && n.heard;
+        let in_doubt = |n: &&Node| n.verdict != Verdict::Majority && n.heard;
+        // The ballots of others settle the rest. Who seems to be back from a minority is set free by its own
+        // alone; a primary is missed more than a replica.
+        let first = |n: &&Node| {
+            let back = n.verdict == Verdict::Minority && n.seems_well;
+            (!back, back && n.role != Role::Primary)
+        };
+        let mut doubtful: Vec<&Node> = self.rotated(dice).filter(in_doubt).collect();
+        doubtful.sort_by_key(first);
         // All routers of a fleet want to hear them: they take turns.
         let ours = (dice >> 16) % 1000 < pace::views_permille(self.clients, self.nodes.len());
-        let mut chosen: Vec<&Node> =
-            self.rotated(dice).filter(doubtful).take(if ours { DOUBTFUL } else { 0 }).collect();
+        let mut chosen: Vec<&Node> = doubtful.into_iter().take(if ours { DOUBTFUL } else { 0 }).collect();
         let shard = |n: &Node| match n.role {
             Role::Replica(Some(of)) => of,
             Role::Primary | Role::Replica(None) => n.key,

@@ -174,14 +174,13 @@ impl Sim<'_> {
             }
         }
         if !completed.late {
-            let waiting = self.tell(r, load, &result, true);
-            let told = completed.waiters.len();
-            self.check.that(waiting == told, || format!("router {r}: {waiting} wait for {load:?}, {told} are told"));
+            let over = self.tell(r, load, &result, true, completed.waiters.len());
+            self.rounds_over(r, over);
         }
     }
 
-    /// All who wait for a load hear what it came to; how many those were.
-    fn tell(&mut self, r: usize, load: LoadId, result: &Loaded, excused: bool) -> usize {
+    /// All who wait for a load, so many as are `told`, hear what it came to; those who now wait for nothing.
+    fn tell(&mut self, r: usize, load: LoadId, result: &Loaded, excused: bool, told: usize) -> Vec<(u32, u32)> {
         let router = &mut self.routers[r];
         let mut waiting = 0;
         let mut over = Vec::new();
@@ -199,23 +198,24 @@ impl Sim<'_> {
                 Ok(_) => {}
             }
             if caller.awaited.is_empty() {
-                over.push(id as u32);
+                over.push((id as u32, caller.serial));
             }
         }
-        for id in over {
-            self.round_over(r, id);
-        }
-        waiting
+        self.check.that(waiting == told, || format!("router {r}: {waiting} wait for {load:?}, {told} are told"));
+        over
     }
 
-    /// A caller waits for nothing more: it leaves, and runs its own callback where others went away.
-    fn round_over(&mut self, r: usize, id: u32) {
-        let Some(caller) = self.routers[r].callers[id as usize].as_mut() else { return };
-        let (waiter, gone) = (caller.waiter.take(), std::mem::take(&mut caller.gone));
-        if let Some(waiter) = waiter {
-            self.leave(r, waiter);
+    /// These callers wait for nothing more: they leave, and run their own callbacks where others went away.
+    fn rounds_over(&mut self, r: usize, callers: Vec<(u32, u32)>) {
+        for (id, serial) in callers {
+            let there = self.routers[r].callers[id as usize].as_mut().filter(|c| c.serial == serial);
+            let Some(caller) = there else { continue };
+            let (waiter, gone) = (caller.waiter.take(), std::mem::take(&mut caller.gone));
+            if let Some(waiter) = waiter {
+                self.leave(r, waiter);
+            }
+            if gone.is_empty() { self.end_caller(r, id) } else { self.join(r, id, gone) }
         }
-        if gone.is_empty() { self.end_caller(r, id) } else { self.join(r, id, gone) }
     }
 
     fn leave(&mut self, r: usize, waiter: WaiterId) {
@@ -239,6 +239,8 @@ impl Sim<'_> {
         let now = instant(self.now);
         let router = &mut self.routers[r];
         let expired = router.flights.expire(now);
+        // All that are late have lost their flights at once, before any caller goes on.
+        let mut over = Vec::new();
         for late in expired.timed_out {
             let router = &mut self.routers[r];
             let limit = router.config.load_timeout().as_nanos() as Time;
@@ -250,11 +252,9 @@ impl Sim<'_> {
             }
             self.trace.say(self.now, || format!("router {r}: {:?} has reached its limit", late.load));
             self.check.that(excused, || format!("router {r}: {:?} was given up before its limit", late.load));
-            let waiting = self.tell(r, late.load, &Err(Failure::LoadTimeout), excused);
-            let told = late.waiters.len();
-            self.check
-                .that(waiting == told, || format!("router {r}: {waiting} wait for {:?}, {told} are told", late.load));
+            over.extend(self.tell(r, late.load, &Err(Failure::LoadTimeout), excused, late.waiters.len()));
         }
+        self.rounds_over(r, over);
         for load in expired.abort {
             self.abort(r, load);
         }
