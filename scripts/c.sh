@@ -4,12 +4,12 @@
 C_VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 C_SOURCES=bindings/c
 
-# c_libraries: what the static library needs of the system.
+# c_libraries: what the static library needs of the system, or of the one that C_TARGET names.
 c_libraries() {
     local made
     made=$(mktemp -d)
-    rustc --print native-static-libs --crate-type staticlib -o "$made/empty.a" - </dev/null 2>&1 |
-        sed -n 's/.*native-static-libs: //p'
+    rustc --print native-static-libs --crate-type staticlib ${C_TARGET:+--target "$C_TARGET"} -o "$made/empty.a" - \
+        </dev/null 2>&1 | sed -n 's/.*native-static-libs: //p'
     rm -rf "$made"
 }
 
@@ -38,8 +38,8 @@ c_install() {
     install -m 644 "$C_SOURCES/include/failsoft.h" "$into/include/failsoft.h"
     install -m 644 "$archive" "$into/lib/libfailsoft.a"
     # `nodelete`: its threads run on if a program unloads it. `--gc-sections`: what no function of ours reaches, goes.
-    # shellcheck disable=SC2086 # a list of libraries
-    "${CC:-cc}" -shared -o "$into/lib/libfailsoft.so.$C_VERSION" \
+    # shellcheck disable=SC2086 # a command with its options; a list of libraries
+    ${CC:-cc} -shared -o "$into/lib/libfailsoft.so.$C_VERSION" \
         -Wl,--whole-archive "$archive" -Wl,--no-whole-archive -Wl,--gc-sections \
         -Wl,--version-script="$C_SOURCES/failsoft.map" -Wl,-soname,"libfailsoft.so.$major" \
         -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete $libraries || return 1
@@ -51,7 +51,7 @@ c_install() {
 }
 
 # c_strip FOLDER: the libraries there without what debuggers read, which is most of them.
-c_strip() { strip --strip-debug "$1/lib/libfailsoft.so.$C_VERSION" "$1/lib/libfailsoft.a"; }
+c_strip() { "${STRIP:-strip}" --strip-debug "$1/lib/libfailsoft.so.$C_VERSION" "$1/lib/libfailsoft.a"; }
 
 # c_driver: the driver of the conformance suite, linked to the static library; its path.
 c_driver() {

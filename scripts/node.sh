@@ -1,5 +1,7 @@
 # shellcheck shell=bash
 # The Node package: what it is tested with, its addon, and the package itself. Sourced after lib.sh, not run.
+# shellcheck source=scripts/zig.sh
+. scripts/zig.sh
 
 # node_found: is there a Node that is new enough? Otherwise notes what is missing.
 node_found() {
@@ -37,6 +39,23 @@ library() {
     for file in "$1/libfailsoft_node.so" "$1/libfailsoft_node.dylib"; do
         [ ! -f "$file" ] || say "$file"
     done
+}
+
+# addon_release TARGET: the addon as it is published for what Rust calls TARGET; its path.
+addon_release() {
+    local addon target=$1
+    local -a command=(cargo)
+    case $1 in
+    *-linux-*)
+        zig_set_up || return 1
+        command=(cargo-zigbuild)
+        target=$(zig_target "$1")
+        ;;
+    esac
+    "${command[@]}" rustc --release --locked -p failsoft-node --target "$target" -- -C strip=symbols >&2 || return 1
+    addon=$(library "${CARGO_TARGET_DIR:-target}/$1/release")
+    [ -n "$addon" ] || die "cargo put no addon for $1 where it was looked for"
+    say "$addon"
 }
 
 STAGE=$TOOLS/npm
