@@ -117,6 +117,7 @@ impl Check {
         }
         if let Some(view) = probe.witness.as_ref().filter(|_| ours) {
             heard.map.heard(view);
+            heard.votes.named(view);
         }
     }
 }

@@ -13,9 +13,10 @@ const RECENT: Time = 8_000 * MS;
 /// A set of addresses.
 type Addresses = u32;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Ballot {
     by: usize,
+    id: Option<String>,
     majority: bool,
     epoch: u64,
     accuses: Addresses,
@@ -30,8 +31,8 @@ pub(super) struct Votes {
     ballots: Vec<Ballot>,
     /// Nodes in the view with the most of them.
     known: usize,
-    /// Voted into the minority in the last round that said so.
-    minority: Addresses,
+    /// Voted into the minority in the last round that said so: where, and who.
+    minority: Vec<(usize, Option<String>)>,
     /// No ballot of the last round saw a majority.
     none: bool,
     was_down: bool,
@@ -53,17 +54,28 @@ impl Votes {
         let (all, out) = (owners().count(), owners().filter(lost).count());
         let ballot = Ballot {
             by: address(&view.via),
+            id: view.by.clone(),
             majority: 2 * (all - out) > all,
             epoch: nodes.iter().filter_map(|n| n.epoch).max().unwrap_or(0),
             accuses: nodes.iter().filter(lost).fold(0, |set, n| set | places(n)),
         };
         // Any later word may set a node free.
-        self.minority &= !(1 << ballot.by);
+        self.minority.retain(|(at, _)| *at != ballot.by);
+        self.named(view);
         self.none = false;
         if round == self.round && all > 0 {
             self.ballots.retain(|b| b.by != ballot.by);
             self.ballots.push(ballot);
         }
+    }
+
+    /// Another node than the one that was voted out may live at its address by now.
+    pub(super) fn named(&mut self, view: &View) {
+        let named = || view.nodes.iter().flatten();
+        let another = |at: usize, id: &Option<String>| {
+            named().any(|n| n.endpoint.as_ref().map(address) == Some(at) && Some(&n.id) != id.as_ref())
+        };
+        self.minority.retain(|(at, id)| !another(*at, id));
     }
 
     pub(super) fn close(&mut self) {
@@ -76,7 +88,7 @@ impl Votes {
         for lost in self.ballots.iter().filter(|b| !b.majority && !majority.is_empty()) {
             let accusers = majority.iter().filter(|m| m.accuses & (1 << lost.by) != 0 && m.epoch >= lost.epoch).count();
             if 2 * accusers > majority.len() {
-                self.minority |= 1 << lost.by;
+                self.minority.push((lost.by, lost.id.clone()));
             }
         }
     }
@@ -85,7 +97,7 @@ impl Votes {
     pub(super) fn forbids(&self, at: usize) -> Option<&'static str> {
         if self.none {
             Some("though no ballot of the last round saw a majority")
-        } else if self.minority & (1 << at) != 0 {
+        } else if self.minority.iter().any(|(lost, _)| *lost == at) {
             Some("which the last ballots hold in a minority")
         } else {
             None
