@@ -50,7 +50,7 @@ async function outage(router, kit, name) {
   const sources = {}
   for (const { source } of seen) sources[source] = (sources[source] ?? 0) + 1
   const after = (ms) => p99(seen.filter(({ began }) => began > fault + ms).map(({ took }) => took))
-  const cells = [seen.length, seen.filter(({ failed }) => failed).length, Math.max(...seen.map(({ took }) => took)).toFixed(1), after(1000), after(2000)]
+  const cells = [seen.length, seen.filter(({ failed }) => failed).length, seen.reduce((worst, { took }) => Math.max(worst, took), 0).toFixed(1), after(1000), after(2000)]
   console.log(name.padEnd(10) + cells.map((cell) => String(cell).padStart(9)).join(''), JSON.stringify(sources))
 }
 
