@@ -7,6 +7,7 @@ import gc
 import os
 import random
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -72,8 +73,10 @@ def test_reads_with_cancellations_leave_nothing(cluster: list[str], patient: dic
     first, most = asyncio.run(main())
     assert most <= first * 1.05, f"{first} bytes after the first tenth, later {most}"
     assert threading.active_count() == threads
-    run(eventually("no descriptor", lambda: descriptors() <= files + 8))
-    # A loop of its own has some; without one it is exact.
+    # Without a loop, which has some of its own; the connections are closed by the I/O thread.
+    until = time.monotonic() + 10
+    while descriptors() > files and time.monotonic() < until:
+        time.sleep(0.01)
     assert descriptors() <= files
 
 
