@@ -7,7 +7,6 @@
 
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::mutant::{self, Mutant};
 use crate::reply::ErrorReply;
 use crate::route::{Bounds, Source, Step, step_of};
 use crate::time::Instant;
@@ -162,7 +161,7 @@ impl Read {
         let refused = matches!(answer, Answer::Refused(_));
         match answer {
             Answer::Value => self.serve(node, source),
-            Answer::Nil if source == Source::Primary || mutant::is(Mutant::ReplicaNilIsAMiss) => self.missed(node),
+            Answer::Nil if source == Source::Primary => self.missed(node),
             Answer::Nil => {
                 // A replica's nil is no confirmed miss: the key may be on its way.
                 self.note(Status::Error, self.reason);
@@ -240,9 +239,6 @@ impl Read {
         now: Instant,
         dice: u32,
     ) -> Action {
-        if reason == Reason::Loading && mutant::is(Mutant::LoadingIsRetried) {
-            return self.again(node, false, cluster, now, dice);
-        }
         self.count_failure(source, reason);
         if reason == Reason::SlotUncovered {
             cluster.doubt();
@@ -296,8 +292,7 @@ impl Read {
             return Action::Finish(Finish::Unavailable { reason });
         }
         self.note(Status::SecondaryFallback, Some(reason));
-        let confirmed = self.tried.first().copied().filter(|_| mutant::is(Mutant::FillWithoutAMiss));
-        Action::Load { reason, confirmed }
+        Action::Load { reason, confirmed: None }
     }
 
     fn note(&mut self, status: Status, reason: Option<Reason>) {
@@ -311,7 +306,6 @@ fn unwilling(error: &ErrorReply) -> Option<Reason> {
         ErrorReply::ClusterDown => Some(Reason::ClusterDown),
         ErrorReply::SlotUncovered => Some(Reason::SlotUncovered),
         ErrorReply::Unwilling => Some(Reason::Loading),
-        ErrorReply::WrongType if mutant::is(Mutant::WrongTypeIsTrouble) => Some(Reason::Loading),
         ErrorReply::Moved(..)
         | ErrorReply::Ask(..)
         | ErrorReply::TryAgain

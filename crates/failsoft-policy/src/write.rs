@@ -6,7 +6,6 @@
 
 use crate::cluster::{Blocked, Cluster, WriteGate};
 use crate::config::Config;
-use crate::mutant::{self, Mutant};
 use crate::read::Answer;
 use crate::reply::{ErrorReply, Target};
 use crate::time::Instant;
@@ -202,7 +201,6 @@ impl Write {
         };
         let cause = match answer {
             Answer::Value => return WriteAction::Written,
-            Answer::Nil if mutant::is(Mutant::ExistsIsWritten) => return WriteAction::Written,
             Answer::Nil => return WriteAction::Refused(Cause::Exists),
             Answer::Error(ErrorReply::Moved(slot, target)) if slot == self.slot => {
                 return self.follow(target, false, node, cluster, now);
@@ -286,7 +284,7 @@ impl Write {
 
     /// A `set` has no other place to go; a fill is only a copy of what the store has.
     fn send_in_doubt(&mut self, node: NodeKey, asking: bool, now: Instant) -> WriteAction {
-        if self.fill.is_some() && !mutant::is(Mutant::DoubtLetsFillsThrough) {
+        if self.fill.is_some() {
             return self.hold(Cause::VerdictUnknown, now);
         }
         let action = self.send(node, asking, now);

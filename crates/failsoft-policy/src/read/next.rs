@@ -2,7 +2,6 @@
 
 use super::{Action, REFRESH_WAIT, Read, Then};
 use crate::cluster::Cluster;
-use crate::mutant::{self, Mutant};
 use crate::reply::Target;
 use crate::route::{Source, Step, step_of};
 use crate::time::Instant;
@@ -130,9 +129,6 @@ impl Read {
         if let Some(limit) = self.count_redirect(now) {
             return self.give_up(limit);
         }
-        if mutant::is(Mutant::AskUpdatesTheMap) {
-            cluster.moved(self.slot, &target, from, now);
-        }
         match cluster.asked(&target, from, now) {
             Some(node) if cluster.admits(node) => {
                 let until = self.bounds.attempt_until(now, 1);
@@ -159,7 +155,7 @@ impl Read {
     /// only fail.
     fn count_redirect(&mut self, now: Instant) -> Option<Reason> {
         self.redirects += 1;
-        if self.redirects > self.max_redirects && !mutant::is(Mutant::RedirectsUnlimited) {
+        if self.redirects > self.max_redirects {
             Some(Reason::RedirectLimit)
         } else if now >= self.bounds.deadline {
             Some(Reason::Deadline)
