@@ -155,7 +155,7 @@ impl Health {
             flights: loads.flights,
             waiters: loads.waiters,
             detached_loads: loads.detached,
-            refusals: shared.control.refusals(),
+            refusals: shared.control.who_refused(),
             nodes: report.nodes.into_iter().map(|n| NodeHealth::of(in_flight(&n), n)).collect(),
             counters: shared.tally.counters(),
         }
