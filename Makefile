@@ -35,14 +35,14 @@ test-node: ## the npm package alone: its types, its tests, its examples
 conformance: ## every scenario against every binding, as a table
 	@scripts/conformance $(ARGS)
 
-mutants: ## shows that the conformance suite can fail: each wrong behaviour is caught
-	@scripts/conformance mutants
+mutants: ## shows that the tests can fail: each wrong behaviour of tests/mutants is caught
+	@scripts/mutants $(ARGS)
 
 simulate: ## the policy in virtual time against a cluster that fails and splits; the last line says how many seeds failed
 	@cargo run --quiet --locked -p failsoft-simulator -- --seeds $(SEEDS) --start $(START) --jobs $(JOBS) $(ARGS)
 
 simulate-mutants: ## shows that the simulator can fail: how many seeds each wrong behaviour takes
-	@cargo run --quiet --locked -p failsoft-simulator --features mutants --target-dir target/mutants -- --mutants --seeds $(SEEDS) --start $(START)
+	@scripts/mutants --by simulator $(ARGS)
 
 growth: ## what fleets of routers cost large clusters; ARGS=measure: what their questions cost a real server
 	@scripts/with-server cargo run --release --quiet --locked -p failsoft-growth -- $(ARGS)

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use core::fmt;
 use core::time::Duration;
 
-use crate::mutant::{self, Mutant};
 use crate::time::Instant;
 
 /// One run of a callback. Never reused.
@@ -162,7 +161,7 @@ impl Flights {
         let mut waits: BTreeMap<LoadId, Vec<Bytes>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         for key in keys.iter().filter(|&key| seen.insert(key)) {
-            match self.flights.get(key).filter(|_| !mutant::is(Mutant::LoadPerCaller)) {
+            match self.flights.get(key) {
                 Some(&load) => waits.entry(load).or_default().push(key.clone()),
                 None => led.push(key.clone()),
             }
@@ -200,7 +199,7 @@ impl Flights {
             self.unlink(parent, id);
             let Some(load) = self.loads.get_mut(&id) else { continue };
             load.waiters.remove(&waiter);
-            if load.waiters.is_empty() && !mutant::is(Mutant::AbandonedLoadsRunOn) {
+            if load.waiters.is_empty() {
                 self.remove(id);
                 cancel.push(id);
             }
@@ -279,7 +278,7 @@ impl Flights {
         for (&first, keys) in waits {
             let mut ahead = Vec::from([first]);
             while let Some(id) = ahead.pop() {
-                if id == parent && !mutant::is(Mutant::CirclesAreNotSeen) {
+                if id == parent {
                     // Every entry has at least the key it was made for.
                     return Err(Reentrant { key: keys.first().cloned().unwrap_or_default() });
                 }

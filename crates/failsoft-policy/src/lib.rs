@@ -18,7 +18,6 @@ mod endpoint;
 pub mod error;
 pub mod flight;
 #[doc(hidden)]
-pub mod mutant;
 pub mod nodes;
 mod pace;
 pub mod partition;

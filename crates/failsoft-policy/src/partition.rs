@@ -9,7 +9,6 @@
 //! Source: cluster specification, "Failure detection" (PFAIL is one node's own opinion, FAIL the
 //! agreement of a majority, so a minority can't reach it) and "Configuration epoch".
 
-use crate::mutant::{self, Mutant};
 use crate::nodes::{Node, Nodes};
 use crate::refresh::MANY;
 use crate::time::Instant;
@@ -73,7 +72,7 @@ impl Ballot {
             them.map(|n| n.key).collect()
         };
         let owners = || seen.iter().filter(|n| n.role == Role::Primary && !n.slots.is_empty());
-        let counts = |n: &ViewNode| !n.failed && (!n.suspected || mutant::is(Mutant::SuspectedCountsAsReached));
+        let counts = |n: &ViewNode| !n.failed && !n.suspected;
         Some(Self {
             by,
             at: view.asked_at,
@@ -95,8 +94,7 @@ impl Ballot {
 
     /// Whether its node is in the majority by its own view.
     pub fn majority(&self) -> bool {
-        let says_down = self.info.is_some_and(|i| !i.ok) && mutant::is(Mutant::DownIsAPartition);
-        2 * self.primaries_ok > self.primaries && !says_down
+        2 * self.primaries_ok > self.primaries
     }
 
     /// Whether its node holds that `other` can't be reached.
@@ -188,7 +186,7 @@ impl Partition {
         let members = || nodes.iter().filter(|n| n.id.is_some());
         let known = members().count();
         let heard = self.ballots.len();
-        let enough = heard >= VOICES || heard >= known || (heard > 0 && mutant::is(Mutant::OneBallotSuffices));
+        let enough = heard >= VOICES || heard >= known;
         // Who is silent has no voice, but nobody else can be asked.
         let exhausted = self.over && self.asked.len() >= known.min(MANY);
         let majority: Vec<&Ballot> = self.ballots.iter().filter(|b| b.majority()).collect();

@@ -5,7 +5,6 @@
 
 mod bind;
 
-use crate::mutant::{self, Mutant};
 use crate::nodes::Nodes;
 use crate::runs::Runs;
 use crate::time::Instant;
@@ -131,9 +130,6 @@ impl Topology {
     /// names that owner, or another one at a higher epoch than the claim that the MOVED overrode. None if too many unknown nodes were named already.
     pub fn patch(&mut self, nodes: &mut Nodes, slot: Slot, endpoint: &Endpoint, now: Instant) -> Option<NodeKey> {
         let owner = self.node_at(nodes, endpoint, now)?;
-        if mutant::is(Mutant::MovedIsNotPatched) {
-            return Some(owner);
-        }
         if self.claims.get(slot).is_some_and(|c| c.owner == owner) {
             self.patches.remove(&slot);
         } else {
@@ -326,7 +322,7 @@ fn claim(held: Option<Claim>, new: Claim, epochs: bool) -> Option<Claim> {
         None => Some(new),
         Some(held) if held.owner == new.owner => Some(Claim { epoch: held.epoch.max(new.epoch), ..held }),
         Some(_) if !epochs => None,
-        Some(held) if new.epoch > held.epoch || mutant::is(Mutant::LowerEpochWins) => Some(new),
+        Some(held) if new.epoch > held.epoch => Some(new),
         held => held,
     }
 }

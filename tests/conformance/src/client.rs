@@ -29,13 +29,11 @@ pub(crate) struct Client {
     load: Option<Load>,
     /// Callbacks before the last `mark`.
     marked: Callbacks,
-    /// How long a condition may take to come true.
-    patience: Duration,
 }
 
 impl Client {
     /// A client whose routers have these settings unless a step says otherwise.
-    pub(crate) fn new(driver: Arc<Driver>, prefix: String, config: Config, patience: Option<Duration>) -> Self {
+    pub(crate) fn new(driver: Arc<Driver>, prefix: String, config: Config) -> Self {
         Self {
             driver,
             prefix,
@@ -44,7 +42,6 @@ impl Client {
             calls: BTreeMap::new(),
             load: None,
             marked: Callbacks::default(),
-            patience: patience.unwrap_or(SEEN),
         }
     }
 
@@ -252,10 +249,10 @@ impl Client {
 
     /// Looks until it holds.
     async fn until(&self, holds: impl AsyncFn(&Self) -> Result<(), String>) -> Result<(), String> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + SEEN;
         loop {
             match holds(self).await {
-                Err(why) if Instant::now() >= deadline => return Err(format!("not within {:?}: {why}", self.patience)),
+                Err(why) if Instant::now() >= deadline => return Err(format!("not within {SEEN:?}: {why}")),
                 Err(_) => tokio::time::sleep(PAUSE).await,
                 Ok(()) => return Ok(()),
             }

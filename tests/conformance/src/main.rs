@@ -5,7 +5,6 @@ mod check;
 mod client;
 mod driver;
 mod load;
-mod mutants;
 mod protocol;
 mod real;
 mod run;
@@ -33,9 +32,6 @@ struct Arguments {
     /// Only scenarios with this text in their name or theme.
     #[arg(long)]
     only: Option<String>,
-    /// Runs the suite against each wrong behaviour of the policy instead.
-    #[arg(long)]
-    mutants: bool,
     /// Where the scenarios are.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios"))]
     scenarios: PathBuf,
@@ -62,9 +58,6 @@ async fn work(arguments: Arguments) -> Result<bool, String> {
         return Err("no scenario is left to run".to_owned());
     }
     let rust = rust_driver()?;
-    if arguments.mutants {
-        return mutants::run(&scenarios, &rust).await;
-    }
     let mut programs = vec![rust];
     for driver in &arguments.drivers {
         let (name, words) = driver.split_once('=').ok_or_else(|| format!("--driver {driver}: NAME=COMMAND"))?;

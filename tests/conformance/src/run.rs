@@ -19,18 +19,13 @@ const SCENARIO: Duration = Duration::from_secs(120);
 pub(crate) type Verdict = Result<(), String>;
 
 /// Runs it for these bindings together, each with routers of its own on the one cluster.
-pub(crate) async fn run(
-    scenario: &Scenario,
-    world: &World,
-    drivers: &[Arc<Driver>],
-    patience: Option<Duration>,
-) -> Vec<Verdict> {
+pub(crate) async fn run(scenario: &Scenario, world: &World, drivers: &[Arc<Driver>]) -> Vec<Verdict> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let mut clients: Vec<_> = drivers
         .iter()
         .map(|driver| {
             let prefix = format!("s{}", NEXT.fetch_add(1, Ordering::Relaxed));
-            Client::new(Arc::clone(driver), prefix, scenario.config.clone(), patience)
+            Client::new(Arc::clone(driver), prefix, scenario.config.clone())
         })
         .collect();
     let mut verdicts: Vec<Verdict> = clients.iter().map(|_| Ok(())).collect();

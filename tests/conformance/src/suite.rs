@@ -9,7 +9,6 @@ use crate::world::World;
 use failsoft_testkit::{Network, Server};
 use futures_util::StreamExt as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Scenarios on scripted nodes that run at once.
 const AT_ONCE: usize = 6;
@@ -19,10 +18,9 @@ pub(crate) async fn run_all(
     scenarios: &[Scenario],
     drivers: &[Arc<Driver>],
     servers: &[String],
-    patience: Option<Duration>,
 ) -> Result<Table, String> {
     let mut table = Table::default();
-    for cell in scripted(scenarios, drivers, patience).await {
+    for cell in scripted(scenarios, drivers).await {
         let (scenario, driver, verdict) = cell;
         add(&mut table, scenario, &scenario.name, driver, verdict);
     }
@@ -40,7 +38,7 @@ pub(crate) async fn run(scenarios: &[Scenario], programs: &[Program], servers: &
     for program in programs {
         drivers.push(Arc::new(Driver::start(program).await?));
     }
-    run_all(scenarios, &drivers, servers, None).await
+    run_all(scenarios, &drivers, servers).await
 }
 
 /// Why a binding cannot be in a scenario.
@@ -57,13 +55,12 @@ fn add(table: &mut Table, scenario: &Scenario, name: &str, driver: &Driver, verd
 async fn scripted<'a>(
     scenarios: &'a [Scenario],
     drivers: &'a [Arc<Driver>],
-    patience: Option<Duration>,
 ) -> Vec<(&'a Scenario, &'a Driver, Verdict)> {
     let pairs = scenarios.iter().filter(|s| !s.is_real()).flat_map(|s| drivers.iter().map(move |d| (s, d)));
     let work = pairs.map(|(scenario, driver)| async move {
         let verdict = match World::scripted(&scenario.shape).await {
             _ if cannot(scenario, driver).is_some() => Ok(()),
-            Ok(world) => run_one(scenario, &world, driver, patience).await,
+            Ok(world) => run_one(scenario, &world, driver).await,
             Err(why) => Err(why),
         };
         (scenario, &**driver, verdict)
@@ -71,8 +68,8 @@ async fn scripted<'a>(
     futures_util::stream::iter(work).buffered(AT_ONCE).collect().await
 }
 
-async fn run_one(scenario: &Scenario, world: &World, driver: &Arc<Driver>, patience: Option<Duration>) -> Verdict {
-    let mut verdicts = run::run(scenario, world, std::slice::from_ref(driver), patience).await;
+async fn run_one(scenario: &Scenario, world: &World, driver: &Arc<Driver>) -> Verdict {
+    let mut verdicts = run::run(scenario, world, std::slice::from_ref(driver)).await;
     verdicts.pop().unwrap_or(Ok(()))
 }
 
@@ -119,12 +116,12 @@ async fn real(
 async fn on_servers(scenario: &Scenario, servers: &Arc<Servers>, drivers: &[Arc<Driver>]) -> Vec<Verdict> {
     let world = World::Real(Arc::clone(servers));
     let moved = match servers.words_for_clients() {
-        Ok(words) if words.is_empty() => return run::run(scenario, &world, drivers, None).await,
+        Ok(words) if words.is_empty() => return run::run(scenario, &world, drivers).await,
         Ok(words) => start_behind(&words, drivers).await,
         Err(why) => Err(why),
     };
     match moved {
-        Ok(moved) => run::run(scenario, &world, &moved, None).await,
+        Ok(moved) => run::run(scenario, &world, &moved).await,
         Err(why) => drivers.iter().map(|_| Err(why.clone())).collect(),
     }
 }

@@ -1,4 +1,4 @@
-//! The tables at the end: scenario by binding, and mutant by scenario.
+//! The table at the end: scenario by binding.
 
 use crate::run::Verdict;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,5 @@
-//! `make simulate`: runs ranges of seeds, shrinks what fails, and shows that each mutant is found.
+//! `make simulate`: runs ranges of seeds, and shrinks what fails.
 #![allow(clippy::print_stdout, reason = "it is a program that reports")]
-
-#[cfg(feature = "mutants")]
-mod mutants;
 
 use clap::Parser;
 use failsoft_simulator::{Ran, run, shrink, trace};
@@ -29,19 +26,17 @@ struct Arguments {
     /// Shows all that happens in the run of the first seed instead.
     #[arg(long)]
     trace: bool,
-    /// Runs the seeds against each wrong behaviour of the policy instead, until one finds it.
-    #[cfg(feature = "mutants")]
+    /// Ends with the first seed that fails, and says only which it is and what went wrong.
     #[arg(long)]
-    mutants: bool,
+    first: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // A panic in a run is reported with its seed.
     std::panic::set_hook(Box::new(|_| {}));
-    #[cfg(feature = "mutants")]
-    if arguments.mutants {
-        return mutants::find(arguments.start, arguments.seeds);
+    if arguments.first {
+        return first(arguments.start, arguments.seeds);
     }
     if arguments.trace {
         trace(arguments.start).iter().for_each(|line| println!("{line}"));
@@ -61,6 +56,20 @@ fn main() -> ExitCode {
     println!("virtual time {:.0} s, real time {:.1} s", sum.time as f64 / 1e9, began.elapsed().as_secs_f64());
     println!("{} failed", failed.len());
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The first seed that fails; none of so many is a success.
+fn first(start: u64, seeds: u64) -> ExitCode {
+    match (start..start + seeds).find_map(|seed| Some((seed, run(seed).problem?))) {
+        Some((seed, problem)) => {
+            println!("seed {seed} failed: {problem}");
+            ExitCode::FAILURE
+        }
+        None => {
+            println!("0 of {seeds} failed");
+            ExitCode::SUCCESS
+        }
+    }
 }
 
 /// The sum of all runs, and the seeds that failed.

@@ -1,7 +1,6 @@
 //! What the ballots of a round change: verdicts, quarantine, and what has to be asked next.
 
 use super::Cluster;
-use crate::mutant::{self, Mutant};
 use crate::nodes::{Node, Trouble};
 use crate::partition::{Ballot, Verdict};
 use crate::refresh::Scope;
@@ -142,15 +141,12 @@ impl Cluster {
     fn decide(&mut self, key: NodeKey, verdict: Verdict, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
         let was = node.verdict;
-        if was == Verdict::Minority && mutant::is(Mutant::QuarantineNeverEnds) {
-            return;
-        }
         node.verdict = verdict;
         if was != verdict {
             self.dirty = true;
             self.unsettled = true;
         }
-        if verdict == Verdict::Minority && !mutant::is(Mutant::MinorityIsNotQuarantined) {
+        if verdict == Verdict::Minority {
             let quarantined = node.trouble.is_some_and(|t| t.reason == Reason::Quarantined);
             if !quarantined || node.admits() {
                 node.trouble = Some(Trouble { since: now, reason: Reason::Quarantined });

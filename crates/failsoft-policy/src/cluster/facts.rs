@@ -2,7 +2,6 @@
 
 use super::{Cluster, PROBE_BURST, PROBE_SPREAD};
 use crate::breaker::Admission;
-use crate::mutant::{self, Mutant};
 use crate::nodes::{Node, Trouble};
 use crate::partition::Verdict;
 use crate::refresh::{RoundEnd, Scope};
@@ -20,9 +19,6 @@ impl Cluster {
     pub fn failed(&mut self, node: NodeKey, reason: Reason, contact: Option<Instant>, now: Instant) {
         let Some(node) = self.nodes.get_mut(node) else { return };
         node.contact = node.contact.max(contact);
-        if mutant::is(Mutant::FailureOpensNoBreaker) {
-            return;
-        }
         let before = node.breaker.admission();
         node.breaker.on_failure(now);
         node.trouble.get_or_insert(Trouble { since: now, reason });
@@ -40,8 +36,7 @@ impl Cluster {
                 }
             }
         }
-        let heeded = reason != Reason::Timeout || !mutant::is(Mutant::TimeoutRefreshesNothing);
-        if opened && reason != Reason::Loading && heeded {
+        if opened && reason != Reason::Loading {
             // A node that sees no working cluster may be on the wrong side of a cut.
             let scope = if reason == Reason::ClusterDown { Scope::Ballot } else { Scope::Suspicion };
             self.refresh.want(scope, true);
@@ -80,9 +75,7 @@ impl Cluster {
     /// A `MOVED`: patches the slot and asks for a full view in the background. The new owner; none
     /// if the redirect does not say where it is (then the views will), or names too many strangers.
     pub fn moved(&mut self, slot: Slot, target: &Target, from: NodeKey, now: Instant) -> Option<NodeKey> {
-        if !mutant::is(Mutant::MovedRefreshesNothing) {
-            self.refresh.want(Scope::Suspicion, false);
-        }
+        self.refresh.want(Scope::Suspicion, false);
         let endpoint = self.resolve(target, from)?;
         let before = self.topology.owner(slot);
         let owner = self.topology.patch(&mut self.nodes, slot, &endpoint, now);
@@ -177,7 +170,7 @@ impl Cluster {
         }
         let alone = self.topology.kind() == Kind::Standalone || self.nodes.len() == 1;
         let witnessed = self.is_vouched_for(probe.node, own) || (alone && !own);
-        self.judge(probe.node, witnessed || mutant::is(Mutant::NoWitnessIsNeeded), now);
+        self.judge(probe.node, witnessed, now);
         if let Some(node) = self.nodes.get_mut(probe.node) {
             let ready = !node.admits() && node.report.unready().is_none();
             node.ready_at = if ready { node.ready_at.or(Some(now)) } else { None };

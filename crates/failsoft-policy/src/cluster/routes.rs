@@ -2,7 +2,6 @@
 
 use super::Cluster;
 use crate::breaker::Admission;
-use crate::mutant::{self, Mutant};
 use crate::nodes::{MAX_NODES, Node};
 use crate::partition::Verdict;
 use crate::rank;
@@ -138,8 +137,7 @@ impl Cluster {
             _ if down => return WriteGate::Closed(Blocked::Trouble(Reason::ClusterDown)),
             _ => {}
         }
-        let proved = node.validated && up_to_date || mutant::is(Mutant::PromotionNeedsNoProof);
-        if !proved {
+        if !(node.validated && up_to_date) {
             // Somebody waits for it: no turn is taken.
             (node.probe_at, node.held_until) = (node.probe_at.min(now), Some(now));
             return WriteGate::NeedsProof(key);
@@ -203,8 +201,7 @@ impl Cluster {
         debug_assert!(matches!(replica.role, Role::Replica(_)));
         let current_at = rank::current_at(&self.nodes, replica);
         // A primary that never answered us dates nothing: such a replica may be of any age.
-        let budget = if mutant::is(Mutant::AnyReplicaIsFresh) { Duration::from_secs(3600) } else { self.outage_budget };
-        let until = current_at.map_or(Instant::ZERO, |at| at + budget);
+        let until = current_at.map_or(Instant::ZERO, |at| at + self.outage_budget);
         StandIn { node: replica.key, current_at: current_at.unwrap_or(Instant::ZERO), until }
     }
 }

@@ -16,7 +16,6 @@ pub(crate) type Lines = UnboundedSender<FromDriver>;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    choose_mutant();
     // A callback's panic is part of a scenario; its message would only clutter the run.
     std::panic::set_hook(Box::new(|_| {}));
     let (lines, to_write) = unbounded_channel();
@@ -51,15 +50,3 @@ async fn write(mut lines: UnboundedReceiver<FromDriver>) -> std::io::Result<()> 
     }
     Ok(())
 }
-
-/// A wrong behaviour to be caught, if one is named: the policy itself reads no environment.
-#[cfg(feature = "mutants")]
-fn choose_mutant() {
-    use failsoft_policy::mutant::{self, Mutant};
-    let Ok(name) = std::env::var("FAILSOFT_MUTANT") else { return };
-    let mutant = Mutant::ALL.iter().find(|m| m.as_str() == name);
-    mutant::choose(*mutant.expect("FAILSOFT_MUTANT names one of the list"));
-}
-
-#[cfg(not(feature = "mutants"))]
-fn choose_mutant() {}
