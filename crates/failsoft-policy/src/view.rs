@@ -144,8 +144,8 @@ pub struct Probe {
     pub node: NodeKey,
     /// When it was sent.
     pub sent_at: Instant,
-    /// What the node said, or why it said nothing.
-    pub report: Result<NodeReport, String>,
+    /// What the node said, or why it said nothing of itself: `Timeout`, `Connection`, or what an error reply means.
+    pub report: Result<NodeReport, Reason>,
     /// Another node's view, asked for after the report had come; none if none was asked or came.
     pub witness: Option<View>,
 }

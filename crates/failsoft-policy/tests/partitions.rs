@@ -187,7 +187,7 @@ impl World {
             }
             Command::Probe { node, endpoint, witness } => {
                 let n = index(&endpoint);
-                let report = if self.answers(n) { Ok(self.model.report(n, self.now)) } else { Err("hung".into()) };
+                let report = if self.answers(n) { Ok(self.model.report(n, self.now)) } else { Err(Reason::Timeout) };
                 let ready = report.as_ref().is_ok_and(|r| r.unready().is_none());
                 chance(&mut self.model);
                 let witness = witness.map(|w| index(&w)).filter(|&w| ready && self.answers(w));

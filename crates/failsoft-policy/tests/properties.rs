@@ -141,7 +141,7 @@ impl World {
                     loading,
                     ..NodeReport::default()
                 };
-                let report = if answered { Ok(report) } else { Err(String::from("no answer")) };
+                let report = if answered { Ok(report) } else { Err(Reason::Connection) };
                 let witness =
                     witness.then(|| view(if primary { n } else { 0 }, epoch, now.as_nanos() / 1_000_000, true));
                 self.cluster.on_probe(Probe { node, sent_at: now, report, witness }, now);

@@ -54,7 +54,13 @@ fn carry_out(shared: &Arc<Shared>, command: Command) {
             let shared_too = Arc::clone(shared);
             shared.spawn(async move {
                 let probe = shared_too.control.probe(node, &endpoint, witness.as_ref()).await;
-                shared_too.tell_cluster(|cluster, now| cluster.on_probe(probe, now));
+                let contact = shared_too.table.load().member(node).and_then(|m| m.contact());
+                shared_too.tell_cluster(|cluster, now| {
+                    if let Some(at) = contact {
+                        cluster.saw(node, at);
+                    }
+                    cluster.on_probe(probe, now);
+                });
             });
         }
     }

@@ -8,7 +8,7 @@ mod resolve;
 use crate::member::Opener;
 use failsoft_policy::reply::{ErrorReply, classify};
 use failsoft_policy::view::{ClusterInfo, NodeReport, Probe, View};
-use failsoft_policy::{Endpoint, Instant, NodeKey};
+use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
 use redis::{ClientTlsConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, TlsCertificates, Value};
@@ -29,6 +29,16 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
+    /// Why a node gets no reads when a probe ends so.
+    pub(crate) fn reason(&self) -> Reason {
+        match self.error_reply() {
+            Some(ErrorReply::Unwilling) => Reason::Loading,
+            Some(ErrorReply::ClusterDown) => Reason::ClusterDown,
+            Some(_) => Reason::ErrorReply,
+            None => Reason::Connection,
+        }
+    }
+
     /// The error reply, if the server gave one.
     pub(crate) fn error_reply(&self) -> Option<ErrorReply> {
         match self {
@@ -168,7 +178,7 @@ impl Control {
         let sent_at = self.now();
         let report = match self.report(endpoint).await {
             Ok(report) => Ok(report),
-            Err(trouble) => Err(trouble.to_string()),
+            Err(trouble) => Err(trouble.reason()),
         };
         let witness = match (witness, &report) {
             (Some(witness), Ok(report)) if report.unready().is_none() => self.view(witness, true).await.ok(),

@@ -179,8 +179,8 @@ impl<'a> Router<'a> {
                 (self.note)(self.now, n, Question::Probe);
                 (Ok(self.world.report(n, self.now)), WAY * 2)
             }
-            Reaction::Refuses => (Err("refused".to_owned()), WAY * 2),
-            Reaction::Silent => (Err("no answer".to_owned()), self.config.attempt_timeout()),
+            Reaction::Refuses => (Err(Reason::Connection), WAY * 2),
+            Reaction::Silent => (Err(Reason::Timeout), self.config.attempt_timeout()),
         };
         let mut seen = None;
         if let (Some(witness), Ok(_)) = (witness, &report) {

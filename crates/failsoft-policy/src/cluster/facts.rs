@@ -147,7 +147,10 @@ impl Cluster {
         node.seems_well &= node.heard;
         let report = match probe.report {
             Ok(report) => report,
-            Err(_) if node.admits() => return self.failed(probe.node, Reason::Connection, None, now),
+            // It answered a read that was sent, or at least answered, after the probe: whatever became of the
+            // probe's connection, the node is there.
+            Err(Reason::Timeout | Reason::Connection) if node.contact > Some(probe.sent_at) && node.admits() => return,
+            Err(reason) if node.admits() => return self.failed(probe.node, reason, None, now),
             Err(_) => return node.breaker.on_probe(false, now),
         };
         node.contact = node.contact.max(Some(now));

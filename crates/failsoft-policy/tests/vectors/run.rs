@@ -9,7 +9,7 @@ use failsoft_policy::read::Read;
 use failsoft_policy::route::Bounds;
 use failsoft_policy::view::{ClusterInfo, Probe, View};
 use failsoft_policy::write::{Write, WriteAction, WriteEvent};
-use failsoft_policy::{Instant, NodeKey, Slot, Turn};
+use failsoft_policy::{Instant, NodeKey, Reason, Slot, Turn};
 use std::time::Duration;
 
 enum Call {
@@ -219,7 +219,11 @@ impl Run<'_> {
     fn probe(&mut self, name: &str, says: &str, sent_at: Instant, witness: Option<View>, now: Instant) {
         let Ok(node) = self.key(name) else { return };
         let id = self.cluster.report(now).nodes.into_iter().find(|n| n.key == node).and_then(|n| n.id);
-        let report = if says == "none" { Err("no answer".into()) } else { Ok(report(id, says)) };
+        let report = match says.strip_prefix("none ") {
+            Some(because) => Err(reason(because)),
+            None if says == "none" => Err(Reason::Connection),
+            None => Ok(report(id, says)),
+        };
         self.cluster.on_probe(Probe { node, sent_at, report, witness }, now);
     }
 

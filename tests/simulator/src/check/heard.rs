@@ -114,6 +114,8 @@ impl Check {
                     told.failed = None;
                 }
             }
+            // A node that answered a read since the probe was sent need not be blamed for it.
+            Err(_) if told.heard > Some(probe.sent_at.as_nanos()) => {}
             Err(_) => {
                 told.failed.get_or_insert(now);
             }

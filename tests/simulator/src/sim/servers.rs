@@ -3,6 +3,7 @@
 use super::{Ev, Local, Message, Question, Sim, instant};
 use crate::model::{Ask, Said, Time, Up, endpoint};
 use crate::plan::Misbehaviour;
+use failsoft_policy::Reason;
 use failsoft_policy::view::Probe;
 
 impl Sim<'_> {
@@ -102,7 +103,7 @@ impl Sim<'_> {
             }
             Question::Report { node, witness } => {
                 let report = if loading && self.rng.bool() {
-                    Err("LOADING".to_owned())
+                    Err(Reason::Loading)
                 } else {
                     Ok(self.model.report(&self.net, n, self.now))
                 };
@@ -127,7 +128,7 @@ impl Sim<'_> {
         match question {
             Question::View { round, .. } => self.local(r, pause, Local::View { round, view: None, loading: false }),
             Question::Report { node, .. } => {
-                let probe = Probe { node, sent_at: instant(self.now), report: Err("no answer".into()), witness: None };
+                let probe = Probe { node, sent_at: instant(self.now), report: Err(Reason::Timeout), witness: None };
                 self.local(r, pause, Local::Probed(Box::new(probe)));
             }
             Question::Witness { probe } => self.local(r, pause, Local::Probed(probe)),
