@@ -110,6 +110,14 @@ impl Member {
         }
     }
 
+    /// Closes the lane for `source`: the next request opens a new one.
+    pub(crate) fn renew(&self, source: Source) {
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = self.lanes[source as usize].swap(None) {
+            lane.close(LaneError::Closed);
+        }
+    }
+
     /// Closes the lanes for good.
     pub(crate) fn retire(&self) {
         self.gone.store(true, Ordering::Release);
