@@ -52,6 +52,9 @@ pub enum Action {
         source: Source,
         /// With `ASKING` before the command, in one write.
         asking: bool,
+        /// On a new connection: the one that is open may lead to another server than the node's address does
+        /// by now. It is closed, which says nothing of the node.
+        renew: bool,
         /// When the attempt is given up.
         until: Instant,
     },
@@ -93,6 +96,8 @@ pub enum Finish {
         /// The first cause.
         reason: Reason,
     },
+    /// The deadline that the caller set for the call passed before a source could say.
+    DeadlineExceeded,
 }
 
 /// What a step adds to the attempt counters, at most four entries.

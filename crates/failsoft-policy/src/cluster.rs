@@ -14,7 +14,7 @@ pub use report::{BallotStatus, ClusterReport, NodeStatus};
 pub use routes::{Blocked, WriteGate};
 
 use crate::breaker::Admission;
-use crate::budget::RetryBudget;
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::nodes::Nodes;
 use crate::pace;
@@ -76,7 +76,7 @@ pub struct Cluster {
     nodes: Nodes,
     topology: Topology,
     refresh: Refresh,
-    budget: RetryBudget,
+    budget: Budget,
     partition: Partition,
     /// Whether no majority is in reach: then nobody is asked.
     down: bool,
@@ -113,7 +113,7 @@ impl Cluster {
             nodes: Nodes::default(),
             topology: Topology::default(),
             refresh: Refresh::new(config.slot_refresh_interval(), now),
-            budget: RetryBudget::default(),
+            budget: Budget::default(),
             partition: Partition::default(),
             down: false,
             isolated: false,
@@ -204,6 +204,11 @@ impl Cluster {
         self.nodes.iter().map(|n| (n.key, &n.endpoint))
     }
 
+    /// The same, with their node ids, as far as they are known.
+    pub fn members(&self) -> impl Iterator<Item = (NodeKey, &Endpoint, Option<&str>)> {
+        self.nodes.iter().map(|n| (n.key, &n.endpoint, n.id.as_deref()))
+    }
+
     /// What kind of server answers.
     pub fn kind(&self) -> Kind {
         self.topology.kind()
@@ -212,5 +217,10 @@ impl Cluster {
     /// A token for one retry on a source that was asked before.
     pub fn take_retry(&mut self) -> bool {
         self.budget.take()
+    }
+
+    /// What the further attempts of all reads and writes are paid from.
+    pub(crate) fn budget(&mut self) -> &mut Budget {
+        &mut self.budget
     }
 }

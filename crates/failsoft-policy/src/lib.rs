@@ -31,10 +31,12 @@ mod setting;
 pub mod slot;
 pub mod time;
 pub mod topology;
+pub mod turn;
 pub mod view;
 pub mod words;
 pub mod write;
 
 pub use time::Instant;
 pub use topology::Kind;
+pub use turn::Turn;
 pub use words::{Endpoint, NodeKey, Reason, ServedBy, Slot, Status};

@@ -5,16 +5,17 @@
 //! if it may have recovered, the caller's callback. Source: the cluster specification, "MOVED
 //! Redirection" and "ASK Redirection".
 
-use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::reply::ErrorReply;
 use crate::route::{Bounds, Source, Step, step_of};
 use crate::time::Instant;
+use crate::turn::Turn;
 use crate::words::{NodeKey, Reason, ServedBy, Slot, Status};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 mod next;
+mod redirect;
 
 pub use crate::action::{Action, Answer, Event, Finish, Notes};
 
@@ -61,17 +62,19 @@ pub struct Read {
     replica_attempts: u32,
     retries: u32,
     redirects: u32,
+    /// Nodes that are not asked again.
     tried: Vec<NodeKey>,
+    /// Nodes that redirected this read.
+    redirected_by: Vec<NodeKey>,
     notes: Notes,
 }
 
 impl Read {
-    /// A read of `slot` that has until `deadline` for the cluster side. `callback` says whether the
-    /// caller gave one.
-    pub fn new(config: &Config, slot: Slot, deadline: Instant, callback: bool) -> Self {
+    /// A read of `slot`; `callback` says whether the caller gave one.
+    pub fn new(config: &Config, slot: Slot, bounds: Bounds, callback: bool) -> Self {
         Self {
             slot,
-            bounds: Bounds { attempt: config.attempt_timeout(), deadline },
+            bounds,
             // A short configured deadline shares out less than `attempt_timeout` to a primary that is
             // backed by a replica; its timeouts have to count all the same.
             full: config.attempt_timeout().min(config.deadline() / 2),
@@ -86,14 +89,15 @@ impl Read {
             retries: 0,
             redirects: 0,
             tried: Vec::new(),
+            redirected_by: Vec::new(),
             notes: Vec::new(),
         }
     }
 
     /// The first action; the same as [`crate::route::first_step`] on a snapshot taken now.
-    pub fn start(&mut self, cluster: &Cluster, now: Instant, dice: u32) -> Action {
-        let step = step_of(cluster.route(self.slot), now, self.bounds, dice);
-        self.resume(step, now)
+    pub fn start(&mut self, turn: Turn<'_>) -> Action {
+        let step = step_of(turn.cluster.route(self.slot), turn.now, self.bounds, turn.dice);
+        self.resume(step, turn.now)
     }
 
     /// Takes up a read whose first step was taken from a snapshot, `now` being when it was taken.
@@ -101,38 +105,40 @@ impl Read {
         match step {
             Step::Send { node, source, reason, until } => {
                 self.reason = reason;
-                self.ask(node, source, false, until, now)
+                self.ask(node, source, until, now)
             }
             Step::Secondary(reason) => {
                 self.reason = Some(reason);
                 if reason == Reason::SlotUncovered || self.callback {
-                    return self.give_up(reason);
+                    return self.give_up(reason, now);
                 }
-                self.retry(now, 0)
+                // Nothing else can serve it: it waits for the routes to change while it has time.
+                self.wait(self.bounds.deadline, Then::Retry)
             }
-            Step::Wait(until) => self.wait(until, Then::Begin),
+            Step::Wait(until) => self.wait(if self.callback { until } else { self.bounds.deadline }, Then::Begin),
         }
     }
 
-    /// What happened, and when. `dice` is any number, drawn anew for each call.
-    pub fn on(&mut self, event: Event, cluster: &mut Cluster, now: Instant, dice: u32) -> Action {
+    /// What happened, and when.
+    pub fn on(&mut self, event: Event, mut turn: Turn<'_>) -> Action {
+        let turn = &mut turn;
         match (self.state, event) {
             (State::Asking { node, source, full: false, .. }, Event::Answered { answer: Answer::Timeout, .. }) => {
                 self.count_failure(source, Reason::Timeout);
                 self.tried.push(node);
-                self.next_source(true, cluster, now, dice)
+                self.next_source(true, turn)
             }
             (
                 State::Asking { node, source: Source::Primary, asking, .. },
                 Event::Answered { answer: Answer::Error(ErrorReply::TryAgain), .. },
-            ) => self.again(node, asking, cluster, now, dice),
+            ) => self.try_again(node, asking, turn),
             (State::Asking { node, source, .. }, Event::Answered { answer, contact }) => {
-                self.answered(node, source, answer, contact, cluster, now, dice)
+                self.answered(node, source, answer, contact, turn)
             }
-            (State::Waiting { until, then }, Event::Woken) => self.woken(until, then, cluster, now, dice),
+            (State::Waiting { until, then }, Event::Woken) => self.woken(until, then, turn),
             (State::Asking { .. } | State::Waiting { .. }, _) | (State::Over, _) => {
                 debug_assert!(false, "an event that nobody waits for");
-                self.give_up(Reason::Protocol)
+                self.give_up(Reason::Protocol, turn.now)
             }
         }
     }
@@ -147,63 +153,64 @@ impl Read {
         core::mem::take(&mut self.notes)
     }
 
-    #[allow(clippy::too_many_arguments)] // the event, taken apart
     fn answered(
         &mut self,
         node: NodeKey,
         source: Source,
         answer: Answer,
         contact: Option<Instant>,
-        cluster: &mut Cluster,
-        now: Instant,
-        dice: u32,
+        turn: &mut Turn<'_>,
     ) -> Action {
         let refused = matches!(answer, Answer::Refused(_));
-        match answer {
-            Answer::Value => self.serve(node, source),
-            Answer::Nil if source == Source::Primary => self.missed(node),
+        let trouble = match answer {
+            Answer::Value => return self.serve(node, source),
+            Answer::Nil if source == Source::Primary => return self.missed(node),
             Answer::Nil => {
                 // A replica's nil is no confirmed miss: the key may be on its way.
                 self.note(Status::Error, self.reason);
                 self.tried.push(node);
-                if self.callback { self.give_up(Reason::Absent) } else { self.next_source(false, cluster, now, dice) }
+                if self.callback {
+                    return self.give_up(Reason::Absent, turn.now);
+                }
+                return self.next_source(false, turn);
             }
             Answer::Error(ErrorReply::Moved(slot, target)) if slot == self.slot => {
                 if source == Source::Replica {
                     self.tried.push(node);
                 }
-                self.follow_moved(target, node, cluster, now, dice)
+                return self.follow_moved(&target, node, turn);
             }
             Answer::Error(ErrorReply::Ask(slot, target)) if slot == self.slot => {
-                self.follow_ask(target, node, cluster, now, dice)
+                return self.follow_ask(&target, node, turn);
             }
             Answer::Error(ErrorReply::TryAgain) => {
                 // A replica that can't say now is not waited for: there may be another source.
                 self.count_failure(source, Reason::ErrorReply);
                 self.tried.push(node);
-                self.next_source(false, cluster, now, dice)
+                return self.next_source(false, turn);
             }
             Answer::Error(error) | Answer::Refused(error) => match unwilling(&error) {
-                Some(reason) => self.failed(node, source, reason, contact, cluster, now, dice),
+                Some(reason) => reason,
                 None => {
                     if refused {
                         // Without a connection each further read would knock, and be refused, again.
-                        cluster.failed(node, Reason::ErrorReply, contact, now);
+                        turn.cluster.failed(node, Reason::ErrorReply, contact, turn.now);
                     }
                     self.note(Status::Error, Some(Reason::ErrorReply));
-                    self.give_up(Reason::ErrorReply)
+                    return self.give_up(Reason::ErrorReply, turn.now);
                 }
             },
-            Answer::Protocol => self.failed(node, source, Reason::Protocol, contact, cluster, now, dice),
-            Answer::Timeout => self.failed(node, source, Reason::Timeout, contact, cluster, now, dice),
-            Answer::Connection => self.failed(node, source, Reason::Connection, contact, cluster, now, dice),
+            Answer::Protocol => Reason::Protocol,
+            Answer::Timeout => Reason::Timeout,
+            Answer::Connection => Reason::Connection,
             Answer::Saturated => {
                 // The node is busy with other reads, not in trouble: nothing to tell its breaker.
                 self.count_failure(source, Reason::BreakerOpen);
                 self.tried.push(node);
-                self.next_source(false, cluster, now, dice)
+                return self.next_source(false, turn);
             }
-        }
+        };
+        self.failed(node, source, trouble, contact, turn)
     }
 
     fn serve(&mut self, node: NodeKey, source: Source) -> Action {
@@ -228,30 +235,27 @@ impl Read {
         Action::Load { reason: Reason::Absent, confirmed: Some(node) }
     }
 
-    #[allow(clippy::too_many_arguments)] // the event, taken apart
     fn failed(
         &mut self,
         node: NodeKey,
         source: Source,
         reason: Reason,
         contact: Option<Instant>,
-        cluster: &mut Cluster,
-        now: Instant,
-        dice: u32,
+        turn: &mut Turn<'_>,
     ) -> Action {
         self.count_failure(source, reason);
         if reason == Reason::SlotUncovered {
-            cluster.doubt();
-            return self.give_up(reason);
+            turn.cluster.doubt();
+            return self.give_up(reason, turn.now);
         }
-        cluster.failed(node, reason, contact, now);
+        turn.cluster.failed(node, reason, contact, turn.now);
         self.tried.push(node);
         // Bytes that are no answer are counted for what they are, too.
         if reason == Reason::Protocol {
             self.note(Status::Error, Some(reason));
         }
         let lost = matches!(reason, Reason::Timeout | Reason::Connection | Reason::Protocol);
-        self.next_source(lost, cluster, now, dice)
+        self.next_source(lost, turn)
     }
 
     fn count_failure(&mut self, source: Source, reason: Reason) {
@@ -263,19 +267,23 @@ impl Read {
         self.note(status, Some(reason));
     }
 
-    fn ask_primary(&mut self, owner: NodeKey, cluster: &Cluster, now: Instant) -> Action {
-        let backed = cluster.replica(self.slot, &self.tried, now).is_some();
-        let until = self.bounds.attempt_until(now, 1 + u32::from(backed));
-        self.ask(owner, Source::Primary, false, until, now)
+    fn ask_primary(&mut self, owner: NodeKey, turn: &Turn<'_>) -> Action {
+        let backed = turn.cluster.replica(self.slot, &self.tried, turn.now).is_some();
+        let until = self.bounds.attempt_until(turn.now, 1 + u32::from(backed));
+        self.ask(owner, Source::Primary, until, turn.now)
     }
 
-    fn ask(&mut self, node: NodeKey, source: Source, asking: bool, until: Instant, now: Instant) -> Action {
+    fn ask_replica(&mut self, node: NodeKey, now: Instant) -> Action {
+        self.ask(node, Source::Replica, self.bounds.attempt_until(now, 1), now)
+    }
+
+    fn ask(&mut self, node: NodeKey, source: Source, until: Instant, now: Instant) -> Action {
         match source {
             Source::Primary => self.primary_attempts += 1,
             Source::Replica => self.replica_attempts += 1,
         }
-        self.state = State::Asking { node, source, asking, full: until.since(now) >= self.full };
-        Action::Send { node, source, asking, until }
+        self.state = State::Asking { node, source, asking: false, full: until.since(now) >= self.full };
+        Action::Send { node, source, asking: false, renew: false, until }
     }
 
     fn wait(&mut self, until: Instant, then: Then) -> Action {
@@ -285,14 +293,15 @@ impl Read {
     }
 
     /// No node may answer: the callback, or the error. The first cause is the reason.
-    fn give_up(&mut self, cause: Reason) -> Action {
+    fn give_up(&mut self, cause: Reason, now: Instant) -> Action {
         self.state = State::Over;
         let reason = *self.reason.get_or_insert(cause);
-        if !self.callback {
-            return Action::Finish(Finish::Unavailable { reason });
+        if self.callback {
+            self.note(Status::SecondaryFallback, Some(reason));
+            return Action::Load { reason, confirmed: None };
         }
-        self.note(Status::SecondaryFallback, Some(reason));
-        Action::Load { reason, confirmed: None }
+        let late = self.bounds.ends_call && now >= self.bounds.deadline;
+        Action::Finish(if late { Finish::DeadlineExceeded } else { Finish::Unavailable { reason } })
     }
 
     fn note(&mut self, status: Status, reason: Option<Reason>) {

@@ -1,6 +1,7 @@
 //! The routing snapshot and the first step of a read: a plain lookup in which the gates (breakers,
 //! roles, ages) are already worked out.
 
+use crate::config::Config;
 use crate::time::Instant;
 use crate::words::{NodeKey, Reason, Slot};
 use alloc::sync::Arc;
@@ -84,20 +85,35 @@ pub enum Step {
     },
     /// No node may be asked.
     Secondary(Reason),
-    /// Wait for the first view.
+    /// Wait for the first view, if there is a callback no longer than this.
     Wait(Instant),
 }
 
-/// What bounds the first attempt.
+/// How long a read may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// `attempt_timeout`.
     pub attempt: Duration,
     /// The end of the cluster side of this read.
     pub deadline: Instant,
+    /// Whether the whole call ends then: its caller set a deadline, and gave no callback.
+    pub ends_call: bool,
 }
 
 impl Bounds {
+    /// Of a call that begins now and has no deadline of its own.
+    pub fn new(config: &Config, now: Instant) -> Self {
+        Self { attempt: config.attempt_timeout(), deadline: now + config.deadline(), ends_call: false }
+    }
+
+    /// Of a call that begins now and has to end within `limit`, the callback included: the cluster side takes
+    /// at most half of that where there is a callback, so that it still has time when every node hangs.
+    pub fn of_call(config: &Config, now: Instant, limit: Duration, callback: bool) -> Self {
+        let share = if callback { limit / 2 } else { limit };
+        let ends_call = !callback && limit <= config.deadline();
+        Self { attempt: config.attempt_timeout(), deadline: now + share.min(config.deadline()), ends_call }
+    }
+
     /// When an attempt that begins now is given up, with `sources` (this one included) that still
     /// have to share the time that is left.
     pub fn attempt_until(&self, now: Instant, sources: u32) -> Instant {
@@ -111,6 +127,21 @@ impl Bounds {
 pub struct Snapshot {
     pub(crate) slots: Arc<[u16]>,
     pub(crate) routes: Vec<Route>,
+}
+
+impl Route {
+    /// Whether a read that waits for a source would find the same ones on the other route. Ages count for
+    /// nothing: they change with each table.
+    pub fn offers_the_same(&self, other: &Self) -> bool {
+        let sources = |route: &Self| match *route {
+            Self::Primary { node, .. } => (Some(node), None),
+            Self::Readmitting { node, replica, .. } => (Some(node), Some(replica.node)),
+            Self::Replica { replica, .. } => (None, Some(replica.node)),
+            Self::Secondary { .. } | Self::Await { .. } => (None, None),
+        };
+        let waits = |route: &Self| matches!(route, Self::Await { .. });
+        sources(self) == sources(other) && waits(self) == waits(other)
+    }
 }
 
 impl Snapshot {

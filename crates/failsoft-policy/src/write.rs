@@ -4,60 +4,23 @@
 //! and a `set` is tried again where a failover moved its slot. A fill is tried once: what stands in
 //! its way is counted, never waited for.
 
-use crate::cluster::{Blocked, Cluster, WriteGate};
+use crate::cluster::WriteGate;
 use crate::config::Config;
 use crate::read::Answer;
 use crate::reply::{ErrorReply, Target};
 use crate::time::Instant;
-use crate::words::{NodeKey, Reason, Slot, words};
+use crate::turn::Turn;
+use crate::words::{NodeKey, Reason, Slot};
+use alloc::vec::Vec;
+use cause::cause_of;
 use core::time::Duration;
+
+mod cause;
+
+pub use cause::Cause;
 
 /// How long a `set` waits at a time for the routes to change.
 const PAUSE: Duration = Duration::from_millis(50);
-
-words! {
-    /// Why a write was refused or skipped.
-    Cause {
-        /// Nobody owns the slot.
-        SlotUncovered = "slot_uncovered",
-        /// No view of the cluster has come yet.
-        NoView = "no_view",
-        /// The owner gets no traffic now: its breaker is open.
-        BreakerOpen = "breaker_open",
-        /// The owner was voted into the minority of a partition.
-        Quarantined = "quarantined",
-        /// It is not known whether the owner is in the majority: a fill is skipped, a `set` goes ahead.
-        VerdictUnknown = "verdict_unknown",
-        /// The owner says the cluster is down, or no majority is in reach.
-        ClusterDown = "cluster_down",
-        /// The owner is loading its data set, or busy.
-        Loading = "loading",
-        /// The owner has not answered within the last second.
-        NoContact = "no_contact",
-        /// The owner is not proved to be a primary.
-        NotProved = "not_proved",
-        /// The slot has another owner than the one that confirmed the miss.
-        OwnerChanged = "owner_changed",
-        /// More redirects than `max_redirects`.
-        RedirectLimit = "redirect_limit",
-        /// The key has a value: a fill never overwrites one.
-        Exists = "exists",
-        /// The server takes no writes: out of memory, too few replicas, or unable to save.
-        ServerRefused = "server_refused",
-        /// The server does not permit it: no password, a wrong one, or an ACL.
-        Denied = "denied",
-        /// Another error reply.
-        ErrorReply = "error_reply",
-        /// A reply that is no answer to the question.
-        Protocol = "protocol",
-        /// No answer in time: whether it was written is not known.
-        Timeout = "timeout",
-        /// The connection was lost: whether it was written is not known.
-        Connection = "connection",
-        /// Too many writes are under way.
-        Busy = "busy",
-    }
-}
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +54,8 @@ pub enum WriteAction {
         node: NodeKey,
         /// With `ASKING` before the command, in one write.
         asking: bool,
+        /// On a new connection, as [`crate::action::Action::Send`] has it.
+        renew: bool,
         /// When it is given up.
         until: Instant,
     },
@@ -116,6 +81,8 @@ pub struct Write {
     max_redirects: u32,
     max_retries: u32,
     redirects: u32,
+    /// Nodes that redirected it.
+    redirected_by: Vec<NodeKey>,
     retries: u32,
     node: Option<NodeKey>,
     pinged: bool,
@@ -134,6 +101,7 @@ impl Write {
             max_redirects: config.max_redirects(),
             max_retries: config.max_retries(),
             redirects: 0,
+            redirected_by: Vec::new(),
             retries: 0,
             node: None,
             pinged: false,
@@ -148,11 +116,41 @@ impl Write {
     }
 
     /// The first action.
-    pub fn start(&mut self, cluster: &mut Cluster, now: Instant) -> WriteAction {
+    pub fn start(&mut self, mut turn: Turn<'_>) -> WriteAction {
+        self.advance(&mut turn)
+    }
+
+    /// What happened, and when.
+    pub fn on(&mut self, event: WriteEvent, mut turn: Turn<'_>) -> WriteAction {
+        let turn = &mut turn;
+        match event {
+            WriteEvent::Woken => self.advance(turn),
+            WriteEvent::Pinged(answered) => {
+                let Some(node) = self.node else { return WriteAction::Refused(Cause::NoContact) };
+                if answered {
+                    turn.cluster.saw(node, turn.now);
+                    return self.advance(turn);
+                }
+                turn.cluster.failed(node, Reason::Timeout, None, turn.now);
+                self.put_off(Cause::NoContact, turn.now)
+            }
+            WriteEvent::Answered { answer, contact } => self.answered(answer, contact, turn),
+        }
+    }
+
+    /// Whether it was sent without knowing that its node is in the majority.
+    pub fn in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
+    /// Goes on as far as the write gate allows.
+    fn advance(&mut self, turn: &mut Turn<'_>) -> WriteAction {
+        let now = turn.now;
         if now >= self.deadline {
             return WriteAction::Refused(self.cause.unwrap_or(Cause::Timeout));
         }
-        match cluster.write_gate(self.slot, now) {
+        let gate = turn.cluster.write_gate(self.slot, now);
+        match gate {
             WriteGate::Open(node)
             | WriteGate::InDoubt(node)
             | WriteGate::NeedsContact(node)
@@ -161,119 +159,112 @@ impl Write {
             {
                 WriteAction::Refused(Cause::OwnerChanged)
             }
-            WriteGate::Open(node) => self.send(node, false, now),
-            WriteGate::InDoubt(node) => self.send_in_doubt(node, false, now),
-            WriteGate::NeedsContact(_) if self.pinged => self.hold(Cause::NoContact, now),
-            WriteGate::NeedsContact(node) => self.ping(node, now),
-            WriteGate::NeedsProof(_) => self.hold(Cause::NotProved, now),
-            WriteGate::Closed(blocked) => self.hold(cause_of(blocked), now),
+            WriteGate::NeedsContact(_) if self.pinged => self.put_off(Cause::NoContact, now),
+            _ => self.through(gate, false, now),
         }
     }
 
-    /// What happened, and when.
-    pub fn on(&mut self, event: WriteEvent, cluster: &mut Cluster, now: Instant) -> WriteAction {
-        match event {
-            WriteEvent::Woken => self.start(cluster, now),
-            WriteEvent::Pinged(answered) => {
-                let Some(node) = self.node else { return WriteAction::Refused(Cause::NoContact) };
-                if answered {
-                    cluster.saw(node, now);
-                    return self.start(cluster, now);
-                }
-                cluster.failed(node, Reason::Timeout, None, now);
-                self.hold(Cause::NoContact, now)
+    fn through(&mut self, gate: WriteGate, asking: bool, now: Instant) -> WriteAction {
+        match gate {
+            WriteGate::Open(node) => self.send(node, asking, now),
+            // A `set` has no other place to go; a fill is only a copy of what the store has.
+            WriteGate::InDoubt(_) if self.fill.is_some() => self.put_off(Cause::VerdictUnknown, now),
+            WriteGate::InDoubt(node) => {
+                let action = self.send(node, asking, now);
+                self.in_doubt = true;
+                action
             }
-            WriteEvent::Answered { answer, contact } => self.answered(answer, contact, cluster, now),
+            // After the answer the owner is asked anew, and redirects again.
+            WriteGate::NeedsContact(node) => self.ping(node, now),
+            WriteGate::NeedsProof(_) => self.put_off(Cause::NotProved, now),
+            WriteGate::Closed(blocked) => self.put_off(cause_of(blocked), now),
         }
     }
 
-    fn answered(
-        &mut self,
-        answer: Answer,
-        contact: Option<Instant>,
-        cluster: &mut Cluster,
-        now: Instant,
-    ) -> WriteAction {
+    fn answered(&mut self, answer: Answer, contact: Option<Instant>, turn: &mut Turn<'_>) -> WriteAction {
         let Some(node) = self.node else { return WriteAction::Refused(Cause::Protocol) };
-        let mut failed = |reason, cause| {
-            cluster.failed(node, reason, contact, now);
-            cause
-        };
-        let cause = match answer {
+        let (trouble, cause) = match answer {
             Answer::Value => return WriteAction::Written,
             Answer::Nil => return WriteAction::Refused(Cause::Exists),
             Answer::Error(ErrorReply::Moved(slot, target)) if slot == self.slot => {
-                return self.follow(target, false, node, cluster, now);
+                return self.follow(&target, false, node, turn);
             }
             Answer::Error(ErrorReply::Ask(slot, target)) if slot == self.slot => {
-                return self.follow(target, true, node, cluster, now);
+                return self.follow(&target, true, node, turn);
             }
             Answer::Error(ErrorReply::ReadOnly) => {
-                cluster.disproved(node, now);
-                Cause::NotProved
+                turn.cluster.disproved(node, turn.now);
+                (None, Cause::NotProved)
             }
             Answer::Error(ErrorReply::WriteRefused) => return WriteAction::Refused(Cause::ServerRefused),
             Answer::Error(ErrorReply::Denied) | Answer::Refused(ErrorReply::Denied) => {
                 return WriteAction::Refused(Cause::Denied);
             }
             Answer::Error(ErrorReply::SlotUncovered) => {
-                cluster.doubt();
-                Cause::SlotUncovered
+                turn.cluster.doubt();
+                (None, Cause::SlotUncovered)
             }
-            Answer::Error(ErrorReply::ClusterDown) => failed(Reason::ClusterDown, Cause::ClusterDown),
+            Answer::Error(ErrorReply::ClusterDown) => (Some(Reason::ClusterDown), Cause::ClusterDown),
             Answer::Error(ErrorReply::Unwilling) | Answer::Refused(ErrorReply::Unwilling) => {
-                failed(Reason::Loading, Cause::Loading)
+                (Some(Reason::Loading), Cause::Loading)
             }
-            Answer::Error(ErrorReply::TryAgain) => Cause::ErrorReply,
+            Answer::Error(ErrorReply::TryAgain) => (None, Cause::ErrorReply),
             Answer::Error(_) | Answer::Refused(_) => return WriteAction::Refused(Cause::ErrorReply),
-            Answer::Protocol => failed(Reason::Protocol, Cause::Protocol),
-            Answer::Timeout => failed(Reason::Timeout, Cause::Timeout),
-            Answer::Connection => failed(Reason::Connection, Cause::Connection),
-            Answer::Saturated => Cause::Busy,
+            Answer::Protocol => (Some(Reason::Protocol), Cause::Protocol),
+            Answer::Timeout => (Some(Reason::Timeout), Cause::Timeout),
+            Answer::Connection => (Some(Reason::Connection), Cause::Connection),
+            Answer::Saturated => (None, Cause::Busy),
         };
+        if let Some(reason) = trouble {
+            turn.cluster.failed(node, reason, contact, turn.now);
+        }
         self.retries += 1;
         if self.retries > self.max_retries {
             return WriteAction::Refused(cause);
         }
-        self.hold(cause, now)
+        self.put_off(cause, turn.now)
     }
 
-    fn follow(
-        &mut self,
-        target: Target,
-        asking: bool,
-        from: NodeKey,
-        cluster: &mut Cluster,
-        now: Instant,
-    ) -> WriteAction {
+    /// Follows a redirect as reads do: the first one is free.
+    fn follow(&mut self, target: &Target, asking: bool, from: NodeKey, turn: &mut Turn<'_>) -> WriteAction {
+        let now = turn.now;
+        let to = match asking {
+            true => turn.cluster.asked(target, from, now),
+            // Also one that is not followed says where the slot is.
+            false => turn.cluster.moved(self.slot, target, from, now),
+        };
         if self.fill.is_some() {
             return WriteAction::Refused(Cause::OwnerChanged);
         }
+        let first = self.redirects == 0;
+        let renew = !asking && first && to == Some(from);
         self.redirects += 1;
-        if self.redirects > self.max_redirects {
+        self.redirected_by.push(from);
+        let budget = turn.cluster.budget();
+        let circle = to.filter(|_| !renew);
+        let follow = circle != Some(from) && budget.take_redirect(self.slot, first, now);
+        if circle.is_some_and(|to| self.redirected_by.contains(&to)) {
+            budget.saw_circle(self.slot, now);
+        }
+        if !follow || self.redirects > self.max_redirects {
             return WriteAction::Refused(Cause::RedirectLimit);
         }
-        if asking {
-            let Some(node) = cluster.asked(&target, from, now) else {
-                return WriteAction::Refused(Cause::RedirectLimit);
-            };
-            return match cluster.gate_of(node, now) {
-                WriteGate::Open(node) => self.send(node, true, now),
-                WriteGate::InDoubt(node) => self.send_in_doubt(node, true, now),
-                // After the answer the owner is asked anew, and redirects again.
-                WriteGate::NeedsContact(node) => self.ping(node, now),
-                WriteGate::NeedsProof(_) => self.hold(Cause::NotProved, now),
-                WriteGate::Closed(blocked) => self.hold(cause_of(blocked), now),
-            };
+        match (asking, to) {
+            (true, Some(node)) => {
+                let gate = turn.cluster.gate_of(node, now);
+                self.through(gate, true, now)
+            }
+            (true, None) => WriteAction::Refused(Cause::RedirectLimit),
+            // Only a view can tell where that is.
+            (false, _) if *target == Target::Unknown => self.put_off(Cause::NotProved, now),
+            (false, _) => match self.advance(turn) {
+                WriteAction::Send { node, asking, until, .. } => {
+                    let renew = renew && turn.cluster.budget().take_renewal(node, now);
+                    WriteAction::Send { node, asking, renew, until }
+                }
+                other => other,
+            },
         }
-        cluster.moved(self.slot, &target, from, now);
-        // Only a view can tell where that is.
-        if target == Target::Unknown { self.hold(Cause::NotProved, now) } else { self.start(cluster, now) }
-    }
-
-    /// Whether it was sent without knowing that its node is in the majority.
-    pub fn in_doubt(&self) -> bool {
-        self.in_doubt
     }
 
     fn ping(&mut self, node: NodeKey, now: Instant) -> WriteAction {
@@ -282,26 +273,16 @@ impl Write {
         WriteAction::Ping { node, until: self.attempt_until(now) }
     }
 
-    /// A `set` has no other place to go; a fill is only a copy of what the store has.
-    fn send_in_doubt(&mut self, node: NodeKey, asking: bool, now: Instant) -> WriteAction {
-        if self.fill.is_some() {
-            return self.hold(Cause::VerdictUnknown, now);
-        }
-        let action = self.send(node, asking, now);
-        self.in_doubt = true;
-        action
-    }
-
     fn send(&mut self, node: NodeKey, asking: bool, now: Instant) -> WriteAction {
         self.node = Some(node);
         self.pinged = false;
         self.in_doubt = false;
-        WriteAction::Send { node, asking, until: self.attempt_until(now) }
+        WriteAction::Send { node, asking, renew: false, until: self.attempt_until(now) }
     }
 
     /// Something stands in the way: a fill gives up, a `set` waits for the routes to change while it
     /// has time. The first cause is told, unless a later one leaves open whether it was written.
-    fn hold(&mut self, cause: Cause, now: Instant) -> WriteAction {
+    fn put_off(&mut self, cause: Cause, now: Instant) -> WriteAction {
         if matches!(cause, Cause::Timeout | Cause::Connection | Cause::Protocol) {
             self.cause = Some(cause);
         }
@@ -316,17 +297,5 @@ impl Write {
 
     fn attempt_until(&self, now: Instant) -> Instant {
         (now + self.attempt).min(self.deadline)
-    }
-}
-
-fn cause_of(blocked: Blocked) -> Cause {
-    match blocked {
-        Blocked::Uncovered => Cause::SlotUncovered,
-        Blocked::NoView => Cause::NoView,
-        Blocked::Trouble(Reason::ClusterDown) => Cause::ClusterDown,
-        Blocked::Trouble(Reason::Quarantined) => Cause::Quarantined,
-        Blocked::Trouble(Reason::Loading) => Cause::Loading,
-        Blocked::Trouble(Reason::ErrorReply) => Cause::Denied,
-        Blocked::Trouble(_) => Cause::BreakerOpen,
     }
 }

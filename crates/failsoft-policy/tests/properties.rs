@@ -3,7 +3,7 @@
 
 use failsoft_policy::action::{Action, Answer, Event};
 use failsoft_policy::breaker::{Admission, Breaker};
-use failsoft_policy::budget::RetryBudget;
+use failsoft_policy::budget::Budget;
 use failsoft_policy::cluster::{Cluster, Command};
 use failsoft_policy::config::Config;
 use failsoft_policy::nodes::Nodes;
@@ -12,7 +12,7 @@ use failsoft_policy::reply::{ErrorReply, Target};
 use failsoft_policy::route::{Bounds, Route, Source, first_step};
 use failsoft_policy::topology::Topology;
 use failsoft_policy::view::{NodeReport, Probe, Role, View, ViewNode};
-use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, Slot};
+use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, Slot, Turn};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -205,10 +205,10 @@ fn answer() -> impl Strategy<Value = Answer> {
 }
 
 /// An answer, what happens beside it, how long it takes, and a number.
-type Turn = (Answer, Vec<Fact>, u64, u32);
+type Round = (Answer, Vec<Fact>, u64, u32);
 
 /// Answers of all kinds, or a long run of redirects, or of replicas that say nil.
-fn script() -> impl Strategy<Value = Vec<Turn>> {
+fn script() -> impl Strategy<Value = Vec<Round>> {
     let turn = |answer, facts| (answer, prop::collection::vec(fact(), facts), 0u64..60, any::<u32>());
     let redirect = (any::<bool>(), 0..NODES + 2).prop_map(|(moved, n)| {
         let target = Target::At(endpoint(n));
@@ -235,9 +235,10 @@ proptest! {
         let config = Config::default();
         let mut world = World::new(&config, known);
         before.iter().for_each(|fact| world.happen(fact));
-        let deadline = world.now + config.deadline();
-        let mut read = Read::new(&config, slot(0), deadline, callback);
-        let mut action = read.start(&world.cluster, world.now, script[0].3);
+        let bounds = Bounds::new(&config, world.now);
+        let deadline = bounds.deadline;
+        let mut read = Read::new(&config, slot(0), bounds, callback);
+        let mut action = read.start(Turn { cluster: &mut world.cluster, now: world.now, dice: script[0].3 });
         let (mut redirects, mut primary_sends) = (0, 0);
         let mut script = script.into_iter().cycle();
         let (mut steps, mut tokens) = (0, 0);
@@ -285,7 +286,7 @@ proptest! {
             };
             facts.iter().filter(|f| !matches!(f, Fact::Later(_))).for_each(|fact| world.happen(fact));
             tokens = world.cluster.report(world.now).retry_tokens;
-            action = read.on(event, &mut world.cluster, world.now, dice);
+            action = read.on(event, Turn { cluster: &mut world.cluster, now: world.now, dice });
         }
         prop_assert!(redirects <= config.max_redirects() + 1, "{redirects} redirects");
         prop_assert!(primary_sends <= 1 + config.max_retries() + config.max_redirects(), "{primary_sends} sends");
@@ -305,11 +306,12 @@ proptest! {
         facts.iter().for_each(|fact| world.happen(fact));
         let snapshot = world.cluster.snapshot();
         let now = world.now + Duration::from_millis(wait);
-        let bounds = Bounds { attempt: config.attempt_timeout(), deadline: now + config.deadline() };
+        let bounds = Bounds::new(&config, now);
         for callback in [false, true] {
-            let read = || Read::new(&config, slot(number), bounds.deadline, callback);
+            let read = || Read::new(&config, slot(number), bounds, callback);
             let step = first_step(&snapshot, slot(number), now, bounds, dice);
-            prop_assert_eq!(read().resume(step, now), read().start(&world.cluster, now, dice));
+            let turn = Turn { cluster: &mut world.cluster, now, dice };
+            prop_assert_eq!(read().resume(step, now), read().start(turn));
         }
     }
 
@@ -381,7 +383,7 @@ proptest! {
 
     #[test]
     fn retries_stay_under_a_fifth(calls in prop::collection::vec((any::<bool>(), 0u64..200), 1..300)) {
-        let (mut budget, mut successes, mut taken) = (RetryBudget::default(), 0u64, 0u64);
+        let (mut budget, mut successes, mut taken) = (Budget::default(), 0u64, 0u64);
         for (take, n) in calls {
             if take {
                 taken += u64::from(budget.take());

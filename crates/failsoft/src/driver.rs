@@ -9,7 +9,7 @@ use failsoft_policy::read::{Action, Answer, Event, Finish, Read};
 use failsoft_policy::reply::classify;
 use failsoft_policy::route::{Bounds, Source, Step, first_step};
 use failsoft_policy::slot::slot_of;
-use failsoft_policy::{Instant, NodeKey, Reason, ServedBy, Status};
+use failsoft_policy::{Instant, NodeKey, Reason, ServedBy, Status, Turn};
 use std::sync::Arc;
 
 /// How a first attempt ended.
@@ -35,6 +35,8 @@ pub(crate) enum Routed {
     Missing(Reason),
     /// Nobody could say, and there is no callback.
     Unavailable(Reason),
+    /// The call's own deadline passed first.
+    DeadlineExceeded,
     /// The callback is to be asked.
     Load { reason: Reason, confirmed: Option<NodeKey> },
 }
@@ -95,14 +97,14 @@ pub(crate) async fn route(
     ended: Option<Ended>,
 ) -> Result<(Routed, u32), Error> {
     shared.check_open()?;
-    let mut read = Read::new(shared.config(), slot_of(key), bounds.deadline, callback);
+    let mut read = Read::new(shared.config(), slot_of(key), bounds, callback);
     let mut ended = ended;
     let mut value = None;
     // Changes are subscribed to while the policy is asked: none falls between its word and the wait.
     let (mut action, mut changes) = shared.with_cluster(|cluster, now| {
         // Without an attempt there is no need to hold on to the step that an older snapshot gave.
-        let action =
-            if ended.is_some() { read.resume(step, begun) } else { read.start(cluster, now, fastrand::u32(..)) };
+        let turn = Turn { cluster, now, dice: fastrand::u32(..) };
+        let action = if ended.is_some() { read.resume(step, begun) } else { read.start(turn) };
         (action, shared.changes())
     });
     loop {
@@ -110,10 +112,10 @@ pub(crate) async fn route(
             shared.tally.attempt(status, reason);
         }
         let event = match action {
-            Action::Send { node, source, asking, until } => {
+            Action::Send { node, source, asking, renew, until } => {
                 let attempt = match ended.take() {
                     Some(first) => first,
-                    None => attempt(shared, key, node, source, asking, until).await,
+                    None => attempt(shared, key, node, source, (asking, renew), until).await,
                 };
                 value = attempt.value;
                 Event::Answered { answer: attempt.answer, contact: attempt.contact }
@@ -131,13 +133,16 @@ pub(crate) async fn route(
                     (Finish::Value { .. }, None) => return Err(Error::Internal("a value was lost")),
                     (Finish::Missing { reason }, _) => Routed::Missing(reason),
                     (Finish::Unavailable { reason }, _) => Routed::Unavailable(reason),
+                    (Finish::DeadlineExceeded, _) => Routed::DeadlineExceeded,
                 };
                 return Ok((routed, read.attempts()));
             }
         };
         shared.check_open()?;
-        (action, changes) =
-            shared.with_cluster(|cluster, now| (read.on(event, cluster, now, fastrand::u32(..)), shared.changes()));
+        (action, changes) = shared.with_cluster(|cluster, now| {
+            let turn = Turn { cluster, now, dice: fastrand::u32(..) };
+            (read.on(event, turn), shared.changes())
+        });
     }
 }
 
@@ -153,12 +158,22 @@ pub(crate) fn count_served(shared: &Shared, source: Source, reason: Option<Reaso
     }
 }
 
-async fn attempt(shared: &Shared, key: &[u8], node: NodeKey, source: Source, asking: bool, until: Instant) -> Ended {
+async fn attempt(
+    shared: &Shared,
+    key: &[u8],
+    node: NodeKey,
+    source: Source,
+    (asking, renew): (bool, bool),
+    until: Instant,
+) -> Ended {
     let member = shared.table.load().member(node).map(Arc::clone);
     let Some(member) = member else {
         // The node was forgotten between the decision and now.
         return Ended { answer: Answer::Connection, value: None, contact: None };
     };
+    if renew {
+        member.renew(source);
+    }
     let submitted = member.submit(source, &shared.opener, |lane| lane.get(key, asking, until));
     end(submitted, &member).await
 }
@@ -204,7 +219,7 @@ fn answer_of(reply: &Reply) -> Answer {
 pub(crate) fn failure_of(error: &LaneError) -> Answer {
     match error {
         LaneError::Timeout => Answer::Timeout,
-        LaneError::Connect(_) | LaneError::Lost(_) | LaneError::Closed => Answer::Connection,
+        LaneError::Connect(_) | LaneError::Lost(_) | LaneError::Stranger(_) | LaneError::Closed => Answer::Connection,
         LaneError::Protocol(_) => Answer::Protocol,
         LaneError::Refused(line) => Answer::Refused(classify(line)),
     }

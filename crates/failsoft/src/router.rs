@@ -204,21 +204,17 @@ impl Router {
         check_ttl(options.ttl)?;
         let shared = &**self.shared();
         let now = shared.now();
-        let mut bounds = shared.bounds(now);
         let Some(deadline) = options.deadline else {
+            let bounds = shared.bounds(now);
             let first = driver::first(shared, key, bounds, now).await;
             return Box::pin(self.rest(key, bounds, first, fallback, options.ttl)).await;
         };
-        bounds.deadline = bounds.deadline.min(now + deadline);
+        let bounds = Bounds::of_call(shared.config(), now, deadline, fallback.is_some());
         let whole = async {
             let first = driver::first(shared, key, bounds, now).await;
             self.rest(key, bounds, first, fallback, options.ttl).await
         };
         match tokio::time::timeout(deadline, Box::pin(whole)).await {
-            // The cluster side ends at the same moment: which of the two is seen first must not matter.
-            Ok(Err(Error::Unavailable { .. })) if shared.now() >= now + deadline => {
-                Err(Error::DeadlineExceeded { limit: "deadline" })
-            }
             Ok(result) => result,
             Err(_) => {
                 shared.tally.read(None, Some(Reason::Deadline));
@@ -283,6 +279,10 @@ pub(crate) fn settled(shared: &Shared, routed: Routed, attempts: u32) -> Result<
         Routed::Unavailable(reason) => {
             shared.tally.read(None, Some(reason));
             Err(Error::Unavailable { reason })
+        }
+        Routed::DeadlineExceeded => {
+            shared.tally.read(None, Some(Reason::Deadline));
+            Err(Error::DeadlineExceeded { limit: "deadline" })
         }
         Routed::Load { .. } => Err(Error::Internal("a load is not settled")),
     }

@@ -70,7 +70,7 @@ impl Shared {
     /// What bounds a read that begins now.
     #[inline]
     pub(crate) fn bounds(&self, now: Instant) -> Bounds {
-        Bounds { attempt: self.config().attempt_timeout(), deadline: now + self.config().deadline() }
+        Bounds::new(self.config(), now)
     }
 
     /// Reads or changes what is known of the cluster, for a read or a write. New routes are in force
@@ -108,7 +108,7 @@ impl Shared {
             return false;
         }
         let snapshot = cluster.snapshot();
-        self.table.store(Arc::new(self.table.load().next(snapshot, cluster.endpoints())));
+        self.table.store(Arc::new(self.table.load().next(snapshot, cluster.members())));
         self.changed.send_replace(());
         true
     }

@@ -10,7 +10,7 @@ use failsoft_policy::reply::classify;
 use failsoft_policy::route::{Route, Source};
 use failsoft_policy::slot::slot_of;
 use failsoft_policy::write::{Cause, Write, WriteAction, WriteEvent};
-use failsoft_policy::{Instant, NodeKey, Slot};
+use failsoft_policy::{Instant, NodeKey, Slot, Turn};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,27 +72,29 @@ async fn run(
         words.extend([b"PX".as_slice(), milliseconds.as_bytes()]);
     }
     let contact = last_contact(shared, slot);
-    let (mut action, mut changes) = shared.tell_cluster(|cluster, now| {
+    let (mut action, mut changes) = shared.with_cluster(|cluster, now| {
         if let Some((node, at)) = contact {
             cluster.saw(node, at);
         }
-        (write.start(cluster, now), shared.changes())
+        (write.start(Turn { cluster, now, dice: fastrand::u32(..) }), shared.changes())
     });
     loop {
         let event = match action {
             WriteAction::Ping { node, until } => {
-                let (answer, contact) = send(shared, node, false, until, &[b"PING"]).await;
+                let (answer, contact) = send(shared, node, (false, false), until, &[b"PING"]).await;
                 match answer {
                     // It was not sent at all, which says nothing of the node.
                     Answer::Saturated => WriteEvent::Answered { answer, contact },
                     answer => WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Connection)),
                 }
             }
-            WriteAction::Send { node, asking, until } => {
-                let (answer, contact) = send(shared, node, asking, until, &words).await;
+            WriteAction::Send { node, asking, renew, until } => {
+                let (answer, contact) = send(shared, node, (asking, renew), until, &words).await;
                 WriteEvent::Answered { answer, contact }
             }
             WriteAction::Wait { until } => {
+                // What it waits for may be a probe, which the conductor has to send.
+                shared.wake.notify_one();
                 shared.wait(changes, until).await;
                 WriteEvent::Woken
             }
@@ -100,7 +102,9 @@ async fn run(
             WriteAction::Refused(cause) => return Ok((Err(cause), write.in_doubt())),
         };
         shared.check_open()?;
-        (action, changes) = shared.with_cluster(|cluster, now| (write.on(event, cluster, now), shared.changes()));
+        (action, changes) = shared.with_cluster(|cluster, now| {
+            (write.on(event, Turn { cluster, now, dice: fastrand::u32(..) }), shared.changes())
+        });
     }
 }
 
@@ -117,11 +121,14 @@ fn last_contact(shared: &Shared, slot: Slot) -> Option<(NodeKey, Instant)> {
 async fn send(
     shared: &Shared,
     node: NodeKey,
-    asking: bool,
+    (asking, renew): (bool, bool),
     until: Instant,
     words: &[&[u8]],
 ) -> (Answer, Option<Instant>) {
     let Some(member) = shared.table.load().member(node).map(Arc::clone) else { return (Answer::Connection, None) };
+    if renew {
+        member.renew(Source::Primary);
+    }
     let submitted = member.submit(Source::Primary, &shared.opener, |lane| lane.command(words, asking, until));
     let answer = match submitted {
         Err(SubmitError::Full) => Answer::Saturated,

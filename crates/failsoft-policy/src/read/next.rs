@@ -1,10 +1,10 @@
-//! What a read does next when a node could not answer: other sources, further attempts, redirects.
+//! What a read does next when a node could not answer: other sources, and further attempts.
 
 use super::{Action, REFRESH_WAIT, Read, Then};
-use crate::cluster::Cluster;
-use crate::reply::Target;
-use crate::route::{Source, Step, step_of};
+use crate::route::{Step, step_of};
 use crate::time::Instant;
+use crate::topology::Kind;
+use crate::turn::Turn;
 use crate::words::{NodeKey, Reason, Status};
 use core::time::Duration;
 
@@ -13,30 +13,33 @@ impl Read {
     /// is free, others cost a token. Then the primary, if it may have recovered: after a `lost`
     /// connection it may be a matter of milliseconds, while a cluster that says it is down is not
     /// waited for by a caller who has a callback.
-    pub(super) fn next_source(&mut self, lost: bool, cluster: &mut Cluster, now: Instant, dice: u32) -> Action {
-        if now >= self.bounds.deadline {
-            return self.give_up(Reason::Deadline);
+    pub(super) fn next_source(&mut self, lost: bool, turn: &mut Turn<'_>) -> Action {
+        if turn.now >= self.bounds.deadline {
+            return self.give_up(Reason::Deadline, turn.now);
         }
-        if let Some(replica) = cluster.replica(self.slot, &self.tried, now)
-            && (self.replica_attempts == 0 || cluster.take_retry())
-        {
-            let until = self.bounds.attempt_until(now, 1);
-            return self.ask(replica.node, Source::Replica, false, until, now);
+        if let Some(replica) = self.next_replica(turn) {
+            return self.ask_replica(replica, turn.now);
         }
         if self.callback && !lost {
-            return self.give_up(Reason::Connection);
+            return self.give_up(Reason::Connection, turn.now);
         }
-        self.retry(now, dice)
+        self.retry(turn)
+    }
+
+    /// A replica that was not asked yet, and that a further attempt may be spent on.
+    fn next_replica(&self, turn: &mut Turn<'_>) -> Option<NodeKey> {
+        let replica = turn.cluster.replica(self.slot, &self.tried, turn.now)?;
+        (self.replica_attempts == 0 || turn.cluster.take_retry()).then_some(replica.node)
     }
 
     /// A further attempt on the primary: the first waits for a refresh, the others back off.
-    pub(super) fn retry(&mut self, now: Instant, dice: u32) -> Action {
+    fn retry(&mut self, turn: &Turn<'_>) -> Action {
         if self.retries >= self.max_retries {
-            return self.give_up(Reason::Connection);
+            return self.give_up(Reason::Connection, turn.now);
         }
         self.retries += 1;
-        let pause = if self.retries == 1 { REFRESH_WAIT } else { self.backoff(dice) };
-        self.wait(now + pause, Then::Retry)
+        let pause = if self.retries == 1 { REFRESH_WAIT } else { self.backoff(turn.dice) };
+        self.wait(turn.now + pause, Then::Retry)
     }
 
     /// Full jitter: anything up to the doubled base (Brooker, "Exponential Backoff And Jitter").
@@ -45,122 +48,58 @@ impl Read {
         cap.mul_f64(f64::from(dice) / f64::from(u32::MAX))
     }
 
-    pub(super) fn woken(
-        &mut self,
-        until: Instant,
-        then: Then,
-        cluster: &mut Cluster,
-        now: Instant,
-        dice: u32,
-    ) -> Action {
-        if now >= self.bounds.deadline {
-            return self.give_up(Reason::Deadline);
+    pub(super) fn woken(&mut self, until: Instant, then: Then, turn: &mut Turn<'_>) -> Action {
+        if turn.now >= self.bounds.deadline {
+            let cause = if then == Then::Begin { Reason::Connection } else { Reason::Deadline };
+            return self.give_up(cause, turn.now);
         }
         match then {
-            Then::Begin => match step_of(cluster.route(self.slot), now, self.bounds, dice) {
-                Step::Wait(_) if now < until => self.wait(until, then),
-                Step::Wait(_) => self.resume(Step::Secondary(Reason::Connection), now),
-                step => self.resume(step, now),
+            Then::Begin => match step_of(turn.cluster.route(self.slot), turn.now, self.bounds, turn.dice) {
+                Step::Wait(_) if turn.now < until => self.wait(until, then),
+                Step::Wait(_) => self.resume(Step::Secondary(Reason::Connection), turn.now),
+                step => self.resume(step, turn.now),
             },
-            Then::Again { node, asking } if now >= until => {
-                let again = cluster.admits(node) && cluster.take_retry();
-                let attempt = self.bounds.attempt_until(now, 1);
-                if again {
-                    self.ask(node, Source::Primary, asking, attempt, now)
-                } else {
-                    self.give_up(Reason::ErrorReply)
-                }
+            Then::Follow(from) => self.follow_view(from, until, turn),
+            Then::Retry => self.retry_now(until, turn),
+            Then::Again { .. } if turn.now < until => self.wait(until, then),
+            Then::Again { node, asking } if turn.cluster.admits(node) => {
+                self.ask_again(node, asking, self.bounds.attempt_until(turn.now, 1), turn.now)
             }
-            Then::Again { .. } => self.wait(until, then),
-            // The owner that failed is not asked again before its breaker lets reads through.
-            Then::Follow(_) | Then::Retry => match cluster.open_primary(self.slot) {
-                Some(owner) if then == Then::Follow(owner) && now < until => self.wait(until, then),
-                Some(owner) if then != Then::Retry || self.primary_attempts == 0 || cluster.take_retry() => {
-                    self.tried.retain(|&n| n != owner);
-                    self.ask_primary(owner, cluster, now)
-                }
-                None if now < until => self.wait(until, then),
-                _ if self.callback || !cluster.is_covered(self.slot) => self.give_up(Reason::Connection),
-                _ => match cluster.replica(self.slot, &self.tried, now) {
-                    Some(replica) if self.replica_attempts == 0 || cluster.take_retry() => {
-                        let until = self.bounds.attempt_until(now, 1);
-                        self.ask(replica.node, Source::Replica, false, until, now)
-                    }
-                    _ => self.retry(now, dice),
-                },
-            },
+            Then::Again { .. } => self.give_up(Reason::ErrorReply, turn.now),
         }
     }
 
-    pub(super) fn follow_moved(
-        &mut self,
-        target: Target,
-        from: NodeKey,
-        cluster: &mut Cluster,
-        now: Instant,
-        dice: u32,
-    ) -> Action {
-        // Also one that is not followed says where the slot is.
-        let owner = cluster.moved(self.slot, &target, from, now);
-        if let Some(limit) = self.count_redirect(now) {
-            return self.give_up(limit);
+    /// The owner that failed is not asked again before its breaker lets reads through.
+    fn retry_now(&mut self, until: Instant, turn: &mut Turn<'_>) -> Action {
+        if let Some(owner) = turn.cluster.open_primary(self.slot) {
+            if self.primary_attempts > 0 && !turn.cluster.take_retry() {
+                return self.give_up(Reason::Connection, turn.now);
+            }
+            self.tried.retain(|&n| n != owner);
+            return self.ask_primary(owner, turn);
         }
-        match (target, owner) {
-            (Target::Unknown, _) => self.wait(now + REFRESH_WAIT, Then::Follow(from)),
-            (_, None) => self.give_up(Reason::RedirectLimit),
-            (_, Some(_)) => match cluster.open_primary(self.slot) {
-                Some(owner) => self.ask_primary(owner, cluster, now),
-                None => {
-                    self.reason.get_or_insert(Reason::BreakerOpen);
-                    self.next_source(true, cluster, now, dice)
-                }
-            },
+        if turn.now < until && self.callback {
+            return self.wait(until, Then::Retry);
+        }
+        let uncovered = turn.cluster.kind() != Kind::Unknown && !turn.cluster.is_covered(self.slot);
+        if self.callback || uncovered {
+            return self.give_up(if uncovered { Reason::SlotUncovered } else { Reason::Connection }, turn.now);
+        }
+        match self.next_replica(turn) {
+            Some(replica) => self.ask_replica(replica, turn.now),
+            // Nothing else can serve it: it waits for the routes to change while it has time.
+            None => self.wait(self.bounds.deadline, Then::Retry),
         }
     }
 
-    pub(super) fn follow_ask(
-        &mut self,
-        target: Target,
-        from: NodeKey,
-        cluster: &mut Cluster,
-        now: Instant,
-        dice: u32,
-    ) -> Action {
-        if let Some(limit) = self.count_redirect(now) {
-            return self.give_up(limit);
-        }
-        match cluster.asked(&target, from, now) {
-            Some(node) if cluster.admits(node) => {
-                let until = self.bounds.attempt_until(now, 1);
-                self.ask(node, Source::Primary, true, until, now)
-            }
-            Some(_) => {
-                self.reason.get_or_insert(Reason::BreakerOpen);
-                self.next_source(true, cluster, now, dice)
-            }
-            None => self.give_up(Reason::RedirectLimit),
-        }
-    }
-
-    pub(super) fn again(&mut self, node: NodeKey, asking: bool, cluster: &Cluster, now: Instant, dice: u32) -> Action {
-        if self.retries >= self.max_retries || !cluster.is_covered(self.slot) {
+    /// `TRYAGAIN`: the node is asked again after a pause.
+    pub(super) fn try_again(&mut self, node: NodeKey, asking: bool, turn: &mut Turn<'_>) -> Action {
+        let more = self.retries < self.max_retries && turn.cluster.is_covered(self.slot);
+        if !more || !turn.cluster.budget().take_try_again() {
             self.note(Status::Error, Some(Reason::ErrorReply));
-            return self.give_up(Reason::ErrorReply);
+            return self.give_up(Reason::ErrorReply, turn.now);
         }
         self.retries += 1;
-        self.wait(now + self.backoff(dice), Then::Again { node, asking })
-    }
-
-    /// The limit that a further redirect breaks, if it does: an attempt without time left would
-    /// only fail.
-    fn count_redirect(&mut self, now: Instant) -> Option<Reason> {
-        self.redirects += 1;
-        if self.redirects > self.max_redirects {
-            Some(Reason::RedirectLimit)
-        } else if now >= self.bounds.deadline {
-            Some(Reason::Deadline)
-        } else {
-            None
-        }
+        self.wait(turn.now + self.backoff(turn.dice), Then::Again { node, asking })
     }
 }

@@ -6,9 +6,11 @@ use failsoft_policy::action::{Action, Event};
 use failsoft_policy::cluster::{Cluster, Command};
 use failsoft_policy::config::Config;
 use failsoft_policy::read::Read;
+use failsoft_policy::route::Bounds;
 use failsoft_policy::view::{ClusterInfo, Probe, View};
 use failsoft_policy::write::{Write, WriteAction, WriteEvent};
-use failsoft_policy::{Instant, NodeKey, Reason, Slot};
+use failsoft_policy::{Instant, NodeKey, Reason, Slot, Turn};
+use std::time::Duration;
 
 enum Call {
     None,
@@ -126,9 +128,13 @@ impl Run<'_> {
     fn event(&mut self, step: &Step, now: Instant) -> Result<Done, String> {
         let contact = step.contact_ms.map(Instant::from_millis);
         if let Some(text) = &step.read {
-            let deadline = text.deadline_ms.map_or(now + self.config.deadline(), Instant::from_millis);
-            let mut read = Read::new(&self.config, slot(text.slot), deadline, text.callback);
-            let action = read.start(&self.cluster, now, step.dice);
+            let mut bounds = match text.call_ms {
+                Some(limit) => Bounds::of_call(&self.config, now, Duration::from_millis(limit), text.callback),
+                None => Bounds::new(&self.config, now),
+            };
+            bounds.deadline = text.deadline_ms.map_or(bounds.deadline, Instant::from_millis);
+            let mut read = Read::new(&self.config, slot(text.slot), bounds, text.callback);
+            let action = read.start(Turn { cluster: &mut self.cluster, now, dice: step.dice });
             self.call = Call::Read(read);
             return Ok(Done::Read(action));
         }
@@ -139,31 +145,30 @@ impl Run<'_> {
                 Some(by) => Write::fill(&self.config, slot, self.key(by)?, deadline),
                 None => Write::set(&self.config, slot, deadline),
             };
-            let action = write.start(&mut self.cluster, now);
+            let action = write.start(Turn { cluster: &mut self.cluster, now, dice: step.dice });
             self.call = Call::Write(write);
             return Ok(Done::Write(action));
         }
         if let Some(text) = &step.answer {
             let answer = answer(text);
+            let turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
             return match &mut self.call {
-                Call::Read(read) => {
-                    Ok(Done::Read(read.on(Event::Answered { answer, contact }, &mut self.cluster, now, step.dice)))
-                }
-                Call::Write(write) => {
-                    Ok(Done::Write(write.on(WriteEvent::Answered { answer, contact }, &mut self.cluster, now)))
-                }
+                Call::Read(read) => Ok(Done::Read(read.on(Event::Answered { answer, contact }, turn))),
+                Call::Write(write) => Ok(Done::Write(write.on(WriteEvent::Answered { answer, contact }, turn))),
                 Call::None => Err("an answer to nothing".into()),
             };
         }
         if step.woken {
+            let turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
             return match &mut self.call {
-                Call::Read(read) => Ok(Done::Read(read.on(Event::Woken, &mut self.cluster, now, step.dice))),
-                Call::Write(write) => Ok(Done::Write(write.on(WriteEvent::Woken, &mut self.cluster, now))),
+                Call::Read(read) => Ok(Done::Read(read.on(Event::Woken, turn))),
+                Call::Write(write) => Ok(Done::Write(write.on(WriteEvent::Woken, turn))),
                 Call::None => Err("nobody waits".into()),
             };
         }
         if let (Some(answered), Call::Write(write)) = (step.pinged, &mut self.call) {
-            return Ok(Done::Write(write.on(WriteEvent::Pinged(answered), &mut self.cluster, now)));
+            let turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
+            return Ok(Done::Write(write.on(WriteEvent::Pinged(answered), turn)));
         }
         self.fact(step, now, contact)?;
         Ok(Done::None)

@@ -75,6 +75,7 @@ pub(crate) struct Read {
     #[serde(default)]
     pub(crate) callback: bool,
     pub(crate) deadline_ms: Option<u64>,
+    pub(crate) call_ms: Option<u64>,
 }
 
 #[derive(Deserialize)]

@@ -123,10 +123,9 @@ impl Names {
 
     pub(crate) fn action(&self, action: &Action) -> String {
         match action {
-            Action::Send { node, source, asking, until } => {
+            Action::Send { node, source, asking, renew, until } => {
                 let source = if *source == Source::Primary { "primary" } else { "replica" };
-                let asking = if *asking { " asking" } else { "" };
-                format!("send {} {source}{asking} until {}", self.of(*node), ms(*until))
+                format!("send {} {source}{} until {}", self.of(*node), how(*asking, *renew), ms(*until))
             }
             Action::Wait { until } => format!("wait until {}", ms(*until)),
             Action::Load { reason, confirmed: Some(by) } => format!("load {reason} confirmed by {}", self.of(*by)),
@@ -137,14 +136,15 @@ impl Names {
             }
             Action::Finish(Finish::Missing { reason }) => format!("missing {reason}"),
             Action::Finish(Finish::Unavailable { reason }) => format!("unavailable {reason}"),
+            Action::Finish(Finish::DeadlineExceeded) => "deadline_exceeded".into(),
         }
     }
 
     pub(crate) fn write_action(&self, action: WriteAction) -> String {
         match action {
             WriteAction::Ping { node, until } => format!("ping {} until {}", self.of(node), ms(until)),
-            WriteAction::Send { node, asking, until } => {
-                format!("send {}{} until {}", self.of(node), if asking { " asking" } else { "" }, ms(until))
+            WriteAction::Send { node, asking, renew, until } => {
+                format!("send {}{} until {}", self.of(node), how(asking, renew), ms(until))
             }
             WriteAction::Wait { until } => format!("wait until {}", ms(until)),
             WriteAction::Written => "written".into(),
@@ -192,6 +192,14 @@ impl Names {
             }
             Command::Probe { node, witness: None, .. } => format!("probe {}", self.of(*node)),
         }
+    }
+}
+
+fn how(asking: bool, renew: bool) -> &'static str {
+    match (asking, renew) {
+        (true, _) => " asking",
+        (false, true) => " renewed",
+        (false, false) => "",
     }
 }
 

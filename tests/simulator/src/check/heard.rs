@@ -41,6 +41,8 @@ pub(super) struct Heard {
     pub(super) loading: Vec<u8>,
     /// Thousandths of retries that it may make.
     pub(super) retries: i64,
+    /// The same after `TRYAGAIN`.
+    pub(super) tries_again: i64,
     /// How long one question may take, and how often the cluster is looked at.
     pub(super) limit: Time,
     pub(super) interval: Time,
@@ -58,6 +60,7 @@ impl Heard {
             suspended_until: 0,
             loading: Vec::new(),
             retries: 10_000,
+            tries_again: 10_000,
             limit: config.attempt_timeout().as_nanos() as Time + 50 * MS,
             interval: (config.slot_refresh_interval().as_nanos() as Time).max(1_000 * MS),
         }

@@ -33,7 +33,12 @@ impl Check {
         call.attempts[source as usize] += 1;
         // After a `MOVED` to an unknown place the wait for a view is part of following it.
         let followed = matches!(last, Some(Answer::Error(ErrorReply::Moved(_, Target::Unknown))));
-        if reads && repeated && !followed {
+        let again = matches!(last, Some(Answer::Error(ErrorReply::TryAgain))) && source == Source::Primary;
+        if reads && repeated && again {
+            self.routers[r].tries_again -= 1_000;
+            let left = self.routers[r].tries_again;
+            self.that(left >= 0, || format!("router {r} asks again beyond its budget, {left} thousandths left"));
+        } else if reads && repeated && !followed || redirected && call.redirects > 1 {
             self.routers[r].retries -= 1_000;
             let left = self.routers[r].retries;
             self.that(left >= 0, || format!("router {r} retries beyond its budget, {left} thousandths left"));
@@ -132,8 +137,6 @@ impl Check {
         }
         if let Answer::Error(ErrorReply::Moved(_, target) | ErrorReply::Ask(_, target)) = answer {
             call.redirects += 1;
-            let sets = matches!(call.work, Work::Write { fill: None, .. });
-            let counts = reads || (sets && call.redirects <= config.max_redirects());
             let moved = matches!(answer, Answer::Error(ErrorReply::Moved(..)));
             let to = match target {
                 Target::At(endpoint) => Some(address(endpoint)),
@@ -144,7 +147,7 @@ impl Check {
             };
             let within = call.redirects <= 17;
             self.that(within, || format!("router {r}: one call met {} redirects", call.redirects));
-            if let Some(to) = to.filter(|_| moved && counts) {
+            if let Some(to) = to.filter(|_| moved) {
                 self.routers[r].map.moved(block, to, now);
                 self.owes(r, now + interval + interval / 5 + 3 * limit, "a slot moved");
             }
@@ -164,5 +167,7 @@ impl Check {
     pub(crate) fn credited(&mut self, r: usize, successes: u64) {
         let retries = &mut self.routers[r].retries;
         *retries = (*retries + successes as i64 * 200).min(100_000);
+        let again = &mut self.routers[r].tries_again;
+        *again = (*again + successes as i64 * 20).min(10_000);
     }
 }

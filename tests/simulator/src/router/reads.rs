@@ -5,11 +5,11 @@ use super::state::{Call, Caller, Failure, Work};
 use crate::model::{Ask, Said, Time, address, answer};
 use crate::plan::Behaviour;
 use crate::sim::{Local, Message, Sim, instant};
-use failsoft_policy::NodeKey;
 use failsoft_policy::action::Finish;
 use failsoft_policy::flight::LoadId;
 use failsoft_policy::read::{Action, Answer, Event, Read};
 use failsoft_policy::route::{Bounds, Source, Step, first_step};
+use failsoft_policy::{NodeKey, Reason, Turn};
 use std::time::Duration;
 
 impl Sim<'_> {
@@ -59,10 +59,11 @@ impl Sim<'_> {
         let dice = self.rng.u32(..);
         let now = instant(self.now);
         let router = &mut self.routers[r];
-        let mut bounds = Bounds { attempt: router.config.attempt_timeout(), deadline: now + router.config.deadline() };
-        if let Some(limit) = limit {
-            bounds.deadline = bounds.deadline.min(now + Duration::from_nanos(limit));
-        }
+        let has_callback = router.callers[caller as usize].as_ref().is_some_and(|c| c.callback.is_some());
+        let bounds = match limit {
+            Some(limit) => Bounds::of_call(&router.config, now, Duration::from_nanos(limit), has_callback),
+            None => Bounds::new(&router.config, now),
+        };
         let step = first_step(&router.snapshot, slot_of(key), now, bounds, dice);
         let tag = router.next_tag();
         let call = router.new_call(Call {
@@ -81,7 +82,6 @@ impl Sim<'_> {
             attempts: [0, 0],
             redirects: 0,
         });
-        let has_callback = router.callers[caller as usize].as_ref().is_some_and(|c| c.callback.is_some());
         if let Step::Send { node, source, until, .. } = step
             && router.member(node).is_some()
         {
@@ -91,8 +91,8 @@ impl Sim<'_> {
             return self.attempt(r, call, node, source, false, until.as_nanos());
         }
         let router = &mut self.routers[r];
-        let mut read = Box::new(Read::new(&router.config, slot_of(key), bounds.deadline, has_callback));
-        let action = read.start(&router.cluster, now, dice);
+        let mut read = Box::new(Read::new(&router.config, slot_of(key), bounds, has_callback));
+        let action = read.start(Turn { cluster: &mut router.cluster, now, dice });
         if let Some(Call { work: Work::Read { read: place, .. }, .. }) = &mut router.calls[call as usize] {
             *place = Some(read);
         }
@@ -105,18 +105,18 @@ impl Sim<'_> {
         let now = instant(self.now);
         let router = &mut self.routers[r];
         let Some(call) = router.calls[id as usize].as_mut() else { return };
-        let (key, deadline, begun) = (call.key, call.bounds.deadline, call.begun);
+        let (key, bounds, begun) = (call.key, call.bounds, call.begun);
         let caller = call.caller;
         let Work::Read { first, read } = &mut call.work else { return };
         if let Some(step) = first.take() {
             // Only now a machine is needed.
             let callback = router.callers[caller as usize].as_ref().is_some_and(|c| c.callback.is_some());
-            let mut machine = Box::new(Read::new(&router.config, slot_of(key), deadline, callback));
+            let mut machine = Box::new(Read::new(&router.config, slot_of(key), bounds, callback));
             machine.resume(step, instant(begun));
             *read = Some(machine);
         }
         let Some(machine) = read.as_mut() else { return };
-        let action = machine.on(event, &mut router.cluster, now, dice);
+        let action = machine.on(event, Turn { cluster: &mut router.cluster, now, dice });
         self.publish(r);
         let Some(Call { work: Work::Read { read: Some(machine), .. }, .. }) = &mut self.routers[r].calls[id as usize]
         else {
@@ -130,7 +130,9 @@ impl Sim<'_> {
 
     fn act(&mut self, r: usize, id: u32, action: Action) {
         match action {
-            Action::Send { node, source, asking, until } => self.attempt(r, id, node, source, asking, until.as_nanos()),
+            Action::Send { node, source, asking, until, .. } => {
+                self.attempt(r, id, node, source, asking, until.as_nanos())
+            }
             Action::Wait { until } => self.pause(r, id, until.as_nanos()),
             Action::Load { reason, confirmed } => {
                 let Some(call) = self.routers[r].calls[id as usize].take() else { return };
@@ -155,6 +157,9 @@ impl Sim<'_> {
                     }
                     Finish::Unavailable { reason } => {
                         self.routed(r, call.caller, None, Some(Failure::Unavailable(reason)));
+                    }
+                    Finish::DeadlineExceeded => {
+                        self.routed(r, call.caller, None, Some(Failure::Unavailable(Reason::Deadline)));
                     }
                 }
             }

@@ -7,7 +7,7 @@ use crate::sim::{Sim, instant};
 use failsoft_policy::read::Answer;
 use failsoft_policy::route::{Bounds, Route, Source};
 use failsoft_policy::write::{Cause, Write, WriteAction, WriteEvent};
-use failsoft_policy::{Instant, NodeKey};
+use failsoft_policy::{Instant, NodeKey, Turn};
 
 /// The most fills under way at once.
 const MAX_FILLS: u32 = 256;
@@ -44,8 +44,8 @@ impl Sim<'_> {
         if let Some((node, at)) = contact {
             router.cluster.saw(node, at);
         }
-        let action = write.start(&mut router.cluster, now);
-        let bounds = Bounds { attempt: router.config.attempt_timeout(), deadline: now + router.config.deadline() };
+        let action = write.start(Turn { cluster: &mut router.cluster, now, dice: 0 });
+        let bounds = Bounds::new(&router.config, now);
         let tag = router.next_tag();
         let call = router.new_call(Call {
             caller: u32::MAX,
@@ -71,7 +71,7 @@ impl Sim<'_> {
         let now = instant(self.now);
         let router = &mut self.routers[r];
         let Some(Call { work: Work::Write { write, .. }, .. }) = router.calls[id as usize].as_mut() else { return };
-        let action = write.on(event, &mut router.cluster, now);
+        let action = write.on(event, Turn { cluster: &mut router.cluster, now, dice: 0 });
         self.publish(r);
         self.act_write(r, id, action);
     }
@@ -95,7 +95,7 @@ impl Sim<'_> {
         }
         match action {
             WriteAction::Ping { node, until } => self.attempt(r, id, node, Source::Primary, false, until.as_nanos()),
-            WriteAction::Send { node, asking, until } => {
+            WriteAction::Send { node, asking, until, .. } => {
                 self.attempt(r, id, node, Source::Primary, asking, until.as_nanos());
             }
             WriteAction::Wait { until } => self.pause(r, id, until.as_nanos()),
