@@ -204,6 +204,11 @@ impl Cluster {
         self.nodes.iter().map(|n| (n.key, &n.endpoint))
     }
 
+    /// The same, with their node ids, as far as they are known.
+    pub fn members(&self) -> impl Iterator<Item = (NodeKey, &Endpoint, Option<&str>)> {
+        self.nodes.iter().map(|n| (n.key, &n.endpoint, n.id.as_deref()))
+    }
+
     /// What kind of server answers.
     pub fn kind(&self) -> Kind {
         self.topology.kind()

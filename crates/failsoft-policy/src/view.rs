@@ -113,7 +113,7 @@ pub struct NodeReport {
     pub maxmemory_policy: Option<String>,
     /// The server's version.
     pub version: Option<String>,
-    /// What we were not allowed to ask: `INFO`, `CLUSTER INFO`, `CLUSTER NODES`.
+    /// The commands that it refused, in whatever words.
     pub denied: Vec<&'static str>,
 }
 

@@ -1,5 +1,6 @@
 //! The account of a router: typed, and as JSON.
 
+use crate::member::Member;
 use crate::shared::Shared;
 use crate::tally::Counters;
 use failsoft_policy::Kind;
@@ -7,6 +8,7 @@ use failsoft_policy::cluster::{BallotStatus, NodeStatus};
 use failsoft_policy::view::Role;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a router knows, at one moment.
@@ -40,7 +42,7 @@ pub struct Health {
     pub waiters: usize,
     /// Callbacks that run on after `load_timeout`.
     pub detached_loads: usize,
-    /// Who gave no view of the cluster when last asked, and what they said or did instead.
+    /// Who gave no view of the cluster when last asked, or lets no reads in, and what they said or did instead.
     pub refusals: BTreeMap<String, String>,
     /// The nodes.
     pub nodes: Vec<NodeHealth>,
@@ -127,7 +129,7 @@ pub struct NodeHealth {
     pub maxmemory_policy: Option<String>,
     /// The server's version.
     pub version: Option<String>,
-    /// What an ACL keeps from us, so that the fields above lack it.
+    /// What the server refuses, as unknown or as not allowed, so that what needs it is missing.
     pub denied: Vec<&'static str>,
 }
 
@@ -136,7 +138,12 @@ impl Health {
         let report = shared.with_cluster(|cluster, now| cluster.report(now));
         let loads = shared.loads.counts();
         let table = shared.table.load();
-        let in_flight = |n: &NodeStatus| table.member(n.key).map_or(0, |m| m.in_flight());
+        let mut refusals = shared.control.who_refused();
+        for member in table.members() {
+            if let Some(refusal) = member.refusal() {
+                refusals.entry(member.endpoint.to_string()).or_insert(refusal);
+            }
+        }
         Self {
             kind: match report.kind {
                 Kind::Unknown => "unknown",
@@ -155,8 +162,8 @@ impl Health {
             flights: loads.flights,
             waiters: loads.waiters,
             detached_loads: loads.detached,
-            refusals: shared.control.refusals(),
-            nodes: report.nodes.into_iter().map(|n| NodeHealth::of(in_flight(&n), n)).collect(),
+            refusals,
+            nodes: report.nodes.into_iter().map(|n| NodeHealth::of(table.member(n.key).map(Arc::as_ref), n)).collect(),
             counters: shared.tally.counters(),
         }
     }
@@ -191,8 +198,11 @@ impl BallotHealth {
 }
 
 impl NodeHealth {
-    fn of(in_flight: usize, node: NodeStatus) -> Self {
-        let said = node.report;
+    fn of(member: Option<&Member>, node: NodeStatus) -> Self {
+        let mut said = node.report;
+        let in_handshake = member.map(Member::refused_in_handshake).unwrap_or_default();
+        let more = in_handshake.into_iter().filter(|refused| !said.denied.contains(refused)).collect::<Vec<_>>();
+        said.denied.extend(more);
         Self {
             address: node.endpoint.to_string(),
             id: node.id,
@@ -214,7 +224,7 @@ impl NodeHealth {
             validated: node.validated,
             failed: node.failed,
             verdict: node.verdict.as_str(),
-            in_flight,
+            in_flight: member.map_or(0, Member::in_flight),
             cluster_ok: said.cluster_ok,
             current_epoch: said.current_epoch,
             offset: said.offset,

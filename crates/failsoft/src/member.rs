@@ -28,9 +28,10 @@ impl Opener {
         place.map_or_else(|_| endpoint.clone(), |at| map[at].1.clone())
     }
 
-    fn open(&self, endpoint: &Endpoint, source: Source) -> Arc<Lane> {
+    fn open(&self, endpoint: &Endpoint, node_id: Option<Arc<str>>, source: Source) -> Arc<Lane> {
         let config = LaneConfig {
             endpoint: self.reached_at(endpoint),
+            node_id,
             readonly: source == Source::Replica,
             connect_timeout: self.config.connect_timeout(),
             attempt_timeout: self.config.attempt_timeout(),
@@ -49,7 +50,11 @@ impl Opener {
 pub(crate) struct Member {
     pub(crate) key: NodeKey,
     pub(crate) endpoint: Endpoint,
+    /// Who is to answer there, once that is known.
+    node_id: OnceLock<Arc<str>>,
     lanes: [ArcSwapOption<Lane>; 2],
+    /// Why the last lane that did not come about was refused, or by whom.
+    refusal: Mutex<Option<String>>,
     /// Held while a lane is replaced, so that two callers don't open two.
     opening: Mutex<()>,
     gone: AtomicBool,
@@ -60,7 +65,9 @@ pub(crate) struct Member {
 impl Member {
     pub(crate) fn new(key: NodeKey, endpoint: Endpoint) -> Self {
         let lanes = [ArcSwapOption::empty(), ArcSwapOption::empty()];
-        Self { key, endpoint, lanes, opening: Mutex::new(()), gone: AtomicBool::new(false), batches: OnceLock::new() }
+        let (node_id, refusal) = (OnceLock::new(), Mutex::new(None));
+        let (opening, gone, batches) = (Mutex::new(()), AtomicBool::new(false), OnceLock::new());
+        Self { key, endpoint, node_id, lanes, refusal, opening, gone, batches }
     }
 
     /// Submits a request on the lane for `source`; a lane that is not there, or died of something that
@@ -90,7 +97,8 @@ impl Member {
         if let Some(lane) = place.load_full().filter(|l| !matches!(l.state(), LaneState::Dead(_))) {
             return Ok(lane);
         }
-        let lane = opener.open(&self.endpoint, source);
+        self.note(place.load().as_deref());
+        let lane = opener.open(&self.endpoint, self.node_id.get().cloned(), source);
         place.store(Some(Arc::clone(&lane)));
         Ok(lane)
     }
@@ -110,10 +118,38 @@ impl Member {
         self.lanes.iter().filter_map(|l| l.load().as_ref().map(|l| l.in_flight())).sum()
     }
 
+    /// What the node said instead of letting us in, or who answers in its place; none once a lane is open.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let lanes = || self.lanes.iter().filter_map(|l| l.load_full());
+        if lanes().any(|lane| lane.state() == LaneState::Open) {
+            return None;
+        }
+        let now = lanes().find_map(|lane| refusal_of(&lane));
+        now.or_else(|| self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// What the node refused in the handshakes of the lanes that are open.
+    pub(crate) fn refused_in_handshake(&self) -> Vec<&'static str> {
+        let lanes = self.lanes.iter().filter_map(|l| l.load_full());
+        let mut refused: Vec<_> =
+            lanes.flat_map(|l| l.greeted().map(|g| g.refused.clone()).unwrap_or_default()).collect();
+        refused.sort_unstable();
+        refused.dedup();
+        refused
+    }
+
+    /// Keeps in mind how a lane ended that is about to be replaced.
+    fn note(&self, lane: Option<&Lane>) {
+        if let Some(lane) = lane {
+            *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal_of(lane);
+        }
+    }
+
     /// Closes the lanes; the next request opens new ones.
     pub(crate) fn close(&self, why: &LaneError) {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         for lane in self.lanes.iter().filter_map(|l| l.swap(None)) {
+            self.note(Some(&lane));
             lane.close(why.clone());
         }
     }
@@ -133,6 +169,14 @@ impl Member {
     }
 }
 
+/// Why a lane was refused, if it was.
+fn refusal_of(lane: &Lane) -> Option<String> {
+    match lane.state() {
+        LaneState::Dead(why @ (LaneError::Refused(_) | LaneError::Stranger(_))) => Some(why.to_string()),
+        _ => None,
+    }
+}
+
 /// The routes and the nodes they name, as one value that is swapped whole.
 pub(crate) struct Table {
     pub(crate) snapshot: Snapshot,
@@ -148,14 +192,18 @@ impl Table {
     pub(crate) fn next<'a>(
         &self,
         snapshot: Snapshot,
-        endpoints: impl Iterator<Item = (NodeKey, &'a Endpoint)>,
+        nodes: impl Iterator<Item = (NodeKey, &'a Endpoint, Option<&'a str>)>,
     ) -> Self {
         let mut members: Vec<Option<Arc<Member>>> = Vec::new();
-        for (key, endpoint) in endpoints {
+        for (key, endpoint, id) in nodes {
             let place = key.index as usize;
             members.resize(members.len().max(place + 1), None);
             let kept = self.member(key).filter(|m| m.endpoint == *endpoint);
-            members[place] = Some(kept.map_or_else(|| Arc::new(Member::new(key, endpoint.clone())), Arc::clone));
+            let member = kept.map_or_else(|| Arc::new(Member::new(key, endpoint.clone())), Arc::clone);
+            if let Some(id) = id {
+                member.node_id.get_or_init(|| id.into());
+            }
+            members[place] = Some(member);
         }
         for old in self.members.iter().flatten() {
             let kept = members.get(old.key.index as usize).and_then(Option::as_ref);

@@ -106,7 +106,7 @@ impl Shared {
             return false;
         }
         let snapshot = cluster.snapshot();
-        self.table.store(Arc::new(self.table.load().next(snapshot, cluster.endpoints())));
+        self.table.store(Arc::new(self.table.load().next(snapshot, cluster.members())));
         self.changed.send_replace(());
         true
     }

@@ -1,12 +1,13 @@
 //! What the callers of a lane and its I/O task share: one short lock around the queue and the requests.
 
 use super::error::{LaneError, SubmitError};
+use super::handshake::Greeted;
 use super::inflight::{Caller, InFlight, Outcome};
 use super::notices::Notices;
 use super::outbox::Outbox;
 use super::resp::Reply;
 use failsoft_policy::Instant;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Replies that nobody waits for any more; a lane with more of them closes itself.
@@ -50,6 +51,7 @@ pub(super) enum Park {
 #[derive(Debug)]
 pub(super) struct Core {
     state: Mutex<State>,
+    greeted: OnceLock<Greeted>,
     max_in_flight: usize,
 }
 
@@ -80,7 +82,7 @@ impl Core {
             next_check: Instant::MAX,
             last_reply: None,
         };
-        Self { state: Mutex::new(state), max_in_flight }
+        Self { state: Mutex::new(state), greeted: OnceLock::new(), max_in_flight }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -187,10 +189,17 @@ impl Core {
         notices.tell();
     }
 
+    /// What the server said of itself, once the handshake is done.
+    pub(super) fn greeted(&self) -> Option<&Greeted> {
+        self.greeted.get()
+    }
+
     // What follows is for the I/O task.
 
     /// The handshake is done.
-    pub(super) fn opened(&self, now: Instant) {
+    pub(super) fn opened(&self, now: Instant, greeted: Greeted) {
+        // Set once: a lane shakes hands once.
+        let _ = self.greeted.set(greeted);
         let mut state = self.lock();
         if state.phase == LaneState::Connecting {
             state.phase = LaneState::Open;

@@ -16,6 +16,8 @@ pub(crate) enum LaneError {
     Protocol(Arc<str>),
     /// The handshake was answered with this error line.
     Refused(Arc<str>),
+    /// Another node answers there: this one.
+    Stranger(Arc<str>),
     /// The owner closed the lane.
     Closed,
 }
@@ -28,6 +30,7 @@ impl fmt::Display for LaneError {
             Self::Lost(why) => write!(f, "connection lost: {why}"),
             Self::Protocol(what) => write!(f, "not RESP: {what}"),
             Self::Refused(line) => write!(f, "the server refused the connection: {line}"),
+            Self::Stranger(id) => write!(f, "another node answers there: {id}"),
             Self::Closed => f.write_str("the connection was closed"),
         }
     }

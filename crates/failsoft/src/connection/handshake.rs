@@ -1,16 +1,50 @@
-//! The first words on a connection: `HELLO 3` with authentication and name, RESP2 where a server has no RESP3.
+//! The first words on a connection: `HELLO 3` with authentication and name, RESP2 wherever a server will not have that,
+//! and who it is that answers.
+//!
+//! Servers refuse `HELLO` in many words, and some proxies close the connection at it; so any answer but yes, and but a
+//! refusal of the password or of everybody, means RESP2. No request of a caller goes out before it is known that the
+//! node is the one that is meant.
 
 use super::encode;
 use super::error::LaneError;
 use super::io::Wire;
 use super::lane::LaneConfig;
 use super::resp::Reply;
+use super::stream;
+use failsoft_policy::reply::{ErrorReply, classify};
+use tokio::time::Instant;
 
-/// Runs the handshake. Its requests go out in one write; in a second one where the server speaks RESP2 only.
+/// What a server said of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Greeted {
+    /// Its node id, where it was asked for and is given.
+    pub(crate) node_id: Option<String>,
+    /// What it refused of the handshake: `HELLO`, `AUTH`, `CLUSTER MYID`.
+    pub(crate) refused: Vec<&'static str>,
+}
+
+/// Connects and shakes hands. The requests go out in one write; in a second one where the server speaks RESP2 only.
 ///
 /// # Errors
-/// `Refused` with the server's error line (never the password), `Protocol` or `Lost`.
-pub(super) async fn run(wire: &mut Wire, config: &LaneConfig) -> Result<(), LaneError> {
+/// `Connect`, `Refused` with the server's error line (never the password), `Stranger`, `Protocol` or `Lost`.
+pub(super) async fn open(config: &LaneConfig, until: Instant) -> Result<(Wire, Greeted), LaneError> {
+    let connect = async || stream::connect(&config.endpoint, config.tls.as_deref(), until).await.map(Wire::new);
+    let mut wire = connect().await?;
+    let greeted = match modern(&mut wire, config).await {
+        // Closed at what it does not know, perhaps.
+        Err(LaneError::Lost(_)) => {
+            wire = connect().await?;
+            old_style(&mut wire, config).await?
+        }
+        greeted => greeted?,
+    };
+    match (&config.node_id, &greeted.node_id) {
+        (Some(meant), Some(id)) if **meant != **id => Err(LaneError::Stranger(id.as_str().into())),
+        _ => Ok((wire, greeted)),
+    }
+}
+
+async fn modern(wire: &mut Wire, config: &LaneConfig) -> Result<Greeted, LaneError> {
     let mut out = Vec::new();
     let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
     if let Some(password) = &config.password {
@@ -21,68 +55,93 @@ pub(super) async fn run(wire: &mut Wire, config: &LaneConfig) -> Result<(), Lane
         hello.extend([&b"SETNAME"[..], name.as_bytes()]);
     }
     encode::command(&mut out, &hello, false);
-    readonly(&mut out, config);
+    last_words(&mut out, config);
     wire.send(&out).await?;
 
     match wire.reply().await? {
-        Reply::Error(line) if lacks_resp3(&line) => {
-            if config.readonly {
-                // Refused for want of authentication perhaps; it is asked for again below.
+        Reply::Error(line) if is_final(&line) => Err(refused(&line, config)),
+        Reply::Error(_) => {
+            // Refused for want of authentication perhaps; they are put again below.
+            for _ in 0..last_words_of(config) {
                 wire.reply().await?;
             }
             old_style(wire, config).await
         }
-        Reply::Error(line) => Err(refused(&line, config)),
-        _ => readonly_reply(wire, config).await,
+        _ => last_replies(wire, config, Greeted::default()).await,
     }
 }
 
 /// The same in RESP2.
-async fn old_style(wire: &mut Wire, config: &LaneConfig) -> Result<(), LaneError> {
+async fn old_style(wire: &mut Wire, config: &LaneConfig) -> Result<Greeted, LaneError> {
     let mut out = Vec::new();
     if let Some(password) = &config.password {
         match &config.username {
             Some(user) => encode::command(&mut out, &[b"AUTH", user.as_bytes(), password.as_bytes()], false),
             None => encode::command(&mut out, &[b"AUTH", password.as_bytes()], false),
         }
+        encode::command(&mut out, &[b"PING"], false);
     }
     if let Some(name) = &config.client_name {
         encode::command(&mut out, &[b"CLIENT", b"SETNAME", name.as_bytes()], false);
     }
-    readonly(&mut out, config);
+    last_words(&mut out, config);
     wire.send(&out).await?;
 
+    let mut greeted = Greeted { refused: vec!["HELLO"], ..Greeted::default() };
     if config.password.is_some()
-        && let Reply::Error(line) = wire.reply().await?
+        && let (Reply::Error(line), ping) = (wire.reply().await?, wire.reply().await?)
     {
-        return Err(refused(&line, config));
+        // A server that has no password yet says so in many words, too; but it answers those who sent none.
+        let shut_out = matches!(&ping, Reply::Error(line) if line.starts_with("NOAUTH"));
+        if is_final(&line) || shut_out {
+            return Err(refused(&line, config));
+        }
+        greeted.refused.push("AUTH");
     }
     if config.client_name.is_some() {
         // A connection without a name works as well.
         wire.reply().await?;
     }
-    readonly_reply(wire, config).await
+    last_replies(wire, config, greeted).await
 }
 
-fn readonly(out: &mut Vec<u8>, config: &LaneConfig) {
+fn last_words(out: &mut Vec<u8>, config: &LaneConfig) {
     if config.readonly {
         encode::command(out, &[b"READONLY"], false);
     }
+    if config.node_id.is_some() {
+        encode::command(out, &[b"CLUSTER", b"MYID"], false);
+    }
 }
 
-async fn readonly_reply(wire: &mut Wire, config: &LaneConfig) -> Result<(), LaneError> {
+fn last_words_of(config: &LaneConfig) -> usize {
+    usize::from(config.readonly) + usize::from(config.node_id.is_some())
+}
+
+async fn last_replies(wire: &mut Wire, config: &LaneConfig, mut greeted: Greeted) -> Result<Greeted, LaneError> {
     if config.readonly
         && let Reply::Error(line) = wire.reply().await?
         && !line.contains("cluster support disabled")
     {
         return Err(refused(&line, config));
     }
-    Ok(())
+    if config.node_id.is_none() {
+        return Ok(greeted);
+    }
+    greeted.node_id = match wire.reply().await? {
+        Reply::Value(id) => Some(String::from_utf8_lossy(&id).into_owned()),
+        Reply::Status(id) => Some(id.into()),
+        _ => None,
+    };
+    if greeted.node_id.is_none() {
+        greeted.refused.push("CLUSTER MYID");
+    }
+    Ok(greeted)
 }
 
-/// Servers before Redis 6 do not know `HELLO`; others say NOPROTO to a version they do not speak.
-fn lacks_resp3(line: &str) -> bool {
-    line.starts_with("NOPROTO") || line.to_ascii_lowercase().starts_with("err unknown command")
+/// Whether asking in other words is of no use: the password is wrong, or nobody is let in now.
+fn is_final(line: &str) -> bool {
+    classify(line) == ErrorReply::Unwilling || line.starts_with("WRONGPASS")
 }
 
 /// Some servers repeat the arguments of a command they do not know.

@@ -2,13 +2,13 @@
 
 use super::core::{Core, Park, WakeFor};
 use super::error::LaneError;
-use super::handshake;
+use super::handshake::{self, Greeted};
 use super::lane::LaneConfig;
 use super::notices::Notices;
 use super::outbox::Outbox;
 use super::progress::Progress;
 use super::resp::{Decoder, MAX_LINE, Reply};
-use super::stream::{self, Stream};
+use super::stream::Stream;
 use super::timer::Timer;
 use crate::clock::Clock;
 use bytes::BufMut;
@@ -30,8 +30,8 @@ pub(super) async fn run(core: Arc<Core>, config: Arc<LaneConfig>, clock: Clock) 
     let core = &*ended.0;
     let mut timer = Timer::new(clock);
     let why = match opening(core, &config, &mut timer, clock).await {
-        Ok(wire) => {
-            core.opened(clock.now());
+        Ok((wire, greeted)) => {
+            core.opened(clock.now(), greeted);
             let mut pump = Pump {
                 core,
                 clock,
@@ -61,13 +61,14 @@ impl Drop for Ended {
 }
 
 /// Connects and shakes hands, while the deadlines of what queues meanwhile are kept.
-async fn opening(core: &Core, config: &LaneConfig, timer: &mut Timer, clock: Clock) -> Result<Wire, LaneError> {
+async fn opening(
+    core: &Core,
+    config: &LaneConfig,
+    timer: &mut Timer,
+    clock: Clock,
+) -> Result<(Wire, Greeted), LaneError> {
     let until = tokio::time::Instant::now() + config.connect_timeout;
-    let mut open = pin!(tokio::time::timeout_at(until, async {
-        let stream = stream::connect(&config.endpoint, config.tls.as_deref(), until).await?;
-        let mut wire = Wire::new(stream);
-        handshake::run(&mut wire, config).await.map(|()| wire)
-    }));
+    let mut open = pin!(tokio::time::timeout_at(until, async { handshake::open(config, until).await }));
     let mut notices = Notices::default();
     poll_fn(|cx| {
         loop {
@@ -103,7 +104,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    fn new(stream: Stream) -> Self {
+    pub(super) fn new(stream: Stream) -> Self {
         Self { stream, decoder: Decoder::default(), buffer: Vec::with_capacity(MAX_LINE), used: 0 }
     }
 

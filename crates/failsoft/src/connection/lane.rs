@@ -2,6 +2,7 @@
 
 use super::core::{Core, LaneState};
 use super::error::{LaneError, SubmitError};
+use super::handshake::Greeted;
 use super::inflight::Caller;
 use super::notices::Sink;
 use super::outbox::LONG_REQUEST;
@@ -22,6 +23,8 @@ use tokio::runtime::Handle;
 pub(crate) struct LaneConfig {
     /// Where the node is reached (already mapped).
     pub(crate) endpoint: Endpoint,
+    /// The node that is meant; another one that answers is a stranger. Without one, whoever answers.
+    pub(crate) node_id: Option<Arc<str>>,
     /// Say `READONLY` in the handshake: a replica then answers reads of its slots.
     pub(crate) readonly: bool,
     /// For name resolution, TCP, TLS and the handshake together.
@@ -114,6 +117,11 @@ impl Lane {
     /// Ends the lane: every request in flight gets `why`. A lane that is dead already keeps its own reason.
     pub(crate) fn close(&self, why: LaneError) {
         self.core.die(why);
+    }
+
+    /// What the server said of itself in the handshake, once that is done.
+    pub(crate) fn greeted(&self) -> Option<&Greeted> {
+        self.core.greeted()
     }
 
     /// When the last reply came (the handshake's counts).

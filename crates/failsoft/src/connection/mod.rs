@@ -30,4 +30,5 @@ pub(crate) use inflight::Outcome;
 pub(crate) use lane::{Lane, LaneConfig, Pending, Sent};
 pub(crate) use notices::Sink;
 pub(crate) use resp::Reply;
+pub(crate) use stream::keepalive;
 pub(crate) use tls::{TlsPem, TlsSetup};

@@ -2,6 +2,7 @@
 
 mod decoding;
 mod faults;
+mod handshakes;
 mod requests;
 mod tls;
 
@@ -21,6 +22,7 @@ const HELLO_OK: &[u8] = b"%1\r\n$5\r\nproto\r\n:3\r\n";
 fn config(port: u16) -> LaneConfig {
     LaneConfig {
         endpoint: Endpoint { host: "127.0.0.1".to_owned(), port },
+        node_id: None,
         readonly: false,
         connect_timeout: LONG,
         attempt_timeout: LONG,

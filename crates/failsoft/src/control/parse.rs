@@ -1,12 +1,15 @@
-//! What servers say of a cluster, as the policy's views and reports.
+//! What servers say of themselves, as the policy's reports; what they say of the cluster is in `parse/map.rs`.
 //!
-//! Sources: the documentation of `CLUSTER SHARDS`, `CLUSTER SLOTS`, `CLUSTER NODES`, `CLUSTER INFO`
-//! and `INFO`. Answers larger than a cluster can be are refused by the limits on nodes.
+//! Sources: the documentation of `INFO`, `CLUSTER INFO`, `ROLE` and `HELLO`.
 
-use super::Trouble;
-use failsoft_policy::Endpoint;
-use failsoft_policy::nodes::MAX_NODES;
-use failsoft_policy::view::{ClusterInfo, NodeReport, Role, ViewNode};
+mod map;
+#[cfg(test)]
+mod tests;
+
+pub(super) use map::{Listed, Map, nodes, shards, slots};
+
+use super::trouble::Trouble;
+use failsoft_policy::view::{ClusterInfo, NodeReport};
 use redis::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,114 +21,6 @@ pub(super) fn text(value: &Value) -> Result<String, Trouble> {
         Value::SimpleString(text) | Value::VerbatimString { text, .. } => Ok(text.clone()),
         _ => Err(Trouble::Unreadable("a string is missing")),
     }
-}
-
-/// `CLUSTER SHARDS`: no epochs.
-pub(super) fn shards(value: &Value, via: &Endpoint) -> Result<Vec<ViewNode>, Trouble> {
-    let mut found = Vec::new();
-    for shard in list(value)? {
-        let shard = fields(shard)?;
-        let ranges = ranges(list(shard.get("slots").copied().unwrap_or(&Value::Nil))?)?;
-        let members: Vec<_> =
-            list(shard.get("nodes").copied().unwrap_or(&Value::Nil))?.iter().map(fields).collect::<Result<_, _>>()?;
-        let primary = members.iter().find(|m| word(m, "role").as_deref() == Some("master"));
-        let primary = primary.and_then(|m| word(m, "id"));
-        for member in &members {
-            let id = word(member, "id").ok_or(Trouble::Unreadable("a node without id"))?;
-            let owner = word(member, "role").as_deref() == Some("master");
-            // With TLS on, the plain port may be absent and the other one is ours.
-            let port = number(member, "port").or_else(|| number(member, "tls-port"));
-            // Nil is for "where you asked me", `?` for a host name that was never set.
-            let host = match member.get("endpoint") {
-                Some(Value::Nil) => None,
-                Some(named) => text(named).ok().filter(|h| h != "?").or_else(|| word(member, "ip")),
-                None => word(member, "ip"),
-            };
-            found.push(ViewNode {
-                endpoint: endpoint(host.as_deref(), port, via),
-                role: if owner { Role::Primary } else { Role::Replica(primary.clone()) },
-                slots: if owner { ranges.clone() } else { Vec::new() },
-                epoch: None,
-                suspected: false,
-                failed: word(member, "health").is_some_and(|h| h.starts_with("fail")),
-                id,
-            });
-        }
-    }
-    bounded(found)
-}
-
-/// `CLUSTER SLOTS`: no epochs, and only nodes of shards with slots.
-pub(super) fn slots(value: &Value, via: &Endpoint) -> Result<Vec<ViewNode>, Trouble> {
-    let mut found: BTreeMap<String, ViewNode> = BTreeMap::new();
-    for row in list(value)? {
-        let [Value::Int(first), Value::Int(last), nodes @ ..] = list(row)? else {
-            return Err(Trouble::Unreadable("a row of CLUSTER SLOTS"));
-        };
-        let range = ranges(&[Value::Int(*first), Value::Int(*last)])?;
-        let mut primary: Option<String> = None;
-        for node in nodes {
-            let [host, Value::Int(port), id, ..] = list(node)? else {
-                return Err(Trouble::Unreadable("a node of CLUSTER SLOTS"));
-            };
-            let id = text(id)?;
-            let role = primary.clone().map_or(Role::Primary, |p| Role::Replica(Some(p)));
-            let known = found.entry(id.clone()).or_insert_with(|| ViewNode {
-                id: id.clone(),
-                endpoint: endpoint(text(host).ok().as_deref(), u16::try_from(*port).ok(), via),
-                role: role.clone(),
-                slots: Vec::new(),
-                epoch: None,
-                failed: false,
-                suspected: false,
-            });
-            if primary.is_none() {
-                known.role = Role::Primary;
-                known.slots.extend(&range);
-            }
-            primary.get_or_insert(id);
-        }
-    }
-    bounded(found.into_values().collect())
-}
-
-/// `CLUSTER NODES`: with epochs. `named` are the endpoints that the server prefers, by id.
-pub(super) fn nodes(text: &str, via: &Endpoint, named: &BTreeMap<String, Endpoint>) -> Result<Vec<ViewNode>, Trouble> {
-    let mut found = Vec::new();
-    for line in text.lines().filter(|l| !l.is_empty()) {
-        let mut words = line.split(' ');
-        let mut next = || words.next().ok_or(Trouble::Unreadable("a line of CLUSTER NODES"));
-        let (id, address, flags, primary) = (next()?, next()?, next()?, next()?);
-        let (_ping, _pong, epoch, _link) = (next()?, next()?, next()?, next()?);
-        let flag = |name: &str| flags.split(',').any(|f| f == name);
-        if flag("handshake") || flag("noaddr") {
-            continue;
-        }
-        // ip:port@busport[,hostname]
-        let address = address.split(['@', ',']).next().unwrap_or_default();
-        let (host, port) = address.rsplit_once(':').ok_or(Trouble::Unreadable("an address"))?;
-        let own = endpoint(Some(host), port.parse().ok(), via);
-        let owner = flag("master");
-        // What is in brackets is migrating; it belongs to the source until it is done.
-        let slots: Vec<(u16, u16)> = words
-            .filter(|w| !w.starts_with('['))
-            .map(|w| {
-                let (first, last) = w.split_once('-').unwrap_or((w, w));
-                Some((first.parse().ok()?, last.parse().ok()?))
-            })
-            .collect::<Option<_>>()
-            .ok_or(Trouble::Unreadable("a range of slots"))?;
-        found.push(ViewNode {
-            id: id.to_owned(),
-            endpoint: named.get(id).cloned().or(own),
-            role: if owner { Role::Primary } else { Role::Replica((primary != "-").then(|| primary.to_owned())) },
-            slots,
-            epoch: Some(epoch.parse().map_err(|_| Trouble::Unreadable("an epoch"))?),
-            failed: flag("fail"),
-            suspected: flag("fail?"),
-        });
-    }
-    bounded(found)
 }
 
 /// `INFO`: fills in what it says; false if the server is not in cluster mode.
@@ -148,6 +43,46 @@ pub(super) fn info(text: &str, report: &mut NodeReport) -> bool {
     int("cluster_enabled") != Some(0)
 }
 
+/// Whether an `INFO` says in so many words that there is no cluster mode.
+pub(super) fn is_without_cluster(text: &str) -> bool {
+    text.lines().any(|line| line.trim_end() == "cluster_enabled:0")
+}
+
+/// `ROLE`: fills in what it says; false if that is no role.
+pub(super) fn role(value: &Value, report: &mut NodeReport) -> bool {
+    let Value::Array(words) = value else { return false };
+    let offset = |at: usize| match words.get(at) {
+        Some(Value::Int(n)) => u64::try_from(*n).ok(),
+        _ => None,
+    };
+    match words.first().and_then(|word| text(word).ok()).as_deref() {
+        Some("master") => (report.primary, report.offset) = (true, offset(1)),
+        Some("slave") => {
+            (report.primary, report.offset) = (false, offset(4));
+            report.link_up = words.get(3).and_then(|word| text(word).ok()).map(|state| state == "connected");
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// What `HELLO` says of the server.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Greeting {
+    pub(super) primary: Option<bool>,
+    pub(super) standalone: bool,
+}
+
+/// `HELLO`, asked without arguments.
+pub(super) fn hello(value: &Value) -> Greeting {
+    let Ok(fields) = fields(value) else { return Greeting::default() };
+    let role = word(&fields, "role");
+    Greeting {
+        primary: role.map(|role| role == "master"),
+        standalone: word(&fields, "mode").as_deref() == Some("standalone"),
+    }
+}
+
 /// `CLUSTER INFO`.
 pub(super) fn cluster_info(text: &str) -> ClusterInfo {
     let mut info = ClusterInfo { ok: true, ..ClusterInfo::default() };
@@ -162,16 +97,6 @@ pub(super) fn cluster_info(text: &str) -> ClusterInfo {
         }
     }
     info
-}
-
-/// An endpoint as a server names it: no host means the host that answered, `?` that it does not know.
-fn endpoint(host: Option<&str>, port: Option<u16>, via: &Endpoint) -> Option<Endpoint> {
-    let port = port.filter(|&p| p != 0)?;
-    match host {
-        Some("?") => None,
-        None | Some("") => Some(Endpoint { host: via.host.clone(), port }),
-        Some(host) => Some(Endpoint { host: host.to_owned(), port }),
-    }
 }
 
 fn list(value: &Value) -> Result<&[Value], Trouble> {
@@ -193,25 +118,4 @@ fn fields(value: &Value) -> Result<BTreeMap<String, &Value>, Trouble> {
 
 fn word(fields: &BTreeMap<String, &Value>, name: &str) -> Option<String> {
     fields.get(name).and_then(|v| text(v).ok())
-}
-
-fn number(fields: &BTreeMap<String, &Value>, name: &str) -> Option<u16> {
-    match fields.get(name) {
-        Some(Value::Int(n)) => u16::try_from(*n).ok(),
-        _ => None,
-    }
-}
-
-/// First and last slot in turn.
-fn ranges(numbers: &[Value]) -> Result<Vec<(u16, u16)>, Trouble> {
-    let slot = |value: &Value| match value {
-        Value::Int(n) => u16::try_from(*n).ok().filter(|&n| n < failsoft_policy::Slot::COUNT),
-        _ => None,
-    };
-    let pairs = numbers.chunks_exact(2).map(|pair| Some((slot(&pair[0])?, slot(&pair[1])?)));
-    pairs.collect::<Option<_>>().ok_or(Trouble::Unreadable("a range of slots"))
-}
-
-fn bounded(nodes: Vec<ViewNode>) -> Result<Vec<ViewNode>, Trouble> {
-    if nodes.len() > MAX_NODES { Err(Trouble::Unreadable("more nodes than are kept in mind")) } else { Ok(nodes) }
 }

@@ -119,37 +119,6 @@ async fn a_server_that_accepts_and_never_answers_ends_at_the_connect_timeout() {
     assert!(matches!(patient.await, Err(LaneError::Connect(_))));
 }
 
-#[tokio::test]
-async fn a_wrong_password_is_refused_with_the_line_and_without_the_password() {
-    let (listener, lane, clock) = lane(|c| c.password = Some("s3cret".to_owned())).await;
-    let pending = lane.get(b"k", false, far(&clock)).unwrap();
-    let (mut server, _) = listener.accept().await.unwrap();
-    expect(&mut server, b"*5\r\n$5\r\nHELLO\r\n$1\r\n3\r\n$4\r\nAUTH\r\n$7\r\ndefault\r\n$6\r\ns3cret\r\n").await;
-    server.write_all(b"-WRONGPASS not with `s3cret`\r\n").await.unwrap();
-    assert_eq!(pending.await, Err(LaneError::Refused("WRONGPASS not with `***`".into())));
-}
-
-#[tokio::test]
-async fn a_server_without_resp3_is_spoken_to_in_resp2() {
-    let (listener, lane, clock) = lane(|c| {
-        (c.password, c.client_name, c.readonly) = (Some("p".to_owned()), Some("me".to_owned()), true);
-    })
-    .await;
-    let pending = lane.get(b"k", false, far(&clock)).unwrap();
-    let (mut server, _) = listener.accept().await.unwrap();
-    let hello =
-        b"*7\r\n$5\r\nHELLO\r\n$1\r\n3\r\n$4\r\nAUTH\r\n$7\r\ndefault\r\n$1\r\np\r\n$7\r\nSETNAME\r\n$2\r\nme\r\n";
-    let readonly = b"*1\r\n$8\r\nREADONLY\r\n";
-    expect(&mut server, &[&hello[..], readonly].concat()).await;
-    server.write_all(b"-ERR unknown command `HELLO`\r\n-NOAUTH Authentication required.\r\n").await.unwrap();
-    let again = b"*2\r\n$4\r\nAUTH\r\n$1\r\np\r\n*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$2\r\nme\r\n";
-    expect(&mut server, &[&again[..], readonly].concat()).await;
-    server.write_all(b"+OK\r\n+OK\r\n-ERR This instance has cluster support disabled\r\n").await.unwrap();
-    expect(&mut server, &get("k")).await;
-    server.write_all(b"$1\r\nv\r\n").await.unwrap();
-    assert_eq!(pending.await, value("v"));
-}
-
 #[test]
 fn a_runtime_that_ends_leaves_nobody_waiting() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

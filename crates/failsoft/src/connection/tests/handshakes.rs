@@ -1,0 +1,140 @@
+//! First words, and servers that take them in their own way.
+
+use super::*;
+
+/// A command as it is sent.
+fn said(words: &str) -> Vec<u8> {
+    let words: Vec<_> = words.split(' ').collect();
+    let each = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    format!("*{}\r\n{}", words.len(), each.collect::<String>()).into_bytes()
+}
+
+/// What the server is to hear, commands apart by `|`, and what it answers; nothing: it closes.
+async fn play(listener: &TcpListener, scenes: &[(&str, &str)]) -> Option<TcpStream> {
+    let (mut server, _) = listener.accept().await.unwrap();
+    for (heard, answer) in scenes {
+        expect(&mut server, &heard.split('|').flat_map(said).collect::<Vec<u8>>()).await;
+        if answer.is_empty() {
+            return None;
+        }
+        server.write_all(answer.as_bytes()).await.unwrap();
+    }
+    Some(server)
+}
+
+/// A read on a lane whose server plays these scenes, one connection after another, and then has the value.
+async fn read_after(
+    change: impl FnOnce(&mut LaneConfig),
+    connections: &[&[(&str, &str)]],
+) -> (Result<Reply, LaneError>, Arc<Lane>) {
+    let (listener, lane, clock) = lane(change).await;
+    let pending = lane.get(b"k", false, far(&clock)).unwrap();
+    let serve = async {
+        for scenes in connections {
+            if let Some(mut server) = play(&listener, scenes).await {
+                let mut got = vec![0; get("k").len()];
+                // The lane may have ended.
+                if server.read_exact(&mut got).await.is_ok() {
+                    assert_eq!(got, get("k"));
+                    server.write_all(b"$1\r\nv\r\n").await.unwrap();
+                }
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        result = pending => (result, lane),
+        () = serve => unreachable!("it serves for ever"),
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_with_the_line_and_without_the_password() {
+    let password = |c: &mut LaneConfig| c.password = Some("s3cret".to_owned());
+    let first = ("HELLO 3 AUTH default s3cret", "-WRONGPASS not with `s3cret`\r\n");
+    let (refused, _) = read_after(password, &[&[first]]).await;
+    assert_eq!(refused, Err(LaneError::Refused("WRONGPASS not with `***`".into())));
+    // Of a server that has no HELLO: it still wants a password, and this is not it.
+    let first = ("HELLO 3 AUTH default s3cret", "-NOAUTH Authentication required.\r\n");
+    let then = ("AUTH s3cret|PING", "-ERR invalid password\r\n-NOAUTH Authentication required.\r\n");
+    let (refused, _) = read_after(password, &[&[first, then]]).await;
+    assert_eq!(refused, Err(LaneError::Refused("ERR invalid password".into())));
+}
+
+#[tokio::test]
+async fn whatever_a_server_says_against_hello_means_resp2() {
+    for line in [
+        "ERR unknown command `HELLO`, with args beginning with: `3`, ",
+        "NOPROTO unsupported protocol version",
+        "ERR Unknown or disabled command 'HELLO'",
+        "unsupported command 'hello'",
+        "ERR command is not allowed",
+        "ERR wrong number of arguments for 'hello' command",
+        "NOPERM this user has no permissions to run the 'hello' command",
+    ] {
+        let (value_read, lane) = read_after(|_| {}, &[&[("HELLO 3", &format!("-{line}\r\n"))]]).await;
+        assert_eq!(value_read, value("v"), "{line}");
+        assert_eq!(lane.greeted().map(|g| g.refused.clone()), Some(vec!["HELLO"]), "{line}");
+    }
+    // All of it again in RESP2, where authentication, name and role have to be said, too.
+    let all = |c: &mut LaneConfig| {
+        (c.password, c.client_name, c.readonly) = (Some("p".to_owned()), Some("me".to_owned()), true);
+        c.node_id = Some("id".into());
+    };
+    let first = "HELLO 3 AUTH default p SETNAME me|READONLY|CLUSTER MYID";
+    let no = "-ERR unknown command\r\n-NOAUTH Authentication required.\r\n-NOAUTH Authentication required.\r\n";
+    let again = "AUTH p|PING|CLIENT SETNAME me|READONLY|CLUSTER MYID";
+    let yes = "+OK\r\n+PONG\r\n+OK\r\n+OK\r\n$2\r\nid\r\n";
+    let (value_read, _) = read_after(all, &[&[(first, no), (again, yes)]]).await;
+    assert_eq!(value_read, value("v"));
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_now_is_no_word_against_hello() {
+    for line in ["ERR max number of clients reached", "LOADING Redis is loading the dataset in memory"] {
+        let (refused, _) = read_after(|_| {}, &[&[("HELLO 3", &format!("-{line}\r\n"))]]).await;
+        assert_eq!(refused, Err(LaneError::Refused(line.into())));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_closed_at_hello_is_tried_once_without() {
+    let named = |c: &mut LaneConfig| c.client_name = Some("me".to_owned());
+    let hello = &[("HELLO 3 SETNAME me", "")][..];
+    let (value_read, _) = read_after(named, &[hello, &[("CLIENT SETNAME me", "+OK\r\n")]]).await;
+    assert_eq!(value_read, value("v"));
+    let (lost, _) = read_after(named, &[hello, &[("CLIENT SETNAME me", "")]]).await;
+    assert!(matches!(lost, Err(LaneError::Lost(_))), "{lost:?}");
+}
+
+#[tokio::test]
+async fn a_server_without_a_password_yet_lets_in_whoever_has_one() {
+    let password = |c: &mut LaneConfig| c.password = Some("p".to_owned());
+    for line in [
+        "ERR Client sent AUTH, but no password is set",
+        "ERR AUTH <password> called without any password configured for the default user.",
+    ] {
+        let first = ("HELLO 3 AUTH default p", "-ERR unknown command\r\n");
+        let then = format!("-{line}\r\n+PONG\r\n");
+        let (value_read, lane) = read_after(password, &[&[first, ("AUTH p|PING", &then)]]).await;
+        assert_eq!(value_read, value("v"), "{line}");
+        assert_eq!(lane.greeted().map(|g| g.refused.clone()), Some(vec!["HELLO", "AUTH"]));
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_gets_no_request() {
+    let meant = |c: &mut LaneConfig| c.node_id = Some("ours".into());
+    let asked = "HELLO 3|CLUSTER MYID";
+    let hello = std::str::from_utf8(HELLO_OK).unwrap();
+    for (says, whoever) in [("$4\r\nours\r\n", value("v")), ("+ours\r\n", value("v"))] {
+        let (value_read, _) = read_after(meant, &[&[(asked, &format!("{hello}{says}"))]]).await;
+        assert_eq!(value_read, whoever, "{says}");
+    }
+    let (other, _) = read_after(meant, &[&[(asked, &format!("{hello}$5\r\nother\r\n"))]]).await;
+    assert_eq!(other, Err(LaneError::Stranger("other".into())));
+    // One that does not say who it is, is taken for the one that is meant, and known for it.
+    let (value_read, lane) = read_after(meant, &[&[(asked, &format!("{hello}-ERR unknown subcommand\r\n"))]]).await;
+    assert_eq!(value_read, value("v"));
+    assert_eq!(lane.greeted().map(|g| g.refused.clone()), Some(vec!["CLUSTER MYID"]));
+}
