@@ -344,7 +344,7 @@ where
     E: Into<BoxError>,
 {
     Box::new(move |reason| {
-        Box::new(move |mut keys: Vec<Bytes>| {
+        Call::once(move |mut keys: Vec<Bytes>| {
             Box::pin(async move {
                 let key = keys.pop().unwrap_or_default();
                 fallback(key, reason).await.map(Values::One).map_err(Into::into)
