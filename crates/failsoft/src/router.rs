@@ -4,7 +4,7 @@ use crate::builder::Builder;
 use crate::conductor;
 use crate::error::Error;
 use crate::health::Health;
-use crate::loads::{self, BoxError, Values};
+use crate::loads::{self, BoxError, Call, Values};
 use crate::member::Opener;
 use crate::outcome::Outcome;
 use crate::reads::{self, Fallback, Options};
