@@ -73,7 +73,7 @@ const user42: string | null = await ours.user(42)
 
 // Literal keys, and keys of both kinds, with a callback that knows nothing of them.
 const loadMany = async (keys: string[]): Promise<Map<string, string>> => new Map(keys.map((key) => [key, `row of ${key}`]))
-const literal: (string | null)[] = await ours.getManyWithFallback(['a', 'b'], loadMany)
+const literal: (string | null)[] = await ours.getManyWithFallback(['a', 'b'], loadMany, { ttlMs: 60_000, deadlineMs: 5_000 })
 const grown = await ours.getManyWithFallback(['a', 'b'] as const, async (keys) => {
   const rows = new Map<string, string>()
   for (const key of keys) rows.set(key, key)
