@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod connection;
+mod profile;
 mod replies;
 mod request;
 mod resp;
@@ -26,6 +27,7 @@ use tokio::{
 };
 
 pub use behaviour::Behaviour;
+pub use profile::Profile;
 pub use topology::{Topology, TopologyNode};
 
 use self::state::Shared;
