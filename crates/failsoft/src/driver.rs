@@ -199,7 +199,12 @@ pub(crate) fn not_sent(refused: SubmitError, member: &Member) -> Ended {
 pub(crate) fn ended(result: Outcome, member: &Member) -> Ended {
     let answer = match result {
         Ok(Reply::Value(value)) => return Ended { answer: Answer::Value, value: Some(value), contact: None },
-        Ok(reply) => answer_of(&reply),
+        Ok(reply) => {
+            if matches!(&reply, Reply::Error(line) if line.starts_with("NOAUTH")) {
+                member.authenticate_anew();
+            }
+            answer_of(&reply)
+        }
         Err(error) => failure_of(&error),
     };
     Ended { answer, value: None, contact: member.contact() }
