@@ -3,7 +3,8 @@
 // the core. The load inside which a callback runs travels in an AsyncLocalStorage.
 
 const { AsyncLocalStorage } = require('node:async_hooks')
-const { kindOf } = require('./errors.js')
+const { kindOf, thrownText } = require('./errors.js')
+const { flaw } = require('./octets.js')
 const { native, keep, use } = require('./reads.js')
 
 /** What a callback is told beside the key and the reason. */
@@ -67,58 +68,86 @@ function run({ fallback, context, asked }, event) {
   const load = running.get(event.run)
   // It was stopped by one that began before it.
   if (load === undefined) return
-  const { arguments_, give } = event.keys === undefined ? one(asked, event) : many(asked, event)
+  const { told, take } = event.keys === undefined ? one(asked, event) : many(asked, event)
   const ended = (result) => {
     if (running.get(event.run) !== load) return
     leave(event.run)
-    give(event.run, result)
+    answer(event.run, take, result)
   }
   const failed = (error) => {
     if (running.get(event.run) !== load) return
     leave(event.run)
     native.fail(event.run, keep(error))
   }
+  let result, later
   try {
-    const result = context.runInAsyncScope(() => inside.run(event.run, () => fallback(...arguments_, load)))
-    if (typeof result?.then === 'function') Promise.resolve(result).then(ended, failed)
-    else ended(result)
+    result = context.runInAsyncScope(() => inside.run(event.run, () => fallback(...told, load)))
+    later = typeof result?.then === 'function'
   } catch (error) {
-    failed(error)
+    return failed(error)
   }
+  if (later) Promise.resolve(result).then(ended, failed)
+  else ended(result)
 }
 
-const isValue = (value) => typeof value === 'string' || value instanceof Uint8Array
-
-function one(asked, { reason }) {
-  return { arguments_: [asked, reason], give: giveOne }
+/** Gives the core a callback's result, or the reason why it is none. Reading it may run code of the user's, which may throw. */
+function answer(number, take, result) {
+  let problem
+  try {
+    problem = take(number, result)
+  } catch (error) {
+    problem = `${kindOf(result)} that cannot be read: ${thrownText(error)}`
+  }
+  if (problem !== undefined) native.refuse(number, problem)
 }
 
-function giveOne(number, value) {
-  if (value === null || value === undefined) native.give(number)
-  else if (isValue(value)) native.give(number, value)
-  else native.refuse(number, `${kindOf(value)}; allowed: a string, a Uint8Array, or null`)
+function one(asked, { run, reason }) {
+  // Bytes are those that were asked for, whatever the caller's own buffer holds by now.
+  return { told: [typeof asked === 'string' ? asked : native.key(run), reason], take: takeOne }
+}
+
+const VALUE = 'allowed: a string, a Uint8Array, or null'
+
+function takeOne(number, value) {
+  if (value === null || value === undefined) return native.give(number)
+  const problem = flaw(value)
+  if (problem !== undefined) return `${problem}; ${VALUE}`
+  native.give(number, value)
 }
 
 function many(asked, { keys }) {
-  // The keys as they were given: bytes stay the caller's own objects.
-  const given = new Map(asked.map((key) => [Buffer.from(key).toString('latin1'), key]))
-  return { arguments_: [keys.map((key) => given.get(key.toString('latin1')))], give: giveMany }
+  // Strings as they were given; bytes are copies.
+  const texts = new Map(asked.filter((key) => typeof key === 'string').map((key) => [Buffer.from(key).toString('latin1'), key]))
+  return { told: [keys.map((key) => texts.get(key.toString('latin1')) ?? key)], take: takeMany }
 }
 
-function giveMany(number, values) {
-  const isMap = values instanceof Map
-  if (!isMap && (typeof values !== 'object' || values === null || Array.isArray(values))) {
-    return native.refuse(number, `${kindOf(values)}; allowed: a Map or an object`)
-  }
+function takeMany(number, values) {
+  const pairs = pairsOf(values)
+  if (pairs === undefined) return `${kindOf(values)}; allowed: a Map or a plain object`
   const found = [[], []]
-  for (const [key, value] of isMap ? values : Object.entries(values)) {
-    if (!isValue(key)) return native.refuse(number, `${kindOf(key)} as a key; allowed: a string or a Uint8Array`)
+  for (const [key, value] of pairs) {
+    const badKey = flaw(key)
+    if (badKey !== undefined) return `as a key ${badKey}; allowed: a string or a Uint8Array`
     if (value === null || value === undefined) continue
-    if (!isValue(value)) return native.refuse(number, `${kindOf(value)} as a value; allowed: a string, a Uint8Array, or null`)
+    const badValue = flaw(value)
+    if (badValue !== undefined) return `as a value ${badValue}; ${VALUE}`
     found[0].push(key)
     found[1].push(value)
   }
   native.giveMany(number, ...found)
+}
+
+/** The pairs of a Map, of whatever realm and make, or of a plain object; undefined for anything else. */
+function pairsOf(values) {
+  if (typeof values !== 'object' || values === null || Array.isArray(values)) return undefined
+  if (typeof values[Symbol.iterator] === 'function') return typeof values.get === 'function' ? values : undefined
+  return isPlain(values) ? Object.entries(values) : undefined
+}
+
+/** Of no class: anything else would look like an object without any of the keys. */
+function isPlain(value) {
+  const prototype = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 use({ add, begin, stop, count: () => running.size })

@@ -5,12 +5,11 @@
 class FailsoftError extends Error {
   static code = 'INTERNAL'
 
-  get code() {
-    return this.constructor.code
-  }
-
-  get name() {
-    return this.constructor.name
+  constructor(message) {
+    super(message)
+    // Its own, so that spreading it and loggers keep them.
+    this.name = this.constructor.name
+    this.code = this.constructor.code
   }
 }
 
@@ -61,6 +60,11 @@ const kinds = {
 }
 const byCode = new Map(Object.values(kinds).map((kind) => [kind.code, kind]))
 
+for (const kind of [FailsoftError, ...byCode.values()]) {
+  // The stack begins with it, and is written before the constructor can set anything.
+  Object.defineProperty(kind.prototype, 'name', { value: kind.name, writable: true, configurable: true })
+}
+
 /** The error for a failure of the core that is no error of a callback. */
 function made({ code, message, detail }) {
   const Kind = byCode.get(code) ?? InternalError
@@ -78,11 +82,24 @@ function misconfigured(key, problem) {
   return made({ code: 'CONFIG', message: `\`${key}\`: ${problem}`, detail: { name: 'key', value: key } })
 }
 
-/** What a value is, for messages. */
+/** What a value is, for messages. Looking at it may run code of its own, which may throw. */
 function kindOf(value) {
   if (value === null || value === undefined) return String(value)
   if (typeof value !== 'object') return `a ${typeof value}`
-  return `a value of class ${value.constructor?.name ?? 'null'}`
+  try {
+    return `a value of class ${value.constructor?.name ?? 'null'}`
+  } catch {
+    return 'an object'
+  }
 }
 
-module.exports = { classes: { FailsoftError, ...kinds }, made, invalid, misconfigured, kindOf }
+/** What was thrown, for messages. */
+function thrownText(error) {
+  try {
+    return String(error?.message ?? error)
+  } catch {
+    return kindOf(error)
+  }
+}
+
+module.exports = { classes: { FailsoftError, ...kinds }, made, invalid, misconfigured, kindOf, thrownText }

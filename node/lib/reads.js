@@ -6,6 +6,7 @@ const { AsyncResource } = require('node:async_hooks')
 const { Reads } = require('./native.js')
 const { made, classes } = require('./errors.js')
 const signals = require('./signals.js')
+const { make } = require('./wake.js')
 
 // Rows of one drain, and bytes of their values; see `bindings/node/src/event.rs` for what a row is.
 const ROWS = 1024
@@ -22,7 +23,7 @@ class Entry {
   constructor(text, fallback, asked) {
     this.text = text
     this.fallback = fallback
-    // The key or the keys, as they were given.
+    // The key or the keys, as they were given. The bytes of buffers are the caller's, and may be others by now.
     this.asked = asked
     // The caller's context: its AsyncLocalStorages are the callback's.
     this.context = fallback === undefined ? undefined : new AsyncResource('FAILSOFT_READ')
@@ -45,7 +46,8 @@ let errors = 0
 // Set by `callbacks.js`.
 let callbacks
 
-const native = new Reads(drain)
+const waker = make(drain)
+const native = new Reads(waker.wake)
 
 let resolveNow, rejectNow
 const capture = (resolve, reject) => {
@@ -61,7 +63,10 @@ function enter(entry) {
   const token = free.length > 0 ? free.pop() : entries.length
   entry.token = token
   entries[token] = entry
-  if (waiting++ === 0) native.hold()
+  if (waiting++ === 0) {
+    waker.hold(drain)
+    native.hold()
+  }
   return promise
 }
 
@@ -102,7 +107,9 @@ function forget(entry) {
 }
 
 function rest() {
-  if (waiting === 0) native.rest()
+  if (waiting > 0) return
+  waker.release()
+  native.rest()
 }
 
 /** Who waited under a token, which may be used again now; undefined if the caller went away. */

@@ -1,8 +1,10 @@
 'use strict'
 // The router as its users see it: checks arguments and starts calls; what becomes of them is in `reads.js`.
 
+const { inspect } = require('node:util')
 const { NativeRouter } = require('./native.js')
 const { made, invalid, misconfigured, kindOf } = require('./errors.js')
+const { flaw, isUint8Array } = require('./octets.js')
 const { Entry, native, start } = require('./reads.js')
 const { parent } = require('./callbacks.js')
 const signals = require('./signals.js')
@@ -11,6 +13,7 @@ const READ = ['ttlMs', 'deadlineMs', 'signal']
 const WAIT = ['signal']
 const SET = ['ttlMs']
 const NONE = {}
+const TEXT = ['utf8', 'utf-8']
 
 /** Reads through a cluster, and through what the caller gives it when the cluster may not answer. */
 class Router {
@@ -22,13 +25,14 @@ class Router {
       throw misconfigured('config', `${kindOf(config)} is no object of settings`)
     }
     const { encoding, ...settings } = config
-    if (encoding !== undefined && encoding !== null && encoding !== 'utf8') {
-      throw misconfigured('encoding', `${kindOf(encoding)} is not allowed; allowed: 'utf8', or null`)
+    const text = TEXT.includes(encoding)
+    if (encoding !== undefined && encoding !== null && !text) {
+      throw misconfigured('encoding', `${kindOf(encoding)} is not allowed; allowed: 'utf8', 'utf-8', or null`)
     }
     const opened = NativeRouter.open(native, nodes, settings)
     if (!(opened instanceof NativeRouter)) throw made(opened)
     this.#native = opened
-    this.#text = encoding === 'utf8'
+    this.#text = text
   }
 
   getWithFallback(key, fallback, options) {
@@ -94,6 +98,16 @@ class Router {
     return this.close()
   }
 
+  /** For `console.log`: its state, and its nodes with theirs. */
+  [inspect.custom](depth, options) {
+    const name = this.constructor.name
+    if (depth < 0) return `[${name}]`
+    const { kind, closed, slotsOk, nodes } = this.health()
+    const state = ({ role, breaker, trouble }) => (breaker === 'closed' ? role : `${role}, ${breaker}: ${trouble}`)
+    const shown = { kind, closed, slotsOk, nodes: Object.fromEntries(nodes.map((node) => [node.address, state(node)])) }
+    return `${name} ${inspect(shown, options)}`
+  }
+
   #read(key, fallback, options, account) {
     return attempt(() => {
       octets('key', key)
@@ -121,9 +135,8 @@ function attempt(call) {
 }
 
 function octets(argument, given) {
-  if (typeof given !== 'string' && !(given instanceof Uint8Array)) {
-    throw invalid(argument, `${kindOf(given)} is neither a string nor a Uint8Array`)
-  }
+  const problem = flaw(given)
+  if (problem !== undefined) throw invalid(argument, `${problem}; allowed: a string or a Uint8Array`)
 }
 
 function callable(fallback) {
@@ -131,7 +144,7 @@ function callable(fallback) {
 }
 
 function listed(keys) {
-  if (typeof keys === 'string' || typeof keys?.[Symbol.iterator] !== 'function' || keys instanceof Uint8Array) {
+  if (typeof keys === 'string' || typeof keys?.[Symbol.iterator] !== 'function' || isUint8Array(keys)) {
     throw invalid('keys', `${kindOf(keys)} is no list of keys`)
   }
   return [...keys]

@@ -46,6 +46,18 @@ test('a module and a CommonJS program share their classes', async () => {
   assert.equal((await run(process.execPath, ['both.mjs'])).stdout, '12 v\n')
 })
 
+test('it is loaded without a report of the process, which takes milliseconds', async () => {
+  const program = `
+    const { report } = process
+    const { getReport } = report
+    report.getReport = () => { throw new Error('a report') }
+    require('failsoft')
+    report.getReport = getReport
+    const { libc, reported } = require('./node_modules/failsoft/lib/platform.js')
+    console.log(process.platform !== 'linux' || libc() === reported(), report.excludeNetwork ?? false)`
+  assert.equal((await run(process.execPath, ['-e', program])).stdout, 'true false\n')
+})
+
 test('TypeScript programs are checked and run', async () => {
   for (const name of ['program.mts', 'program.cts']) copyFileSync(join(node, 'test/types', name), join(folder, name))
   const config = JSON.parse(readFileSync(join(node, 'test/types/tsconfig.json'), 'utf8'))

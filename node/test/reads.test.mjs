@@ -1,6 +1,7 @@
 // Reads, their callbacks and their errors, on a healthy cluster and on scripted nodes.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { inspect } from 'node:util'
 import * as failsoft from 'failsoft'
 import { eventually, Kit, PATIENT } from './testkit.mjs'
 
@@ -24,7 +25,7 @@ test('what is set is read, as bytes and as text, and keys may be either', async 
   assert.deepEqual(await router.getWithFallback(key), Buffer.from([1, 0, 2]))
   assert.deepEqual(await router.getWithFallback(new Uint8Array(key)), Buffer.from([1, 0, 2]))
   await router.set('käse', 'schön', { ttlMs: 60_000 })
-  const text = new Router(nodes, { ...PATIENT, encoding: 'utf8' })
+  const text = new Router(nodes, { ...PATIENT, encoding: 'utf-8' })
   assert.equal(await text.getWithFallback('käse'), 'schön')
   assert.equal((await text.resolve(Buffer.from('käse'))).value, 'schön')
   assert.equal(await text.getWithFallback('reads:none'), null)
@@ -54,8 +55,8 @@ test('an outcome tells who served, and why not the primary', async () => {
   assert.equal((await router.resolve('outcome:none')).servedBy, 'none')
 })
 
-test('a callback is told key, reason and signal, as they were given, and may be async or not', async () => {
-  const key = Buffer.from('callback:1')
+test('a callback is told key, reason and signal, and may be async or not', async () => {
+  const key = 'callback:1'
   const seen = []
   const load = (...told) => {
     seen.push(told)
@@ -71,6 +72,37 @@ test('a callback is told key, reason and signal, as they were given, and may be 
   // Promise-like is enough.
   const like = { then: (resolve) => resolve('like') }
   assert.deepEqual(await router.getWithFallback('callback:4', () => like), Buffer.from('like'))
+})
+
+test('a buffer may be used again as soon as it was given away', async () => {
+  const scratch = Buffer.alloc(9)
+  const row = async (key) => `row of ${key}`
+  const reads = ['alias:A:1', 'alias:B:1'].map((key) => {
+    scratch.write(key)
+    return router.getWithFallback(scratch, row, { ttlMs: 60_000 }).then(String)
+  })
+  assert.deepEqual(await Promise.all(reads), ['row of alias:A:1', 'row of alias:B:1'])
+  await eventually('it is written back', async () => String(await router.getWithFallback('alias:A:1')) === 'row of alias:A:1')
+
+  const [first, second] = [Buffer.from('alias:C'), new Uint8Array(Buffer.from('alias:D'))]
+  const keys = [first, second, 'alias:E']
+  const asked = []
+  const many = router.getManyWithFallback(keys, async (missing) => {
+    asked.push(...missing.map(String))
+    return new Map(missing.map((key) => [key, `row of ${key}`]))
+  })
+  first.write('ALIAS')
+  second.fill(0)
+  keys.length = 0
+  assert.deepEqual((await many).map(String), ['row of alias:C', 'row of alias:D', 'row of alias:E'])
+  assert.deepEqual(asked, ['alias:C', 'alias:D', 'alias:E'])
+
+  const value = Buffer.from('as it was')
+  const set = router.set(scratch, value)
+  value.fill(0)
+  scratch.fill(0)
+  await set
+  assert.equal(String(await router.getWithFallback('alias:B:1')), 'as it was')
 })
 
 test('what a callback throws or rejects with comes back as the same object', async () => {
@@ -155,6 +187,29 @@ test('bad arguments are told by the promise, with the name', async () => {
     assert.equal(error.argument, argument)
     assert.match(error.message, new RegExp(`^\`${argument}\`: `))
   }
+})
+
+test('what an error tells is its own: copies keep it', async () => {
+  const error = await router.getWithFallback(7).catch((error) => error)
+  assert.deepEqual({ ...error }, { name: 'InvalidArgument', code: 'INVALID_ARGUMENT', argument: 'key' })
+  assert.deepEqual(JSON.parse(JSON.stringify(error)), { ...error })
+  assert.match(error.stack, /^InvalidArgument: `key`: /)
+  assert.match(structuredClone(error).stack, /^InvalidArgument: `key`: /)
+  assert.equal(structuredClone({ ...error }).code, 'INVALID_ARGUMENT')
+  assert.match(inspect(error), /code: 'INVALID_ARGUMENT'/)
+  assert.equal(Object.prototype.toString.call(error), '[object Error]')
+})
+
+test('a router shows its state and its nodes', async () => {
+  class Mine extends Router {}
+  const mine = new Mine(nodes, PATIENT)
+  await mine.ready(30_000)
+  const shown = inspect(mine)
+  assert.match(shown, /^Mine \{\n?\s+kind: 'cluster',\s+closed: false,\s+slotsOk: 16384,/)
+  for (const address of nodes) assert.ok(shown.includes(`'${address}': 'primary'`), shown)
+  assert.equal(inspect({ a: { b: mine } }, { depth: 0 }), '{ a: [Object] }')
+  await mine.close()
+  assert.match(inspect(mine), /closed: true/)
 })
 
 test('each kind of error is told apart', async () => {

@@ -57,7 +57,7 @@ test('bad settings are named as they were written', () => {
     ['maxRetries', () => 1, /allowed: 0 to 10/],
     ['addressMap', { a: 'b' }, /address/],
     ['addressMap', { '127.0.0.1:1': 3 }, /strings/],
-    ['encoding', 'latin1', /allowed: 'utf8'/],
+    ['encoding', 'latin1', /allowed: 'utf8', 'utf-8', or null/],
     ['tls', 3, /allowed: true, false, or an object/],
     ['password', '', /1 to 65536/]
   ]) {
@@ -81,6 +81,7 @@ test('every form of a setting is taken', () => {
   new Router(NODES, { addressMap: ['127.0.0.1:1=127.0.0.1:2'], tls: true })
   new Router(NODES, { tls: { servername: 'cache', rejectUnauthorized: false } })
   new Router(NODES, { tls: false, encoding: 'utf8' })
+  new Router(NODES, { encoding: 'utf-8' })
   assert.match(refused({ tls: { ca: 'nothing' } }).message, /tls/)
   assert.match(refused({ tls: { key: Buffer.from('key') } }).message, /belong together/)
   assert.equal(refused({ tls: { hostname: 'x' } }).key, 'tls.hostname')

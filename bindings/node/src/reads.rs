@@ -5,7 +5,7 @@ use crate::event::{COLUMNS, Event, LOADING, MISSING, RELEASED, VALUE, place};
 use crate::failure::{BadResult, Released, Thrown};
 use crate::key::{Octets, octets};
 use failsoft::foreign::{Answer, Channel, Completion, Parent, Pending, Run};
-use napi::bindgen_prelude::{BufferSlice, Function};
+use napi::bindgen_prelude::{Buffer, BufferSlice, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Env, Result, Status};
 use napi_derive::napi;
@@ -68,7 +68,7 @@ impl Drop for Waiting {
 pub struct Reads {
     pub(crate) waiting: Rc<Waiting>,
     wake: Arc<Mutex<Wake>>,
-    released: Released,
+    released: Arc<Released>,
 }
 
 #[napi]
@@ -78,13 +78,10 @@ impl Reads {
     pub fn new(wake: Function<'_, (), ()>) -> Result<Self> {
         let wake = wake.build_threadsafe_function::<()>().weak::<true>().callee_handled::<false>();
         let wake = Arc::new(Mutex::new(wake.build_callback(|_| Ok(()))?));
-        let ours = Arc::clone(&wake);
-        // An environment that has ended says so, and waits for nothing.
-        let channel = Channel::new(move || {
-            let _ = lock(&ours).call((), ThreadsafeFunctionCallMode::NonBlocking);
-        });
+        let channel = Channel::new(waker(&wake));
+        let released = Arc::new(Released::new(waker(&wake)));
         let waiting = Rc::new(Waiting { channel, state: RefCell::default() });
-        Ok(Self { waiting, wake, released: Released::default() })
+        Ok(Self { waiting, wake, released })
     }
 
     /// From now on, until [`rest`](Self::rest), the process is kept alive.
@@ -111,9 +108,8 @@ impl Reads {
         let mut places = body.chunks_exact_mut(COLUMNS * CELL);
         let (mut filled, mut used, mut events) = (0, 0, Vec::new());
         let most = bytes.len() / SHARE;
-        for number in lock(&self.released).drain(..) {
-            // Its rows are the first, and there are more of them than errors that can be held.
-            let Some(row) = places.next() else { break };
+        let (numbers, mut more) = self.released.take(places.len());
+        for (number, row) in numbers.into_iter().zip(&mut places) {
             write(row, &[number, RELEASED]);
             filled += 1;
         }
@@ -121,7 +117,6 @@ impl Reads {
             self.waiting.channel.drain(&mut state.batch);
             state.batch.reverse();
         }
-        let mut more = 0;
         while let Some(completion) = state.batch.pop() {
             let row = match &completion {
                 Completion::Loading { token } => Some([place(*token), LOADING, 0, 0]),
@@ -141,7 +136,7 @@ impl Reads {
             };
             let (Some(place), Some(room)) = (places.next(), bytes.get_mut(used..used + value.len())) else {
                 state.batch.push(completion);
-                more = 1;
+                more = true;
                 break;
             };
             room.copy_from_slice(value);
@@ -151,7 +146,7 @@ impl Reads {
                 state.ended(row[0]);
             }
         }
-        write(head, &[filled, more]);
+        write(head, &[filled, more.into()]);
         (!events.is_empty()).then_some(events)
     }
 
@@ -162,6 +157,14 @@ impl Reads {
         if let Some(Some(pending)) = state.pending.get(token as usize) {
             pending.cancel();
         }
+    }
+
+    /// The one key that a callback is asked for, as it was when it was asked for.
+    #[napi(catch_unwind)]
+    pub fn key(&self, run: f64) -> Option<Buffer> {
+        let state = self.waiting.state.borrow();
+        let key = state.runs.get(&id(run))?.keys.first()?;
+        Some(key.to_vec().into())
     }
 
     /// The callback's result for one key; none: there is no such key.
@@ -230,6 +233,14 @@ impl State {
         if let Some(pending) = self.pending.get_mut(token as usize) {
             *pending = None;
         }
+    }
+}
+
+/// Wakes the environment. One that has ended says so, and waits for nothing.
+fn waker(wake: &Arc<Mutex<Wake>>) -> impl Fn() + Send + Sync + 'static {
+    let wake = Arc::clone(wake);
+    move || {
+        let _ = lock(&wake).call((), ThreadsafeFunctionCallMode::NonBlocking);
     }
 }
 

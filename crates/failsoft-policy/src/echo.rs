@@ -13,11 +13,13 @@ use core::time::Duration;
 
 /// The most loads whose results are kept.
 pub const MAX_LOADS: usize = 1_024;
-/// The most bytes of results that are kept.
+/// The most bytes of keys and results that are kept.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// What a key costs beside its own bytes: its places in the maps and lists.
+pub const KEY_OVERHEAD: usize = 160;
 
 #[derive(Debug)]
-struct Ended {
+struct Kept {
     load: LoadId,
     at: Instant,
     keys: Vec<Bytes>,
@@ -29,14 +31,14 @@ struct Ended {
 pub struct Echoes {
     by_key: BTreeMap<Bytes, (LoadId, Instant)>,
     /// The oldest first.
-    order: VecDeque<Ended>,
+    order: VecDeque<Kept>,
     bytes: usize,
 }
 
 impl Echoes {
-    /// A load of these keys ended at `now`, with a result of `bytes` bytes. Whether it is kept; the
-    /// results that had to make room are added to `dropped`.
-    pub fn remember(
+    /// A load of these keys ended at `now`, with values of `bytes` bytes; keys that do not exist cost their
+    /// names. Whether it is kept; the results that had to make room are added to `dropped`.
+    pub fn keep(
         &mut self,
         load: LoadId,
         keys: Vec<Bytes>,
@@ -44,6 +46,7 @@ impl Echoes {
         now: Instant,
         dropped: &mut Vec<LoadId>,
     ) -> bool {
+        let bytes = bytes + keys.iter().map(|key| key.len() + KEY_OVERHEAD).sum::<usize>();
         if bytes > MAX_BYTES {
             return false;
         }
@@ -54,7 +57,7 @@ impl Echoes {
             self.by_key.insert(key.clone(), (load, now));
         }
         self.bytes += bytes;
-        self.order.push_back(Ended { load, at: now, keys, bytes });
+        self.order.push_back(Kept { load, at: now, keys, bytes });
         true
     }
 
@@ -68,6 +71,16 @@ impl Echoes {
         while self.order.front().is_some_and(|e| now.since(e.at) > keep) {
             dropped.extend(self.drop_oldest());
         }
+    }
+
+    /// When the last of these results has to go.
+    pub fn last(&self) -> Option<Instant> {
+        self.order.back().map(|e| e.at)
+    }
+
+    /// Bytes kept now.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     fn drop_oldest(&mut self) -> Option<LoadId> {
@@ -106,7 +119,7 @@ mod tests {
     fn only_those_who_set_out_before_the_end_hear_of_it() {
         let (mut echoes, mut dropped) = (Echoes::default(), Vec::new());
         let first = load(&mut Flights::default());
-        assert!(echoes.remember(first, [key()].into(), 1, Instant::from_millis(50), &mut dropped));
+        assert!(echoes.keep(first, [key()].into(), 1, Instant::from_millis(50), &mut dropped));
         assert_eq!(echoes.find(&key(), Instant::from_millis(49)), Some(first));
         assert_eq!(echoes.find(&key(), Instant::from_millis(51)), None);
         assert_eq!(echoes.find(&Bytes::from_static(b"other"), Instant::ZERO), None);
@@ -120,8 +133,8 @@ mod tests {
     fn a_later_load_takes_the_place_of_an_earlier_one() {
         let (mut echoes, mut dropped, mut flights) = (Echoes::default(), Vec::new(), Flights::default());
         let (first, second) = (load(&mut flights), load(&mut flights));
-        echoes.remember(first, [key()].into(), 1, Instant::from_millis(1), &mut dropped);
-        echoes.remember(second, [key()].into(), 1, Instant::from_millis(2), &mut dropped);
+        echoes.keep(first, [key()].into(), 1, Instant::from_millis(1), &mut dropped);
+        echoes.keep(second, [key()].into(), 1, Instant::from_millis(2), &mut dropped);
         echoes.expire(Instant::from_millis(1_001) + Duration::from_nanos(1), SECOND, &mut dropped);
         assert_eq!((echoes.find(&key(), Instant::ZERO), &dropped[..]), (Some(second), &[first][..]));
     }
@@ -130,11 +143,25 @@ mod tests {
     fn loads_and_bytes_are_bounded() {
         let (mut echoes, mut dropped, mut flights) = (Echoes::default(), Vec::new(), Flights::default());
         for _ in 0..MAX_LOADS + 1 {
-            echoes.remember(load(&mut flights), [key()].into(), 1, Instant::ZERO, &mut dropped);
+            echoes.keep(load(&mut flights), [key()].into(), 1, Instant::ZERO, &mut dropped);
         }
         assert_eq!(dropped.len(), 1);
-        assert!(!echoes.remember(load(&mut flights), [key()].into(), MAX_BYTES + 1, Instant::ZERO, &mut dropped));
-        assert!(echoes.remember(load(&mut flights), [key()].into(), MAX_BYTES, Instant::ZERO, &mut dropped));
+        let most = MAX_BYTES - KEY_OVERHEAD - key().len();
+        assert!(!echoes.keep(load(&mut flights), [key()].into(), most + 1, Instant::ZERO, &mut dropped));
+        assert!(echoes.keep(load(&mut flights), [key()].into(), most, Instant::ZERO, &mut dropped));
         assert_eq!((dropped.len(), echoes.order.len()), (MAX_LOADS + 1, 1));
+    }
+
+    #[test]
+    fn keys_that_do_not_exist_count_by_their_names() {
+        let (mut echoes, mut dropped, mut flights) = (Echoes::default(), Vec::new(), Flights::default());
+        let keys = |n: usize| (0..n).map(|i| Bytes::from(i.to_be_bytes().to_vec())).collect::<Vec<_>>();
+        let most = MAX_BYTES / (KEY_OVERHEAD + 8);
+        assert!(!echoes.keep(load(&mut flights), keys(most + 1), 0, Instant::ZERO, &mut dropped));
+        for _ in 0..3 {
+            assert!(echoes.keep(load(&mut flights), keys(most), 0, Instant::ZERO, &mut dropped));
+        }
+        assert_eq!((dropped.len(), echoes.by_key.len()), (2, most), "one such load fills all the room");
+        assert!(echoes.bytes() <= MAX_BYTES);
     }
 }

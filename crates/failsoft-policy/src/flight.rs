@@ -4,112 +4,46 @@
 //! flight lasts, later callers of that key wait for this load instead of starting another. The
 //! caller whose callback runs waits for its load like everyone else, so that it can go away without
 //! harm to the others. The result itself is no business of this module: the driver shares one.
+//!
+//! The stages of a load, and what moves it on:
+//!
+//! | stage | [`join`](Flights::join) makes it | then |
+//! |---|---|---|
+//! | queued | its callback is still to be started | [`begin`](Flights::begin): running |
+//! | running | the callback runs | [`expire`](Flights::expire) at its limit: overdue |
+//! | overdue | the callback runs on; nobody waits, and its keys may have a new load | `expire` once more: over |
+//!
+//! It is over from any stage by [`complete`](Flights::complete), and from the first two when the last caller
+//! [leaves](Flights::leave).
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::fmt;
 use core::time::Duration;
 
 use crate::time::Instant;
 
-/// One run of a callback. Never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LoadId(u64);
+mod words;
 
-/// One caller, in all the flights that it waits for. Never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WaiterId(u64);
+pub use words::{Completed, Counts, Expired, Join, LoadId, LoadKeys, Reentrant, TimedOut, WaiterId};
 
-/// A load and the keys in question.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoadKeys {
-    /// The load.
-    pub load: LoadId,
-    /// Keys of its flights, without duplicates, in the order in which they were asked for.
-    pub keys: Vec<Bytes>,
-}
-
-/// What a caller has to do for its keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Join {
-    /// The caller, for [`Flights::leave`].
-    pub waiter: WaiterId,
-    /// The new load, if there is one: its callback is to be run once, for these keys.
-    pub lead: Option<LoadKeys>,
-    /// The loads of others that these keys wait for, the oldest first.
-    pub waits: Vec<LoadKeys>,
-}
-
-/// A callback asked, directly or through other loads, for a key that it is itself loading.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reentrant {
-    /// The first key that closes the circle.
-    pub key: Bytes,
-}
-
-impl fmt::Display for Reentrant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A key may be large; its beginning tells enough.
-        let start = self.key.slice(..self.key.len().min(64));
-        write!(f, "a callback asked for the key {start:?} while it was loading it itself")
-    }
-}
-
-impl core::error::Error for Reentrant {}
-
-/// A load that ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Completed {
-    /// The keys it was run for.
-    pub keys: Vec<Bytes>,
-    /// Those who get its result, each once.
-    pub waiters: Vec<WaiterId>,
-    /// It ended after its limit: nobody waits, and the keys may have another load by now.
-    pub late: bool,
-}
-
-/// A load that reached its limit. It may run on, but nobody waits for it any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TimedOut {
-    /// The load.
-    pub load: LoadId,
-    /// Those who are told so, each once.
-    pub waiters: Vec<WaiterId>,
-}
-
-/// What became due.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Expired {
-    /// Loads that reached their limit, the earliest first.
-    pub timed_out: Vec<TimedOut>,
-    /// Detached loads whose callbacks are to be stopped now.
-    pub abort: Vec<LoadId>,
-}
-
-/// How many there are now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Keys being loaded.
-    pub flights: usize,
-    /// Loads that hold flights.
-    pub loads: usize,
-    /// Callers that wait for at least one load.
-    pub waiters: usize,
-    /// Loads that run on after their limit.
-    pub detached: usize,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Queued,
+    Running,
+    Overdue,
 }
 
 #[derive(Debug)]
 struct Load {
+    stage: Stage,
     keys: Vec<Bytes>,
     waiters: BTreeSet<WaiterId>,
     /// The loads that callers inside its callback wait for, with the number of those callers.
     awaits: BTreeMap<LoadId, usize>,
-    /// When it has to end: while it holds flights its limit, once detached when it is stopped.
+    /// When it has to end: while it holds flights its limit, once overdue when it is stopped.
     due: Instant,
     timeout: Duration,
-    detached: bool,
 }
 
 #[derive(Debug)]
@@ -133,8 +67,8 @@ pub struct Flights {
     waiters: BTreeMap<WaiterId, Waiter>,
     /// The loads that hold flights, by their limit.
     limits: BTreeSet<(Instant, LoadId)>,
-    /// The detached loads, by when they are stopped.
-    detached: BTreeSet<(Instant, LoadId)>,
+    /// The overdue loads, by when they are stopped.
+    overdue: BTreeSet<(Instant, LoadId)>,
 }
 
 impl Flights {
@@ -207,6 +141,25 @@ impl Flights {
         cancel
     }
 
+    /// The callback of a load is about to be started; false if the load is over already.
+    pub fn begin(&mut self, load: LoadId) -> bool {
+        match self.loads.get_mut(&load) {
+            Some(load) => {
+                debug_assert!(load.stage != Stage::Running, "a callback runs once");
+                if load.stage == Stage::Queued {
+                    load.stage = Stage::Running;
+                }
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The load that holds the flight of a key.
+    pub fn load_of(&self, key: &Bytes) -> Option<LoadId> {
+        self.flights.get(key).copied()
+    }
+
     /// A load ended, however it did: with a value, without one, with an error or a panic, or
     /// because its event loop is gone.
     ///
@@ -215,13 +168,13 @@ impl Flights {
     pub fn complete(&mut self, load: LoadId) -> Option<Completed> {
         let ended = self.remove(load)?;
         let waiters = self.tell(load, ended.waiters);
-        Some(Completed { keys: ended.keys, waiters, late: ended.detached })
+        Some(Completed { keys: ended.keys, waiters, late: ended.stage == Stage::Overdue })
     }
 
     /// When [`expire`](Self::expire) has something to do next.
     pub fn next_timeout(&self) -> Option<Instant> {
         let first = |set: &BTreeSet<(Instant, LoadId)>| set.first().map(|&(due, _)| due);
-        first(&self.limits).into_iter().chain(first(&self.detached)).min()
+        first(&self.limits).into_iter().chain(first(&self.overdue)).min()
     }
 
     /// Carries out the limits that are due.
@@ -235,10 +188,10 @@ impl Flights {
             && due <= now
         {
             self.limits.pop_first();
-            expired.timed_out.extend(self.detach(id));
+            expired.timed_out.extend(self.overrun(id));
         }
-        while let Some(&(due, id)) = self.detached.first()
-            && (due <= now || self.detached.len() > Self::MAX_DETACHED)
+        while let Some(&(due, id)) = self.overdue.first()
+            && (due <= now || self.overdue.len() > Self::MAX_DETACHED)
         {
             self.remove(id);
             expired.abort.push(id);
@@ -252,7 +205,7 @@ impl Flights {
             flights: self.flights.len(),
             loads: self.limits.len(),
             waiters: self.waiters.len(),
-            detached: self.detached.len(),
+            detached: self.overdue.len(),
         }
     }
 
@@ -267,7 +220,7 @@ impl Flights {
         let due = now + timeout;
         self.limits.insert((due, id));
         let (waiters, awaits) = (BTreeSet::new(), BTreeMap::new());
-        self.loads.insert(id, Load { keys: keys.clone(), waiters, awaits, due, timeout, detached: false });
+        self.loads.insert(id, Load { stage: Stage::Queued, keys: keys.clone(), waiters, awaits, due, timeout });
         LoadKeys { load: id, keys }
     }
 
@@ -292,12 +245,12 @@ impl Flights {
         Ok(())
     }
 
-    /// Takes the flights and the waiters from a load, and lets it run on.
-    fn detach(&mut self, id: LoadId) -> Option<TimedOut> {
+    /// A load has reached its limit: takes the flights and the waiters from it, and lets it run on.
+    fn overrun(&mut self, id: LoadId) -> Option<TimedOut> {
         let load = self.loads.get_mut(&id)?;
-        load.detached = true;
+        load.stage = Stage::Overdue;
         load.due = load.due + load.timeout;
-        self.detached.insert((load.due, id));
+        self.overdue.insert((load.due, id));
         for key in &load.keys {
             self.flights.remove(key);
         }
@@ -305,11 +258,11 @@ impl Flights {
         Some(TimedOut { load: id, waiters: self.tell(id, waiters) })
     }
 
-    /// Forgets a load with its flights and its timer.
+    /// A load is over: removes it with its flights and its timer.
     fn remove(&mut self, id: LoadId) -> Option<Load> {
         let load = self.loads.remove(&id)?;
-        if load.detached {
-            self.detached.remove(&(load.due, id));
+        if load.stage == Stage::Overdue {
+            self.overdue.remove(&(load.due, id));
         } else {
             self.limits.remove(&(load.due, id));
             for key in &load.keys {
@@ -319,7 +272,7 @@ impl Flights {
         Some(load)
     }
 
-    /// Ends the wait of these for one load; those who wait for nothing else are forgotten.
+    /// Ends the wait of these for one load; those who wait for nothing else are done.
     fn tell(&mut self, load: LoadId, waiters: BTreeSet<WaiterId>) -> Vec<WaiterId> {
         for id in &waiters {
             let Some(waiter) = self.waiters.get_mut(id) else { continue };

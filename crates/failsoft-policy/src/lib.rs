@@ -16,7 +16,9 @@ pub mod config;
 pub mod echo;
 mod endpoint;
 pub mod error;
+pub mod fills;
 pub mod flight;
+pub mod load;
 #[doc(hidden)]
 pub mod nodes;
 mod pace;

@@ -96,6 +96,10 @@ impl Read {
 
     /// The first action; the same as [`crate::route::first_step`] on a snapshot taken now.
     pub fn start(&mut self, turn: Turn<'_>) -> Action {
+        // A read of a batch may have waited for room until now.
+        if turn.now >= self.bounds.deadline {
+            return self.give_up(Reason::Deadline, turn.now);
+        }
         let step = step_of(turn.cluster.route(self.slot), turn.now, self.bounds, turn.dice);
         self.resume(step, turn.now)
     }

@@ -122,6 +122,12 @@ impl Bounds {
     }
 }
 
+/// How many reads of batches may be under way to one node at a time: half of what it takes, so that other readers
+/// find room beside them.
+pub fn batch_window(config: &Config) -> usize {
+    (config.max_in_flight() as usize / 2).max(1)
+}
+
 /// All routes, as they were worked out at one moment. Cheap to share.
 #[derive(Clone, Debug)]
 pub struct Snapshot {

@@ -14,11 +14,17 @@ const TICK: Duration = Duration::from_secs(1);
 /// Runs until the router closes.
 pub(crate) async fn conduct(shared: Arc<Shared>) {
     let mut credited = 0;
+    let mut tick = shared.now();
     loop {
         let successes = shared.tally.successes();
         let gained = successes - credited;
         credited = successes;
-        let contacts: Vec<_> = shared.table.load().members().filter_map(|m| Some((m.key, m.contact()?))).collect();
+        // This looks at every connection, which is too much for each time something happens.
+        let mut contacts = Vec::new();
+        if shared.now() >= tick {
+            tick = shared.now() + TICK;
+            contacts.extend(shared.table.load().members().filter_map(|m| Some((m.key, m.contact()?))));
+        }
         let (commands, next) = shared.conduct(|cluster, now| {
             cluster.credit(gained);
             for (node, at) in contacts {
@@ -30,9 +36,7 @@ pub(crate) async fn conduct(shared: Arc<Shared>) {
         for command in commands {
             carry_out(&shared, command);
         }
-        let limits = shared.loads.expire(&shared);
-        let tick = shared.now() + TICK;
-        let until = next.into_iter().chain(limits).fold(tick, std::cmp::min);
+        let until = next.into_iter().fold(tick, std::cmp::min);
         tokio::select! {
             () = shared.wake.notified() => {}
             () = tokio::time::sleep_until(shared.opener.clock.std(until)) => {}

@@ -11,6 +11,7 @@ mod connection;
 mod control;
 mod driver;
 mod error;
+mod fills;
 pub mod foreign;
 mod frame;
 mod health;

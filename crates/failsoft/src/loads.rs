@@ -1,22 +1,30 @@
 //! Runs callbacks, one for a key at a time, and brings their result to all who wait for it.
 //!
-//! Who leads and who waits is decided by the policy's flights; here are the tasks, the panics, and
-//! the values.
+//! Who leads, who waits, and what becomes of a result is decided by the policy's loads; here are the
+//! tasks, the panics, and the values.
 
 use crate::error::{CallbackGone, CallbackPanicked, Error};
 use crate::frame::{self, Frame};
 use crate::shared::Shared;
-use crate::{panics, writes};
+use crate::{fills, panics};
 use bytes::Bytes;
-use failsoft_policy::echo::Echoes;
-use failsoft_policy::flight::{Counts, Flights, LoadId, LoadKeys, WaiterId};
-use failsoft_policy::{Instant, NodeKey};
-use std::collections::{BTreeMap, HashMap};
+use failsoft_policy::Instant;
+use failsoft_policy::config::Config;
+use failsoft_policy::flight::{Counts, LoadId, LoadKeys, WaiterId};
+use failsoft_policy::load::{Ending, Wanted};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
+
+mod limits;
+
+pub(crate) use limits::keep_limits;
+
+/// What a value costs beside its bytes in a mapping of many.
+const ENTRY_OVERHEAD: usize = 128;
 
 /// What a callback came back with.
 #[derive(Debug)]
@@ -32,7 +40,7 @@ impl Values {
     fn bytes(&self) -> usize {
         match self {
             Self::One(value) => value.as_ref().map_or(0, Bytes::len),
-            Self::Many(values) => values.values().map(Bytes::len).sum(),
+            Self::Many(values) => values.iter().map(|(key, value)| key.len() + value.len() + ENTRY_OVERHEAD).sum(),
         }
     }
 
@@ -48,17 +56,41 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Loading = Pin<Box<dyn Future<Output = Result<Values, BoxError>> + Send>>;
 /// A callback, ready to be run once for the keys it leads.
 pub(crate) type Call = Box<dyn FnOnce(Vec<Bytes>) -> Loading + Send>;
-type Loaded = Result<Arc<Values>, Error>;
 
-/// A key to be loaded, and the primary that confirmed its absence.
-pub(crate) struct Wanted {
-    pub(crate) key: Bytes,
-    pub(crate) confirmed: Option<NodeKey>,
+/// What a load came to.
+#[derive(Clone, Debug)]
+struct Loaded {
+    ending: Ending,
+    result: Result<Arc<Values>, Error>,
+}
+
+impl Loaded {
+    fn values(values: Values) -> Self {
+        Self { ending: Ending::Loaded { bytes: values.bytes() }, result: Ok(Arc::new(values)) }
+    }
+
+    fn failed(error: Error) -> Self {
+        Self { ending: Ending::Failed, result: Err(error) }
+    }
+
+    fn gone() -> Self {
+        Self { ending: Ending::Gone, result: Err(Error::Fallback(Arc::new(CallbackGone))) }
+    }
+
+    fn of_callback(error: BoxError) -> Self {
+        if error.is::<CallbackGone>() { Self::gone() } else { Self::failed(Error::Fallback(error.into())) }
+    }
+
+    fn key(&self, key: Bytes, coalesced: bool) -> Got {
+        let result = self.result.as_ref().map(|values| values.get(&key)).map_err(Clone::clone);
+        Got { key, ending: self.ending, result, coalesced }
+    }
 }
 
 /// What became of one key.
 pub(crate) struct Got {
     pub(crate) key: Bytes,
+    ending: Ending,
     pub(crate) result: Result<Option<Bytes>, Error>,
     /// Another caller's load served it.
     pub(crate) coalesced: bool,
@@ -67,96 +99,90 @@ pub(crate) struct Got {
 struct Running {
     done: watch::Sender<Option<Loaded>>,
     task: Option<AbortHandle>,
-    /// The primaries that confirmed the misses: what may be written back, and where.
-    confirmed: BTreeMap<Bytes, NodeKey>,
+    /// The time to live of what is written back.
     ttl: Duration,
 }
 
-#[derive(Default)]
 struct State {
-    flights: Flights,
+    policy: failsoft_policy::load::Loads,
     running: BTreeMap<LoadId, Running>,
-    /// Loads that have just ended, and what they came to.
-    echoes: Echoes,
+    /// Results that the policy keeps for late callers.
     results: BTreeMap<LoadId, Loaded>,
+    /// Until when the limits are known to be kept; see [`keep_limits`].
+    covered: Instant,
     closed: bool,
 }
 
 impl State {
-    fn forget(&mut self, dropped: &[LoadId]) {
-        for load in dropped {
-            self.results.remove(load);
-        }
+    fn take_running(&mut self, loads: &[LoadId]) -> Vec<Running> {
+        loads.iter().filter_map(|load| self.running.remove(load)).collect()
+    }
+
+    fn take_results(&mut self, loads: &[LoadId]) -> Vec<Loaded> {
+        loads.iter().filter_map(|load| self.results.remove(load)).collect()
     }
 }
 
 /// See the module.
-#[derive(Default)]
 pub(crate) struct Loads {
     state: Mutex<State>,
+    /// Told when a limit is due before those that were covered.
+    earlier: Notify,
 }
 
 impl Loads {
+    pub(crate) fn new(config: &Config) -> Self {
+        let state = State {
+            policy: failsoft_policy::load::Loads::new(config),
+            running: BTreeMap::new(),
+            results: BTreeMap::new(),
+            covered: Instant::ZERO,
+            closed: false,
+        };
+        Self { state: Mutex::new(state), earlier: Notify::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many loads, flights and waiters there are.
     pub(crate) fn counts(&self) -> Counts {
-        self.lock().flights.counts()
-    }
-
-    /// Carries out the limits that are due; when the next one is.
-    pub(crate) fn expire(&self, shared: &Shared) -> Option<Instant> {
-        let mut state = self.lock();
-        let expired = state.flights.expire(shared.now());
-        for late in expired.timed_out {
-            if let Some(running) = state.running.get(&late.load) {
-                running.done.send_replace(Some(Err(Error::DeadlineExceeded { limit: "load_timeout" })));
-            }
-        }
-        let aborted: Vec<_> = expired.abort.iter().filter_map(|load| state.running.remove(load)).collect();
-        let next = state.flights.next_timeout();
-        let mut dropped = Vec::new();
-        state.echoes.expire(shared.now(), shared.config().deadline(), &mut dropped);
-        state.forget(&dropped);
-        drop(state);
-        abort(aborted);
-        next
+        self.lock().policy.counts()
     }
 
     /// Stops all callbacks; all who wait get `Closed`.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, config: &Config) {
         let mut state = self.lock();
         state.closed = true;
-        state.flights = Flights::default();
-        state.echoes = Echoes::default();
-        state.results.clear();
+        state.policy = failsoft_policy::load::Loads::new(config);
+        let results = std::mem::take(&mut state.results);
         let running = std::mem::take(&mut state.running);
         drop(state);
+        drop(results);
         for running in running.values() {
-            running.done.send_replace(Some(Err(Error::Closed)));
+            running.done.send_replace(Some(Loaded::failed(Error::Closed)));
         }
-        abort(running.into_values().collect());
+        stop(running.into_values().collect());
     }
 
     fn leave(&self, waiter: WaiterId) {
         let mut state = self.lock();
-        let cancelled = state.flights.leave(waiter);
-        let stopped = cancelled.iter().filter_map(|load| state.running.remove(load)).collect();
+        let over = state.policy.leave(waiter);
+        let running = state.take_running(&over);
         drop(state);
-        abort(stopped);
+        stop(running);
     }
 }
 
 /// Outside the lock: what a stopped callback held may call us when it is dropped.
-fn abort(stopped: Vec<Running>) {
-    for task in stopped.into_iter().filter_map(|r| r.task) {
+fn stop(running: Vec<Running>) {
+    for task in running.into_iter().filter_map(|r| r.task) {
         task.abort();
     }
 }
 
-/// Leaves the flights when the caller goes away, or has what it wanted.
+/// Leaves the loads when the caller goes away, or has what it wanted.
 struct Waiting<'a> {
     shared: &'a Shared,
     waiter: WaiterId,
@@ -169,7 +195,8 @@ impl Drop for Waiting<'_> {
 }
 
 /// Loads these keys for a caller who set out at `began`: runs `call` once for those that nobody
-/// loads yet, and waits for the others. Where another caller's callback went away with its event loop or thread, `call` takes over.
+/// loads yet, and waits for the others. Where another caller's callback went away with its event loop
+/// or thread, `call` takes over.
 pub(crate) async fn load(
     shared: &Arc<Shared>,
     mut wanted: Vec<Wanted>,
@@ -180,27 +207,21 @@ pub(crate) async fn load(
     let mut call = Some(call);
     let mut all = Vec::with_capacity(wanted.len());
     loop {
-        let confirmed: BTreeMap<Bytes, NodeKey> =
-            wanted.iter().filter_map(|w| Some((w.key.clone(), w.confirmed?))).collect();
-        let got = round(shared, wanted, began, ttl, &mut call).await?;
-        let (gone, got): (Vec<_>, Vec<_>) = got.into_iter().partition(|got| call.is_some() && is_gone(&got.result));
+        let got = join(shared, &wanted, began, ttl, &mut call).await?;
+        let (anew, got): (Vec<_>, Vec<_>) = got.into_iter().partition(|got| got.ending.leaves_it_to(call.is_some()));
         all.extend(got);
-        if gone.is_empty() {
+        if anew.is_empty() {
             return Ok(all);
         }
-        // Each turn spends a caller's callback, so there are at most as many as callers.
-        wanted = gone.into_iter().map(|g| Wanted { confirmed: confirmed.get(&g.key).copied(), key: g.key }).collect();
+        let anew: HashSet<Bytes> = anew.into_iter().map(|got| got.key).collect();
+        wanted.retain(|w| anew.contains(&w.key));
     }
 }
 
-fn is_gone<T>(result: &Result<T, Error>) -> bool {
-    matches!(result, Err(Error::Fallback(error)) if error.is::<CallbackGone>())
-}
-
-/// Joins the flights once, and waits for what comes of it. Takes `call` if it is to be run.
-async fn round(
+/// Joins the loads once, and waits for what comes of it. Takes `call` if it is to be run.
+async fn join(
     shared: &Arc<Shared>,
-    mut wanted: Vec<Wanted>,
+    wanted: &[Wanted],
     began: Instant,
     ttl: Option<Duration>,
     call: &mut Option<Call>,
@@ -213,31 +234,29 @@ async fn round(
         if state.closed {
             return Err(Error::Closed);
         }
-        wanted.retain(|w| match state.echoes.find(&w.key, began).and_then(|load| state.results.get(&load)) {
-            Some(result) => {
-                got.push(of_key(w.key.clone(), result, true));
-                false
-            }
-            None => true,
-        });
-        let keys: Vec<Bytes> = wanted.iter().map(|w| w.key.clone()).collect();
-        let limit = shared.config().load_timeout();
-        let joined = state.flights.join(&keys, parent, shared.now(), limit);
-        let join = joined.map_err(|e| Error::Reentrant { key: e.key })?;
-        if let Some(lead) = &join.lead {
-            let confirmed = wanted.iter().filter_map(|w| Some((w.key.clone(), w.confirmed?))).collect();
-            let ttl = ttl.unwrap_or(shared.config().fill_ttl());
-            let done = watch::Sender::new(None);
-            state.running.insert(lead.load, Running { done, task: None, confirmed, ttl });
+        let joined = state.policy.join(wanted, parent, began, shared.now());
+        let joined = joined.map_err(|e| Error::Reentrant { key: e.key })?;
+        for answered in joined.answered {
+            let lost = Loaded::failed(Error::Internal("the result of a load was lost"));
+            let loaded = state.results.get(&answered.load).unwrap_or(&lost);
+            got.extend(answered.keys.into_iter().map(|key| loaded.key(key, true)));
         }
-        let ours = join.lead.iter().map(|lead| (lead, false));
-        let all = ours.chain(join.waits.iter().map(|theirs| (theirs, true)));
+        if let Some(lead) = &joined.lead {
+            let running =
+                Running { done: watch::Sender::new(None), task: None, ttl: ttl.unwrap_or(shared.config().fill_ttl()) };
+            state.running.insert(lead.load, running);
+        }
+        let ours = joined.lead.iter().map(|lead| (lead, false));
+        let all = ours.chain(joined.waits.iter().map(|theirs| (theirs, true)));
         let awaited: Vec<(LoadKeys, bool, watch::Receiver<_>)> = all
             .filter_map(|(load, coalesced)| {
                 Some((load.clone(), coalesced, state.running.get(&load.load)?.done.subscribe()))
             })
             .collect();
-        (join.waiter, join.lead, awaited)
+        if state.policy.next_timeout().is_some_and(|next| next < state.covered) {
+            shared.loads.earlier.notify_one();
+        }
+        (joined.waiter, joined.lead, awaited)
     };
     let _waiting = Waiting { shared, waiter };
     let leads = lead.is_some();
@@ -245,18 +264,14 @@ async fn round(
         start(shared, lead, frames, call);
     }
     for (load, coalesced, mut done) in awaited {
-        let result = match done.wait_for(Option::is_some).await {
-            Ok(result) => result.clone().unwrap_or(Err(Error::Internal("a load ended without a result"))),
-            Err(_) => Err(Error::Internal("a load was lost")),
+        let loaded = match done.wait_for(Option::is_some).await {
+            Ok(loaded) => loaded.clone(),
+            Err(_) => None,
         };
-        got.extend(load.keys.into_iter().map(|key| of_key(key, &result, coalesced)));
+        let loaded = loaded.unwrap_or_else(|| Loaded::failed(Error::Internal("a load was lost")));
+        got.extend(load.keys.into_iter().map(|key| loaded.key(key, coalesced)));
     }
     Ok(got)
-}
-
-fn of_key(key: Bytes, result: &Loaded, coalesced: bool) -> Got {
-    let result = result.as_ref().map(|values| values.get(&key)).map_err(Clone::clone);
-    Got { key, result, coalesced }
 }
 
 /// Ends a load that never came to an end of its own: its task was dropped with its runtime.
@@ -267,96 +282,68 @@ struct Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        finish(&self.shared, self.load, Err(Error::Fallback(Arc::new(CallbackGone))));
+        finish(&self.shared, self.load, Loaded::gone());
     }
 }
 
 fn start(shared: &Arc<Shared>, lead: LoadKeys, outer: Option<Arc<Frame>>, call: Call) {
-    shared.tally.load();
     let load = lead.load;
+    if !shared.loads.lock().policy.begin(load) {
+        return;
+    }
+    shared.tally.load();
     let frame = Frame::inside(shared, load, outer);
     let unfinished = Unfinished { shared: Arc::clone(shared), load };
     let task = shared.spawn(frame::scope(frame, async move {
-        let result = match panics::caught(async move { call(lead.keys).await }).await {
-            Ok(Ok(values)) => Ok(Arc::new(values)),
-            Ok(Err(error)) => Err(Error::Fallback(error.into())),
-            Err(message) => Err(Error::Fallback(Arc::new(CallbackPanicked { message }))),
+        let loaded = match panics::caught(async move { call(lead.keys).await }).await {
+            Ok(Ok(values)) => Loaded::values(values),
+            Ok(Err(error)) => Loaded::of_callback(error),
+            Err(message) => Loaded::failed(Error::Fallback(Arc::new(CallbackPanicked { message }))),
         };
         // The guard finds the load ended already.
-        finish(&unfinished.shared, load, result);
+        finish(&unfinished.shared, load, loaded);
     }));
     let mut state = shared.loads.lock();
-    let ended = match state.running.get_mut(&load) {
+    let over = match state.running.get_mut(&load) {
         Some(running) => {
             running.task.clone_from(&task);
             false
         }
-        // It has ended, or was cancelled before it was known here.
+        // It has ended, or was stopped before its task was known here.
         None => true,
     };
     drop(state);
-    if let (true, Some(task)) = (ended, task) {
+    if let (true, Some(task)) = (over, task) {
         task.abort();
     }
-    // The conductor keeps the limit of the load.
-    shared.wake.notify_one();
 }
 
-fn finish(shared: &Arc<Shared>, load: LoadId, result: Loaded) {
-    let (completed, running) = {
+fn finish(shared: &Arc<Shared>, load: LoadId, loaded: Loaded) {
+    let (ended, running, dropped) = {
         let mut state = shared.loads.lock();
-        let (completed, running) = (state.flights.complete(load), state.running.remove(&load));
-        // Those who set out before now may still come and ask for it.
-        if let Some(ended) = completed.as_ref().filter(|c| !c.late && !is_gone(&result)) {
-            let bytes = result.as_ref().map_or(0, |values| values.bytes());
-            let mut dropped = Vec::new();
-            if state.echoes.remember(load, ended.keys.clone(), bytes, shared.now(), &mut dropped) {
-                state.results.insert(load, result.clone());
-            }
-            state.forget(&dropped);
+        let ended = state.policy.end(load, loaded.ending, shared.now());
+        let running = state.running.remove(&load);
+        let dropped = ended.as_ref().map(|ended| state.take_results(&ended.dropped));
+        if ended.as_ref().is_some_and(|ended| ended.kept) {
+            state.results.insert(load, loaded.clone());
         }
-        (completed, running)
+        if state.policy.next_timeout().is_some_and(|next| next < state.covered) {
+            shared.loads.earlier.notify_one();
+        }
+        (ended, running, dropped)
     };
-    let (Some(completed), Some(running)) = (completed, running) else { return };
-    if let Ok(values) = &result {
+    drop(dropped);
+    let (Some(ended), Some(running)) = (ended, running) else { return };
+    if let Ok(values) = &loaded.result {
         // Before the waiters hear of it: one of them may close the router at once, which waits for
         // the fills that are under way.
-        for key in completed.keys {
-            if let (Some(value), Some(&confirmed)) = (values.get(&key), running.confirmed.get(&key)) {
-                writes::fill(shared, key, value, running.ttl, confirmed);
-            }
-        }
+        let values = ended.fills.into_iter().filter_map(|(key, node)| Some((values.get(&key)?, key, node)));
+        fills::offer(shared, values, running.ttl);
     }
-    if !completed.late {
-        running.done.send_replace(Some(result));
+    if ended.waiters > 0 {
+        running.done.send_replace(Some(loaded));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Router;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    #[tokio::test]
-    async fn who_set_out_before_a_load_ended_gets_its_result() {
-        let router = Router::builder(["127.0.0.1:1"]).build().expect("good settings");
-        let runs = Arc::new(AtomicUsize::new(0));
-        let get = async |began| {
-            let runs = Arc::clone(&runs);
-            let call: Call = Box::new(move |_| {
-                runs.fetch_add(1, Ordering::Relaxed);
-                Box::pin(async { Ok(Values::One(Some(Bytes::from_static(b"v")))) })
-            });
-            let wanted = vec![Wanted { key: Bytes::from_static(b"k"), confirmed: None }];
-            let got = load(router.shared(), wanted, began, None, call).await.expect("an open router");
-            (got[0].result.clone().expect("a value"), got[0].coalesced)
-        };
-        let began = router.shared().now();
-        assert_eq!(get(began).await, (Some(Bytes::from_static(b"v")), false));
-        assert_eq!(get(began).await, (Some(Bytes::from_static(b"v")), true));
-        assert_eq!(runs.load(Ordering::Relaxed), 1, "the second set out before the first one's load had ended");
-        assert!(!get(router.shared().now()).await.1);
-        assert_eq!(runs.load(Ordering::Relaxed), 2, "the third set out after it");
-    }
-}
+mod tests;

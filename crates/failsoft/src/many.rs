@@ -2,13 +2,18 @@
 
 use crate::driver::{self, First, Routed};
 use crate::error::Error;
-use crate::loads::{self, BoxError, Call, Values, Wanted};
+use crate::loads::{self, BoxError, Call, Values};
 use crate::outcome::Outcome;
 use crate::router::{Router, check_string, loaded, served, settled};
 use bytes::Bytes;
-use failsoft_policy::Reason;
+use failsoft_policy::load::Wanted;
+use failsoft_policy::route::{Bounds, Step, batch_window};
+use failsoft_policy::{NodeKey, Reason};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
-use std::collections::HashMap;
+use futures_util::stream;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// The most keys of one call.
 pub const MAX_KEYS: usize = 65_536;
@@ -88,39 +93,36 @@ impl Router {
         let shared = self.shared();
         let now = shared.now();
         let bounds = shared.bounds(now);
-        // All requests are submitted before the first reply is awaited; each node's writer sends what
-        // queued up for it at once.
-        let routed = join_all(keys.iter().map(|key| async move {
-            match driver::first(shared, key, bounds, now).await {
-                First::Served { value, node, source, reason } => {
-                    Ok(Done::Outcome(served(shared, value, source, &node, reason)))
-                }
-                First::Unserved { step, begun, ended } => {
-                    let routed = Box::pin(driver::route(shared, key, bounds, true, (step, begun), ended)).await;
-                    let (routed, attempts) = routed.inspect_err(|_| shared.tally.read(None, None))?;
-                    match routed {
-                        Routed::Load { reason, confirmed } => {
-                            Ok(Done::Load { key, reason, attempts, wanted: Wanted { key: key.clone(), confirmed } })
-                        }
-                        other => settled(shared, other, attempts).map(Done::Outcome),
-                    }
-                }
-            }
+        // The keys of one node are submitted without waiting for replies, and its writer sends what queued up at
+        // once; but no more at a time than a batch may have there.
+        let window = batch_window(shared.config());
+        let mut nodes: BTreeMap<Option<NodeKey>, Vec<usize>> = BTreeMap::new();
+        for (place, key) in keys.iter().enumerate() {
+            let (_, aim) = driver::aim(shared, key, bounds, now);
+            nodes.entry(aim.map(|aim| aim.node.key)).or_default().push(place);
+        }
+        let keys = &keys;
+        let routed = join_all(nodes.into_iter().map(|(node, places)| {
+            let one = move |place: usize| async move { (place, self.read_one(&keys[place], node, bounds).await) };
+            stream::iter(places).map(one).buffer_unordered(window).collect::<Vec<_>>()
         }))
         .await;
         let mut wanted = Vec::new();
         let mut asked: HashMap<&Bytes, (usize, Reason, u32)> = HashMap::new();
-        let mut outcomes: Vec<Result<Outcome, Error>> = Vec::with_capacity(keys.len());
-        for (place, done) in routed.into_iter().enumerate() {
-            outcomes.push(match done {
-                Ok(Done::Outcome(outcome)) => Ok(outcome),
-                Ok(Done::Load { key, reason, attempts, wanted: key_wanted }) => {
-                    wanted.push(key_wanted);
-                    asked.insert(key, (place, reason, attempts));
-                    Err(Error::Internal("a key that was not loaded"))
+        let mut outcomes: Vec<Result<Outcome, Error>> =
+            keys.iter().map(|_| Err(Error::Internal("a key that was not loaded"))).collect();
+        let mut routed: Vec<_> = routed.into_iter().flatten().collect();
+        // The callback is asked in the order of the keys.
+        routed.sort_unstable_by_key(|(place, _)| *place);
+        for (place, done) in routed {
+            match done {
+                Ok(Done::Outcome(outcome)) => outcomes[place] = Ok(outcome),
+                Ok(Done::Load { reason, attempts, confirmed }) => {
+                    wanted.push(Wanted { key: keys[place].clone(), confirmed });
+                    asked.insert(&keys[place], (place, reason, attempts));
                 }
-                Err(error) => Err(error),
-            });
+                Err(error) => outcomes[place] = Err(error),
+            }
         }
         if wanted.is_empty() {
             return outcomes;
@@ -140,9 +142,42 @@ impl Router {
         }
         outcomes
     }
+
+    /// The cluster side of one key of a batch. `node` is whom the first step asks.
+    async fn read_one(&self, key: &Bytes, node: Option<NodeKey>, bounds: Bounds) -> Result<Done, Error> {
+        let shared = self.shared();
+        let member = node.and_then(|node| shared.table.load().member(node).map(Arc::clone));
+        let room = match &member {
+            Some(member) => {
+                let room = member.batches(batch_window(shared.config())).acquire();
+                // An error would mean that the semaphore was closed; it never is.
+                tokio::time::timeout_at(shared.opener.clock.std(bounds.deadline), room).await.ok()
+            }
+            None => None,
+        };
+        let now = shared.now();
+        let first = if now < bounds.deadline {
+            driver::first(shared, key, bounds, now).await
+        } else {
+            First::Unserved { step: Step::Secondary(Reason::Deadline), begun: now, ended: None }
+        };
+        drop(room);
+        let (step, begun, ended) = match first {
+            First::Served { value, node, source, reason } => {
+                return Ok(Done::Outcome(served(shared, value, source, &node, reason)));
+            }
+            First::Unserved { step, begun, ended } => (step, begun, ended),
+        };
+        let routed = Box::pin(driver::route(shared, key, bounds, true, (step, begun), ended)).await;
+        let (routed, attempts) = routed.inspect_err(|_| shared.tally.read(None, None))?;
+        match routed {
+            Routed::Load { reason, confirmed } => Ok(Done::Load { reason, attempts, confirmed }),
+            other => settled(shared, other, attempts).map(Done::Outcome),
+        }
+    }
 }
 
-enum Done<'k> {
+enum Done {
     Outcome(Outcome),
-    Load { key: &'k Bytes, reason: Reason, attempts: u32, wanted: Wanted },
+    Load { reason: Reason, attempts: u32, confirmed: Option<NodeKey> },
 }

@@ -9,6 +9,7 @@ use failsoft_policy::{Endpoint, Instant, NodeKey};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 /// What every connection of a router has in common.
 #[derive(Clone)]
@@ -57,13 +58,16 @@ pub(crate) struct Member {
     /// Held while a lane is replaced, so that two callers don't open two.
     opening: Mutex<()>,
     gone: AtomicBool,
+    /// What the batches of all callers share; made by the first one.
+    batches: OnceLock<Semaphore>,
 }
 
 impl Member {
     pub(crate) fn new(key: NodeKey, endpoint: Endpoint) -> Self {
         let lanes = [ArcSwapOption::empty(), ArcSwapOption::empty()];
         let (node_id, refusal) = (OnceLock::new(), Mutex::new(None));
-        Self { key, endpoint, node_id, lanes, refusal, opening: Mutex::new(()), gone: AtomicBool::new(false) }
+        let (opening, gone, batches) = (Mutex::new(()), AtomicBool::new(false), OnceLock::new());
+        Self { key, endpoint, node_id, lanes, refusal, opening, gone, batches }
     }
 
     /// Submits a request on the lane for `source`; a lane that is not there, or died of something that
@@ -97,6 +101,11 @@ impl Member {
         let lane = opener.open(&self.endpoint, self.node_id.get().cloned(), source);
         place.store(Some(Arc::clone(&lane)));
         Ok(lane)
+    }
+
+    /// One permit for each read of a batch that may be under way at a time.
+    pub(crate) fn batches(&self, window: usize) -> &Semaphore {
+        self.batches.get_or_init(|| Semaphore::new(window))
     }
 
     /// When the node last answered on any of its lanes.

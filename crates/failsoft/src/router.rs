@@ -5,7 +5,7 @@ use crate::conductor;
 use crate::driver::{self, First, Routed};
 use crate::error::Error;
 use crate::health::Health;
-use crate::loads::{self, BoxError, Call, Values, Wanted};
+use crate::loads::{self, BoxError, Call, Values};
 use crate::member::{Member, Opener};
 use crate::outcome::Outcome;
 use crate::resolve::Resolve;
@@ -13,6 +13,7 @@ use crate::shared::Shared;
 use crate::tally::Counters;
 use crate::writes;
 use bytes::Bytes;
+use failsoft_policy::load::Wanted;
 use failsoft_policy::route::{Bounds, Source};
 use failsoft_policy::{Endpoint, Kind, Reason, ServedBy};
 use std::sync::Arc;
@@ -75,6 +76,7 @@ impl Router {
     pub(crate) fn start(opener: Opener, seeds: Vec<Endpoint>) -> Self {
         let shared = Arc::new(Shared::new(opener, seeds));
         shared.spawn(conductor::conduct(Arc::clone(&shared)));
+        shared.spawn(loads::keep_limits(Arc::clone(&shared)));
         Self { handle: Arc::new(Handle { shared }) }
     }
 
@@ -186,7 +188,7 @@ impl Router {
     pub async fn close(&self) {
         let shared = self.shared();
         // A short program reads once and closes: what it loaded is not to be lost.
-        let _ = tokio::time::timeout(shared.config().attempt_timeout(), shared.fills_done()).await;
+        let _ = tokio::time::timeout(shared.config().attempt_timeout(), shared.fills.done()).await;
         let mut tasks = shared.shut_down();
         let all = async { while tasks.join_next().await.is_some() {} };
         // What is left after the limit is cancelled as soon as it yields.

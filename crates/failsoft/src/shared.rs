@@ -2,6 +2,7 @@
 
 use crate::control::Control;
 use crate::error::Error;
+use crate::fills::Fills;
 use crate::loads::Loads;
 use crate::member::{Opener, Table};
 use crate::tally::Tally;
@@ -12,11 +13,8 @@ use failsoft_policy::route::Bounds;
 use failsoft_policy::{Endpoint, Instant};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
-
-/// The most fills under way at once; a value loaded beyond that is served, not written back.
-const MAX_FILLS: u32 = 256;
 
 /// Numbers the routers of a process.
 static ROUTERS: AtomicU64 = AtomicU64::new(0);
@@ -34,7 +32,7 @@ pub(crate) struct Shared {
     pub(crate) control: Control,
     pub(crate) loads: Loads,
     pub(crate) tally: Tally,
-    pub(crate) fills: Arc<Semaphore>,
+    pub(crate) fills: Fills,
     closed: AtomicBool,
     /// Everything that runs in the background.
     tasks: Mutex<JoinSet<()>>,
@@ -50,9 +48,9 @@ impl Shared {
             changed: watch::Sender::new(()),
             wake: Notify::new(),
             control: Control::new(opener.clone()),
-            loads: Loads::default(),
+            loads: Loads::new(&opener.config),
             tally: Tally::new(),
-            fills: Arc::new(Semaphore::new(MAX_FILLS as usize)),
+            fills: Fills::default(),
             closed: AtomicBool::new(false),
             tasks: Mutex::new(JoinSet::new()),
             opener,
@@ -135,13 +133,6 @@ impl Shared {
         if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
     }
 
-    /// Waits until no fill is under way.
-    pub(crate) async fn fills_done(&self) {
-        // All places at once: nobody has one then. An error would mean that they were closed; they
-        // never are.
-        let _ = self.fills.acquire_many(MAX_FILLS).await;
-    }
-
     /// Runs something in the background until it ends or the router closes; none if it is closed.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -153,7 +144,7 @@ impl Shared {
     /// ending, for those who want to wait for them.
     pub(crate) fn shut_down(&self) -> JoinSet<()> {
         // First, so that a callback's task that ends from here on finds its waiters answered.
-        self.loads.close();
+        self.loads.close(self.config());
         self.closed.store(true, Ordering::Release);
         let mut tasks = {
             let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,10 +1,9 @@
-//! Carries out writes: `set`, and the fills of loaded values.
+//! Carries out writes: `set`, and a single fill.
 
 use crate::connection::{Reply, SubmitError};
 use crate::driver::failure_of;
 use crate::error::Error;
 use crate::shared::Shared;
-use bytes::Bytes;
 use failsoft_policy::read::Answer;
 use failsoft_policy::reply::classify;
 use failsoft_policy::route::{Route, Source};
@@ -20,33 +19,22 @@ pub(crate) async fn set(shared: &Shared, key: &[u8], value: &[u8], ttl: Option<D
     let write = Write::set(shared.config(), slot, shared.now() + shared.config().deadline());
     let (written, in_doubt) = run(shared, slot, write, &Command { key, value, ttl, only_if_absent: false }).await?;
     shared.tally.set(written.err(), in_doubt);
-    written.map_err(refused)
+    written.map_err(|cause| Error::WriteRefused { cause })
 }
 
-/// Writes a loaded value back in the background, if nothing stands in the way.
-pub(crate) fn fill(shared: &Arc<Shared>, key: Bytes, value: Bytes, ttl: Duration, confirmed_by: NodeKey) {
-    if !shared.config().fill() {
-        return;
-    }
-    let Ok(place) = Arc::clone(&shared.fills).try_acquire_owned() else {
-        shared.tally.fill(Some(Cause::Busy));
-        return;
-    };
-    let ttl = ttl.mul_f64(1.0 - shared.config().ttl_jitter() * fastrand::f64());
-    let shared_too = Arc::clone(shared);
-    shared.spawn(async move {
-        let (shared, _place) = (shared_too, place);
-        let slot = slot_of(&key);
-        let write = Write::fill(shared.config(), slot, confirmed_by, shared.now() + shared.config().deadline());
-        let command = Command { key: &key, value: &value, ttl: Some(ttl), only_if_absent: true };
-        if let Ok((written, _)) = run(&shared, slot, write, &command).await {
-            shared.tally.fill(written.err());
-        }
-    });
-}
-
-fn refused(cause: Cause) -> Error {
-    Error::WriteRefused { cause }
+/// Writes a loaded value back, if nothing stands in the way. Gives why it was not written, if it was not.
+pub(crate) async fn fill(
+    shared: &Shared,
+    (key, value): (&[u8], &[u8]),
+    ttl: Duration,
+    confirmed_by: NodeKey,
+    deadline: Instant,
+) -> Result<Result<(), Cause>, Error> {
+    let slot = slot_of(key);
+    let write = Write::fill(shared.config(), slot, confirmed_by, deadline);
+    let command = Command { key, value, ttl: Some(ttl), only_if_absent: true };
+    let (written, _) = run(shared, slot, write, &command).await?;
+    Ok(written)
 }
 
 struct Command<'a> {

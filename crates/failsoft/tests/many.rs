@@ -171,3 +171,33 @@ async fn one_dead_shard_is_served_by_the_callback_and_the_other_by_its_node() {
     assert_eq!(asked.runs().len(), 1);
     assert!(router.get_with_fallback(&keys[0], give("v")).await.expect("single").is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_with_more_keys_than_a_node_takes_at_a_time_comes_from_the_nodes() {
+    let pair = Pair::start().await;
+    let router = ready_router(patient(pair.addresses()).max_in_flight(8)).await;
+    let keys: Vec<String> = (0..600).map(|i| format!("k{i}")).collect();
+    for key in &keys {
+        pair.a.set(key, "v");
+        pair.b.set(key, "v");
+    }
+    let batch = || in_time("a batch", router.get_many_with_fallback(&keys, never));
+    // Several at once share the room.
+    let (one, other) = tokio::join!(batch(), batch());
+    for values in [one, other] {
+        assert!(values.expect("all").iter().all(|v| v.as_deref() == Some(b"v")));
+    }
+    assert_eq!(router.counters().loads, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_batch_missed_is_written_back() {
+    let (pair, router) = pair().await;
+    let keys: Vec<String> = (0..1_500).map(|i| format!("k{i}")).collect();
+    let asked = Asked::default();
+    router.get_many_with_fallback(&keys, asked.echo()).await.expect("all");
+    eventually("the fills", async || router.counters().fills == 1_500).await;
+    assert_eq!(router.counters().fills_skipped, []);
+    assert_eq!(pair.a.count("SET") + pair.b.count("SET"), 1_500);
+    router.get_many_with_fallback(&keys, never).await.expect("all are there now");
+}

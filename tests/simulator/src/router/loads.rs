@@ -155,7 +155,7 @@ impl Sim<'_> {
         if let Some(ended) = completed.as_ref().filter(|c| !c.late && result != Err(Failure::Gone)) {
             let bytes = result.as_ref().map_or(0, |values| values.len() * 4);
             let mut dropped = Vec::new();
-            if router.echoes.remember(load, ended.keys.clone(), bytes, now, &mut dropped) {
+            if router.echoes.keep(load, ended.keys.clone(), bytes, now, &mut dropped) {
                 router.results.insert(load, result.clone());
             }
             dropped.iter().for_each(|load| drop(router.results.remove(load)));

@@ -1,0 +1,199 @@
+//! A load, from the callers who want its keys to what follows from its end.
+//!
+//! Its stages are those of the [flights](crate::flight): queued until its callback is started, running, overdue
+//! once its limit has passed, and over. Around them this module decides which callers need no load, because one
+//! that had not ended when they set out tells them all they want ([`crate::echo`]), and what becomes of a result:
+//! who is told, who loads anew, what is kept for late callers, and what is written back.
+//!
+//! [`Loads::join`] when keys are to be loaded, [`Loads::begin`] before the callback is started, [`Loads::end`] when
+//! it has ended, [`Loads::leave`] when a caller goes away, and [`Loads::expire`] at [`Loads::next_timeout`].
+
+use crate::config::Config;
+use crate::echo::Echoes;
+use crate::flight::{Counts, Flights, LoadId, LoadKeys, Reentrant, WaiterId};
+use crate::time::Instant;
+use crate::words::NodeKey;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+
+/// A key to be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The key.
+    pub key: Bytes,
+    /// The primary that confirmed the miss: only then, and only there, may its value be written back.
+    pub confirmed: Option<NodeKey>,
+}
+
+/// How a load ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With values of so many bytes together.
+    Loaded {
+        /// Their length.
+        bytes: usize,
+    },
+    /// The callback failed.
+    Failed,
+    /// The callback's event loop or thread is gone: nobody can say how it would have ended.
+    Gone,
+}
+
+impl Ending {
+    /// Whether a caller who waited for it loads anew. Each such turn uses up one caller's callback, so there are at
+    /// most as many as callers.
+    pub fn leaves_it_to(self, callback_unused: bool) -> bool {
+        self == Self::Gone && callback_unused
+    }
+}
+
+/// What a caller has to do for its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// Keys that a load answers which ended after the caller had set out.
+    pub answered: Vec<LoadKeys>,
+    /// The caller, for [`Loads::leave`].
+    pub waiter: WaiterId,
+    /// The new load, if there is one: its callback is to be run once, for these keys.
+    pub lead: Option<LoadKeys>,
+    /// The loads of others that these keys wait for, the oldest first.
+    pub waits: Vec<LoadKeys>,
+}
+
+/// What follows from the end of a load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How many wait for it: they are told the result. None after its limit, when they were told of that.
+    pub waiters: usize,
+    /// The values of these keys are to be written back, each to the node that confirmed its miss.
+    pub fills: Vec<(Bytes, NodeKey)>,
+    /// The result is kept, for callers who set out before now.
+    pub kept: bool,
+    /// The results of these loads are dropped.
+    pub dropped: Vec<LoadId>,
+}
+
+/// What became due.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Those who wait for these loads are told that the limit has passed.
+    pub timed_out: Vec<LoadId>,
+    /// The callbacks of these are stopped.
+    pub stop: Vec<LoadId>,
+    /// The results of these are dropped.
+    pub dropped: Vec<LoadId>,
+}
+
+/// All loads of a router. See the module; bounded as the flights and the echoes are.
+#[derive(Debug)]
+pub struct Loads {
+    flights: Flights,
+    echoes: Echoes,
+    confirmed: BTreeMap<LoadId, Vec<(Bytes, NodeKey)>>,
+    timeout: Duration,
+    /// How long a caller can be on its way to a load.
+    keep: Duration,
+    fill: bool,
+}
+
+impl Loads {
+    /// No load yet.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            flights: Flights::default(),
+            echoes: Echoes::default(),
+            confirmed: BTreeMap::new(),
+            timeout: config.load_timeout(),
+            keep: config.deadline(),
+            fill: config.fill(),
+        }
+    }
+
+    /// A caller who set out at `began` wants these keys. `parent` is the load inside whose callback it runs.
+    ///
+    /// # Errors
+    /// [`Reentrant`] if `parent` would wait for itself; nothing is changed then.
+    pub fn join(
+        &mut self,
+        wanted: &[Wanted],
+        parent: Option<LoadId>,
+        began: Instant,
+        now: Instant,
+    ) -> Result<Joined, Reentrant> {
+        let (mut answered, mut keys) = (BTreeMap::<LoadId, Vec<Bytes>>::new(), Vec::with_capacity(wanted.len()));
+        for Wanted { key, .. } in wanted {
+            match self.echoes.find(key, began) {
+                Some(load) => answered.entry(load).or_default().push(key.clone()),
+                None => keys.push(key.clone()),
+            }
+        }
+        let join = self.flights.join(&keys, parent, now, self.timeout)?;
+        if let Some(lead) = join.lead.as_ref().filter(|_| self.fill) {
+            let of = |key: &Bytes| self.flights.load_of(key) == Some(lead.load);
+            let confirmed = wanted.iter().filter(|w| of(&w.key)).filter_map(|w| Some((w.key.clone(), w.confirmed?)));
+            self.confirmed.insert(lead.load, confirmed.collect());
+        }
+        let answered = answered.into_iter().map(|(load, keys)| LoadKeys { load, keys }).collect();
+        Ok(Joined { answered, waiter: join.waiter, lead: join.lead, waits: join.waits })
+    }
+
+    /// The callback of a load is about to be started; false if nobody waits for it any more.
+    pub fn begin(&mut self, load: LoadId) -> bool {
+        self.flights.begin(load)
+    }
+
+    /// A load ended. None for one that was stopped, or has ended before: its result counts for nothing.
+    pub fn end(&mut self, load: LoadId, ending: Ending, now: Instant) -> Option<Ended> {
+        let completed = self.flights.complete(load)?;
+        let confirmed = self.confirmed.remove(&load).unwrap_or_default();
+        let (mut dropped, mut kept) = (Vec::new(), false);
+        // After the limit the callers were told of that, and may have loaded anew. Of a callback that is gone
+        // there is nothing to tell.
+        if !completed.late && ending != Ending::Gone {
+            let bytes = if let Ending::Loaded { bytes } = ending { bytes } else { 0 };
+            kept = self.echoes.keep(load, completed.keys, bytes, now, &mut dropped);
+        }
+        let fills = if matches!(ending, Ending::Loaded { .. }) { confirmed } else { Vec::new() };
+        Some(Ended { waiters: completed.waiters.len(), fills, kept, dropped })
+    }
+
+    /// A caller goes away. The callbacks of the loads that nobody waits for any more are to be stopped.
+    #[must_use = "the callbacks have to be stopped"]
+    pub fn leave(&mut self, waiter: WaiterId) -> Vec<LoadId> {
+        let over = self.flights.leave(waiter);
+        self.forget(&over);
+        over
+    }
+
+    /// Carries out the limits that are due.
+    pub fn expire(&mut self, now: Instant) -> Due {
+        let expired = self.flights.expire(now);
+        self.forget(&expired.abort);
+        let mut dropped = Vec::new();
+        self.echoes.expire(now, self.keep, &mut dropped);
+        let timed_out = expired.timed_out.into_iter().map(|late| late.load).collect();
+        Due { timed_out, stop: expired.abort, dropped }
+    }
+
+    /// When [`Self::expire`] has something to do next. Results that ended together are dropped together.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let kept = self.echoes.last().map(|at| at + self.keep + Duration::from_nanos(1));
+        self.flights.next_timeout().into_iter().chain(kept).min()
+    }
+
+    /// How many of everything there are now.
+    pub fn counts(&self) -> Counts {
+        self.flights.counts()
+    }
+
+    fn forget(&mut self, loads: &[LoadId]) {
+        for load in loads {
+            self.confirmed.remove(load);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

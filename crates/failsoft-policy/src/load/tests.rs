@@ -1,0 +1,119 @@
+//! What follows from the end of a load, one rule at a time.
+
+use super::*;
+use alloc::vec;
+
+fn at(millis: u64) -> Instant {
+    Instant::from_millis(millis)
+}
+
+fn node() -> NodeKey {
+    NodeKey { index: 3, generation: 0 }
+}
+
+fn key(name: &'static str) -> Bytes {
+    Bytes::from_static(name.as_bytes())
+}
+
+fn wanted(names: &[&'static str], confirmed: bool) -> Vec<Wanted> {
+    names.iter().map(|name| Wanted { key: key(name), confirmed: confirmed.then(node) }).collect()
+}
+
+fn loads() -> Loads {
+    Loads::new(&Config::default())
+}
+
+/// Joins as the leader, and begins.
+fn lead(loads: &mut Loads, names: &[&'static str], confirmed: bool, now: Instant) -> LoadId {
+    let joined = loads.join(&wanted(names, confirmed), None, now, now).expect("no circle");
+    let load = joined.lead.expect("nobody loads them").load;
+    assert!(loads.begin(load));
+    load
+}
+
+const LOADED: Ending = Ending::Loaded { bytes: 10 };
+
+#[test]
+fn a_loaded_value_is_written_back_to_the_node_that_confirmed_the_miss() {
+    let mut loads = loads();
+    let load = lead(&mut loads, &["a", "b"], true, at(0));
+    let joined = loads.join(&wanted(&["b", "c"], true), None, at(1), at(1)).expect("no circle");
+    let ended = loads.end(load, LOADED, at(2)).expect("it ran");
+    assert_eq!(ended.fills, [(key("a"), node()), (key("b"), node())]);
+    assert_eq!((ended.waiters, ended.kept), (2, true));
+    let ended = loads.end(joined.lead.expect("c").load, LOADED, at(3)).expect("it ran");
+    assert_eq!(ended.fills, [(key("c"), node())], "not what another load was for");
+    assert!(loads.confirmed.is_empty());
+}
+
+#[test]
+fn nothing_is_written_back_without_a_confirmed_miss_a_value_or_the_setting() {
+    let mut all = loads();
+    let load = lead(&mut all, &["a"], false, at(0));
+    assert_eq!(all.end(load, LOADED, at(1)).expect("it ran").fills, []);
+    for (ending, name) in [(Ending::Failed, "b"), (Ending::Gone, "c")] {
+        let load = lead(&mut all, &[name], true, at(2));
+        assert_eq!(all.end(load, ending, at(3)).expect("it ran").fills, []);
+    }
+    let mut config = Config::default();
+    config.set_text("fill", "false").expect("a setting");
+    let mut none = Loads::new(&config);
+    let load = lead(&mut none, &["a"], true, at(0));
+    assert_eq!(none.end(load, LOADED, at(1)).expect("it ran").fills, []);
+}
+
+#[test]
+fn who_set_out_before_the_end_is_answered_by_it_and_waits_for_nothing() {
+    let mut loads = loads();
+    let load = lead(&mut loads, &["a"], false, at(10));
+    assert!(loads.end(load, Ending::Failed, at(20)).expect("it ran").kept, "a failure tells as much");
+    let joined = loads.join(&wanted(&["a", "b"], false), None, at(15), at(30)).expect("no circle");
+    assert_eq!(joined.answered, [LoadKeys { load, keys: vec![key("a")] }]);
+    assert_eq!(joined.lead.expect("a lead").keys, [key("b")]);
+    let joined = loads.join(&wanted(&["a"], false), None, at(21), at(30)).expect("no circle");
+    assert_eq!((joined.answered, joined.lead.is_some()), (vec![], true));
+}
+
+#[test]
+fn a_callback_that_is_gone_leaves_it_to_callers_with_one_of_their_own() {
+    let mut loads = loads();
+    let load = lead(&mut loads, &["a"], true, at(0));
+    let ended = loads.end(load, Ending::Gone, at(1)).expect("it ran");
+    assert_eq!((ended.kept, ended.waiters), (false, 1));
+    assert!(Ending::Gone.leaves_it_to(true) && !Ending::Gone.leaves_it_to(false));
+    assert!(!Ending::Failed.leaves_it_to(true) && !LOADED.leaves_it_to(true));
+}
+
+#[test]
+fn after_its_limit_a_load_is_of_use_to_the_fill_alone() {
+    let mut loads = loads();
+    let load = lead(&mut loads, &["a"], true, at(0));
+    let due = loads.expire(at(10_000));
+    assert_eq!(due, Due { timed_out: vec![load], ..Due::default() });
+    let ended = loads.end(load, LOADED, at(10_001)).expect("it ran on");
+    assert_eq!(ended, Ended { waiters: 0, fills: vec![(key("a"), node())], kept: false, dropped: vec![] });
+    assert_eq!(loads.end(load, LOADED, at(10_002)), None, "it ends once");
+}
+
+#[test]
+fn a_load_that_nobody_waits_for_is_not_begun() {
+    let mut loads = loads();
+    let joined = loads.join(&wanted(&["a"], true), None, at(0), at(0)).expect("no circle");
+    let load = joined.lead.expect("a lead").load;
+    assert_eq!(loads.leave(joined.waiter), [load]);
+    assert!(!loads.begin(load) && loads.confirmed.is_empty());
+    assert_eq!(loads.end(load, LOADED, at(1)), None);
+}
+
+#[test]
+fn results_are_kept_as_long_as_a_caller_can_be_on_its_way() {
+    let mut loads = loads();
+    let first = lead(&mut loads, &["a"], false, at(0));
+    loads.end(first, LOADED, at(0));
+    let second = lead(&mut loads, &["b"], false, at(500));
+    loads.end(second, LOADED, at(500));
+    let due = loads.next_timeout().expect("two results");
+    assert_eq!(due, at(1_500) + Duration::from_nanos(1), "one timer for both");
+    assert_eq!(loads.expire(due).dropped, [first, second]);
+    assert_eq!(loads.next_timeout(), None);
+}
