@@ -161,6 +161,11 @@ impl ScriptedNode {
         Ok(())
     }
 
+    /// Closes every connection and goes on listening, like a server that closes what is idle.
+    pub fn close_connections(&self) {
+        self.shared.kick.notify_waiters();
+    }
+
     /// The commands it got, oldest first: the last 100,000, each argument cut off after 1 KiB.
     pub fn received(&self) -> Vec<Vec<Bytes>> {
         self.shared.lock().received().iter().cloned().collect()
