@@ -22,7 +22,8 @@ use crate::builder::Builder;
 use crate::error::Error;
 use crate::frame::{self, Frame};
 use crate::health::Health;
-use crate::router::{Options, Router, check_string, check_ttl};
+use crate::reads::{self, Options};
+use crate::router::{Router, check_string, check_ttl};
 use bytes::Bytes;
 use channel::Final;
 use std::sync::Arc;
@@ -207,8 +208,8 @@ impl Foreign {
         let router = router.clone();
         let fallback = ask.then(|| run::fallback(caller.channel, caller.token));
         Ok(self.start(caller, async move {
-            let outcome = router.read(&key, Options { ttl, deadline }, fallback).await;
-            Final::of_read(outcome, account)
+            let end = reads::read_with(router.shared(), &key, Options { ttl, deadline }, fallback).await;
+            Final::of_read(end, router.shared(), account)
         }))
     }
 
