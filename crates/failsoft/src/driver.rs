@@ -228,7 +228,8 @@ fn answer_of(reply: &Reply) -> Answer {
 pub(crate) fn failure_of(error: &LaneError) -> Answer {
     match error {
         LaneError::Timeout => Answer::Timeout,
-        LaneError::Connect(_) | LaneError::Lost(_) | LaneError::Stranger(_) | LaneError::Closed => Answer::Connection,
+        LaneError::Connect(_) | LaneError::Lost(_) | LaneError::Closed => Answer::Connection,
+        LaneError::Stranger(_) => Answer::Stranger,
         LaneError::Protocol(_) => Answer::Protocol,
         LaneError::Refused(line) => Answer::Refused(classify(line)),
     }
