@@ -67,7 +67,7 @@ test('bad settings are named as they were written', () => {
     assert.ok(error.message.startsWith(`\`${key}\`: `), error.message)
   }
   assert.equal(refused(7).key, 'config')
-  for (const nodes of [[], ['nowhere'], 3, null, [3], ['redis://user:secret@host:7000/3']]) {
+  for (const nodes of [[], ['nowhere:'], 3, null, [3], ['redis://user:secret@host:7000/3']]) {
     const error = refused({}, nodes)
     assert.equal(error.key, 'nodes')
     assert.doesNotMatch(error.message, /secret/)

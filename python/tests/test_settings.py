@@ -56,7 +56,7 @@ def test_bad_settings_are_named(router: type[Any]) -> None:
         with pytest.raises(failsoft.ConfigError, match=problem) as wrong:
             router(NODES, **{key: value})
         assert wrong.value.key == key and isinstance(wrong.value, ValueError) and wrong.value.code == "CONFIG"
-    for nodes in ([], ["nowhere"], 3, ["redis://user:secret@host:7000/3"]):
+    for nodes in ([], ["nowhere:"], 3, ["redis://user:secret@host:7000/3"]):
         with pytest.raises(failsoft.ConfigError) as wrong:
             router(nodes)
         assert wrong.value.key == "nodes" and "secret" not in str(wrong.value)

@@ -125,14 +125,15 @@ fn yes_or_no(key: &str, value: &str) -> Result<bool, ConfigError> {
 }
 
 /// Settings with their defaults, for a router that begins with these nodes: `host:port`, `[v6]:port`,
-/// `redis://user:password@host:port` or `rediss://...`, parted by commas; one is enough. The addresses are checked by
+/// `redis://user:password@host:port` or `valkey://...`, with TLS `rediss://...` or `valkeys://...`, parted by commas; one
+/// is enough. Without a port it is 6379. The addresses are checked by
 /// failsoft_router_open. The caller frees it with failsoft_config_free; NULL if `nodes` is NULL or no UTF-8.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_config_new(nodes: *const c_char) -> Option<Box<Config>> {
     guarded_or(None, || {
         // SAFETY: `nodes` is a text, as the header says.
         let nodes = unsafe { text("nodes", nodes) }?;
-        let builder = Router::builder(nodes.split(',').map(str::trim));
+        let builder = Router::builder([nodes]);
         Ok(Some(Box::new(Config { builder, tls: TlsSettings::default(), delivery: Delivery::Threads })))
     })
 }

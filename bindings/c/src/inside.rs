@@ -33,9 +33,10 @@ pub(crate) fn callback(router: usize, load: Option<Parent>, call: impl FnOnce())
     call();
 }
 
-/// The load that the thread is inside of, if its innermost callback is a loader.
+/// The load that the thread is inside of: that of the innermost loader, whatever other callbacks it has called by
+/// dispatching. It cannot go on before they return.
 pub(crate) fn load() -> Option<Parent> {
-    FRAMES.with_borrow(|frames| frames.last().and_then(|frame| frame.load.clone()))
+    FRAMES.with_borrow(|frames| frames.iter().rev().find_map(|frame| frame.load.clone()))
 }
 
 /// An error if the thread is inside a callback of this router.

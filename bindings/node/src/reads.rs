@@ -2,8 +2,9 @@
 //! callbacks that run in it. The promises are on the JavaScript side, in a table whose places are the tokens.
 
 use crate::event::{COLUMNS, Event, LOADING, MISSING, RELEASED, VALUE, place};
-use crate::failure::{BadResult, Released, Thrown};
+use crate::failure::{Released, Thrown};
 use crate::key::{Octets, octets};
+use failsoft::BadResult;
 use failsoft::foreign::{Answer, Channel, Completion, Parent, Pending, Run};
 use napi::bindgen_prelude::{Buffer, BufferSlice, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
