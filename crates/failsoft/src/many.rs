@@ -5,8 +5,8 @@ use crate::driver::{self, FirstAttempt, Unserved};
 use crate::error::Error;
 use crate::loads::{self, BoxError, Call, Values};
 use crate::outcome::Outcome;
-use crate::reads::{self, Missed, Side};
-use crate::router::{Router, check_string};
+use crate::reads::{self, Missed, Options, Side};
+use crate::router::{Router, check_string, check_ttl};
 use bytes::Bytes;
 use failsoft_policy::load::Wanted;
 use failsoft_policy::route::{Bounds, Step, batch_window};
@@ -61,15 +61,17 @@ impl Router {
     {
         let call: Call =
             Box::new(move |keys| Box::pin(async move { fallback(keys).await.map(Values::Many).map_err(Into::into) }));
-        self.read_keys(keys, call).await
+        self.read_keys(keys, Options::default(), call).await
     }
 
-    /// The same with a callback as the loads run it.
+    /// The same with options, and a callback as the loads run it.
     pub(crate) async fn read_keys<K: AsRef<[u8]>>(
         &self,
         keys: impl IntoIterator<Item = K>,
+        options: Options,
         call: Call,
     ) -> Result<Vec<Result<Outcome, Error>>, Error> {
+        check_ttl(options.ttl)?;
         // Duplicates are read once: `places` says for each key given which of the different ones it is.
         let mut different: Vec<Bytes> = Vec::new();
         let mut known: HashMap<Bytes, usize> = HashMap::new();
@@ -87,14 +89,17 @@ impl Router {
             }
             places.push(place);
         }
-        let outcomes = self.read_many(different, call).await;
+        let outcomes = self.read_many(different, options, call).await;
         Ok(places.into_iter().map(|place| outcomes[place].clone()).collect())
     }
 
-    async fn read_many(&self, keys: Vec<Bytes>, call: Call) -> Vec<Result<Outcome, Error>> {
+    async fn read_many(&self, keys: Vec<Bytes>, options: Options, call: Call) -> Vec<Result<Outcome, Error>> {
         let shared = self.shared();
         let now = shared.now();
-        let bounds = shared.bounds(now);
+        let bounds = match options.deadline {
+            Some(deadline) => Bounds::of_call(shared.config(), now, deadline, true),
+            None => shared.bounds(now),
+        };
         // The keys of one node are submitted without waiting for replies, and its writer sends what queued up at
         // once; but no more at a time than a batch may have there.
         let window = batch_window(shared.config());
@@ -128,7 +133,16 @@ impl Router {
         if wanted.is_empty() {
             return outcomes;
         }
-        match loads::load(shared, wanted, now, None, call).await {
+        let load = loads::load(shared, wanted, now, options.ttl, call);
+        let got = match options.deadline {
+            // What the cluster gave in time is not lost when the callback takes longer.
+            Some(deadline) => match tokio::time::timeout_at(shared.opener.clock.std(now + deadline), load).await {
+                Ok(got) => got,
+                Err(_) => Err(Error::DeadlineExceeded { limit: "deadline" }),
+            },
+            None => load.await,
+        };
+        match got {
             Ok(got) => {
                 for got in got {
                     let Some((place, missed)) = asked.get(&got.key) else { continue };
