@@ -137,7 +137,8 @@ pub(crate) async fn load(
     let mut all = Vec::with_capacity(wanted.len());
     loop {
         let got = join(shared, &wanted, began, ttl, &mut call).await?;
-        let (anew, got): (Vec<_>, Vec<_>) = got.into_iter().partition(|got| got.ending.leaves_it_to(call.is_some()));
+        let (anew, got): (Vec<_>, Vec<_>) =
+            got.into_iter().partition(|got| got.coalesced && got.ending.leaves_it_to(call.is_some()));
         all.extend(got);
         if anew.is_empty() {
             return Ok(all);
@@ -188,8 +189,9 @@ async fn join(
         (joined.waiter, joined.lead, awaited)
     };
     let _waiting = Waiting { shared, waiter };
-    let leads = lead.is_some();
-    if let (Some(lead), Some(call)) = (lead, call.take_if(|_| leads)) {
+    if let Some(lead) = lead
+        && let Some(call) = Call::take(call)
+    {
         start(shared, lead, frames, call);
     }
     for (load, coalesced, mut done) in awaited {
@@ -224,7 +226,7 @@ fn start(shared: &Arc<Shared>, lead: LoadKeys, outer: Option<Arc<Frame>>, call: 
     let frame = Frame::inside(shared, load, outer);
     let unfinished = Unfinished { shared: Arc::clone(shared), load };
     let task = shared.spawn(frame::scope(frame, async move {
-        let loaded = match panics::caught(async move { call(lead.keys).await }).await {
+        let loaded = match panics::caught(async move { call.run(lead.keys).await }).await {
             Ok(Ok(values)) => Loaded::values(values),
             Ok(Err(error)) => Loaded::of_callback(error),
             Err(message) => Loaded::failed(Error::Fallback(Arc::new(CallbackPanicked { message }))),

@@ -38,8 +38,38 @@ impl Values {
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Loading = Pin<Box<dyn Future<Output = Result<Values, BoxError>> + Send>>;
-/// A callback, ready to be run once for the keys it leads.
-pub(crate) type Call = Box<dyn FnOnce(Vec<Bytes>) -> Loading + Send>;
+/// A callback, ready to be run for the keys it leads.
+pub(crate) enum Call {
+    /// It can be run once.
+    Once(Box<dyn FnOnce(Vec<Bytes>) -> Loading + Send>),
+    /// It can be run again, for the keys of callers whose own callback is gone.
+    Again(Arc<dyn Fn(Vec<Bytes>) -> Loading + Send + Sync>),
+}
+
+impl Call {
+    pub(crate) fn once(call: impl FnOnce(Vec<Bytes>) -> Loading + Send + 'static) -> Self {
+        Self::Once(Box::new(call))
+    }
+
+    pub(crate) fn again(call: impl Fn(Vec<Bytes>) -> Loading + Send + Sync + 'static) -> Self {
+        Self::Again(Arc::new(call))
+    }
+
+    /// One run of it; what is left in the slot can be run once more.
+    pub(super) fn take(slot: &mut Option<Self>) -> Option<Self> {
+        match slot {
+            Some(Self::Again(call)) => Some(Self::Again(Arc::clone(call))),
+            _ => slot.take(),
+        }
+    }
+
+    pub(super) fn run(self, keys: Vec<Bytes>) -> Loading {
+        match self {
+            Self::Once(call) => call(keys),
+            Self::Again(call) => call(keys),
+        }
+    }
+}
 
 /// What a load came to.
 #[derive(Clone, Debug)]
