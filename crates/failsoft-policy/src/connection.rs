@@ -36,6 +36,7 @@ pub use failure::Failure;
 pub use requests::Attempt;
 
 use crate::time::Instant;
+use crate::words::Reason;
 use alloc::vec::Vec;
 use core::time::Duration;
 use requests::Requests;
@@ -73,6 +74,8 @@ pub struct Connection<C, R> {
     next_late: Instant,
     /// When what the last reply answered was sent.
     contact: Option<Instant>,
+    /// What its end says of the node.
+    blame: Option<Reason>,
 }
 
 impl<C, R> Connection<C, R> {
@@ -86,6 +89,7 @@ impl<C, R> Connection<C, R> {
             max_in_flight,
             next_late: Instant::MAX,
             contact: None,
+            blame: None,
         }
     }
 
@@ -141,10 +145,17 @@ impl<C, R> Connection<C, R> {
         if matches!(self.phase, Phase::Ended(_)) {
             return;
         }
+        // A node that closes what nobody uses is within its rights.
+        self.blame = why.blame().filter(|_| self.requests.in_flight() > 0);
         self.requests.end(&why, out);
         self.phase = Phase::Ended(why);
         self.next_late = Instant::MAX;
         self.watch.rest();
+    }
+
+    /// What the connection's end says of the node, if it says anything; once.
+    pub fn take_blame(&mut self) -> Option<Reason> {
+        self.blame.take()
     }
 
     /// The handshake is done, and was begun at `sent_at`.

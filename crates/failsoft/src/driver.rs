@@ -1,6 +1,6 @@
 //! Carries out a read: the first step from the snapshot, and the machine for everything else.
 
-use crate::connection::{LaneError, Outcome, Pending, Reply, SubmitError};
+use crate::connection::{Attempt, Outcome, Pending, Reply, SubmitError};
 use crate::error::Error;
 use crate::member::Member;
 use crate::shared::Shared;
@@ -46,7 +46,7 @@ pub(crate) struct Aim {
     pub(crate) node: Arc<Member>,
     pub(crate) source: Source,
     reason: Option<Reason>,
-    pub(crate) until: Instant,
+    pub(crate) attempt: Attempt,
 }
 
 impl Aim {
@@ -67,7 +67,7 @@ impl Aim {
 pub(crate) async fn first(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> First {
     let (step, aim) = aim(shared, key, bounds, now);
     let Some(aim) = aim else { return First::Unserved { step, begun: now, ended: None } };
-    let submitted = aim.node.submit(aim.source, &shared.opener, |lane| lane.get(key, false, aim.until));
+    let submitted = aim.node.submit(aim.source, &shared.opener, |lane| lane.get(key, false, aim.attempt));
     let ended = end(submitted, &aim.node).await;
     aim.first(ended, step, now)
 }
@@ -78,8 +78,9 @@ pub(crate) fn aim(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> 
     let table = shared.table.load();
     let step = first_step(&table.snapshot, slot_of(key), now, bounds, fastrand::u32(..));
     let aim = match step {
-        Step::Send { node, source, reason, until } => {
-            table.member(node).map(|node| Aim { node: Arc::clone(node), source, reason, until })
+        Step::Send { node, source, reason, until, limit } => {
+            let attempt = Attempt { until, limit };
+            table.member(node).map(|node| Aim { node: Arc::clone(node), source, reason, attempt })
         }
         Step::Secondary(_) | Step::Wait(_) => None,
     };
@@ -112,10 +113,10 @@ pub(crate) async fn route(
             shared.tally.attempt(status, reason);
         }
         let event = match action {
-            Action::Send { node, source, asking, renew, until } => {
+            Action::Send { node, source, asking, renew, until, limit } => {
                 let attempt = match ended.take() {
                     Some(first) => first,
-                    None => attempt(shared, key, node, source, (asking, renew), until).await,
+                    None => attempt(shared, key, node, source, (asking, renew), Attempt { until, limit }).await,
                 };
                 value = attempt.value;
                 Event::Answered { answer: attempt.answer, contact: attempt.contact }
@@ -164,7 +165,7 @@ async fn attempt(
     node: NodeKey,
     source: Source,
     (asking, renew): (bool, bool),
-    until: Instant,
+    time: Attempt,
 ) -> Ended {
     let member = shared.table.load().member(node).map(Arc::clone);
     let Some(member) = member else {
@@ -174,7 +175,7 @@ async fn attempt(
     if renew {
         member.renew(source);
     }
-    let submitted = member.submit(source, &shared.opener, |lane| lane.get(key, asking, until));
+    let submitted = member.submit(source, &shared.opener, |lane| lane.get(key, asking, time));
     end(submitted, &member).await
 }
 
@@ -189,7 +190,7 @@ async fn end(submitted: Result<Pending, SubmitError>, member: &Member) -> Ended 
 /// What an attempt came to that was not even sent.
 pub(crate) fn not_sent(refused: SubmitError, member: &Member) -> Ended {
     match refused {
-        SubmitError::Dead(error) => ended(Err(error), member),
+        SubmitError::Ended(error) => ended(Err(error), member),
         SubmitError::Full => Ended { answer: Answer::Saturated, value: None, contact: None },
     }
 }
@@ -200,7 +201,7 @@ pub(crate) fn ended(result: Outcome, member: &Member) -> Ended {
     let answer = match result {
         Ok(Reply::Value(value)) => return Ended { answer: Answer::Value, value: Some(value), contact: None },
         Ok(reply) => answer_of(&reply),
-        Err(error) => failure_of(&error),
+        Err(error) => error.answer(),
     };
     Ended { answer, value: None, contact: member.contact() }
 }
@@ -212,15 +213,5 @@ fn answer_of(reply: &Reply) -> Answer {
         Reply::Nil => Answer::Nil,
         Reply::Error(line) => Answer::Error(classify(line)),
         Reply::Status(_) | Reply::Integer(_) | Reply::Unexpected(_) => Answer::Protocol,
-    }
-}
-
-/// What a connection's error means to a read or a write.
-pub(crate) fn failure_of(error: &LaneError) -> Answer {
-    match error {
-        LaneError::Timeout => Answer::Timeout,
-        LaneError::Connect(_) | LaneError::Lost(_) | LaneError::Stranger(_) | LaneError::Closed => Answer::Connection,
-        LaneError::Protocol(_) => Answer::Protocol,
-        LaneError::Refused(line) => Answer::Refused(classify(line)),
     }
 }

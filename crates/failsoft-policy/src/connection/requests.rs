@@ -255,12 +255,7 @@ impl<C, R> Requests<C, R> {
     }
 
     /// Tells those who are late; the earliest moment at which another one is.
-    pub(super) fn expire(
-        &mut self,
-        advancing_until: Instant,
-        now: Instant,
-        out: &mut impl Deliver<C, R>,
-    ) -> Instant {
+    pub(super) fn expire(&mut self, advancing_until: Instant, now: Instant, out: &mut impl Deliver<C, R>) -> Instant {
         let mut earliest = Instant::MAX;
         for &index in self.order.iter().filter(|&&i| i != ASKING) {
             let place = &mut self.places[index as usize];

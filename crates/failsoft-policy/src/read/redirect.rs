@@ -43,9 +43,7 @@ impl Read {
             return self.give_up(limit, turn.now);
         }
         match node {
-            Some(node) if turn.cluster.admits(node) => {
-                self.ask_again(node, true, self.bounds.attempt(turn.now, 1))
-            }
+            Some(node) if turn.cluster.admits(node) => self.ask_again(node, true, self.bounds.attempt(turn.now, 1)),
             Some(_) => {
                 self.reason.get_or_insert(Reason::BreakerOpen);
                 self.next_source(true, turn)

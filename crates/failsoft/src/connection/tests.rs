@@ -50,7 +50,7 @@ async fn open_lane(change: impl FnOnce(&mut LaneConfig)) -> (TcpStream, Arc<Lane
     let (mut server, _) = listener.accept().await.unwrap();
     expect(&mut server, b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n").await;
     server.write_all(HELLO_OK).await.unwrap();
-    until(|| lane.state() == LaneState::Open).await;
+    until(|| lane.state() == Phase::Open).await;
     (server, lane, clock)
 }
 
@@ -72,7 +72,7 @@ fn far(clock: &Clock) -> Instant {
     clock.now() + LONG
 }
 
-fn value(text: &str) -> Result<Reply, LaneError> {
+fn value(text: &str) -> Result<Reply, Failure> {
     Ok(Reply::Value(bytes::Bytes::copy_from_slice(text.as_bytes())))
 }
 

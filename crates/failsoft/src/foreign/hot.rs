@@ -74,7 +74,7 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
     let state = Mutex::new(State { open: Some(open), task: None, cancelled: false });
     let hot = Arc::new(Hot { asked, bounds, begun, step, aim, parent, state });
     let sent = hot.aim.node.submit(hot.aim.source, &shared.opener, |lane| {
-        lane.get_for(Arc::<Hot>::clone(&hot), &hot.asked.key, hot.aim.until)
+        lane.get_for(Arc::<Hot>::clone(&hot), &hot.asked.key, hot.aim.attempt)
     });
     let sent = sent.map_err(|refused| {
         let first = hot.aim.first(driver::not_sent(refused, &hot.aim.node), step, begun);

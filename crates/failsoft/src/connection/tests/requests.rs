@@ -46,14 +46,14 @@ async fn a_late_reply_goes_to_nobody_and_the_next_one_to_its_request() {
     let late = lane.get(b"late", false, clock.now() + Duration::from_millis(20)).unwrap();
     let next = lane.get(b"next", false, far(&clock)).unwrap();
     assert_eq!(lane.get(b"k", false, far(&clock)).unwrap_err(), SubmitError::Full);
-    assert_eq!(late.await, Err(LaneError::Timeout));
+    assert_eq!(late.await, Err(Failure::Timeout));
     assert_eq!(lane.in_flight(), 1, "a request that timed out leaves its place");
     let third = lane.get(b"third", false, far(&clock)).unwrap();
     expect(&mut server, &[get("late"), get("next"), get("third")].concat()).await;
     server.write_all(b"$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n").await.unwrap();
     assert_eq!(next.await, value("b"));
     assert_eq!(third.await, value("c"));
-    assert_eq!(lane.state(), LaneState::Open);
+    assert_eq!(lane.state(), Phase::Open);
 }
 
 #[tokio::test]
@@ -72,9 +72,9 @@ async fn too_many_abandoned_requests_end_the_lane() {
     for _ in 0..4096 {
         drop(lane.get(b"k", false, far(&clock)).unwrap());
     }
-    assert_eq!(lane.state(), LaneState::Open);
+    assert_eq!(lane.state(), Phase::Open);
     drop(lane.get(b"k", false, far(&clock)).unwrap());
-    assert!(matches!(lane.state(), LaneState::Dead(LaneError::Lost(_))));
+    assert!(matches!(lane.state(), Phase::Ended(Failure::Lost(_))));
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_long_value_that_stops_is_a_timeout_and_the_rest_of_it_goes_to_nobody(
     let next = lane.get(b"next", false, far(&clock)).unwrap();
     server.write_all(b"$2097152\r\n").await.unwrap();
     server.write_all(&[b'x'; 1 << 20]).await.unwrap();
-    assert_eq!(pending.await, Err(LaneError::Timeout));
+    assert_eq!(pending.await, Err(Failure::Timeout));
     server.write_all(&[b'x'; 1 << 20]).await.unwrap();
     server.write_all(b"\r\n$1\r\nn\r\n").await.unwrap();
     assert_eq!(next.await, value("n"));
