@@ -1,4 +1,8 @@
-"""Runs callbacks: as tasks of an event loop, or in the thread that waits."""
+"""Runs callbacks: as tasks of an event loop, or in the thread that waits.
+
+An exception of a signal's handler may come anywhere in here. Steps that have not begun are taken again
+(``Load.step``), everything else is inside a ``try`` whose exceptions reach who waits for the load.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +11,15 @@ import contextvars
 import inspect
 from collections.abc import Callable
 from functools import partial
-from types import CodeType
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 from ._errors import InvalidArgument
 from ._failsoft import EventLoop, Load
+from ._signatures import wants_reason
 
-_WANTS_REASON: WeakKeyDictionary[CodeType, bool] = WeakKeyDictionary()
-
-
-def wants_reason(fallback: Callable[..., object]) -> bool:
-    """Whether a callback takes the reason beside the key: a second parameter without a default, or named so."""
-    function = getattr(fallback, "__func__", fallback)
-    code = None if hasattr(function, "__wrapped__") else getattr(function, "__code__", None)
-    if code is None:
-        return _two_parameters(fallback)
-    if (known := _WANTS_REASON.get(code)) is None:
-        known = _WANTS_REASON[code] = _two_parameters(function)
-    # Of a method, the first parameter is the object.
-    return known if function is fallback else _two_parameters(fallback)
-
-
-def _two_parameters(fallback: Callable[..., object]) -> bool:
-    try:
-        parameters = list(inspect.signature(fallback).parameters.values())
-    except (TypeError, ValueError):
-        # A function in C that does not say what it takes.
-        return False
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return len(positional) > 1 and (positional[1].default is inspect.Parameter.empty or positional[1].name == "reason")
+#: What is about the thread or the loop it is raised in, and no answer of a callback.
+OF_THE_THREAD = (KeyboardInterrupt, SystemExit)
 
 
 def _arguments(load: Load, fallback: Callable[..., object], asked: object) -> tuple[object, ...]:
@@ -63,7 +46,7 @@ class Callbacks:
 
     def run(self, load: Load, fallback: Callable[..., Any], context: contextvars.Context, asked: object) -> None:
         """Runs one in its caller's context, from the loop itself: what it raises is told like any other error."""
-        self._running[load.id] = self._loop.call_soon(self._start, load, fallback, asked, context=context)
+        self._running[load.id] = self._loop.call_soon(load.step, self._start, fallback, asked, context=context)
 
     def stop(self, id: int) -> None:
         """Nobody waits for this one any more."""
@@ -71,42 +54,48 @@ class Callbacks:
             running.cancel()
 
     def _start(self, load: Load, fallback: Callable[..., Any], asked: object) -> None:
-        load.enter()
         try:
-            result = fallback(*_arguments(load, fallback, asked))
-            if inspect.isawaitable(result):
-                task = asyncio.ensure_future(result, loop=self._loop)
-                self._running[load.id] = task
-                task.add_done_callback(partial(self._ended, load, asked))
-                return
+            if load.begin():
+                result = fallback(*_arguments(load, fallback, asked))
+                if inspect.isawaitable(result):
+                    task = asyncio.ensure_future(result, loop=self._loop)
+                    self._running[load.id] = task
+                    task.add_done_callback(partial(load.step, self._ended, asked))
+                    return
+                _give(load, asked, result)
         except asyncio.CancelledError:
             load.abandon()
-        except Exception as error:
-            load.fail(error)
-        except BaseException:
-            load.abandon()
+        except OF_THE_THREAD as error:
+            load.interrupt(error)
             raise
-        else:
-            _give(load, asked, result)
+        except BaseException as error:
+            load.fail(error)
         self._running.pop(load.id, None)
 
     def _ended(self, load: Load, asked: object, task: asyncio.Future[Any]) -> None:
-        self._running.pop(load.id, None)
-        if task.cancelled():
-            load.abandon()
-        elif (error := task.exception()) is None:
-            _give(load, asked, task.result())
-        elif isinstance(error, Exception):
+        try:
+            self._running.pop(load.id, None)
+            if task.cancelled():
+                load.abandon()
+            elif (error := task.exception()) is None:
+                _give(load, asked, task.result())
+            elif isinstance(error, OF_THE_THREAD):
+                # The loop has raised it already.
+                load.interrupt(error)
+            else:
+                load.fail(error)
+        except OF_THE_THREAD as error:
+            load.interrupt(error)
+            raise
+        except BaseException as error:
             load.fail(error)
-        else:
-            load.abandon()
 
 
 def run_here(load: Load, fallback: Callable[..., Any], asked: object) -> None:
     """Runs a callback in the thread that waits for it."""
     context = contextvars.copy_context()
-    context.run(load.enter)
     try:
+        context.run(load.begin)
         result = context.run(fallback, *_arguments(load, fallback, asked))
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):
@@ -114,13 +103,12 @@ def run_here(load: Load, fallback: Callable[..., Any], asked: object) -> None:
             error = InvalidArgument("the fallback is async; that needs failsoft.Router")
             error.argument = "fallback"
             raise error
-    except Exception as error:
-        load.fail(error)
-    except BaseException:
+        _give(load, asked, result)
+    except (asyncio.CancelledError, *OF_THE_THREAD):
         load.abandon()
         raise
-    else:
-        _give(load, asked, result)
+    except BaseException as error:
+        load.fail(error)
 
 
 def drain(reads: ref[EventLoop]) -> None:
@@ -129,4 +117,20 @@ def drain(reads: ref[EventLoop]) -> None:
         here.drain()
 
 
-__all__ = ["Callbacks", "drain", "run_here", "wants_reason"]
+def reschedule(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future[Any],
+    callbacks: list[tuple[Callable[..., object], contextvars.Context]] | None,
+) -> None:
+    """Tells the callbacks of a Future that has ended, but for those that have been told."""
+    # Without it `call_soon` is not Python, and so nothing of Python's comes between.
+    ready: Any = getattr(loop, "_ready", None)
+    if ready is None:
+        return
+    for callback, context in callbacks or ():
+        told = any(handle._callback is callback and future in (handle._args or ()) for handle in list(ready))
+        if not told:
+            loop.call_soon(callback, future, context=context)
+
+
+__all__ = ["Callbacks", "drain", "reschedule", "run_here", "wants_reason"]

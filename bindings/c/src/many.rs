@@ -8,7 +8,7 @@ use crate::router::{Router, unexpected};
 use crate::status::{Failure, Status, guarded};
 use bytes::Bytes;
 use failsoft::Error;
-use failsoft::foreign::Completion;
+use failsoft::foreign::{Completion, ReadOptions};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 
@@ -85,7 +85,9 @@ pub unsafe extern "C" fn failsoft_get_many_with_fallback(
         // SAFETY: the handle is open and the keys are as the header says.
         let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count)?) };
         let loader = Callback::new(loader, user_data).ok_or_else(|| Failure::null("loader"))?;
-        let outcomes = match router.wait(Some(loader), |caller| router.foreign.resolve_many(caller, keys))? {
+        let outcomes = match router
+            .wait(Some(loader), |caller| router.foreign.resolve_many(caller, keys, ReadOptions::default()))?
+        {
             Completion::Many { result, .. } => Outcomes::of(result)?,
             _ => return Err(unexpected()),
         };
@@ -118,7 +120,7 @@ pub unsafe extern "C" fn failsoft_get_many_with_fallback_async(
         let then = Then::outcomes(on_outcomes).ok_or_else(|| Failure::null("on_outcomes"))?;
         let loader = Callback::new(loader, user_data).ok_or_else(|| Failure::null("loader"))?;
         let entry = Entry { loader: Some(loader), then, data: outcome_data };
-        router.start(entry, read_id, |caller| router.foreign.resolve_many(caller, keys))
+        router.start(entry, read_id, |caller| router.foreign.resolve_many(caller, keys, ReadOptions::default()))
     })
 }
 

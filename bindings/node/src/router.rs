@@ -79,7 +79,7 @@ impl NativeRouter {
     #[napi(catch_unwind)]
     pub fn read_many(&self, token: u32, keys: Vec<Octets<'_>>, parent: Option<f64>) -> Result<Option<Failure>> {
         let keys = keys.into_iter().map(octets).collect::<Result<Vec<_>>>()?;
-        Ok(self.start(token, parent, |caller| self.foreign.resolve_many(caller, keys)))
+        Ok(self.start(token, parent, |caller| self.foreign.resolve_many(caller, keys, ReadOptions::default())))
     }
 
     /// Writes a value.

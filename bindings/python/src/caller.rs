@@ -1,49 +1,60 @@
-//! What a call brings with it beside its key, checked: the fallback, the options, the load it is made in.
+//! What a call brings with it, checked: its keys, the fallback, the options.
 
-use crate::convert::{octets, seconds, type_name};
+use crate::convert::{octets, seconds, type_name, unchanging};
 use crate::errors::invalid;
 use bytes::Bytes;
 use failsoft::foreign::ReadOptions;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
-/// The arguments of a read of one key.
-pub(crate) struct Asked<'a, 'py> {
-    pub(crate) key: &'a Bound<'py, PyAny>,
-    pub(crate) octets: Bytes,
-    pub(crate) fallback: Option<&'a Bound<'py, PyAny>>,
-    pub(crate) options: ReadOptions,
+/// What runs when the callback of a call is needed.
+pub(crate) struct Callback {
+    pub(crate) fallback: Py<PyAny>,
+    /// The key or the keys, as they were given.
+    pub(crate) asked: Py<PyAny>,
 }
 
-impl<'a, 'py> Asked<'a, 'py> {
-    pub(crate) fn new(
-        key: &'a Bound<'py, PyAny>,
-        fallback: Option<&'a Bound<'py, PyAny>>,
-        ttl: Option<f64>,
-        deadline: Option<f64>,
-    ) -> PyResult<Self> {
-        let py = key.py();
-        if let Some(fallback) = fallback {
-            callable(fallback)?;
-        }
-        let options = ReadOptions { ttl: seconds(py, "ttl", ttl)?, deadline: seconds(py, "deadline", deadline)? };
-        Ok(Self { key, octets: octets("key", key)?, fallback, options })
+impl Callback {
+    pub(crate) fn of_key(
+        fallback: Option<&Bound<'_, PyAny>>,
+        key: &Bound<'_, PyAny>,
+        octets: &Bytes,
+    ) -> PyResult<Option<Self>> {
+        let Some(fallback) = fallback else { return Ok(None) };
+        callable(fallback)?;
+        Ok(Some(Self { fallback: fallback.clone().unbind(), asked: unchanging(key, octets).unbind() }))
+    }
+
+    pub(crate) fn of_keys(fallback: &Bound<'_, PyAny>, given: Vec<Bound<'_, PyAny>>) -> PyResult<Self> {
+        callable(fallback)?;
+        let asked = PyList::new(fallback.py(), given)?.into_any().unbind();
+        Ok(Self { fallback: fallback.clone().unbind(), asked })
+    }
+
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self { fallback: self.fallback.clone_ref(py), asked: self.asked.clone_ref(py) }
     }
 }
 
-pub(crate) fn callable(fallback: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn options(py: Python<'_>, ttl: Option<f64>, deadline: Option<f64>) -> PyResult<ReadOptions> {
+    Ok(ReadOptions { ttl: seconds(py, "ttl", ttl)?, deadline: seconds(py, "deadline", deadline)? })
+}
+
+fn callable(fallback: &Bound<'_, PyAny>) -> PyResult<()> {
     if fallback.is_callable() {
         return Ok(());
     }
     Err(invalid(fallback.py(), "fallback", format!("{} cannot be called", type_name(fallback))))
 }
 
-/// The keys of a call, and a list of them as they were given.
-pub(crate) fn keys(given: &Bound<'_, PyAny>) -> PyResult<(Vec<Bytes>, Vec<Py<PyAny>>)> {
+/// The keys of a call, and each as its callback is given it.
+pub(crate) fn keys<'py>(given: &Bound<'py, PyAny>) -> PyResult<(Vec<Bytes>, Vec<Bound<'py, PyAny>>)> {
     let mut all = (Vec::new(), Vec::new());
     for key in given.try_iter()? {
         let key = key?;
-        all.0.push(octets("keys", &key)?);
-        all.1.push(key.unbind());
+        let octets = octets("keys", &key)?;
+        all.1.push(unchanging(&key, &octets));
+        all.0.push(octets);
     }
     Ok(all)
 }

@@ -3,29 +3,57 @@
 use crate::errors::invalid;
 use bytes::Bytes;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
 use std::time::Duration;
 
 /// The bytes of a key or a value that a caller gave.
 pub(crate) fn octets(argument: &'static str, object: &Bound<'_, PyAny>) -> PyResult<Bytes> {
     match owned(object)? {
-        Some(bytes) => Ok(bytes),
-        None => {
-            let problem = format!("{} is neither bytes nor str", type_name(object));
-            Err(invalid(object.py(), argument, problem))
+        Ok(bytes) => Ok(bytes),
+        Err(problem) => {
+            let allowed = "allowed: bytes, str, bytearray or memoryview";
+            Err(invalid(object.py(), argument, format!("{problem}; {allowed}")))
         }
     }
 }
 
-/// The bytes of a `bytes` or of a `str` as UTF-8; none for anything else.
-pub(crate) fn owned(object: &Bound<'_, PyAny>) -> PyResult<Option<Bytes>> {
+/// The bytes of a `bytes`, a `bytearray`, a `memoryview` or of a `str` as UTF-8; for anything else what is wrong with
+/// it. It raises what a signal's handler raised.
+pub(crate) fn owned(object: &Bound<'_, PyAny>) -> PyResult<Result<Bytes, String>> {
     if let Ok(bytes) = object.cast::<PyBytes>() {
-        return Ok(Some(Bytes::copy_from_slice(bytes.as_bytes())));
+        return Ok(Ok(Bytes::copy_from_slice(bytes.as_bytes())));
     }
     if let Ok(text) = object.cast::<PyString>() {
-        return Ok(Some(Bytes::copy_from_slice(text.to_cow()?.as_bytes())));
+        let problem = |_| format!("a {} with a lone surrogate, which has no UTF-8", type_name(object));
+        return Ok(text.to_cow().map(|text| Bytes::copy_from_slice(text.as_bytes())).map_err(problem));
     }
-    Ok(None)
+    if let Ok(array) = object.cast::<PyByteArray>() {
+        return Ok(Ok(array.to_vec().into()));
+    }
+    if object.is_instance_of::<PyMemoryView>() {
+        return match object.call_method0("tobytes") {
+            Ok(bytes) => Ok(Ok(Bytes::copy_from_slice(bytes.cast::<PyBytes>()?.as_bytes()))),
+            Err(error) => Ok(Err(failed(object, error)?)),
+        };
+    }
+    Ok(Err(type_name(object)))
+}
+
+/// An object as a callback is given it: what its owner may change in the meantime is copied.
+pub(crate) fn unchanging<'py>(object: &Bound<'py, PyAny>, octets: &Bytes) -> Bound<'py, PyAny> {
+    if object.is_instance_of::<PyByteArray>() || object.is_instance_of::<PyMemoryView>() {
+        return PyBytes::new(object.py(), octets).into_any();
+    }
+    object.clone()
+}
+
+/// What to say of an object that raised when it was looked at; what is no ordinary exception is raised on.
+pub(crate) fn failed(object: &Bound<'_, PyAny>, error: PyErr) -> PyResult<String> {
+    let py = object.py();
+    if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
+        return Err(error);
+    }
+    Ok(format!("a {} that raises {error}", type_name(object)))
 }
 
 /// A value as the caller wants it: `bytes`, or `str` if it is to be decoded.

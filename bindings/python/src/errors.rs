@@ -1,9 +1,10 @@
 //! The core's errors as exceptions of `failsoft._errors`, and the callback's own exceptions as they are.
 
+use crate::wake::Home;
 use failsoft::{CallbackGone, Error};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 use pyo3::{exceptions::PyRuntimeError, intern};
 use std::fmt;
 
@@ -12,12 +13,14 @@ pub(crate) struct Raised {
     exception: Py<PyAny>,
     /// As it was when it came from the callback: each time it is raised again, more would be added.
     traceback: Option<Py<PyAny>>,
+    /// Last of all: what the core drops without the interpreter's lock goes when the loop next comes by.
+    _home: Home,
 }
 
 impl Raised {
-    pub(crate) fn new(exception: &Bound<'_, PyAny>) -> Self {
+    pub(crate) fn new(exception: &Bound<'_, PyAny>, home: Home) -> Self {
         let traceback = exception.getattr(intern!(exception.py(), "__traceback__")).ok().map(Bound::unbind);
-        Self { exception: exception.clone().unbind(), traceback }
+        Self { exception: exception.clone().unbind(), traceback, _home: home }
     }
 }
 
@@ -56,26 +59,32 @@ pub(crate) fn thrown<'py>(py: Python<'py>, error: &Error) -> PyResult<Thrown<'py
             return Ok(Thrown::Cancelled);
         }
         if let Some(bad) = inner.downcast_ref::<BadResult>() {
-            return made(py, "INVALID_ARGUMENT", bad.to_string(), &[("argument", "fallback".to_owned())])
-                .map(Thrown::Exception);
+            let argument = PyString::new(py, "fallback").into_any();
+            return made(py, "INVALID_ARGUMENT", bad.to_string(), Some(("argument", argument))).map(Thrown::Exception);
         }
     }
-    let details: &[(&str, String)] = match error {
-        Error::Config(problem) => &[("key", problem.key.clone())],
-        Error::InvalidArgument { argument, .. } => &[("argument", (*argument).to_owned())],
-        Error::Unavailable { reason } => &[("reason", reason.as_str().to_owned())],
-        Error::DeadlineExceeded { limit } => &[("limit", (*limit).to_owned())],
-        Error::WriteRefused { cause } => &[("cause", cause.as_str().to_owned())],
-        _ => &[],
+    let text = |text: &str| PyString::new(py, text).into_any();
+    let detail = match error {
+        Error::Config(problem) => Some(("key", text(&problem.key))),
+        Error::InvalidArgument { argument, .. } => Some(("argument", text(argument))),
+        Error::Unavailable { reason } => Some(("reason", text(reason.as_str()))),
+        Error::DeadlineExceeded { limit } => Some(("limit", text(limit))),
+        Error::Reentrant { key } => Some(("key", PyBytes::new(py, key).into_any())),
+        Error::WriteRefused { cause } => Some(("cause", text(cause.as_str()))),
+        _ => None,
     };
-    made(py, error.code(), error.to_string(), details).map(Thrown::Exception)
+    made(py, error.code(), error.to_string(), detail).map(Thrown::Exception)
 }
 
-/// The same, to be raised.
+/// The same, to be raised; `CancelledError` if the callback was cancelled.
 pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
+    static CANCELLED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     match thrown(py, error) {
         Ok(Thrown::Exception(exception)) => PyErr::from_value(exception),
-        Ok(Thrown::Cancelled) => PyRuntimeError::new_err(error.to_string()),
+        Ok(Thrown::Cancelled) => match CANCELLED.import(py, "asyncio", "CancelledError") {
+            Ok(class) => PyErr::from_type(class.clone(), ()),
+            Err(failed) => failed,
+        },
         Err(failed) => failed,
     }
 }
@@ -97,7 +106,12 @@ impl fmt::Display for BadResult {
 
 impl std::error::Error for BadResult {}
 
-fn made<'py>(py: Python<'py>, code: &str, message: String, details: &[(&str, String)]) -> PyResult<Bound<'py, PyAny>> {
+fn made<'py>(
+    py: Python<'py>,
+    code: &str,
+    message: String,
+    detail: Option<(&str, Bound<'py, PyAny>)>,
+) -> PyResult<Bound<'py, PyAny>> {
     static BY_CODE: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
     let by_code = BY_CODE.get_or_try_init(py, || {
         let table = py.import("failsoft._errors")?.getattr("BY_CODE")?;
@@ -106,8 +120,8 @@ fn made<'py>(py: Python<'py>, code: &str, message: String, details: &[(&str, Str
     let known = by_code.bind(py).get_item(code)?.or(by_code.bind(py).get_item("INTERNAL")?);
     let class = known.ok_or_else(|| PyRuntimeError::new_err("no exception for errors"))?.cast_into::<PyType>()?;
     let exception = class.call1((message,))?;
-    for (name, value) in details {
-        exception.setattr(*name, value)?;
+    if let Some((name, value)) = detail {
+        exception.setattr(name, value)?;
     }
     Ok(exception)
 }

@@ -3,38 +3,33 @@
 //! The loop owns it: the loop's registration of the descriptor is the one strong reference. When the
 //! loop is closed everything here is let go, and callbacks that ran on it are taken over by others.
 
-use crate::convert;
-use crate::errors::{Thrown, thrown};
-use crate::load::Load;
-use crate::outcome::Outcome;
-use failsoft::foreign::{Channel, Completion, Pending, forks};
-use failsoft::{Bytes, Error};
+use crate::caller::Callback;
+use crate::errors::{Thrown, raised, thrown};
+use crate::given::{Given, ended};
+use crate::load::{self, Load};
+use crate::settle::{Settle, surely};
+use crate::wake::Home;
+use failsoft::Error;
+use failsoft::foreign::{Caller, Channel, Completion, Pending, Run, forks};
 use pyo3::exceptions::{PyAttributeError, PyNotImplementedError, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PyTuple, PyWeakrefReference};
+use pyo3::types::{PyDict, PyTuple, PyWeakrefReference};
 use slab::Slab;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The attribute of a loop that leads here.
 const ATTRIBUTE: &str = "_failsoft_reads";
 
-/// What runs when the callback of a call is needed.
-pub(crate) struct Callback {
-    pub(crate) fallback: Py<PyAny>,
-    /// The caller's context variables.
-    pub(crate) context: Py<PyAny>,
-    /// The key or the keys, as they were given.
-    pub(crate) asked: Py<PyAny>,
-}
-
 /// Somebody who waits.
-pub(crate) struct Entry {
-    pub(crate) future: Py<PyAny>,
-    pub(crate) callback: Option<Callback>,
-    pub(crate) decode: bool,
-    pub(crate) pending: Option<Pending>,
+struct Entry {
+    future: Py<PyAny>,
+    /// With the caller's context variables.
+    callback: Option<(Callback, Py<PyAny>)>,
+    decode: bool,
+    pending: Option<Pending>,
 }
 
 /// See the module.
@@ -50,6 +45,7 @@ pub(crate) struct EventLoop {
     arguments: Py<PyDict>,
     /// Runs callbacks: `failsoft._callbacks.Callbacks`.
     callbacks: Py<PyAny>,
+    settle: Settle,
     forks: u32,
 }
 
@@ -86,6 +82,7 @@ impl EventLoop {
         arguments.set_item("loop", event_loop)?;
         let callbacks = py.import("failsoft._callbacks")?.getattr("Callbacks")?.call1((event_loop,))?.unbind();
         let future = asyncio.getattr("Future")?.unbind();
+        let settle = Settle::new(event_loop)?;
         let new = |channel, descriptor| Self {
             channel,
             #[cfg(target_os = "linux")]
@@ -95,6 +92,7 @@ impl EventLoop {
             future: future.clone_ref(py),
             arguments: arguments.clone().unbind(),
             callbacks: callbacks.clone_ref(py),
+            settle: settle.clone_ref(py),
             forks: forks(),
         };
         let ours = match Self::by_descriptor(event_loop, &new)? {
@@ -145,36 +143,46 @@ impl EventLoop {
         Ok(None)
     }
 
-    pub(crate) fn channel(&self) -> &Arc<Channel> {
-        &self.channel
+    fn home(&self) -> Home {
+        Home {
+            #[cfg(target_os = "linux")]
+            descriptor: self.descriptor.clone(),
+        }
     }
 
-    pub(crate) fn new_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.future.bind(py).call(PyTuple::empty(py), Some(self.arguments.bind(py)))
-    }
-
-    /// Enters one who waits, and starts what is waited for: `start` is given the token.
+    /// Enters one who waits, and starts what is waited for. `long`: the core is told as soon as it is cancelled.
     pub(crate) fn wait<'py>(
         &self,
         py: Python<'py>,
         callback: Option<Callback>,
         decode: bool,
-        start: impl FnOnce(u64) -> Result<Pending, Error>,
-    ) -> PyResult<(Bound<'py, PyAny>, Pending)> {
-        let future = self.new_future(py)?;
+        long: bool,
+        start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        static COPY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let parent = load::inside(py)?;
+        let callback = match callback {
+            Some(callback) => Some((callback, COPY.import(py, "contextvars", "copy_context")?.call0()?.unbind())),
+            None => None,
+        };
+        let future = self.future.bind(py).call(PyTuple::empty(py), Some(self.arguments.bind(py)))?;
         let entry = Entry { future: future.clone().unbind(), callback, decode, pending: None };
         let place = self.lock().insert(entry);
-        match start(place as u64) {
+        let caller = Caller { channel: &self.channel, token: place as u64, parent: parent.as_ref() };
+        match start(caller) {
             Ok(pending) => {
-                if let Some(entry) = self.lock().get_mut(place) {
-                    entry.pending = Some(pending.clone());
+                if long {
+                    cancel_with(&future, pending.clone())?;
                 }
-                Ok((future, pending))
+                if let Some(entry) = self.lock().get_mut(place) {
+                    entry.pending = Some(pending);
+                }
+                Ok(future)
             }
             Err(error) => {
                 let entry = self.lock().try_remove(place);
                 drop(entry);
-                Err(crate::errors::raised(py, &error))
+                Err(raised(py, &error))
             }
         }
     }
@@ -183,77 +191,59 @@ impl EventLoop {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remove(&self, token: u64) -> Option<Entry> {
-        self.lock().try_remove(usize::try_from(token).ok()?)
-    }
-
     fn complete(&self, py: Python<'_>, completion: Completion) -> PyResult<()> {
-        let (token, result) = match completion {
-            Completion::Value { token, result } => (token, result.map(Given::Value)),
-            Completion::Outcome { token, result } => (token, result.map(Given::Outcome)),
-            Completion::Many { token, result } => (token, result.map(Given::Many)),
-            Completion::Done { token, result } => (token, result.map(|()| Given::Nothing)),
-            Completion::Cancelled { token } => {
-                if let Some(entry) = self.remove(token) {
-                    entry.future.call_method0(py, intern!(py, "cancel"))?;
-                }
-                return Ok(());
+        let (token, result) = match ended(completion) {
+            Ok((token, result)) => (token, Some(result)),
+            Err(Completion::Cancelled { token }) => (token, None),
+            Err(Completion::Loading { token }) => return self.loading(py, token),
+            Err(Completion::Run(run)) => return self.run(py, run),
+            Err(Completion::Stop { id }) => {
+                return surely(|| self.callbacks.call_method1(py, intern!(py, "stop"), (id,)).map(drop));
             }
-            Completion::Loading { token } => return self.loading(py, token),
-            Completion::Run(run) => return self.run(py, run.token, Load::new(run)),
-            Completion::Stop { id } => {
-                self.callbacks.call_method1(py, intern!(py, "stop"), (id,))?;
-                return Ok(());
-            }
+            // There is no other that is no end.
+            Err(_) => return Ok(()),
         };
-        let Some(entry) = self.remove(token) else { return Ok(()) };
+        let Some(entry) = self.lock().try_remove(place(token)) else { return Ok(()) };
+        let future = entry.future.bind(py);
         let given = match result {
-            Ok(given) => given.into_python(py, entry.decode),
-            Err(error) => match thrown(py, &error)? {
-                Thrown::Exception(exception) => Err(PyErr::from_value(exception)),
-                Thrown::Cancelled => {
-                    entry.future.call_method0(py, intern!(py, "cancel"))?;
-                    return Ok(());
-                }
+            None => return self.settle.cancel(future),
+            Some(Ok(given)) => Given::into_python(given, py, entry.decode),
+            Some(Err(error)) => match thrown(py, &error) {
+                Ok(Thrown::Exception(exception)) => Err(PyErr::from_value(exception)),
+                Ok(Thrown::Cancelled) => return self.settle.cancel(future),
+                Err(failed) => Err(failed),
             },
         };
-        let future = entry.future.bind(py);
-        let set = match given {
-            Ok(value) => future.call_method1(intern!(py, "set_result"), (value,)),
-            Err(error) => fail(future, error.into_value(py).into_bound(py).into_any()),
-        };
-        match set {
-            // It was cancelled: nobody wants to know.
-            Err(_) if future.call_method0(intern!(py, "done"))?.is_truthy()? => Ok(()),
-            other => other.map(|_| ()),
+        match given {
+            Ok(value) => self.settle.result(future, value),
+            Err(error) => self.settle.exception(future, error.into_value(py).into_bound(py).into_any()),
         }
     }
 
     /// From now on a caller that goes away has to tell.
     fn loading(&self, py: Python<'_>, token: u64) -> PyResult<()> {
-        let place = usize::try_from(token).unwrap_or(usize::MAX);
-        let waiting = self.lock().get(place).and_then(|e| Some((e.future.clone_ref(py), e.pending.clone()?)));
+        let waiting = self.lock().get(place(token)).and_then(|e| Some((e.future.clone_ref(py), e.pending.clone()?)));
         let Some((future, pending)) = waiting else { return Ok(()) };
-        cancel_with(future.bind(py), pending)
+        surely(|| cancel_with(future.bind(py), pending.clone()))
     }
 
-    fn run(&self, py: Python<'_>, token: u64, load: Load) -> PyResult<()> {
-        let place = usize::try_from(token).unwrap_or(usize::MAX);
-        let callback = self.lock().get(place).and_then(|e| {
-            let Callback { fallback, context, asked } = e.callback.as_ref()?;
-            Some((fallback.clone_ref(py), context.clone_ref(py), asked.clone_ref(py)))
+    fn run(&self, py: Python<'_>, run: Run) -> PyResult<()> {
+        let waiting = self.lock().get(place(run.token)).and_then(|e| {
+            let (callback, context) = e.callback.as_ref()?;
+            Some((callback.clone_ref(py), context.clone_ref(py), e.future.clone_ref(py)))
         });
         // Without it the load is dropped, and another caller's callback takes over.
-        let Some((fallback, context, asked)) = callback else { return Ok(()) };
-        self.callbacks.call_method1(py, intern!(py, "run"), (load, fallback, context, asked))?;
-        Ok(())
+        let Some((Callback { fallback, asked }, context, future)) = waiting else { return Ok(()) };
+        let load = Bound::new(py, Load::new(run, Some(future), self.home()))?;
+        let call = || self.callbacks.call_method1(py, intern!(py, "run"), (&load, &fallback, &context, &asked));
+        surely(|| call().map(drop))
     }
 }
 
 #[pymethods]
 impl EventLoop {
-    /// Hands out all that has come.
-    fn drain(slf: &Bound<'_, Self>) {
+    /// Hands out all that has come. What a signal's handler raises meanwhile is raised when that is done.
+    fn drain(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
         #[cfg(target_os = "linux")]
         if let Some(descriptor) = &this.descriptor {
@@ -261,22 +251,54 @@ impl EventLoop {
         }
         let mut batch = std::mem::take(&mut *this.batch.lock().unwrap_or_else(PoisonError::into_inner));
         this.channel.drain(&mut batch);
+        let mut first = None;
         for completion in batch.drain(..) {
-            if let Err(error) = this.complete(py, completion) {
-                error.write_unraisable(py, Some(slf));
+            match this.complete(py, completion) {
+                Err(error) if first.is_some() => error.write_unraisable(py, Some(slf)),
+                Err(error) => first = Some(error),
+                Ok(()) => {}
             }
         }
         *this.batch.lock().unwrap_or_else(PoisonError::into_inner) = batch;
+        first.map_or(Ok(()), Err)
     }
 
     /// How many calls wait.
     fn waiting(&self) -> usize {
         self.lock().len()
     }
+
+    /// A loop that is dropped without being closed is in a circle with this: `add_reader` keeps it, and the
+    /// Futures keep their loop.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.arguments)?;
+        visit.call(&self.callbacks)?;
+        self.settle.traverse(&visit)?;
+        // Nobody holds the lock while objects are made.
+        let Ok(entries) = self.entries.try_lock() else { return Ok(()) };
+        for (_, entry) in entries.iter() {
+            visit.call(&entry.future)?;
+            if let Some((callback, context)) = &entry.callback {
+                visit.call(&callback.fallback)?;
+                visit.call(&callback.asked)?;
+                visit.call(context)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let entries = std::mem::take(&mut *self.lock());
+        drop(entries);
+    }
+}
+
+fn place(token: u64) -> usize {
+    usize::try_from(token).unwrap_or(usize::MAX)
 }
 
 /// Gives a call up when its Future is cancelled.
-pub(crate) fn cancel_with(future: &Bound<'_, PyAny>, pending: Pending) -> PyResult<()> {
+fn cancel_with(future: &Bound<'_, PyAny>, pending: Pending) -> PyResult<()> {
     if future.call_method0(intern!(future.py(), "cancelled"))?.is_truthy()? {
         pending.cancel();
         return Ok(());
@@ -297,57 +319,5 @@ impl Canceller {
             self.pending.cancel();
         }
         Ok(())
-    }
-}
-
-/// What a call came to.
-enum Given {
-    Value(Option<Bytes>),
-    Outcome(failsoft::Outcome),
-    Many(Vec<Result<failsoft::Outcome, Error>>),
-    Nothing,
-}
-
-impl Given {
-    fn into_python(self, py: Python<'_>, decode: bool) -> PyResult<Bound<'_, PyAny>> {
-        match self {
-            Self::Value(value) => convert::value(py, value.as_ref(), decode),
-            Self::Outcome(outcome) => Ok(Bound::new(py, Outcome::new(py, outcome, decode)?)?.into_any()),
-            Self::Many(results) => many(py, results, decode),
-            Self::Nothing => Ok(py.None().into_bound(py)),
-        }
-    }
-}
-
-/// An outcome or an exception for each key.
-pub(crate) fn many(
-    py: Python<'_>,
-    results: Vec<Result<failsoft::Outcome, Error>>,
-    decode: bool,
-) -> PyResult<Bound<'_, PyAny>> {
-    let list = PyList::empty(py);
-    for result in results {
-        match result {
-            Ok(outcome) => match Outcome::new(py, outcome, decode) {
-                Ok(outcome) => list.append(outcome)?,
-                Err(error) => list.append(error.into_value(py))?,
-            },
-            Err(error) => list.append(crate::errors::raised(py, &error).into_value(py))?,
-        }
-    }
-    Ok(list.into_any())
-}
-
-/// A Future refuses `StopIteration`; then it gets a `RuntimeError` that names it.
-fn fail<'py>(future: &Bound<'py, PyAny>, exception: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let py = future.py();
-    let set = future.call_method1(intern!(py, "set_exception"), (&exception,));
-    match set {
-        Err(e) if e.is_instance_of::<PyTypeError>(py) => {
-            let error = pyo3::exceptions::PyRuntimeError::new_err("the fallback raised StopIteration");
-            error.set_cause(py, Some(PyErr::from_value(exception)));
-            future.call_method1(intern!(py, "set_exception"), (error.into_value(py),))
-        }
-        other => other,
     }
 }

@@ -7,9 +7,11 @@ mod config;
 mod convert;
 mod errors;
 mod event_loop;
+mod given;
 mod load;
 mod outcome;
 mod router;
+mod settle;
 mod tls;
 mod wake;
 
@@ -21,8 +23,6 @@ mod _failsoft {
     use super::*;
 
     #[pymodule_export]
-    use super::blocking::BlockingRouter;
-    #[pymodule_export]
     use super::config::settings;
     #[pymodule_export]
     use super::event_loop::EventLoop;
@@ -31,7 +31,7 @@ mod _failsoft {
     #[pymodule_export]
     use super::outcome::Outcome;
     #[pymodule_export]
-    use super::router::AsyncRouter;
+    use super::router::{AsyncRouter, BlockingRouter, Core};
     #[pymodule_export]
     use super::tls::Tls;
 

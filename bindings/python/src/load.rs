@@ -1,18 +1,24 @@
 //! One run of a callback, as the Python side sees it.
 
-use crate::convert::{owned, type_name};
+use crate::convert::{failed, owned, type_name};
 use crate::errors::{BadResult, Raised};
+use crate::wake::Home;
 use bytes::Bytes;
 use failsoft::foreign::{self, Answer, Run};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyList, PyMapping};
+use pyo3::types::{PyBytes, PyList, PyMapping, PyTuple};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// How many there are: as long as there is none, nobody can be inside one.
 static LOADS: AtomicUsize = AtomicUsize::new(0);
+
+/// How often a step is taken again that a signal's handler kept from beginning.
+const TRIES: usize = 16;
 
 /// The load inside which a callback runs: the value of a context variable.
 #[pyclass(frozen, module = "failsoft._failsoft")]
@@ -25,6 +31,10 @@ pub(crate) struct Parent {
 pub(crate) struct Load {
     /// None once it is answered.
     run: Mutex<Option<Run>>,
+    /// What its caller waits for on an event loop.
+    future: Option<Py<PyAny>>,
+    home: Home,
+    begun: AtomicBool,
     #[pyo3(get)]
     id: u64,
     #[pyo3(get)]
@@ -32,19 +42,25 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn new(run: Run) -> Self {
+    pub(crate) fn new(run: Run, future: Option<Py<PyAny>>, home: Home) -> Self {
         LOADS.fetch_add(1, Ordering::Relaxed);
-        Self { id: run.id(), reason: run.reason.map(|r| r.as_str()), run: Mutex::new(Some(run)) }
+        let (id, reason) = (run.id(), run.reason.map(|r| r.as_str()));
+        Self { run: Mutex::new(Some(run)), future, home, begun: AtomicBool::new(false), id, reason }
     }
 
     fn take(&self) -> Option<Run> {
         self.run.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn finish(&self, answer: Result<Answer, BadResult>) {
+    fn finish(&self, answer: Result<Answer, String>) {
         if let Some(run) = self.take() {
-            run.finish(answer.unwrap_or_else(|bad| Answer::Failed(bad.into())));
+            run.finish(answer.unwrap_or_else(|problem| Answer::Failed(BadResult(problem).into())));
         }
+    }
+
+    fn stage(&self) -> (bool, bool) {
+        let answered = self.run.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        (self.begun.load(Ordering::Relaxed), answered)
     }
 }
 
@@ -81,22 +97,48 @@ impl Load {
         PyList::new(py, keys)
     }
 
-    /// From here on the current context is inside this load.
-    fn enter(&self, py: Python<'_>) -> PyResult<()> {
+    /// Calls a function with this load and `arguments`. A signal's handler may raise before the function has
+    /// begun to do anything: then it is called again, and what was raised comes back in the end.
+    #[pyo3(signature = (function, *arguments))]
+    fn step(slf: &Bound<'_, Self>, function: &Bound<'_, PyAny>, arguments: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let py = slf.py();
+        let mut all = vec![slf.clone().into_any()];
+        all.extend(arguments.iter());
+        let all = PyTuple::new(py, all)?;
+        let mut first = None;
+        for _ in 0..TRIES {
+            let before = slf.get().stage();
+            let Err(error) = function.call1(&all) else { break };
+            first.get_or_insert(error);
+            if slf.get().stage() != before {
+                break;
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Whether the callback is to be run: not if its caller went away in the meantime. From here on the current
+    /// context is inside this load.
+    fn begin(&self, py: Python<'_>) -> PyResult<bool> {
+        if let Some(future) = &self.future
+            && future.call_method0(py, intern!(py, "cancelled"))?.is_truthy(py)?
+        {
+            self.abandon();
+            return Ok(false);
+        }
         let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
         let parent = run.as_ref().map(|run| Parent { parent: run.parent().clone() });
         drop(run);
-        if let Some(parent) = parent {
-            variable(py)?.call_method1("set", (parent,))?;
-        }
-        Ok(())
+        let Some(parent) = parent else { return Ok(false) };
+        variable(py)?.call_method1("set", (parent,))?;
+        self.begun.store(true, Ordering::Relaxed);
+        Ok(true)
     }
 
     /// The callback's result for one key.
     fn give(&self, result: &Bound<'_, PyAny>) -> PyResult<()> {
-        let answer = if result.is_none() { Some(None) } else { owned(result)?.map(Some) };
-        let bad = || BadResult(format!("{}; allowed: bytes, str or None", type_name(result)));
-        self.finish(answer.map(Answer::Value).ok_or_else(bad));
+        let answer = if result.is_none() { Ok(None) } else { owned(result)?.map(Some) };
+        self.finish(answer.map(Answer::Value).map_err(|problem| format!("{problem}; allowed: bytes, str or None")));
         Ok(())
     }
 
@@ -106,36 +148,57 @@ impl Load {
         Ok(())
     }
 
-    /// The callback raised this.
+    /// The callback raised this: all who wait for it get it.
     fn fail(&self, exception: &Bound<'_, PyAny>) {
         if let Some(run) = self.take() {
-            run.finish(Answer::Failed(Box::new(Raised::new(exception))));
+            run.finish(Answer::Failed(Box::new(Raised::new(exception, self.home.clone()))));
         }
+    }
+
+    /// The callback was ended by this, which is about its thread and no answer: its caller gets it, and another
+    /// caller's callback takes over.
+    fn interrupt(&self, py: Python<'_>, exception: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.abandon();
+        if let Some(future) = &self.future
+            && !future.call_method0(py, intern!(py, "done"))?.is_truthy(py)?
+        {
+            future.call_method1(py, intern!(py, "set_exception"), (exception,))?;
+        }
+        Ok(())
     }
 
     /// The callback was cancelled: another caller's takes over.
     fn abandon(&self) {
         drop(self.take());
     }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.future)
+    }
 }
 
-fn values(result: &Bound<'_, PyAny>) -> PyResult<Result<HashMap<Bytes, Bytes>, BadResult>> {
+fn values(result: &Bound<'_, PyAny>) -> PyResult<Result<HashMap<Bytes, Bytes>, String>> {
     let Ok(mapping) = result.cast::<PyMapping>() else {
-        return Ok(Err(BadResult(format!("{}; allowed: a mapping", type_name(result)))));
+        return Ok(Err(format!("{}; allowed: a mapping", type_name(result))));
+    };
+    let items: PyResult<Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>> = mapping.items().and_then(|items| items.extract());
+    let items = match items {
+        Ok(items) => items,
+        Err(error) => return Ok(Err(failed(result, error)?)),
     };
     let mut values = HashMap::new();
-    for item in mapping.items()? {
-        let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
-        let Some(key) = owned(&key)? else {
-            return Ok(Err(BadResult(format!("{} as a key; allowed: bytes or str", type_name(&key)))));
+    for (key, value) in items {
+        let key = match owned(&key)? {
+            Ok(key) => key,
+            Err(problem) => return Ok(Err(format!("{problem} as a key; allowed: bytes or str"))),
         };
         if value.is_none() {
             continue;
         }
-        let Some(value) = owned(&value)? else {
-            return Ok(Err(BadResult(format!("{} as a value; allowed: bytes, str or None", type_name(&value)))));
+        match owned(&value)? {
+            Ok(value) => values.insert(key, value),
+            Err(problem) => return Ok(Err(format!("{problem} as a value; allowed: bytes, str or None"))),
         };
-        values.insert(key, value);
     }
     Ok(Ok(values))
 }

@@ -1,52 +1,129 @@
-//! The router for asyncio: each call gives a Future of the running loop.
+//! The calls of both routers, each with its arguments once: what a call gives is a Future of the running loop, or the
+//! result itself, by who waits for it.
 
-use crate::caller::{self, Asked};
-use crate::config;
+use crate::caller::{self, Callback};
 use crate::convert::{octets, seconds};
 use crate::errors::raised;
-use crate::event_loop::{self, Callback, EventLoop, cancel_with};
-use crate::load;
+use crate::event_loop;
+use crate::{blocking, config};
 use failsoft::Error;
 use failsoft::foreign::{Caller, Foreign, Pending};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyType};
 use std::time::Duration;
 
-/// What `failsoft.Router` is made of.
-#[pyclass(frozen, subclass, weakref, module = "failsoft._failsoft")]
-pub(crate) struct AsyncRouter {
-    foreign: Foreign,
-    decode: bool,
+/// Who waits for what a call comes to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiter {
+    Loop,
+    Thread,
 }
 
-impl AsyncRouter {
-    /// Starts something that a Future of the running loop waits for.
-    fn start<'py>(
-        &self,
-        py: Python<'py>,
-        callback: Option<Callback>,
-        start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
-    ) -> PyResult<(Bound<'py, PyAny>, Pending)> {
-        // First of all: in a forked child the loop itself is of no use.
-        self.foreign.check().map_err(|error| raised(py, &error))?;
-        let here: Bound<'_, EventLoop> = event_loop::running(py)?;
-        let parent = load::inside(py)?;
-        let channel = here.get().channel();
-        here.get().wait(py, callback, self.decode, |token| start(Caller { channel, token, parent: parent.as_ref() }))
-    }
+/// How a call goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// A read of one key: its end is near, so nothing is spent on its being cancelled before it waits for a load.
+    Short,
+    /// It may take long: the core is told at once when it is cancelled.
+    Long,
+    /// The end of the router, which a closed one is told as well.
+    End,
 }
+
+/// What both routers are made of.
+#[pyclass(frozen, subclass, weakref, generic, module = "failsoft._failsoft")]
+pub(crate) struct Core {
+    foreign: Foreign,
+    decode: bool,
+    waiter: Waiter,
+}
+
+/// What `failsoft.Router` is made of.
+#[pyclass(frozen, subclass, extends = Core, module = "failsoft._failsoft")]
+pub(crate) struct AsyncRouter;
+
+/// What `failsoft.blocking.Router` is made of.
+#[pyclass(frozen, subclass, extends = Core, module = "failsoft._failsoft")]
+pub(crate) struct BlockingRouter;
 
 #[pymethods]
 impl AsyncRouter {
     #[new]
     #[pyo3(signature = (nodes, **config))]
-    fn new(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+    fn new(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>) -> PyResult<PyClassInitializer<Self>> {
+        Ok(PyClassInitializer::from(Core::open(nodes, config, Waiter::Loop)?).add_subclass(Self))
+    }
+}
+
+#[pymethods]
+impl BlockingRouter {
+    #[new]
+    #[pyo3(signature = (nodes, **config))]
+    fn new(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>) -> PyResult<PyClassInitializer<Self>> {
+        Ok(PyClassInitializer::from(Core::open(nodes, config, Waiter::Thread)?).add_subclass(Self))
+    }
+}
+
+impl Core {
+    fn open(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>, waiter: Waiter) -> PyResult<Self> {
         let settings = config::read(nodes, config)?;
         let foreign = Foreign::open(settings.builder).map_err(|error| raised(nodes.py(), &error))?;
-        Ok(Self { foreign, decode: settings.decode })
+        Ok(Self { foreign, decode: settings.decode, waiter })
     }
 
+    fn call<'py>(
+        &self,
+        py: Python<'py>,
+        callback: Option<Callback>,
+        manner: Manner,
+        start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if self.waiter == Waiter::Thread {
+            return blocking::wait(py, callback.as_ref(), start)?.into_python(py, self.decode);
+        }
+        // First of all: in a forked child the loop itself is of no use.
+        match self.foreign.check() {
+            Err(error @ Error::Forked) => return Err(raised(py, &error)),
+            Err(error) if manner != Manner::End => return Err(raised(py, &error)),
+            _ => {}
+        }
+        let here = event_loop::running(py)?;
+        here.get().wait(py, callback, self.decode, manner == Manner::Long, start)
+    }
+}
+
+#[pymethods]
+impl Core {
+    /// Reads a key: from its primary, a replica, or `fallback`, in this order.
+    ///
+    /// `fallback` is asked when the primary says that there is no such key, or when no node may answer. It is called
+    /// with the key as it was given, and with the reason (a word such as `absent` or `timeout`) if it takes a second
+    /// argument without a default, or one that is named `reason`. It gives bytes, str (stored as UTF-8), bytearray, a
+    /// memoryview, or None if the key does not exist. However many callers ask for a key at once, it runs once, and
+    /// what it gives is written back if the primary confirmed the miss. With `failsoft.Router` it is `async def` or
+    /// plain; with `failsoft.blocking.Router` it is plain and runs in the caller's own thread.
+    ///
+    /// Args:
+    ///     key: bytes, str, bytearray or memoryview, at most 512 MiB.
+    ///     fallback: your own store; without it a missing key is None.
+    ///     ttl: seconds that a loaded value lives in the cluster, instead of the setting `fill_ttl`.
+    ///     deadline: seconds for the whole call, the fallback included; without it the settings `deadline` and
+    ///         `load_timeout` hold.
+    ///
+    /// Returns:
+    ///     bytes (str with `decode_responses=True`), or None if the key does not exist.
+    ///
+    /// Raises:
+    ///     The fallback's own exception, the same object.
+    ///     Unavailable: no fallback, and nobody could say whether the key exists.
+    ///     DeadlineExceeded: `deadline` passed, or the fallback took longer than `load_timeout`.
+    ///     InvalidArgument: a bad key, option or result of the fallback.
+    ///     Reentrant: the fallback asked for the key that it is loading.
+    ///     Closed, Forked: the router is not to be used any more, or not in this process.
+    ///
+    /// Example (without `await` in `failsoft.blocking`):
+    ///
+    ///     user = await router.get_with_fallback("user:42", load_user, ttl=60)
     #[pyo3(signature = (key, fallback=None, *, ttl=None, deadline=None))]
     fn get_with_fallback<'py>(
         &self,
@@ -55,14 +132,21 @@ impl AsyncRouter {
         ttl: Option<f64>,
         deadline: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let asked = Asked::new(key, fallback, ttl, deadline)?;
-        let callback = callback(&asked)?;
-        let started = self.start(key.py(), callback, |caller| {
-            self.foreign.get(caller, asked.octets, asked.options, asked.fallback.is_some())
-        })?;
-        Ok(started.0)
+        self.read(key, fallback, ttl, deadline, false)
     }
 
+    /// The same as `get_with_fallback`, with the account of how: an `Outcome`.
+    ///
+    /// Args, Raises:
+    ///     See `get_with_fallback`.
+    ///
+    /// Returns:
+    ///     An `Outcome`: value, served_by, reason, age in seconds, attempts, coalesced, node.
+    ///
+    /// Example (without `await` in `failsoft.blocking`):
+    ///
+    ///     outcome = await router.resolve("user:42", load_user, deadline=0.5)
+    ///     print(outcome.value, outcome.served_by, outcome.reason)
     #[pyo3(signature = (key, fallback=None, *, ttl=None, deadline=None))]
     fn resolve<'py>(
         &self,
@@ -71,25 +155,55 @@ impl AsyncRouter {
         ttl: Option<f64>,
         deadline: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let asked = Asked::new(key, fallback, ttl, deadline)?;
-        let callback = callback(&asked)?;
-        let started = self.start(key.py(), callback, |caller| {
-            self.foreign.resolve(caller, asked.octets, asked.options, asked.fallback.is_some())
-        })?;
-        Ok(started.0)
+        self.read(key, fallback, ttl, deadline, true)
     }
 
-    fn resolve_many<'py>(&self, keys: &Bound<'py, PyAny>, fallback: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        caller::callable(fallback)?;
+    /// Reads many keys at once, with an `Outcome` or an exception for each, in the order of the keys.
+    ///
+    /// `fallback` is called once with the list of missing keys that nobody loads yet, and gives a mapping; a key that
+    /// is not in it, or whose value is None, does not exist. If it fails, it fails the keys it was asked for and no
+    /// others.
+    ///
+    /// Args:
+    ///     keys: at most 65,536, each as in `get_with_fallback`; one that comes twice is read once.
+    ///     fallback: your own store for many keys.
+    ///     ttl: seconds that loaded values live in the cluster, instead of the setting `fill_ttl`.
+    ///     deadline: seconds for the whole call, the fallback included; keys that have no answer by then get
+    ///         DeadlineExceeded.
+    ///
+    /// Raises:
+    ///     InvalidArgument: too many keys, or a bad key or option. Everything else is told for each key.
+    ///
+    /// Example (without `await` in `failsoft.blocking`):
+    ///
+    ///     for outcome in await router.resolve_many(["user:1", "user:2"], load_users):
+    ///         print(outcome)
+    #[pyo3(signature = (keys, fallback, *, ttl=None, deadline=None))]
+    fn resolve_many<'py>(
+        &self,
+        keys: &Bound<'py, PyAny>,
+        fallback: &Bound<'py, PyAny>,
+        ttl: Option<f64>,
+        deadline: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = keys.py();
         let (octets, given) = caller::keys(keys)?;
-        let asked = PyList::new(py, given)?.into_any().unbind();
-        let callback = Callback { fallback: fallback.clone().unbind(), context: context(py)?, asked };
-        let (future, pending) = self.start(py, Some(callback), |caller| self.foreign.resolve_many(caller, octets))?;
-        cancel_with(&future, pending)?;
-        Ok(future)
+        let callback = Callback::of_keys(fallback, given)?;
+        let options = caller::options(py, ttl, deadline)?;
+        self.call(py, Some(callback), Manner::Long, |caller| self.foreign.resolve_many(caller, octets, options))
     }
 
+    /// Writes a value. It does not expire unless `ttl` says when, in seconds.
+    ///
+    /// Raises:
+    ///     WriteRefused: the slot's owner may not be written to now, or says no; its `cause` says why. After
+    ///         `timeout` or `connection` nobody can say whether it was written.
+    ///     InvalidArgument: a bad key, value or ttl.
+    ///     Closed, Forked.
+    ///
+    /// Example (without `await` in `failsoft.blocking`):
+    ///
+    ///     await router.set("user:42", b"Ada", ttl=300)
     #[pyo3(signature = (key, value, ttl=None))]
     fn set<'py>(
         &self,
@@ -99,42 +213,91 @@ impl AsyncRouter {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (key_octets, value) = (octets("key", key)?, octets("value", value)?);
         let ttl = seconds(key.py(), "ttl", ttl)?;
-        let started = self.start(key.py(), None, |caller| self.foreign.set(caller, key_octets, value, ttl))?;
-        Ok(started.0)
+        self.call(key.py(), None, Manner::Short, |caller| self.foreign.set(caller, key_octets, value, ttl))
     }
 
+    /// Waits until a first view of the cluster has come, at most `timeout` seconds. Reads need not wait for it.
+    ///
+    /// Raises:
+    ///     Unavailable: none came in time.
+    ///     Closed, Forked.
+    ///
+    /// Example (without `await` in `failsoft.blocking`):
+    ///
+    ///     await router.ready(5)
     fn ready<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Bound<'py, PyAny>> {
         let timeout = seconds(py, "timeout", Some(timeout))?.unwrap_or(Duration::ZERO);
-        let (future, pending) = self.start(py, None, |caller| self.foreign.ready(caller, timeout))?;
-        cancel_with(&future, pending)?;
-        Ok(future)
+        self.call(py, None, Manner::Long, |caller| self.foreign.ready(caller, timeout))
     }
 
+    /// Ends the router: every read that waits gets Closed, callbacks that run are cancelled. Values that are just
+    /// being written back have `attempt_timeout` to arrive. Closing twice is fine.
+    ///
+    /// Raises:
+    ///     Forked: the router belongs to the process that this one was forked from.
+    ///
+    /// Example (without `await` in `failsoft.blocking`; `async with` and `with` close by themselves):
+    ///
+    ///     await router.close()
     fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let here = match self.foreign.check() {
-            // Nothing of the parent's can be closed in a child.
-            Err(error @ Error::Forked) => return Err(raised(py, &error)),
-            _ => event_loop::running(py)?,
-        };
-        let channel = here.get().channel();
-        let start = |token| self.foreign.close(Caller { channel, token, parent: None });
-        Ok(here.get().wait(py, None, false, start)?.0)
+        self.call(py, None, Manner::End, |caller| self.foreign.close(caller))
     }
 
-    /// The account of the router as JSON.
+    /// The account of the router as JSON; `health` gives it as a dict.
     fn health_json(&self, py: Python<'_>) -> PyResult<String> {
         let health = py.detach(|| self.foreign.health());
         health.map(|health| health.to_json()).map_err(|error| raised(py, &error))
     }
+
+    /// `connecting`, `ready`, `closed`, or `forked` in a child process.
+    #[getter]
+    fn state(&self, py: Python<'_>) -> &'static str {
+        match self.foreign.check() {
+            Err(Error::Forked) => "forked",
+            Err(_) => "closed",
+            Ok(()) => match py.detach(|| self.foreign.health()) {
+                Ok(health) if health.kind != "unknown" => "ready",
+                _ => "connecting",
+            },
+        }
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let (py, this) = (slf.py(), slf.get());
+        let class: Bound<'_, PyType> = slf.get_type();
+        let name = format!("{}.{}", class.module()?, class.qualname()?);
+        let nodes: Vec<String> = py
+            .detach(|| this.foreign.health())
+            .map_or_else(|_| Vec::new(), |health| health.nodes.into_iter().map(|node| node.address).collect());
+        let shown = nodes.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(",");
+        let more = if nodes.len() > SHOWN { format!(",… {} in all", nodes.len()) } else { String::new() };
+        Ok(format!("<{name} nodes={shown}{more} state={}>", this.state(py)))
+    }
 }
 
-fn callback(asked: &Asked<'_, '_>) -> PyResult<Option<Callback>> {
-    let Some(fallback) = asked.fallback else { return Ok(None) };
-    let context = context(fallback.py())?;
-    Ok(Some(Callback { fallback: fallback.clone().unbind(), context, asked: asked.key.clone().unbind() }))
-}
+/// How many nodes a repr names.
+const SHOWN: usize = 3;
 
-fn context(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    static COPY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    Ok(COPY.import(py, "contextvars", "copy_context")?.call0()?.unbind())
+impl Core {
+    fn read<'py>(
+        &self,
+        key: &Bound<'py, PyAny>,
+        fallback: Option<&Bound<'py, PyAny>>,
+        ttl: Option<f64>,
+        deadline: Option<f64>,
+        account: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = key.py();
+        let octets = octets("key", key)?;
+        let callback = Callback::of_key(fallback, key, &octets)?;
+        let options = caller::options(py, ttl, deadline)?;
+        let ask = callback.is_some();
+        self.call(py, callback, Manner::Short, |caller| {
+            if account {
+                self.foreign.resolve(caller, octets, options, ask)
+            } else {
+                self.foreign.get(caller, octets, options, ask)
+            }
+        })
+    }
 }

@@ -2,6 +2,7 @@
 
 use failsoft::foreign::Channel;
 use pyo3::prelude::*;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use std::sync::Arc;
 
 #[cfg(target_os = "linux")]
@@ -38,20 +39,36 @@ mod descriptor {
     }
 }
 
+/// Wakes a loop with a descriptor when it is dropped.
+#[derive(Clone, Default)]
+pub(crate) struct Home {
+    #[cfg(target_os = "linux")]
+    pub(crate) descriptor: Option<Descriptor>,
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        #[cfg(target_os = "linux")]
+        if let Some(descriptor) = &self.descriptor {
+            descriptor.set();
+        }
+    }
+}
+
 /// A channel whose first completion calls `loop.call_soon_threadsafe(drain)`. The I/O thread never
-/// waits for the interpreter: another thread does.
+/// waits for the interpreter: another thread does. It does not keep the loop.
 pub(crate) fn by_method(event_loop: &Bound<'_, PyAny>) -> PyResult<(Arc<Channel>, Arc<Drain>)> {
     let drain = Arc::new(Drain::default());
-    let call = event_loop.getattr("call_soon_threadsafe")?.unbind();
-    let (call, ours) = (Arc::new(call), Arc::clone(&drain));
+    let weak = PyWeakrefReference::new(event_loop)?.unbind();
+    let (weak, ours) = (Arc::new(weak), Arc::clone(&drain));
     let channel = Channel::new(move || {
-        let (call, drain) = (Arc::clone(&call), Arc::clone(&ours));
+        let (weak, drain) = (Arc::clone(&weak), Arc::clone(&ours));
         std::thread::spawn(move || {
             // None when the interpreter is ending: nobody waits any more.
             Python::try_attach(|py| {
-                if let Some(drain) = drain.0.get() {
+                if let (Some(drain), Some(event_loop)) = (drain.0.get(), weak.bind(py).upgrade()) {
                     // A closed loop waits for nothing.
-                    let _ = call.call1(py, (drain,));
+                    let _ = event_loop.call_method1("call_soon_threadsafe", (drain,));
                 }
             })
         });

@@ -5,7 +5,7 @@
 //! that had not ended when they set out tells them all they want ([`crate::echo`]), and what becomes of a result:
 //! who is told, who loads anew, what is kept for late callers, and what is written back.
 //!
-//! [`Loads::join`] when keys are to be loaded, [`Loads::begin`] before the callback is started, [`Loads::end`] when
+//! [`Loads::join`] when keys are to be loaded, [`Loads::begin`] before the callback is started, [`Loads::finish`] when
 //! it has ended, [`Loads::leave`] when a caller goes away, and [`Loads::expire`] at [`Loads::next_timeout`].
 
 use crate::config::Config;
@@ -64,7 +64,7 @@ pub struct Joined {
 
 /// What follows from the end of a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct Finished {
     /// How many wait for it: they are told the result. None after its limit, when they were told of that.
     pub waiters: usize,
     /// The values of these keys are to be written back, each to the node that confirmed its miss.
@@ -145,7 +145,7 @@ impl Loads {
     }
 
     /// A load ended. None for one that was stopped, or has ended before: its result counts for nothing.
-    pub fn end(&mut self, load: LoadId, ending: Ending, now: Instant) -> Option<Ended> {
+    pub fn finish(&mut self, load: LoadId, ending: Ending, now: Instant) -> Option<Finished> {
         let completed = self.flights.complete(load)?;
         let confirmed = self.confirmed.remove(&load).unwrap_or_default();
         let (mut dropped, mut kept) = (Vec::new(), false);
@@ -156,21 +156,21 @@ impl Loads {
             kept = self.echoes.keep(load, completed.keys, bytes, now, &mut dropped);
         }
         let fills = if matches!(ending, Ending::Loaded { .. }) { confirmed } else { Vec::new() };
-        Some(Ended { waiters: completed.waiters.len(), fills, kept, dropped })
+        Some(Finished { waiters: completed.waiters.len(), fills, kept, dropped })
     }
 
     /// A caller goes away. The callbacks of the loads that nobody waits for any more are to be stopped.
     #[must_use = "the callbacks have to be stopped"]
     pub fn leave(&mut self, waiter: WaiterId) -> Vec<LoadId> {
         let over = self.flights.leave(waiter);
-        self.forget(&over);
+        self.drop_confirmed(&over);
         over
     }
 
     /// Carries out the limits that are due.
     pub fn expire(&mut self, now: Instant) -> Due {
         let expired = self.flights.expire(now);
-        self.forget(&expired.abort);
+        self.drop_confirmed(&expired.abort);
         let mut dropped = Vec::new();
         self.echoes.expire(now, self.keep, &mut dropped);
         let timed_out = expired.timed_out.into_iter().map(|late| late.load).collect();
@@ -188,7 +188,7 @@ impl Loads {
         self.flights.counts()
     }
 
-    fn forget(&mut self, loads: &[LoadId]) {
+    fn drop_confirmed(&mut self, loads: &[LoadId]) {
         for load in loads {
             self.confirmed.remove(load);
         }

@@ -149,7 +149,9 @@ impl Route {
             Self::Secondary { .. } | Self::Await { .. } => (None, None),
         };
         let waits = |route: &Self| matches!(route, Self::Await { .. });
-        sources(self) == sources(other) && waits(self) == waits(other)
+        let uncovered = |route: &Self| matches!(route, Self::Secondary { reason: Reason::SlotUncovered });
+        let kind = |route: &Self| (waits(route), uncovered(route));
+        sources(self) == sources(other) && kind(self) == kind(other)
     }
 }
 
@@ -188,5 +190,48 @@ pub(crate) fn step_of(route: Route, now: Instant, bounds: Bounds, dice: u32) -> 
         Route::Readmitting { replica, reason, .. } | Route::Replica { replica, reason } => stand_in(replica, reason),
         Route::Secondary { reason } => Step::Secondary(reason),
         Route::Await { until } => Step::Wait(until.min(bounds.deadline)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(index: u32) -> NodeKey {
+        NodeKey { index, generation: 0 }
+    }
+
+    fn stand_in(index: u32, millis: u64) -> StandIn {
+        let at = Instant::from_millis(millis);
+        StandIn { node: node(index), current_at: at, until: at + Duration::from_secs(30) }
+    }
+
+    #[test]
+    fn a_read_that_waits_is_woken_by_other_sources_and_not_by_other_ages() {
+        let reason = Reason::BreakerOpen;
+        let replica = |index, millis| Route::Replica { replica: stand_in(index, millis), reason };
+        let readmitting =
+            |permille, millis| Route::Readmitting { node: node(0), permille, replica: stand_in(1, millis), reason };
+        let none = Route::Secondary { reason };
+        assert!(replica(1, 5).offers_the_same(&replica(1, 6)));
+        assert!(readmitting(100, 5).offers_the_same(&readmitting(500, 6)));
+        assert!(none.offers_the_same(&Route::Secondary { reason: Reason::Connection }));
+        let primary = |index| Route::Primary { node: node(index), backed: false };
+        let waiting = Route::Await { until: Instant::ZERO };
+        let uncovered = Route::Secondary { reason: Reason::SlotUncovered };
+        let all = [replica(1, 5), replica(2, 5), readmitting(100, 5), primary(0), primary(1), none, waiting, uncovered];
+        for (i, one) in all.iter().enumerate() {
+            for (k, other) in all.iter().enumerate() {
+                assert_eq!(one.offers_the_same(other), i == k, "{one:?} and {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn batches_leave_half_of_the_room_to_others() {
+        let mut config = Config::default();
+        assert_eq!(batch_window(&config), 5_000);
+        config.set_text("max_in_flight", "1").expect("a setting");
+        assert_eq!(batch_window(&config), 1, "a batch goes on all the same");
     }
 }

@@ -1,5 +1,6 @@
-//! Carries out a read: the first step from the snapshot, and the machine for everything else.
+//! Carries out the cluster side of a read: the first attempt by the snapshot, and the machine for everything else.
 
+use crate::account;
 use crate::connection::{Attempt, Outcome, Pending, Reply, SubmitError};
 use crate::error::Error;
 use crate::member::Member;
@@ -9,19 +10,35 @@ use failsoft_policy::read::{Action, Answer, Event, Finish, Read};
 use failsoft_policy::reply::classify;
 use failsoft_policy::route::{Bounds, Source, Step, first_step};
 use failsoft_policy::slot::slot_of;
-use failsoft_policy::{Instant, NodeKey, Reason, ServedBy, Status, Turn};
+use failsoft_policy::{Instant, NodeKey, Reason, ServedBy};
 use std::sync::Arc;
 
-/// How a first attempt ended.
-pub(crate) enum First {
-    /// With a value.
-    Served { value: Bytes, node: Arc<Member>, source: Source, reason: Option<Reason> },
-    /// Otherwise; the machine goes on from here.
-    Unserved { step: Step, begun: Instant, ended: Option<Ended> },
+/// What a first attempt came to.
+pub(crate) enum FirstAttempt {
+    Served(Served),
+    Unserved(Unserved),
 }
 
-/// How an attempt ended.
-pub(crate) struct Ended {
+/// A value that came on the first attempt.
+pub(crate) struct Served {
+    pub(crate) value: Bytes,
+    pub(crate) node: Arc<Member>,
+    pub(crate) source: Source,
+    pub(crate) reason: Option<Reason>,
+}
+
+/// A read that its first attempt did not serve: the machine goes on from here.
+pub(crate) struct Unserved {
+    /// What the snapshot said.
+    pub(crate) step: Step,
+    /// When that was.
+    pub(crate) begun: Instant,
+    /// None if nothing was sent.
+    pub(crate) result: Option<AttemptResult>,
+}
+
+/// What an attempt came to.
+pub(crate) struct AttemptResult {
     answer: Answer,
     value: Option<Bytes>,
     contact: Option<Instant>,
@@ -42,87 +59,87 @@ pub(crate) enum Routed {
 }
 
 /// Whom the first step asks.
-pub(crate) struct Aim {
+pub(crate) struct Target {
     pub(crate) node: Arc<Member>,
     pub(crate) source: Source,
     reason: Option<Reason>,
     pub(crate) attempt: Attempt,
 }
 
-impl Aim {
-    /// How a first attempt there ended.
+impl Target {
+    /// What a first attempt there came to.
     #[inline]
-    pub(crate) fn first(&self, ended: Ended, step: Step, begun: Instant) -> First {
-        match ended.value {
+    pub(crate) fn first_attempt(&self, result: AttemptResult, step: Step, begun: Instant) -> FirstAttempt {
+        match result.value {
             Some(value) => {
-                First::Served { value, node: Arc::clone(&self.node), source: self.source, reason: self.reason }
+                let (node, source, reason) = (Arc::clone(&self.node), self.source, self.reason);
+                FirstAttempt::Served(Served { value, node, source, reason })
             }
-            None => First::Unserved { step, begun, ended: Some(ended) },
+            None => FirstAttempt::Unserved(Unserved { step, begun, result: Some(result) }),
         }
     }
 }
 
 /// The hot path: a lookup, an append, and a reply.
 #[inline]
-pub(crate) async fn first(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> First {
-    let (step, aim) = aim(shared, key, bounds, now);
-    let Some(aim) = aim else { return First::Unserved { step, begun: now, ended: None } };
-    let submitted = aim.node.submit(aim.source, &shared.opener, |lane| lane.get(key, false, aim.attempt));
-    let ended = end(submitted, &aim.node).await;
-    aim.first(ended, step, now)
+pub(crate) async fn first_attempt(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> FirstAttempt {
+    let (step, target) = target(shared, key, bounds, now);
+    let Some(target) = target else {
+        return FirstAttempt::Unserved(Unserved { step, begun: now, result: None });
+    };
+    let submitted = target.node.submit(target.source, &shared.opener, |lane| lane.get(key, false, target.attempt));
+    let result = await_reply(submitted, &target.node).await;
+    target.first_attempt(result, step, now)
 }
 
 /// The first step of a read, and the node it asks, if it asks one.
 #[inline]
-pub(crate) fn aim(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> (Step, Option<Aim>) {
+pub(crate) fn target(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> (Step, Option<Target>) {
     let table = shared.table.load();
     let step = first_step(&table.snapshot, slot_of(key), now, bounds, fastrand::u32(..));
-    let aim = match step {
+    let target = match step {
         Step::Send { node, source, reason, until, limit } => {
             let attempt = Attempt { until, limit };
-            table.member(node).map(|node| Aim { node: Arc::clone(node), source, reason, attempt })
+            table.member(node).map(|node| Target { node: Arc::clone(node), source, reason, attempt })
         }
         Step::Secondary(_) | Step::Wait(_) => None,
     };
-    (step, aim)
+    (step, target)
 }
 
-/// Goes on where the first step left off, until the cluster side of the read is over. Gives what it
+/// Goes on where the first attempt left off, until the cluster side of the read is over. Gives what it
 /// came to, and how many attempts were sent.
 pub(crate) async fn route(
     shared: &Shared,
     key: &[u8],
     bounds: Bounds,
     callback: bool,
-    (step, begun): (Step, Instant),
-    ended: Option<Ended>,
+    unserved: Unserved,
 ) -> Result<(Routed, u32), Error> {
     shared.check_open()?;
-    let mut read = Read::new(shared.config(), slot_of(key), bounds, callback);
-    let mut ended = ended;
+    let Unserved { step, begun, mut result } = unserved;
+    let slot = slot_of(key);
+    let mut read = Read::new(shared.config(), slot, bounds, callback);
     let mut value = None;
-    // Changes are subscribed to while the policy is asked: none falls between its word and the wait.
-    let (mut action, mut changes) = shared.with_cluster(|cluster, now| {
+    let (mut action, mut waits) = shared.ask(slot, |turn| {
         // Without an attempt there is no need to hold on to the step that an older snapshot gave.
-        let turn = Turn { cluster, now, dice: fastrand::u32(..) };
-        let action = if ended.is_some() { read.resume(step, begun) } else { read.start(turn) };
-        (action, shared.changes())
+        if result.is_some() { read.resume(step, begun) } else { read.start(turn) }
     });
     loop {
-        for (status, reason) in read.take_notes() {
-            shared.tally.attempt(status, reason);
-        }
+        account::attempts(shared, read.take_notes());
         let event = match action {
             Action::Send { node, source, asking, renew, until, limit } => {
-                let attempt = match ended.take() {
+                let result = match result.take() {
                     Some(first) => first,
                     None => attempt(shared, key, node, source, (asking, renew), Attempt { until, limit }).await,
                 };
-                value = attempt.value;
-                Event::Answered { answer: attempt.answer, contact: attempt.contact }
+                value = result.value;
+                Event::Answered { answer: result.answer, contact: result.contact }
             }
             Action::Wait { until } => {
-                shared.wait(changes, until).await;
+                if let Some(waits) = waits {
+                    shared.wait_for_sources(waits, until).await;
+                }
                 Event::Woken
             }
             Action::Load { reason, confirmed } => return Ok((Routed::Load { reason, confirmed }, read.attempts())),
@@ -140,22 +157,7 @@ pub(crate) async fn route(
             }
         };
         shared.check_open()?;
-        (action, changes) = shared.with_cluster(|cluster, now| {
-            let turn = Turn { cluster, now, dice: fastrand::u32(..) };
-            (read.on(event, turn), shared.changes())
-        });
-    }
-}
-
-/// What a read that was served on its first attempt adds to the counters.
-#[inline]
-pub(crate) fn count_served(shared: &Shared, source: Source, reason: Option<Reason>) {
-    match source {
-        Source::Primary => shared.tally.primary_at_once(),
-        Source::Replica => {
-            shared.tally.attempt(Status::ReplicaHit, reason);
-            shared.tally.read(Some(ServedBy::Replica), reason);
-        }
+        (action, waits) = shared.ask(slot, |turn| read.on(event, turn));
     }
 }
 
@@ -166,44 +168,46 @@ async fn attempt(
     source: Source,
     (asking, renew): (bool, bool),
     time: Attempt,
-) -> Ended {
+) -> AttemptResult {
     let member = shared.table.load().member(node).map(Arc::clone);
     let Some(member) = member else {
         // The node was forgotten between the decision and now.
-        return Ended { answer: Answer::Connection, value: None, contact: None };
+        return AttemptResult { answer: Answer::Connection, value: None, contact: None };
     };
     if renew {
         member.renew(source);
     }
     let submitted = member.submit(source, &shared.opener, |lane| lane.get(key, asking, time));
-    end(submitted, &member).await
+    await_reply(submitted, &member).await
 }
 
 #[inline]
-async fn end(submitted: Result<Pending, SubmitError>, member: &Member) -> Ended {
+async fn await_reply(submitted: Result<Pending, SubmitError>, member: &Member) -> AttemptResult {
     match submitted {
-        Ok(pending) => ended(pending.await, member),
+        Ok(pending) => result_of(pending.await, member),
         Err(refused) => not_sent(refused, member),
     }
 }
 
 /// What an attempt came to that was not even sent.
-pub(crate) fn not_sent(refused: SubmitError, member: &Member) -> Ended {
+pub(crate) fn not_sent(refused: SubmitError, member: &Member) -> AttemptResult {
     match refused {
-        SubmitError::Ended(error) => ended(Err(error), member),
-        SubmitError::Full => Ended { answer: Answer::Saturated, value: None, contact: None },
+        SubmitError::Ended(error) => result_of(Err(error), member),
+        SubmitError::Full => AttemptResult { answer: Answer::Saturated, value: None, contact: None },
     }
 }
 
-/// What an attempt came to.
+/// What an attempt came to by what its connection says.
 #[inline]
-pub(crate) fn ended(result: Outcome, member: &Member) -> Ended {
-    let answer = match result {
-        Ok(Reply::Value(value)) => return Ended { answer: Answer::Value, value: Some(value), contact: None },
+pub(crate) fn result_of(outcome: Outcome, member: &Member) -> AttemptResult {
+    let answer = match outcome {
+        Ok(Reply::Value(value)) => {
+            return AttemptResult { answer: Answer::Value, value: Some(value), contact: None };
+        }
         Ok(reply) => answer_of(&reply),
         Err(error) => error.answer(),
     };
-    Ended { answer, value: None, contact: member.contact() }
+    AttemptResult { answer, value: None, contact: member.contact() }
 }
 
 /// What a reply other than a value means to a read.

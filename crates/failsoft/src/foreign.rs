@@ -22,7 +22,8 @@ use crate::builder::Builder;
 use crate::error::Error;
 use crate::frame::{self, Frame};
 use crate::health::Health;
-use crate::router::{Options, Router, check_string, check_ttl};
+use crate::reads::{self, Options};
+use crate::router::{Router, check_string, check_ttl};
 use bytes::Bytes;
 use channel::Final;
 use std::sync::Arc;
@@ -121,14 +122,17 @@ impl Foreign {
     }
 
     /// Reads many keys; ends with [`Completion::Many`]. The callback is asked for all missing keys that
-    /// nobody loads yet, in one [`Completion::Run`].
+    /// nobody loads yet, in one [`Completion::Run`]. The options are those of the whole call: a key that has no answer
+    /// by its `deadline` gets [`Error::DeadlineExceeded`], the others keep theirs.
     ///
     /// # Errors
     /// As [`get`](Self::get); bad keys are told in the completion.
-    pub fn resolve_many(&self, caller: Caller<'_>, keys: Vec<Bytes>) -> Result<Pending, Error> {
+    pub fn resolve_many(&self, caller: Caller<'_>, keys: Vec<Bytes>, options: ReadOptions) -> Result<Pending, Error> {
+        check_ttl(options.ttl)?;
         let router = self.open_router()?.clone();
         let call = run::many(caller);
-        Ok(self.start(caller, async move { Final::Many(router.read_keys(keys, call).await) }))
+        let options = Options { ttl: options.ttl, deadline: options.deadline };
+        Ok(self.start(caller, async move { Final::Many(router.read_keys(keys, options, call).await) }))
     }
 
     /// Writes a value; ends with [`Completion::Done`].
@@ -207,8 +211,8 @@ impl Foreign {
         let router = router.clone();
         let fallback = ask.then(|| run::fallback(caller.channel, caller.token));
         Ok(self.start(caller, async move {
-            let outcome = router.read(&key, Options { ttl, deadline }, fallback).await;
-            Final::of_read(outcome, account)
+            let end = reads::read_with(router.shared(), &key, Options { ttl, deadline }, fallback).await;
+            Final::of_read(end, router.shared(), account)
         }))
     }
 

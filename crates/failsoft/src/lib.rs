@@ -4,6 +4,7 @@
 //! the primary does not answer, and the caller's own callback when no node may answer. All decisions
 //! are those of the `failsoft-policy` crate; this one carries them out on tokio.
 
+mod account;
 mod builder;
 mod clock;
 mod conductor;
@@ -21,6 +22,7 @@ mod many;
 mod member;
 mod outcome;
 mod panics;
+mod reads;
 mod resolve;
 mod router;
 mod shared;

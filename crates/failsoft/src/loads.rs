@@ -319,28 +319,28 @@ fn start(shared: &Arc<Shared>, lead: LoadKeys, outer: Option<Arc<Frame>>, call: 
 }
 
 fn finish(shared: &Arc<Shared>, load: LoadId, loaded: Loaded) {
-    let (ended, running, dropped) = {
+    let (finished, running, dropped) = {
         let mut state = shared.loads.lock();
-        let ended = state.policy.end(load, loaded.ending, shared.now());
+        let finished = state.policy.finish(load, loaded.ending, shared.now());
         let running = state.running.remove(&load);
-        let dropped = ended.as_ref().map(|ended| state.take_results(&ended.dropped));
-        if ended.as_ref().is_some_and(|ended| ended.kept) {
+        let dropped = finished.as_ref().map(|finished| state.take_results(&finished.dropped));
+        if finished.as_ref().is_some_and(|finished| finished.kept) {
             state.results.insert(load, loaded.clone());
         }
         if state.policy.next_timeout().is_some_and(|next| next < state.covered) {
             shared.loads.earlier.notify_one();
         }
-        (ended, running, dropped)
+        (finished, running, dropped)
     };
     drop(dropped);
-    let (Some(ended), Some(running)) = (ended, running) else { return };
+    let (Some(finished), Some(running)) = (finished, running) else { return };
     if let Ok(values) = &loaded.result {
         // Before the waiters hear of it: one of them may close the router at once, which waits for
         // the fills that are under way.
-        let values = ended.fills.into_iter().filter_map(|(key, node)| Some((values.get(&key)?, key, node)));
+        let values = finished.fills.into_iter().filter_map(|(key, node)| Some((values.get(&key)?, key, node)));
         fills::offer(shared, values, running.ttl);
     }
-    if ended.waiters > 0 {
+    if finished.waiters > 0 {
         running.done.send_replace(Some(loaded));
     }
 }

@@ -1,10 +1,12 @@
 //! Many keys in one call: one pipeline for each node, one run of the callback, an outcome for each.
 
-use crate::driver::{self, First, Routed};
+use crate::account::ReadEnd;
+use crate::driver::{self, FirstAttempt, Unserved};
 use crate::error::Error;
 use crate::loads::{self, BoxError, Call, Values};
 use crate::outcome::Outcome;
-use crate::router::{Router, check_string, loaded, served, settled};
+use crate::reads::{self, Missed, Options, Side};
+use crate::router::{Router, check_string, check_ttl};
 use bytes::Bytes;
 use failsoft_policy::load::Wanted;
 use failsoft_policy::route::{Bounds, Step, batch_window};
@@ -59,15 +61,17 @@ impl Router {
     {
         let call: Call =
             Box::new(move |keys| Box::pin(async move { fallback(keys).await.map(Values::Many).map_err(Into::into) }));
-        self.read_keys(keys, call).await
+        self.read_keys(keys, Options::default(), call).await
     }
 
-    /// The same with a callback as the loads run it.
+    /// The same with options, and a callback as the loads run it.
     pub(crate) async fn read_keys<K: AsRef<[u8]>>(
         &self,
         keys: impl IntoIterator<Item = K>,
+        options: Options,
         call: Call,
     ) -> Result<Vec<Result<Outcome, Error>>, Error> {
+        check_ttl(options.ttl)?;
         // Duplicates are read once: `places` says for each key given which of the different ones it is.
         let mut different: Vec<Bytes> = Vec::new();
         let mut known: HashMap<Bytes, usize> = HashMap::new();
@@ -85,21 +89,24 @@ impl Router {
             }
             places.push(place);
         }
-        let outcomes = self.read_many(different, call).await;
+        let outcomes = self.read_many(different, options, call).await;
         Ok(places.into_iter().map(|place| outcomes[place].clone()).collect())
     }
 
-    async fn read_many(&self, keys: Vec<Bytes>, call: Call) -> Vec<Result<Outcome, Error>> {
+    async fn read_many(&self, keys: Vec<Bytes>, options: Options, call: Call) -> Vec<Result<Outcome, Error>> {
         let shared = self.shared();
         let now = shared.now();
-        let bounds = shared.bounds(now);
+        let bounds = match options.deadline {
+            Some(deadline) => Bounds::of_call(shared.config(), now, deadline, true),
+            None => shared.bounds(now),
+        };
         // The keys of one node are submitted without waiting for replies, and its writer sends what queued up at
         // once; but no more at a time than a batch may have there.
         let window = batch_window(shared.config());
         let mut nodes: BTreeMap<Option<NodeKey>, Vec<usize>> = BTreeMap::new();
         for (place, key) in keys.iter().enumerate() {
-            let (_, aim) = driver::aim(shared, key, bounds, now);
-            nodes.entry(aim.map(|aim| aim.node.key)).or_default().push(place);
+            let (_, target) = driver::target(shared, key, bounds, now);
+            nodes.entry(target.map(|target| target.node.key)).or_default().push(place);
         }
         let keys = &keys;
         let routed = join_all(nodes.into_iter().map(|(node, places)| {
@@ -108,35 +115,43 @@ impl Router {
         }))
         .await;
         let mut wanted = Vec::new();
-        let mut asked: HashMap<&Bytes, (usize, Reason, u32)> = HashMap::new();
+        let mut asked: HashMap<&Bytes, (usize, Missed)> = HashMap::new();
         let mut outcomes: Vec<Result<Outcome, Error>> =
             keys.iter().map(|_| Err(Error::Internal("a key that was not loaded"))).collect();
         let mut routed: Vec<_> = routed.into_iter().flatten().collect();
         // The callback is asked in the order of the keys.
         routed.sort_unstable_by_key(|(place, _)| *place);
-        for (place, done) in routed {
-            match done {
-                Ok(Done::Outcome(outcome)) => outcomes[place] = Ok(outcome),
-                Ok(Done::Load { reason, attempts, confirmed }) => {
-                    wanted.push(Wanted { key: keys[place].clone(), confirmed });
-                    asked.insert(&keys[place], (place, reason, attempts));
+        for (place, side) in routed {
+            match side {
+                Side::Over(end) => outcomes[place] = end.into_outcome(shared),
+                Side::Load(missed) => {
+                    wanted.push(Wanted { key: keys[place].clone(), confirmed: missed.confirmed });
+                    asked.insert(&keys[place], (place, missed));
                 }
-                Err(error) => outcomes[place] = Err(error),
             }
         }
         if wanted.is_empty() {
             return outcomes;
         }
-        match loads::load(shared, wanted, now, None, call).await {
+        let load = loads::load(shared, wanted, now, options.ttl, call);
+        let got = match options.deadline {
+            // What the cluster gave in time is not lost when the callback takes longer.
+            Some(deadline) => match tokio::time::timeout_at(shared.opener.clock.std(now + deadline), load).await {
+                Ok(got) => got,
+                Err(_) => Err(Error::DeadlineExceeded { limit: "deadline" }),
+            },
+            None => load.await,
+        };
+        match got {
             Ok(got) => {
                 for got in got {
-                    let Some(&(place, reason, attempts)) = asked.get(&got.key) else { continue };
-                    outcomes[place] = loaded(shared, got.result, got.coalesced, reason, attempts);
+                    let Some((place, missed)) = asked.get(&got.key) else { continue };
+                    outcomes[*place] = missed.loaded(got.result, got.coalesced).into_outcome(shared);
                 }
             }
             Err(error) => {
-                for (place, reason, attempts) in asked.into_values() {
-                    outcomes[place] = loaded(shared, Err(error.clone()), false, reason, attempts);
+                for (place, missed) in asked.into_values() {
+                    outcomes[place] = missed.loaded(Err(error.clone()), false).into_outcome(shared);
                 }
             }
         }
@@ -144,7 +159,7 @@ impl Router {
     }
 
     /// The cluster side of one key of a batch. `node` is whom the first step asks.
-    async fn read_one(&self, key: &Bytes, node: Option<NodeKey>, bounds: Bounds) -> Result<Done, Error> {
+    async fn read_one(&self, key: &Bytes, node: Option<NodeKey>, bounds: Bounds) -> Side {
         let shared = self.shared();
         let member = node.and_then(|node| shared.table.load().member(node).map(Arc::clone));
         let room = match &member {
@@ -157,27 +172,15 @@ impl Router {
         };
         let now = shared.now();
         let first = if now < bounds.deadline {
-            driver::first(shared, key, bounds, now).await
+            driver::first_attempt(shared, key, bounds, now).await
         } else {
-            First::Unserved { step: Step::Secondary(Reason::Deadline), begun: now, ended: None }
+            let step = Step::Secondary(Reason::Deadline);
+            FirstAttempt::Unserved(Unserved { step, begun: now, result: None })
         };
         drop(room);
-        let (step, begun, ended) = match first {
-            First::Served { value, node, source, reason } => {
-                return Ok(Done::Outcome(served(shared, value, source, &node, reason)));
-            }
-            First::Unserved { step, begun, ended } => (step, begun, ended),
-        };
-        let routed = Box::pin(driver::route(shared, key, bounds, true, (step, begun), ended)).await;
-        let (routed, attempts) = routed.inspect_err(|_| shared.tally.read(None, None))?;
-        match routed {
-            Routed::Load { reason, confirmed } => Ok(Done::Load { reason, attempts, confirmed }),
-            other => settled(shared, other, attempts).map(Done::Outcome),
+        match first {
+            FirstAttempt::Served(served) => Side::Over(ReadEnd::AtOnce(served)),
+            FirstAttempt::Unserved(unserved) => Box::pin(reads::route(shared, key, bounds, true, unserved)).await,
         }
     }
-}
-
-enum Done {
-    Outcome(Outcome),
-    Load { reason: Reason, attempts: u32, confirmed: Option<NodeKey> },
 }

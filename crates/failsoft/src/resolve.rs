@@ -3,7 +3,8 @@
 use crate::error::Error;
 use crate::loads::BoxError;
 use crate::outcome::Outcome;
-use crate::router::{Fallback, Options, Router, boxed};
+use crate::reads::{Fallback, Options};
+use crate::router::{Router, boxed};
 use bytes::Bytes;
 use failsoft_policy::Reason;
 use std::fmt;

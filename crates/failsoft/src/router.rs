@@ -2,20 +2,18 @@
 
 use crate::builder::Builder;
 use crate::conductor;
-use crate::driver::{self, First, Routed};
 use crate::error::Error;
 use crate::health::Health;
-use crate::loads::{self, BoxError, Call, Values};
-use crate::member::{Member, Opener};
+use crate::loads::{self, BoxError, Values};
+use crate::member::Opener;
 use crate::outcome::Outcome;
+use crate::reads::{self, Fallback, Options};
 use crate::resolve::Resolve;
 use crate::shared::Shared;
 use crate::tally::Counters;
 use crate::writes;
 use bytes::Bytes;
-use failsoft_policy::load::Wanted;
-use failsoft_policy::route::{Bounds, Source};
-use failsoft_policy::{Endpoint, Kind, Reason, ServedBy};
+use failsoft_policy::{Endpoint, Kind, Reason};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,16 +53,6 @@ impl Drop for Handle {
         drop(self.shared.shut_down());
     }
 }
-
-/// What a call may set for itself.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Options {
-    pub(crate) ttl: Option<Duration>,
-    pub(crate) deadline: Option<Duration>,
-}
-
-/// A callback, once it is known that it is to be asked why.
-pub(crate) type Fallback = Box<dyn FnOnce(Reason) -> Call + Send>;
 
 impl Router {
     /// Settings for a router that begins with these nodes: `host:port`, `[v6]:port`,
@@ -110,19 +98,7 @@ impl Router {
         key: &[u8],
         fallback: impl FnOnce() -> Option<Fallback>,
     ) -> Result<Option<Bytes>, Error> {
-        let shared = &**self.shared();
-        let now = shared.now();
-        let bounds = shared.bounds(now);
-        match driver::first(shared, key, bounds, now).await {
-            First::Served { value, source, reason, .. } => {
-                driver::count_served(shared, source, reason);
-                Ok(Some(value))
-            }
-            unserved @ First::Unserved { .. } => {
-                let rest = self.rest(key, bounds, unserved, fallback(), None);
-                Box::pin(rest).await.map(|outcome| outcome.value)
-            }
-        }
+        reads::read(self.shared(), key, fallback).await.into_value(self.shared())
     }
 
     /// Reads a key and tells how: `.fallback(…)`, `.ttl(…)` and `.deadline(…)` may follow before
@@ -195,7 +171,7 @@ impl Router {
         let _ = tokio::time::timeout(CLOSING, all).await;
     }
 
-    /// A whole read, with its account.
+    /// A read with its options and its account.
     pub(crate) async fn read(
         &self,
         key: &[u8],
@@ -204,135 +180,7 @@ impl Router {
     ) -> Result<Outcome, Error> {
         check_string("key", key.len())?;
         check_ttl(options.ttl)?;
-        let shared = &**self.shared();
-        let now = shared.now();
-        let Some(deadline) = options.deadline else {
-            let bounds = shared.bounds(now);
-            let first = driver::first(shared, key, bounds, now).await;
-            return Box::pin(self.rest(key, bounds, first, fallback, options.ttl)).await;
-        };
-        let bounds = Bounds::of_call(shared.config(), now, deadline, fallback.is_some());
-        let whole = async {
-            let first = driver::first(shared, key, bounds, now).await;
-            self.rest(key, bounds, first, fallback, options.ttl).await
-        };
-        match tokio::time::timeout(deadline, Box::pin(whole)).await {
-            Ok(result) => result,
-            Err(_) => {
-                shared.tally.read(None, Some(Reason::Deadline));
-                Err(Error::DeadlineExceeded { limit: "deadline" })
-            }
-        }
-    }
-
-    /// Everything after the first attempt.
-    pub(crate) async fn rest(
-        &self,
-        key: &[u8],
-        bounds: Bounds,
-        first: First,
-        fallback: Option<Fallback>,
-        ttl: Option<Duration>,
-    ) -> Result<Outcome, Error> {
-        let shared = self.shared();
-        let (routed, attempts, began) = match first {
-            First::Served { value, node, source, reason } => return Ok(served(shared, value, source, &node, reason)),
-            First::Unserved { step, begun, ended } => {
-                let routed = driver::route(shared, key, bounds, fallback.is_some(), (step, begun), ended).await;
-                let (routed, attempts) = routed.inspect_err(|_| shared.tally.read(None, None))?;
-                (routed, attempts, begun)
-            }
-        };
-        let (reason, confirmed) = match routed {
-            Routed::Load { reason, confirmed } => (reason, confirmed),
-            other => return settled(shared, other, attempts),
-        };
-        let Some(fallback) = fallback else { return Err(Error::Internal("a load without a callback")) };
-        let wanted = vec![Wanted { key: Bytes::copy_from_slice(key), confirmed }];
-        let got = match loads::load(shared, wanted, began, ttl, fallback(reason)).await {
-            Ok(got) => got.into_iter().next(),
-            Err(error) => {
-                shared.tally.read(None, Some(reason));
-                return Err(error);
-            }
-        };
-        let got = got.ok_or(Error::Internal("a load without its key"))?;
-        loaded(shared, got.result, got.coalesced, reason, attempts)
-    }
-}
-
-/// The outcome of a read that its first attempt served, counted.
-pub(crate) fn served(shared: &Shared, value: Bytes, source: Source, node: &Member, reason: Option<Reason>) -> Outcome {
-    driver::count_served(shared, source, reason);
-    outcome_of_node(shared, value, source_name(source), node.key, reason, 1)
-}
-
-/// The outcome of a read that the cluster alone settled, counted.
-pub(crate) fn settled(shared: &Shared, routed: Routed, attempts: u32) -> Result<Outcome, Error> {
-    match routed {
-        Routed::Value { value, served_by, node, reason } => {
-            shared.tally.read(Some(served_by), reason);
-            Ok(outcome_of_node(shared, value, served_by, node, reason, attempts))
-        }
-        Routed::Missing(reason) => {
-            shared.tally.read(Some(ServedBy::None), Some(reason));
-            Ok(without_node(None, ServedBy::None, reason, attempts, false))
-        }
-        Routed::Unavailable(reason) => {
-            shared.tally.read(None, Some(reason));
-            Err(Error::Unavailable { reason })
-        }
-        Routed::DeadlineExceeded => {
-            shared.tally.read(None, Some(Reason::Deadline));
-            Err(Error::DeadlineExceeded { limit: "deadline" })
-        }
-        Routed::Load { .. } => Err(Error::Internal("a load is not settled")),
-    }
-}
-
-/// The outcome of a read that the callback was asked for, counted.
-pub(crate) fn loaded(
-    shared: &Shared,
-    result: Result<Option<Bytes>, Error>,
-    coalesced: bool,
-    reason: Reason,
-    attempts: u32,
-) -> Result<Outcome, Error> {
-    let served_by = match &result {
-        Ok(Some(_)) => Some(ServedBy::Secondary),
-        Ok(None) => Some(ServedBy::None),
-        Err(_) => None,
-    };
-    shared.tally.read(served_by, Some(reason));
-    let value = result?;
-    Ok(without_node(value, served_by.unwrap_or(ServedBy::None), reason, attempts, coalesced))
-}
-
-fn outcome_of_node(
-    shared: &Shared,
-    value: Bytes,
-    served_by: ServedBy,
-    node: failsoft_policy::NodeKey,
-    reason: Option<Reason>,
-    attempts: u32,
-) -> Outcome {
-    let (endpoint, current_at, now) =
-        shared.with_cluster(|cluster, now| (cluster.endpoint(node).cloned(), cluster.current_at(node), now));
-    let age = match served_by {
-        ServedBy::Replica => current_at.map_or(Duration::ZERO, |at| now.since(at)),
-        ServedBy::Primary | ServedBy::Secondary | ServedBy::None => Duration::ZERO,
-    };
-    Outcome { value: Some(value), served_by, reason, age, attempts, coalesced: false, node: endpoint }
-}
-
-fn without_node(value: Option<Bytes>, served_by: ServedBy, reason: Reason, attempts: u32, coalesced: bool) -> Outcome {
-    Outcome { value, served_by, reason: Some(reason), age: Duration::ZERO, attempts, coalesced, node: None }
-}
-
-fn source_name(source: Source) -> ServedBy {
-    match source {
-        Source::Primary => ServedBy::Primary,
-        Source::Replica => ServedBy::Replica,
+        reads::read_with(self.shared(), key, options, fallback).await.into_outcome(self.shared())
     }
 }
 

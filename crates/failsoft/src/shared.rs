@@ -9,8 +9,9 @@ use crate::tally::Tally;
 use arc_swap::ArcSwap;
 use failsoft_policy::cluster::Cluster;
 use failsoft_policy::config::Config;
-use failsoft_policy::route::Bounds;
-use failsoft_policy::{Endpoint, Instant};
+use failsoft_policy::read::Action;
+use failsoft_policy::route::{Bounds, Route};
+use failsoft_policy::{Endpoint, Instant, Slot, Turn};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
@@ -34,6 +35,13 @@ pub(crate) struct Shared {
     closed: AtomicBool,
     /// Everything that runs in the background.
     tasks: Mutex<JoinSet<()>>,
+}
+
+/// What a read waits for a change of.
+pub(crate) struct Sources {
+    slot: Slot,
+    route: Route,
+    changes: watch::Receiver<()>,
 }
 
 impl Shared {
@@ -82,6 +90,17 @@ impl Shared {
         result
     }
 
+    /// Asks the machine of a read of this slot what to do next. Where that is to wait, it comes with what the read
+    /// waits for: no change falls between the machine's word and the wait.
+    pub(crate) fn ask(&self, slot: Slot, next: impl FnOnce(Turn<'_>) -> Action) -> (Action, Option<Sources>) {
+        self.with_cluster(|cluster, now| {
+            let action = next(Turn { cluster: &mut *cluster, now, dice: fastrand::u32(..) });
+            let waits = matches!(action, Action::Wait { .. });
+            let sources = || Sources { slot, route: cluster.route(slot), changes: self.changes() };
+            (action, waits.then(sources))
+        })
+    }
+
     /// The same for the answers to the conductor's questions: what to ask next follows from each.
     pub(crate) fn tell_cluster<R>(&self, f: impl FnOnce(&mut Cluster, Instant) -> R) -> R {
         let result = self.with_cluster(f);
@@ -123,6 +142,25 @@ impl Shared {
         tokio::select! {
             // An error would mean that the sender is gone, and it is ours.
             _ = changes.changed() => {}
+            () = tokio::time::sleep_until(self.opener.clock.std(until)) => {}
+        }
+    }
+
+    /// Waits until a slot has other sources than it had, or until then. Where many nodes are in trouble the table
+    /// changes all the time, and few of the changes concern a read that waits.
+    pub(crate) async fn wait_for_sources(&self, sources: Sources, until: Instant) {
+        let Sources { slot, route, mut changes } = sources;
+        let others = async {
+            // An error would mean that the sender is gone, and it is ours.
+            while changes.changed().await.is_ok() {
+                let same = self.table.load().snapshot.route(slot).offers_the_same(&route);
+                if !same || self.is_closed() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = others => {}
             () = tokio::time::sleep_until(self.opener.clock.std(until)) => {}
         }
     }

@@ -8,7 +8,7 @@ use failsoft::{Bytes, Error, ServedBy};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use support::{LONG, Pair, in_time, patient, scripted};
 use tokio::sync::Notify;
 
@@ -203,7 +203,7 @@ async fn many_keys_and_writes() {
     let (a, b) = (Bytes::from(pair.key_a()), Bytes::from(pair.key_b()));
     foreign.set(consumer.caller(2), a.clone(), Bytes::from_static(b"v"), None).expect("an open router");
     consumer.see("written", |c| matches!(c, Completion::Done { token: 2, result: Ok(()) })).await;
-    foreign.resolve_many(consumer.caller(3), vec![a, b.clone()]).expect("an open router");
+    foreign.resolve_many(consumer.caller(3), vec![a, b.clone()], ReadOptions::default()).expect("an open router");
     let run = consumer.run(3).await;
     assert_eq!((run.keys.as_slice(), run.reason), (&[b.clone()][..], None));
     run.finish(Answer::Values(HashMap::from([(b, Bytes::from_static(b"w"))])));
@@ -212,6 +212,30 @@ async fn many_keys_and_writes() {
     let outcomes = consumer.until("outcomes", wanted, take).await.expect("outcomes");
     let sources: Vec<_> = outcomes.iter().map(|o| o.as_ref().map(|o| o.served_by).ok()).collect();
     assert_eq!(sources, [Some(ServedBy::Primary), Some(ServedBy::Secondary)]);
+}
+
+#[tokio::test]
+async fn a_deadline_of_a_batch_costs_only_those_keys_that_the_callback_was_asked_for() {
+    let pair = Pair::start().await;
+    let foreign = Foreign::open(patient(pair.addresses())).expect("good settings");
+    let mut consumer = Consumer::new();
+    let (a, b) = (Bytes::from(pair.key_a()), Bytes::from(pair.key_b()));
+    foreign.set(consumer.caller(1), a.clone(), Bytes::from_static(b"v"), None).expect("an open router");
+    consumer.see("written", |c| matches!(c, Completion::Done { token: 1, result: Ok(()) })).await;
+    let options = ReadOptions { ttl: None, deadline: Some(Duration::from_millis(300)) };
+    foreign.resolve_many(consumer.caller(2), vec![a, b], options).expect("an open router");
+    // It is never answered.
+    let run = consumer.run(2).await;
+    let wanted = |c: &Completion| matches!(c, Completion::Many { token: 2, .. });
+    let take = |c| if let Completion::Many { result, .. } = c { result } else { unreachable!("it was chosen") };
+    let outcomes = consumer.until("outcomes", wanted, take).await.expect("outcomes");
+    assert_eq!(outcomes[0].as_ref().expect("a read").value.as_deref(), Some(&b"v"[..]));
+    assert!(matches!(outcomes[1], Err(Error::DeadlineExceeded { limit: "deadline" })), "{:?}", outcomes[1]);
+    let id = run.id();
+    consumer.see("a stop", |c| matches!(c, Completion::Stop { id: stopped } if *stopped == id)).await;
+    let bad = ReadOptions { ttl: Some(Duration::ZERO), deadline: None };
+    let refused = foreign.resolve_many(consumer.caller(3), vec![], bad);
+    assert!(matches!(refused, Err(Error::InvalidArgument { argument: "ttl", .. })));
 }
 
 #[tokio::test]

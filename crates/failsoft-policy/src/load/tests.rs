@@ -38,11 +38,11 @@ fn a_loaded_value_is_written_back_to_the_node_that_confirmed_the_miss() {
     let mut loads = loads();
     let load = lead(&mut loads, &["a", "b"], true, at(0));
     let joined = loads.join(&wanted(&["b", "c"], true), None, at(1), at(1)).expect("no circle");
-    let ended = loads.end(load, LOADED, at(2)).expect("it ran");
-    assert_eq!(ended.fills, [(key("a"), node()), (key("b"), node())]);
-    assert_eq!((ended.waiters, ended.kept), (2, true));
-    let ended = loads.end(joined.lead.expect("c").load, LOADED, at(3)).expect("it ran");
-    assert_eq!(ended.fills, [(key("c"), node())], "not what another load was for");
+    let finished = loads.finish(load, LOADED, at(2)).expect("it ran");
+    assert_eq!(finished.fills, [(key("a"), node()), (key("b"), node())]);
+    assert_eq!((finished.waiters, finished.kept), (2, true));
+    let finished = loads.finish(joined.lead.expect("c").load, LOADED, at(3)).expect("it ran");
+    assert_eq!(finished.fills, [(key("c"), node())], "not what another load was for");
     assert!(loads.confirmed.is_empty());
 }
 
@@ -50,23 +50,23 @@ fn a_loaded_value_is_written_back_to_the_node_that_confirmed_the_miss() {
 fn nothing_is_written_back_without_a_confirmed_miss_a_value_or_the_setting() {
     let mut all = loads();
     let load = lead(&mut all, &["a"], false, at(0));
-    assert_eq!(all.end(load, LOADED, at(1)).expect("it ran").fills, []);
+    assert_eq!(all.finish(load, LOADED, at(1)).expect("it ran").fills, []);
     for (ending, name) in [(Ending::Failed, "b"), (Ending::Gone, "c")] {
         let load = lead(&mut all, &[name], true, at(2));
-        assert_eq!(all.end(load, ending, at(3)).expect("it ran").fills, []);
+        assert_eq!(all.finish(load, ending, at(3)).expect("it ran").fills, []);
     }
     let mut config = Config::default();
     config.set_text("fill", "false").expect("a setting");
     let mut none = Loads::new(&config);
     let load = lead(&mut none, &["a"], true, at(0));
-    assert_eq!(none.end(load, LOADED, at(1)).expect("it ran").fills, []);
+    assert_eq!(none.finish(load, LOADED, at(1)).expect("it ran").fills, []);
 }
 
 #[test]
 fn who_set_out_before_the_end_is_answered_by_it_and_waits_for_nothing() {
     let mut loads = loads();
     let load = lead(&mut loads, &["a"], false, at(10));
-    assert!(loads.end(load, Ending::Failed, at(20)).expect("it ran").kept, "a failure tells as much");
+    assert!(loads.finish(load, Ending::Failed, at(20)).expect("it ran").kept, "a failure tells as much");
     let joined = loads.join(&wanted(&["a", "b"], false), None, at(15), at(30)).expect("no circle");
     assert_eq!(joined.answered, [LoadKeys { load, keys: vec![key("a")] }]);
     assert_eq!(joined.lead.expect("a lead").keys, [key("b")]);
@@ -78,8 +78,8 @@ fn who_set_out_before_the_end_is_answered_by_it_and_waits_for_nothing() {
 fn a_callback_that_is_gone_leaves_it_to_callers_with_one_of_their_own() {
     let mut loads = loads();
     let load = lead(&mut loads, &["a"], true, at(0));
-    let ended = loads.end(load, Ending::Gone, at(1)).expect("it ran");
-    assert_eq!((ended.kept, ended.waiters), (false, 1));
+    let finished = loads.finish(load, Ending::Gone, at(1)).expect("it ran");
+    assert_eq!((finished.kept, finished.waiters), (false, 1));
     assert!(Ending::Gone.leaves_it_to(true) && !Ending::Gone.leaves_it_to(false));
     assert!(!Ending::Failed.leaves_it_to(true) && !LOADED.leaves_it_to(true));
 }
@@ -90,9 +90,9 @@ fn after_its_limit_a_load_is_of_use_to_the_fill_alone() {
     let load = lead(&mut loads, &["a"], true, at(0));
     let due = loads.expire(at(10_000));
     assert_eq!(due, Due { timed_out: vec![load], ..Due::default() });
-    let ended = loads.end(load, LOADED, at(10_001)).expect("it ran on");
-    assert_eq!(ended, Ended { waiters: 0, fills: vec![(key("a"), node())], kept: false, dropped: vec![] });
-    assert_eq!(loads.end(load, LOADED, at(10_002)), None, "it ends once");
+    let finished = loads.finish(load, LOADED, at(10_001)).expect("it ran on");
+    assert_eq!(finished, Finished { waiters: 0, fills: vec![(key("a"), node())], kept: false, dropped: vec![] });
+    assert_eq!(loads.finish(load, LOADED, at(10_002)), None, "it ends once");
 }
 
 #[test]
@@ -102,16 +102,16 @@ fn a_load_that_nobody_waits_for_is_not_begun() {
     let load = joined.lead.expect("a lead").load;
     assert_eq!(loads.leave(joined.waiter), [load]);
     assert!(!loads.begin(load) && loads.confirmed.is_empty());
-    assert_eq!(loads.end(load, LOADED, at(1)), None);
+    assert_eq!(loads.finish(load, LOADED, at(1)), None);
 }
 
 #[test]
 fn results_are_kept_as_long_as_a_caller_can_be_on_its_way() {
     let mut loads = loads();
     let first = lead(&mut loads, &["a"], false, at(0));
-    loads.end(first, LOADED, at(0));
+    loads.finish(first, LOADED, at(0));
     let second = lead(&mut loads, &["b"], false, at(500));
-    loads.end(second, LOADED, at(500));
+    loads.finish(second, LOADED, at(500));
     let due = loads.next_timeout().expect("two results");
     assert_eq!(due, at(1_500) + Duration::from_nanos(1), "one timer for both");
     assert_eq!(loads.expire(due).dropped, [first, second]);

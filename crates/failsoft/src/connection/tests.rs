@@ -1,5 +1,6 @@
 //! Lanes against a scripted server: every way a reply can come, come late, or not come.
 
+mod blame;
 mod decoding;
 mod faults;
 mod handshakes;
@@ -8,7 +9,7 @@ mod tls;
 
 use super::*;
 use crate::clock::Clock;
-use failsoft_policy::{Endpoint, Instant};
+use failsoft_policy::Endpoint;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,6 +32,7 @@ fn config(port: u16) -> LaneConfig {
         password: None,
         client_name: None,
         tls: None,
+        report: None,
     }
 }
 
@@ -68,8 +70,13 @@ async fn until(mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn far(clock: &Clock) -> Instant {
-    clock.now() + LONG
+fn far(clock: &Clock) -> Attempt {
+    within(clock, LONG)
+}
+
+/// An attempt that ends after this time, whatever happens.
+fn within(clock: &Clock, time: Duration) -> Attempt {
+    Attempt::until(clock.now() + time)
 }
 
 fn value(text: &str) -> Result<Reply, Failure> {

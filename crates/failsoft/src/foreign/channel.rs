@@ -1,8 +1,10 @@
 //! Where completions wait for their consumer: an event loop, or a thread that blocks.
 
 use super::run::Run;
+use crate::account::ReadEnd;
 use crate::error::Error;
 use crate::outcome::Outcome;
+use crate::shared::Shared;
 use bytes::Bytes;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -146,8 +148,8 @@ pub(super) enum Final {
 
 impl Final {
     /// Of one key: with its account, or the value alone.
-    pub(super) fn of_read(outcome: Result<Outcome, Error>, account: bool) -> Self {
-        if account { Self::Outcome(outcome) } else { Self::Value(outcome.map(|outcome| outcome.value)) }
+    pub(super) fn of_read(end: ReadEnd, shared: &Shared, account: bool) -> Self {
+        if account { Self::Outcome(end.into_outcome(shared)) } else { Self::Value(end.into_value(shared)) }
     }
 
     fn of(self, token: u64) -> Completion {

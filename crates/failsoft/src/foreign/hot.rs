@@ -3,10 +3,12 @@
 
 use super::channel::{Ending, Final};
 use super::{Caller, Parent, Pending, UnderWay, run, spawn};
+use crate::account::ReadEnd;
 use crate::connection::{Outcome, Sent, Sink};
-use crate::driver::{self, Aim, First};
+use crate::driver::{self, FirstAttempt, Target, Unserved};
 use crate::frame::Frame;
-use crate::router::{Router, served};
+use crate::reads;
+use crate::router::Router;
 use bytes::Bytes;
 use failsoft_policy::Instant;
 use failsoft_policy::route::{Bounds, Step};
@@ -31,7 +33,7 @@ struct Hot {
     bounds: Bounds,
     begun: Instant,
     step: Step,
-    aim: Aim,
+    target: Target,
     parent: Option<Arc<Frame>>,
     state: Mutex<State>,
 }
@@ -66,30 +68,31 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
     let bounds = shared.bounds(begun);
     let open = Open { router: router.clone(), ending: caller.channel.ending(caller.token) };
     let parent = caller.parent.map(Parent::frame);
-    let (step, aim) = driver::aim(shared, &asked.key, bounds, begun);
-    let Some(aim) = aim else {
-        let task = async move { open.go_on(&asked, bounds, First::Unserved { step, begun, ended: None }).await };
+    let (step, target) = driver::target(shared, &asked.key, bounds, begun);
+    let Some(target) = target else {
+        let task = async move { open.go_on(&asked, bounds, Unserved { step, begun, result: None }).await };
         return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
     };
     let state = Mutex::new(State { open: Some(open), task: None, cancelled: false });
-    let hot = Arc::new(Hot { asked, bounds, begun, step, aim, parent, state });
-    let sent = hot.aim.node.submit(hot.aim.source, &shared.opener, |lane| {
-        lane.get_for(Arc::<Hot>::clone(&hot), &hot.asked.key, hot.aim.attempt)
+    let hot = Arc::new(Hot { asked, bounds, begun, step, target, parent, state });
+    let sent = hot.target.node.submit(hot.target.source, &shared.opener, |lane| {
+        lane.get_for(Arc::<Hot>::clone(&hot), &hot.asked.key, hot.target.attempt)
     });
     let sent = sent.map_err(|refused| {
-        let first = hot.aim.first(driver::not_sent(refused, &hot.aim.node), step, begun);
-        hot.hand_over(hot.lock(), first);
+        let result = Some(driver::not_sent(refused, &hot.target.node));
+        hot.hand_over(hot.lock(), Unserved { step, begun, result });
     });
     Pending(UnderWay::Hot(Held { hot: Arc::downgrade(&hot), sent: sent.ok() }))
 }
 
 impl Open {
     /// Everything after the first attempt.
-    async fn go_on(self, asked: &Asked, bounds: Bounds, first: First) {
+    async fn go_on(self, asked: &Asked, bounds: Bounds, unserved: Unserved) {
         let Self { router, ending } = self;
         let fallback = asked.callback.then(|| run::fallback(ending.channel(), ending.token()));
-        let outcome = router.rest(&asked.key, bounds, first, fallback, asked.ttl).await;
-        ending.complete(Final::of_read(outcome, asked.account));
+        let shared = router.shared();
+        let end = reads::go_on(shared, &asked.key, bounds, unserved, fallback, asked.ttl).await;
+        ending.complete(Final::of_read(end, shared, asked.account));
     }
 }
 
@@ -100,12 +103,12 @@ impl Hot {
 
     /// A task goes on from here. If it was cancelled, the task is stopped at once: what it holds is not to be dropped
     /// here, where the lock of the policy's knowledge may be held.
-    fn hand_over(self: &Arc<Self>, mut state: MutexGuard<'_, State>, first: First) {
+    fn hand_over(self: &Arc<Self>, mut state: MutexGuard<'_, State>, unserved: Unserved) {
         let Some(open) = state.open.take() else { return };
         let runtime = open.router.shared().opener.runtime.clone();
         // It holds this, so that its caller can cancel it.
         let hot = Arc::clone(self);
-        let task = async move { open.go_on(&hot.asked, hot.bounds, first).await };
+        let task = async move { open.go_on(&hot.asked, hot.bounds, unserved).await };
         let task = spawn(&runtime, self.parent.clone(), task);
         if state.cancelled {
             task.abort();
@@ -116,24 +119,18 @@ impl Hot {
 
 impl Sink for Hot {
     fn told(self: Arc<Self>, outcome: Outcome, wakers: &mut Vec<Waker>) {
-        let ended = driver::ended(outcome, &self.aim.node);
+        let result = driver::result_of(outcome, &self.target.node);
         let mut state = self.lock();
-        match self.aim.first(ended, self.step, self.begun) {
-            First::Served { value, node, source, reason } => {
+        match self.target.first_attempt(result, self.step, self.begun) {
+            FirstAttempt::Served(served) => {
                 let (open, cancelled) = (state.open.take(), state.cancelled);
                 drop(state);
                 // Dropped, it is completed with `Cancelled`.
                 let Some(Open { router, ending }) = open.filter(|_| !cancelled) else { return };
-                let shared = router.shared();
-                let end = if self.asked.account {
-                    Final::Outcome(Ok(served(shared, value, source, &node, reason)))
-                } else {
-                    driver::count_served(shared, source, reason);
-                    Final::Value(Ok(Some(value)))
-                };
+                let end = Final::of_read(ReadEnd::AtOnce(served), router.shared(), self.asked.account);
                 ending.complete_with(end, wakers);
             }
-            unserved @ First::Unserved { .. } => self.hand_over(state, unserved),
+            FirstAttempt::Unserved(unserved) => self.hand_over(state, unserved),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::channel::{Channel, Completion};
 use crate::error::CallbackGone;
 use crate::frame::{self, Frame};
 use crate::loads::{BoxError, Call, Values};
-use crate::router::Fallback;
+use crate::reads::Fallback;
 use bytes::Bytes;
 use failsoft_policy::Reason;
 use std::collections::HashMap;

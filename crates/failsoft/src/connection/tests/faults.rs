@@ -42,7 +42,7 @@ async fn closing_answers_everyone_once_and_keeps_the_first_reason() {
 #[tokio::test]
 async fn half_a_reply_and_then_silence_is_a_timeout() {
     let (mut server, lane, clock) = open_lane(|_| {}).await;
-    let pending = lane.get(b"k", false, clock.now() + Duration::from_millis(30)).unwrap();
+    let pending = lane.get(b"k", false, within(&clock, Duration::from_millis(30))).unwrap();
     server.write_all(b"$10\r\nabc").await.unwrap();
     assert_eq!(pending.await, Err(Failure::Timeout));
     assert_eq!(lane.state(), Phase::Open, "what to do about it is the owner's business");
@@ -68,7 +68,7 @@ async fn nonsense_ends_the_lane() {
 #[tokio::test]
 async fn a_value_that_comes_byte_by_byte_does_not_move_its_deadline() {
     let (mut server, lane, clock) = open_lane(|_| {}).await;
-    let mut pending = lane.get(b"drip", false, clock.now() + Duration::from_millis(100)).unwrap();
+    let mut pending = lane.get(b"drip", false, within(&clock, Duration::from_millis(100))).unwrap();
     let next = lane.get(b"next", false, far(&clock)).unwrap();
     server.write_all(b"$30000\r\n").await.unwrap();
     let mut sent = 0;
@@ -91,8 +91,8 @@ async fn a_value_that_comes_byte_by_byte_does_not_move_its_deadline() {
 async fn a_request_that_the_server_does_not_take_times_out() {
     let (_server, lane, clock) = open_lane(|_| {}).await;
     let data = vec![0; 64 << 20];
-    let set = lane.command(&[b"SET", b"k", &data], false, clock.now() + Duration::from_millis(30)).unwrap();
-    let get = lane.get(b"k", false, clock.now() + Duration::from_millis(30)).unwrap();
+    let set = lane.command(&[b"SET", b"k", &data], false, within(&clock, Duration::from_millis(30))).unwrap();
+    let get = lane.get(b"k", false, within(&clock, Duration::from_millis(30))).unwrap();
     assert_eq!((set.await, get.await), (Err(Failure::Timeout), Err(Failure::Timeout)));
     assert_eq!((lane.state(), lane.in_flight()), (Phase::Open, 0));
 }
@@ -112,7 +112,7 @@ async fn nobody_listens() {
 #[tokio::test]
 async fn a_server_that_accepts_and_never_answers_ends_at_the_connect_timeout() {
     let (listener, lane, clock) = lane(|c| c.connect_timeout = Duration::from_millis(100)).await;
-    let early = lane.get(b"k", false, clock.now() + Duration::from_millis(20)).unwrap();
+    let early = lane.get(b"k", false, within(&clock, Duration::from_millis(20))).unwrap();
     let patient = lane.get(b"k", false, far(&clock)).unwrap();
     let (_server, _) = listener.accept().await.unwrap();
     assert_eq!(early.await, Err(Failure::Timeout), "deadlines hold while connecting");
@@ -202,7 +202,7 @@ fn a_huge_value_that_stops_holds_no_memory() {
         assert!(resident() < limit, "a header alone costs nothing");
 
         let (mut server, lane, clock) = open_lane(|c| c.attempt_timeout = Duration::from_millis(300)).await;
-        let huge = lane.get(b"huge", false, clock.now() + Duration::from_millis(300)).unwrap();
+        let huge = lane.get(b"huge", false, within(&clock, Duration::from_millis(300))).unwrap();
         server.write_all(b"$536870912\r\n").await.unwrap();
         for _ in 0..128 {
             server.write_all(&[b'x'; 1 << 20]).await.unwrap();

@@ -1,0 +1,99 @@
+//! Ends Futures so that no signal's handler can keep who waits for one from hearing of it.
+//!
+//! Telling a Future's callbacks goes through `loop.call_soon`, which is Python: a handler may run and raise inside it,
+//! and `asyncio` then forgets the callbacks. Here they are scheduled after all, and the exception goes on.
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+use pyo3::{PyErr, intern};
+
+/// How often something is tried again that handlers of signals keep from being done.
+const TRIES: usize = 16;
+
+/// Does what may be done twice, until it is done; the first exception comes back.
+pub(crate) fn surely(mut step: impl FnMut() -> PyResult<()>) -> PyResult<()> {
+    let mut first = None;
+    for _ in 0..TRIES {
+        match step() {
+            Ok(()) => break,
+            Err(error) => {
+                first.get_or_insert(error);
+            }
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+/// See the module. Of one loop.
+pub(crate) struct Settle {
+    event_loop: Py<PyAny>,
+    /// `failsoft._callbacks.reschedule`.
+    reschedule: Py<PyAny>,
+    invalid_state: Py<PyAny>,
+}
+
+impl Settle {
+    pub(crate) fn new(event_loop: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = event_loop.py();
+        let reschedule = py.import("failsoft._callbacks")?.getattr("reschedule")?.unbind();
+        let invalid_state = py.import("asyncio")?.getattr("InvalidStateError")?.unbind();
+        Ok(Self { event_loop: event_loop.clone().unbind(), reschedule, invalid_state })
+    }
+
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self {
+            event_loop: self.event_loop.clone_ref(py),
+            reschedule: self.reschedule.clone_ref(py),
+            invalid_state: self.invalid_state.clone_ref(py),
+        }
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)
+    }
+
+    pub(crate) fn result<'py>(&self, future: &Bound<'py, PyAny>, value: Bound<'py, PyAny>) -> PyResult<()> {
+        self.end(future, intern!(future.py(), "set_result"), (value,).into_pyobject(future.py())?)
+    }
+
+    pub(crate) fn cancel(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.end(future, intern!(future.py(), "cancel"), PyTuple::empty(future.py()))
+    }
+
+    /// A Future refuses `StopIteration`; then it gets a `RuntimeError` that names it.
+    pub(crate) fn exception<'py>(&self, future: &Bound<'py, PyAny>, exception: Bound<'py, PyAny>) -> PyResult<()> {
+        let py = future.py();
+        let set = intern!(py, "set_exception");
+        match self.end(future, set, (&exception,).into_pyobject(py)?) {
+            Err(e) if e.is_instance_of::<PyTypeError>(py) => {
+                let error = PyRuntimeError::new_err("the fallback raised StopIteration");
+                error.set_cause(py, Some(PyErr::from_value(exception)));
+                self.end(future, set, (error.into_value(py),).into_pyobject(py)?)
+            }
+            other => other,
+        }
+    }
+
+    fn end<'py>(
+        &self,
+        future: &Bound<'py, PyAny>,
+        how: &Bound<'py, PyString>,
+        arguments: Bound<'py, PyTuple>,
+    ) -> PyResult<()> {
+        let py = future.py();
+        let told = future.getattr(intern!(py, "_callbacks"))?;
+        let Err(error) = future.call_method1(how, arguments) else { return Ok(()) };
+        if error.is_instance(py, self.invalid_state.bind(py)) {
+            // It was cancelled: nobody wants to know.
+            return Ok(());
+        }
+        if future.call_method0(intern!(py, "done"))?.is_truthy()? {
+            let again = || self.reschedule.call1(py, (&self.event_loop, future, &told)).map(drop);
+            // The exception that came first is the one that goes on.
+            let _ = surely(again);
+        }
+        Err(error)
+    }
+}

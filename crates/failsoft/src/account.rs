@@ -1,0 +1,113 @@
+//! The account of reads: the one place where a read that ended is counted and turned into what its caller gets.
+//!
+//! Every read comes here exactly once, whichever source served it and however it was called.
+
+use crate::driver::Served;
+use crate::error::Error;
+use crate::outcome::Outcome;
+use crate::shared::Shared;
+use crate::tally::Tally;
+use bytes::Bytes;
+use failsoft_policy::action::Notes;
+use failsoft_policy::route::Source;
+use failsoft_policy::{NodeKey, Reason, ServedBy, Status};
+use std::time::Duration;
+
+/// How a read ended.
+pub(crate) enum ReadEnd {
+    /// A node had the value, on the first attempt.
+    AtOnce(Served),
+    /// A node had the value, in the end.
+    Node { value: Bytes, served_by: ServedBy, node: NodeKey, reason: Option<Reason>, attempts: u32 },
+    /// The primary confirmed that it does not exist, and there was no callback.
+    Missing { reason: Reason, attempts: u32 },
+    /// The callback was asked: by this caller, or (`coalesced`) by another one.
+    Loaded { value: Option<Bytes>, reason: Reason, coalesced: bool, attempts: u32 },
+    /// The caller gets an error.
+    Failed { error: Error, reason: Option<Reason> },
+}
+
+impl ReadEnd {
+    /// The value alone, for a caller who does not ask how.
+    #[inline]
+    pub(crate) fn into_value(self, shared: &Shared) -> Result<Option<Bytes>, Error> {
+        self.count(&shared.tally);
+        match self {
+            Self::AtOnce(Served { value, .. }) | Self::Node { value, .. } => Ok(Some(value)),
+            Self::Missing { .. } => Ok(None),
+            Self::Loaded { value, .. } => Ok(value),
+            Self::Failed { error, .. } => Err(error),
+        }
+    }
+
+    /// The value, and how it came.
+    pub(crate) fn into_outcome(self, shared: &Shared) -> Result<Outcome, Error> {
+        self.count(&shared.tally);
+        match self {
+            Self::AtOnce(Served { value, node, source, reason }) => {
+                Ok(of_node(shared, value, served_by(source), node.key, reason, 1))
+            }
+            Self::Node { value, served_by, node, reason, attempts } => {
+                Ok(of_node(shared, value, served_by, node, reason, attempts))
+            }
+            Self::Missing { reason, attempts } => Ok(without_node(None, reason, attempts, false)),
+            Self::Loaded { value, reason, coalesced, attempts } => Ok(without_node(value, reason, attempts, coalesced)),
+            Self::Failed { error, .. } => Err(error),
+        }
+    }
+
+    #[inline]
+    fn count(&self, tally: &Tally) {
+        match self {
+            Self::AtOnce(Served { source: Source::Primary, .. }) => tally.primary_at_once(),
+            Self::AtOnce(Served { source: Source::Replica, reason, .. }) => {
+                tally.attempt(Status::ReplicaHit, *reason);
+                tally.read(Some(ServedBy::Replica), *reason);
+            }
+            Self::Node { served_by, reason, .. } => tally.read(Some(*served_by), *reason),
+            Self::Missing { reason, .. } => tally.read(Some(ServedBy::None), Some(*reason)),
+            Self::Loaded { value, reason, .. } => tally.read(Some(loaded_by(value)), Some(*reason)),
+            Self::Failed { reason, .. } => tally.read(None, *reason),
+        }
+    }
+}
+
+/// What a step of a read adds to the attempt counters.
+pub(crate) fn attempts(shared: &Shared, notes: Notes) {
+    for (status, reason) in notes {
+        shared.tally.attempt(status, reason);
+    }
+}
+
+fn of_node(
+    shared: &Shared,
+    value: Bytes,
+    served_by: ServedBy,
+    node: NodeKey,
+    reason: Option<Reason>,
+    attempts: u32,
+) -> Outcome {
+    let (endpoint, current_at, now) =
+        shared.with_cluster(|cluster, now| (cluster.endpoint(node).cloned(), cluster.current_at(node), now));
+    let age = match served_by {
+        ServedBy::Replica => current_at.map_or(Duration::ZERO, |at| now.since(at)),
+        ServedBy::Primary | ServedBy::Secondary | ServedBy::None => Duration::ZERO,
+    };
+    Outcome { value: Some(value), served_by, reason, age, attempts, coalesced: false, node: endpoint }
+}
+
+fn without_node(value: Option<Bytes>, reason: Reason, attempts: u32, coalesced: bool) -> Outcome {
+    let served_by = loaded_by(&value);
+    Outcome { value, served_by, reason: Some(reason), age: Duration::ZERO, attempts, coalesced, node: None }
+}
+
+fn loaded_by(value: &Option<Bytes>) -> ServedBy {
+    if value.is_some() { ServedBy::Secondary } else { ServedBy::None }
+}
+
+fn served_by(source: Source) -> ServedBy {
+    match source {
+        Source::Primary => ServedBy::Primary,
+        Source::Replica => ServedBy::Replica,
+    }
+}

@@ -1,0 +1,141 @@
+//! One read, from its first attempt to its end: the same way for every caller.
+
+use crate::account::ReadEnd;
+use crate::driver::{self, FirstAttempt, Routed, Unserved};
+use crate::error::Error;
+use crate::loads::{self, Call};
+use crate::shared::Shared;
+use bytes::Bytes;
+use failsoft_policy::load::Wanted;
+use failsoft_policy::route::Bounds;
+use failsoft_policy::{Instant, NodeKey, Reason};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A caller's callback, once it is known why it is asked.
+pub(crate) type Fallback = Box<dyn FnOnce(Reason) -> Call + Send>;
+
+/// What a read may set for itself.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Options {
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
+}
+
+/// Reads a key. `fallback` is made only when it may be needed.
+#[inline]
+pub(crate) async fn read(shared: &Arc<Shared>, key: &[u8], fallback: impl FnOnce() -> Option<Fallback>) -> ReadEnd {
+    let now = shared.now();
+    let bounds = shared.bounds(now);
+    match driver::first_attempt(shared, key, bounds, now).await {
+        FirstAttempt::Served(served) => ReadEnd::AtOnce(served),
+        FirstAttempt::Unserved(unserved) => Box::pin(go_on(shared, key, bounds, unserved, fallback(), None)).await,
+    }
+}
+
+/// The same with options.
+pub(crate) async fn read_with(
+    shared: &Arc<Shared>,
+    key: &[u8],
+    options: Options,
+    fallback: Option<Fallback>,
+) -> ReadEnd {
+    let now = shared.now();
+    let bounds = match options.deadline {
+        Some(limit) => Bounds::of_call(shared.config(), now, limit, fallback.is_some()),
+        None => shared.bounds(now),
+    };
+    let whole = async {
+        match driver::first_attempt(shared, key, bounds, now).await {
+            FirstAttempt::Served(served) => ReadEnd::AtOnce(served),
+            FirstAttempt::Unserved(unserved) => go_on(shared, key, bounds, unserved, fallback, options.ttl).await,
+        }
+    };
+    match options.deadline {
+        None => Box::pin(whole).await,
+        Some(limit) => tokio::time::timeout(limit, Box::pin(whole)).await.unwrap_or_else(|_| past_deadline()),
+    }
+}
+
+/// Everything after the first attempt.
+pub(crate) async fn go_on(
+    shared: &Arc<Shared>,
+    key: &[u8],
+    bounds: Bounds,
+    unserved: Unserved,
+    fallback: Option<Fallback>,
+    ttl: Option<Duration>,
+) -> ReadEnd {
+    let began = unserved.begun;
+    let missed = match route(shared, key, bounds, fallback.is_some(), unserved).await {
+        Side::Over(end) => return end,
+        Side::Load(missed) => missed,
+    };
+    let Some(fallback) = fallback else { return defect("a load without a callback") };
+    load(shared, key, began, missed, ttl, fallback).await
+}
+
+/// A key that the cluster did not serve, for its callback.
+pub(crate) struct Missed {
+    pub(crate) reason: Reason,
+    pub(crate) attempts: u32,
+    /// The primary that confirmed the miss.
+    pub(crate) confirmed: Option<NodeKey>,
+}
+
+/// How the cluster side of a read ended.
+pub(crate) enum Side {
+    Over(ReadEnd),
+    Load(Missed),
+}
+
+/// The cluster side of a read, from the first attempt on.
+pub(crate) async fn route(shared: &Shared, key: &[u8], bounds: Bounds, callback: bool, unserved: Unserved) -> Side {
+    let (routed, attempts) = match driver::route(shared, key, bounds, callback, unserved).await {
+        Ok(routed) => routed,
+        Err(error) => return Side::Over(ReadEnd::Failed { error, reason: None }),
+    };
+    Side::Over(match routed {
+        Routed::Load { reason, confirmed } => return Side::Load(Missed { reason, attempts, confirmed }),
+        Routed::Value { value, served_by, node, reason } => ReadEnd::Node { value, served_by, node, reason, attempts },
+        Routed::Missing(reason) => ReadEnd::Missing { reason, attempts },
+        Routed::Unavailable(reason) => ReadEnd::Failed { error: Error::Unavailable { reason }, reason: Some(reason) },
+        Routed::DeadlineExceeded => past_deadline(),
+    })
+}
+
+async fn load(
+    shared: &Arc<Shared>,
+    key: &[u8],
+    began: Instant,
+    missed: Missed,
+    ttl: Option<Duration>,
+    fallback: Fallback,
+) -> ReadEnd {
+    let wanted = vec![Wanted { key: Bytes::copy_from_slice(key), confirmed: missed.confirmed }];
+    match loads::load(shared, wanted, began, ttl, fallback(missed.reason)).await {
+        Ok(got) => match got.into_iter().next() {
+            Some(got) => missed.loaded(got.result, got.coalesced),
+            None => defect("a load without its key"),
+        },
+        Err(error) => missed.loaded(Err(error), false),
+    }
+}
+
+impl Missed {
+    /// What the callback came to.
+    pub(crate) fn loaded(&self, result: Result<Option<Bytes>, Error>, coalesced: bool) -> ReadEnd {
+        match result {
+            Ok(value) => ReadEnd::Loaded { value, reason: self.reason, coalesced, attempts: self.attempts },
+            Err(error) => ReadEnd::Failed { error, reason: Some(self.reason) },
+        }
+    }
+}
+
+fn past_deadline() -> ReadEnd {
+    ReadEnd::Failed { error: Error::DeadlineExceeded { limit: "deadline" }, reason: Some(Reason::Deadline) }
+}
+
+fn defect(what: &'static str) -> ReadEnd {
+    ReadEnd::Failed { error: Error::Internal(what), reason: None }
+}
