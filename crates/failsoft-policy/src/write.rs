@@ -216,6 +216,10 @@ impl Write {
             Answer::Hung => (Some(Reason::Timeout), Cause::Timeout),
             Answer::Closed => (None, Cause::Connection),
             Answer::Connection => (Some(Reason::Connection), Cause::Connection),
+            Answer::Stranger => {
+                turn.cluster.handle_stranger(node, turn.now);
+                (None, Cause::Connection)
+            }
             Answer::Saturated => (None, Cause::Busy),
         };
         if let Some(reason) = trouble {

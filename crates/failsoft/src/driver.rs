@@ -204,7 +204,12 @@ pub(crate) fn result_of(outcome: Outcome, member: &Member) -> AttemptResult {
         Ok(Reply::Value(value)) => {
             return AttemptResult { answer: Answer::Value, value: Some(value), contact: None };
         }
-        Ok(reply) => answer_of(&reply),
+        Ok(reply) => {
+            if matches!(&reply, Reply::Error(line) if line.starts_with("NOAUTH")) {
+                member.authenticate_anew();
+            }
+            answer_of(&reply)
+        }
         Err(error) => error.answer(),
     };
     AttemptResult { answer, value: None, contact: member.contact() }

@@ -74,7 +74,7 @@ async fn run(
                     Answer::Saturated => WriteEvent::Answered { answer, contact },
                     answer => WriteEvent::Pinged(!matches!(
                         answer,
-                        Answer::Timeout | Answer::Hung | Answer::Closed | Answer::Connection
+                        Answer::Timeout | Answer::Hung | Answer::Closed | Answer::Connection | Answer::Stranger
                     )),
                 }
             }

@@ -33,7 +33,8 @@ impl Failure {
         match self {
             Self::Timeout => Answer::Timeout,
             Self::Hung => Answer::Hung,
-            Self::Connect(_) | Self::Lost(_) | Self::Stranger(_) => Answer::Connection,
+            Self::Connect(_) | Self::Lost(_) => Answer::Connection,
+            Self::Stranger(_) => Answer::Stranger,
             Self::Protocol(_) => Answer::Protocol,
             Self::Refused(line) => Answer::Refused(classify(line)),
             Self::Closed => Answer::Closed,

@@ -95,6 +95,7 @@ pub(crate) fn answer(text: &str) -> Answer {
         "hung" => Answer::Hung,
         "closed" => Answer::Closed,
         "connection" => Answer::Connection,
+        "stranger" => Answer::Stranger,
         "protocol" => Answer::Protocol,
         "saturated" => Answer::Saturated,
         line => match line.strip_prefix("refused ") {

@@ -118,7 +118,7 @@ impl Check {
             // Whatever was said to a `PING`, somebody is there.
             Answer::Hung | Answer::Connection if pings => true,
             _ if pings => false,
-            Answer::Hung | Answer::Connection | Answer::Protocol | Answer::Refused(_) => true,
+            Answer::Hung | Answer::Connection | Answer::Stranger | Answer::Protocol | Answer::Refused(_) => true,
             Answer::Error(error) => matches!(error, ErrorReply::ClusterDown | ErrorReply::Unwilling),
             Answer::Value | Answer::Nil | Answer::Saturated | Answer::Timeout | Answer::Closed => false,
         };
@@ -154,7 +154,7 @@ impl Check {
         let harmless = match answer {
             Answer::Value | Answer::Nil | Answer::Saturated | Answer::Timeout | Answer::Closed => true,
             Answer::Error(error) => !matches!(error, ErrorReply::ClusterDown | ErrorReply::Unwilling),
-            Answer::Protocol | Answer::Hung | Answer::Connection | Answer::Refused(_) => false,
+            Answer::Protocol | Answer::Hung | Answer::Connection | Answer::Stranger | Answer::Refused(_) => false,
         };
         self.that(!harmless || !before || after, || format!("router {r} closes a node because of {answer:?}"));
     }
