@@ -16,6 +16,7 @@ pub mod config;
 pub mod echo;
 mod endpoint;
 pub mod error;
+pub mod events;
 pub mod fills;
 pub mod flight;
 pub mod load;

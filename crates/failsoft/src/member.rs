@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::connection::{Lane, LaneConfig, LaneError, LaneState, SubmitError, TlsSetup};
+use crate::events::Observer;
 use arc_swap::ArcSwapOption;
 use failsoft_policy::config::Config;
 use failsoft_policy::route::{Snapshot, Source};
@@ -18,6 +19,7 @@ pub(crate) struct Opener {
     pub(crate) tls: Option<Arc<TlsSetup>>,
     pub(crate) clock: Clock,
     pub(crate) runtime: Handle,
+    pub(crate) observer: Option<Observer>,
 }
 
 impl Opener {
