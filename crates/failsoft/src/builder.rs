@@ -229,7 +229,8 @@ impl Builder {
             let problem = "`build` was called outside of a tokio runtime; call it inside one, or give one";
             return Err(ConfigError::new("runtime", problem).into());
         };
-        let opener = Opener { config: self.config, tls, clock: Clock::new(), runtime, observer: self.observer };
+        let (clock, observer) = (Clock::new(), self.observer);
+        let opener = Opener { config: self.config, tls, clock, runtime, endings: Arc::default(), observer };
         Ok(Router::start(opener, seeds))
     }
 
