@@ -78,6 +78,9 @@ pub struct Write {
     fill: Option<NodeKey>,
     deadline: Instant,
     attempt: Duration,
+    /// How long an attempt has to last before its timeout says something of the node, and whether this one may.
+    full: Duration,
+    is_full: bool,
     max_redirects: u32,
     max_retries: u32,
     redirects: u32,
@@ -98,6 +101,8 @@ impl Write {
             fill: None,
             deadline,
             attempt: config.attempt_timeout(),
+            full: config.attempt_timeout().min(config.deadline() / 2),
+            is_full: false,
             max_redirects: config.max_redirects(),
             max_retries: config.max_retries(),
             redirects: 0,
@@ -131,7 +136,9 @@ impl Write {
                     turn.cluster.saw(node, turn.now);
                     return self.advance(turn);
                 }
-                turn.cluster.failed(node, Reason::Timeout, None, turn.now);
+                if self.is_full {
+                    turn.cluster.failed(node, Reason::Timeout, None, turn.now);
+                }
                 self.put_off(Cause::NoContact, turn.now)
             }
             WriteEvent::Answered { answer, contact } => self.answered(answer, contact, turn),
@@ -211,7 +218,8 @@ impl Write {
             Answer::Error(ErrorReply::TryAgain) => (None, Cause::ErrorReply),
             Answer::Error(_) | Answer::Refused(_) => return WriteAction::Refused(Cause::ErrorReply),
             Answer::Protocol => (Some(Reason::Protocol), Cause::Protocol),
-            Answer::Timeout => (Some(Reason::Timeout), Cause::Timeout),
+            // A write that began late has not waited long enough to tell.
+            Answer::Timeout => (Some(Reason::Timeout).filter(|_| self.is_full), Cause::Timeout),
             Answer::Connection => (Some(Reason::Connection), Cause::Connection),
             Answer::Stranger => {
                 turn.cluster.handle_stranger(node, turn.now);
@@ -274,14 +282,14 @@ impl Write {
     fn ping(&mut self, node: NodeKey, now: Instant) -> WriteAction {
         self.node = Some(node);
         self.pinged = true;
-        WriteAction::Ping { node, until: self.attempt_until(now) }
+        WriteAction::Ping { node, until: self.begin_attempt(now) }
     }
 
     fn send(&mut self, node: NodeKey, asking: bool, now: Instant) -> WriteAction {
         self.node = Some(node);
         self.pinged = false;
         self.in_doubt = false;
-        WriteAction::Send { node, asking, renew: false, until: self.attempt_until(now) }
+        WriteAction::Send { node, asking, renew: false, until: self.begin_attempt(now) }
     }
 
     /// Something stands in the way: a fill gives up, a `set` waits for the routes to change while it
@@ -299,7 +307,9 @@ impl Write {
         WriteAction::Wait { until: (now + PAUSE).min(self.deadline) }
     }
 
-    fn attempt_until(&self, now: Instant) -> Instant {
-        (now + self.attempt).min(self.deadline)
+    fn begin_attempt(&mut self, now: Instant) -> Instant {
+        let until = (now + self.attempt).min(self.deadline);
+        self.is_full = until.since(now) >= self.full;
+        until
     }
 }
