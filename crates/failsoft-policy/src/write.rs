@@ -56,8 +56,10 @@ pub enum WriteAction {
         asking: bool,
         /// On a new connection, as [`crate::action::Action::Send`] has it.
         renew: bool,
-        /// When it is given up.
+        /// When it is given up ...
         until: Instant,
+        /// ... or at the latest then, while a long transfer that it is part of or waits behind advances.
+        limit: Instant,
     },
     /// Wait until then, or until the routes change.
     Wait {
@@ -78,9 +80,6 @@ pub struct Write {
     fill: Option<NodeKey>,
     deadline: Instant,
     attempt: Duration,
-    /// How long an attempt has to last before its timeout says something of the node, and whether this one may.
-    full: Duration,
-    is_full: bool,
     max_redirects: u32,
     max_retries: u32,
     redirects: u32,
@@ -101,8 +100,6 @@ impl Write {
             fill: None,
             deadline,
             attempt: config.attempt_timeout(),
-            full: config.attempt_timeout().min(config.deadline() / 2),
-            is_full: false,
             max_redirects: config.max_redirects(),
             max_retries: config.max_retries(),
             redirects: 0,
@@ -135,9 +132,6 @@ impl Write {
                 if answered {
                     turn.cluster.saw(node, turn.now);
                     return self.advance(turn);
-                }
-                if self.is_full {
-                    turn.cluster.failed(node, Reason::Timeout, None, turn.now);
                 }
                 self.put_off(Cause::NoContact, turn.now)
             }
@@ -218,8 +212,9 @@ impl Write {
             Answer::Error(ErrorReply::TryAgain) => (None, Cause::ErrorReply),
             Answer::Error(_) | Answer::Refused(_) => return WriteAction::Refused(Cause::ErrorReply),
             Answer::Protocol => (Some(Reason::Protocol), Cause::Protocol),
-            // A write that began late has not waited long enough to tell.
-            Answer::Timeout => (Some(Reason::Timeout).filter(|_| self.is_full), Cause::Timeout),
+            Answer::Timeout => (None, Cause::Timeout),
+            Answer::Hung => (Some(Reason::Timeout), Cause::Timeout),
+            Answer::Closed => (None, Cause::Connection),
             Answer::Connection => (Some(Reason::Connection), Cause::Connection),
             Answer::Stranger => {
                 turn.cluster.handle_stranger(node, turn.now);
@@ -270,9 +265,9 @@ impl Write {
             // Only a view can tell where that is.
             (false, _) if *target == Target::Unknown => self.put_off(Cause::NotProved, now),
             (false, _) => match self.advance(turn) {
-                WriteAction::Send { node, asking, until, .. } => {
+                WriteAction::Send { node, asking, until, limit, .. } => {
                     let renew = renew && turn.cluster.budget().take_renewal(node, now);
-                    WriteAction::Send { node, asking, renew, until }
+                    WriteAction::Send { node, asking, renew, until, limit }
                 }
                 other => other,
             },
@@ -282,14 +277,14 @@ impl Write {
     fn ping(&mut self, node: NodeKey, now: Instant) -> WriteAction {
         self.node = Some(node);
         self.pinged = true;
-        WriteAction::Ping { node, until: self.begin_attempt(now) }
+        WriteAction::Ping { node, until: self.attempt_until(now) }
     }
 
     fn send(&mut self, node: NodeKey, asking: bool, now: Instant) -> WriteAction {
         self.node = Some(node);
         self.pinged = false;
         self.in_doubt = false;
-        WriteAction::Send { node, asking, renew: false, until: self.begin_attempt(now) }
+        WriteAction::Send { node, asking, renew: false, until: self.attempt_until(now), limit: self.deadline }
     }
 
     /// Something stands in the way: a fill gives up, a `set` waits for the routes to change while it
@@ -307,9 +302,7 @@ impl Write {
         WriteAction::Wait { until: (now + PAUSE).min(self.deadline) }
     }
 
-    fn begin_attempt(&mut self, now: Instant) -> Instant {
-        let until = (now + self.attempt).min(self.deadline);
-        self.is_full = until.since(now) >= self.full;
-        until
+    fn attempt_until(&self, now: Instant) -> Instant {
+        (now + self.attempt).min(self.deadline)
     }
 }

@@ -156,8 +156,7 @@ impl Large {
     fn read(&mut self) {
         self.at(self.now + READS, Event::Read);
         let now = instant(self.now);
-        let bounds =
-            Bounds { attempt: self.config.attempt_timeout(), deadline: now + self.config.deadline(), ends_call: false };
+        let bounds = Bounds::new(&self.config, now);
         let slot = Slot::new(self.rng.u16(0..Slot::COUNT)).expect("it is a slot");
         let dice = self.rng.u32(..);
         let Step::Send { node, .. } = first_step(&self.snapshot, slot, now, bounds, dice) else { return };

@@ -100,7 +100,7 @@ impl Heard {
             nodes: Vec::new(),
             map: Map::default(),
             wire: Wire::default(),
-            attempt: config.attempt_timeout().min(config.deadline() / 2).as_nanos() as Time,
+            attempt: config.attempt_timeout().as_nanos() as Time,
             votes: Votes::default(),
             refreshed_at: None,
             owed: None,
