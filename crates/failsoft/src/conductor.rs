@@ -2,6 +2,7 @@
 
 use crate::connection::Failure;
 use crate::endings::Ending;
+use crate::events::Watch;
 use crate::shared::Shared;
 use failsoft_policy::Endpoint;
 use failsoft_policy::cluster::Command;
@@ -16,6 +17,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) async fn conduct(shared: Arc<Shared>) {
     let mut credited = 0;
     let mut tick = shared.now();
+    let mut watch = Watch::new(&shared);
     loop {
         let successes = shared.tally.successes();
         let gained = successes - credited;
@@ -40,7 +42,8 @@ pub(crate) async fn conduct(shared: Arc<Shared>) {
         for command in commands {
             carry_out(&shared, command);
         }
-        let until = next.into_iter().fold(tick, std::cmp::min);
+        let look = watch.as_mut().and_then(|watch| watch.look(&shared));
+        let until = next.into_iter().chain(look).fold(tick, std::cmp::min);
         tokio::select! {
             () = shared.opener.endings.wake.notified() => {}
             () = tokio::time::sleep_until(shared.opener.clock.std(until)) => {}
