@@ -13,6 +13,7 @@ pub mod breaker;
 pub mod budget;
 pub mod cluster;
 pub mod config;
+pub mod connection;
 pub mod echo;
 mod endpoint;
 pub mod error;

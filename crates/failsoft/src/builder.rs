@@ -219,7 +219,7 @@ impl Builder {
             let problem = "`build` was called outside of a tokio runtime; call it inside one, or give one";
             return Err(ConfigError::new("runtime", problem).into());
         };
-        let opener = Opener { config: self.config, tls, clock: Clock::new(), runtime };
+        let opener = Opener { config: self.config, tls, clock: Clock::new(), runtime, endings: Arc::default() };
         Ok(Router::start(opener, seeds))
     }
 

@@ -1,6 +1,7 @@
 //! The background: asks the policy what is to be asked, sends it out, and brings the answers back.
 
-use crate::connection::LaneError;
+use crate::connection::Failure;
+use crate::endings::Ending;
 use crate::panics;
 use crate::shared::Shared;
 use failsoft_policy::cluster::Command;
@@ -33,6 +34,9 @@ async fn rounds(shared: &Arc<Shared>) {
         }
         let (commands, next) = shared.conduct(|cluster, now| {
             cluster.credit(gained);
+            for Ending { node, reason, contact } in shared.opener.endings.take() {
+                cluster.failed(node, reason, contact, now);
+            }
             for (node, at) in contacts {
                 cluster.saw(node, at);
             }
@@ -44,7 +48,7 @@ async fn rounds(shared: &Arc<Shared>) {
         }
         let until = next.into_iter().fold(tick, std::cmp::min);
         tokio::select! {
-            () = shared.wake.notified() => {}
+            () = shared.opener.endings.wake.notified() => {}
             () = tokio::time::sleep_until(shared.opener.clock.std(until)) => {}
         }
     }
@@ -54,7 +58,7 @@ fn carry_out(shared: &Arc<Shared>, command: Command) {
     match command {
         Command::Close { node } => {
             if let Some(member) = shared.table.load().member(node) {
-                member.close(&LaneError::Lost("closed after a failure".into()));
+                member.close(&Failure::Lost("closed after a failure".into()));
             }
         }
         Command::Refresh { round, targets, epochs } => {

@@ -11,6 +11,7 @@ mod conductor;
 mod connection;
 mod control;
 mod driver;
+mod endings;
 mod error;
 mod fills;
 pub mod foreign;
