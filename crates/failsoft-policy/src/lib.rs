@@ -17,6 +17,7 @@ pub mod connection;
 pub mod echo;
 mod endpoint;
 pub mod error;
+pub mod events;
 pub mod fills;
 pub mod flight;
 pub mod load;

@@ -2,6 +2,7 @@
 
 use crate::connection::Failure;
 use crate::endings::Ending;
+use crate::events::Watch;
 use crate::panics;
 use crate::shared::Shared;
 use failsoft_policy::cluster::Command;
@@ -22,6 +23,7 @@ pub(crate) async fn conduct(shared: Arc<Shared>) {
 async fn rounds(shared: &Arc<Shared>) {
     let mut credited = shared.tally.successes();
     let mut tick = shared.now();
+    let mut watch = Watch::new(shared);
     loop {
         let successes = shared.tally.successes();
         let gained = successes - credited;
@@ -46,7 +48,8 @@ async fn rounds(shared: &Arc<Shared>) {
         for command in commands {
             carry_out(shared, command);
         }
-        let until = next.into_iter().fold(tick, std::cmp::min);
+        let look = watch.as_mut().and_then(|watch| watch.look(shared));
+        let until = next.into_iter().chain(look).fold(tick, std::cmp::min);
         tokio::select! {
             () = shared.opener.endings.wake.notified() => {}
             () = tokio::time::sleep_until(shared.opener.clock.std(until)) => {}

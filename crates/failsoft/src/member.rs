@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::connection::{Failure, Lane, LaneConfig, Phase, Report, SubmitError, TlsSetup};
 use crate::endings::{Ending, Endings};
+use crate::events::Observer;
 use arc_swap::ArcSwapOption;
 use failsoft_policy::config::Config;
 use failsoft_policy::route::{Snapshot, Source};
@@ -19,6 +20,7 @@ pub(crate) struct Opener {
     pub(crate) tls: Option<Arc<TlsSetup>>,
     pub(crate) clock: Clock,
     pub(crate) runtime: Handle,
+    pub(crate) observer: Option<Observer>,
     pub(crate) endings: Arc<Endings>,
 }
 
