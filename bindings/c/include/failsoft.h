@@ -129,6 +129,17 @@ typedef struct failsoft_outcomes failsoft_outcomes;
 typedef struct failsoft_router failsoft_router;
 
 /**
+ * Called for what an operator wants to know, at most once a second of each `kind`: "node_down" and "node_up" (nodes get
+ * no reads any more, or get them again), "verdict" (nodes are on another side of a partition than before) and
+ * "fill_failed" (loaded values were not written back). `count` is how often that happened since the last call for this
+ * kind, `text` says to whom and why: "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection". Both texts end with the call.
+ *
+ * It is called on the library's thread for I/O, whatever the delivery is, so it must neither block nor call this library,
+ * neither throw nor jump out; not after failsoft_router_close has returned.
+ */
+typedef void (*failsoft_on_event)(const char *kind, uint64_t count, const char *text, void *event_data);
+
+/**
  * Called at the end of an asynchronous call that gives nothing but its status, exactly once if that call gave FAILSOFT_OK.
  * Until it returns, failsoft_last_error and its detail tell of that status on this thread. Otherwise as
  * failsoft_on_outcome.
@@ -145,7 +156,8 @@ typedef void (*failsoft_on_done)(failsoft_status status, void *done_data);
  * request without an answer has failed; one that never frees it is ended by `load_timeout`.
  *
  * It may block, and it may call this library; a read of the very key that it loads, directly or through other loads on
- * this thread, ends with FAILSOFT_REENTRANT. It must neither throw nor jump out.
+ * this thread, ends with FAILSOFT_REENTRANT. It must neither throw nor jump out, nor end its thread; pthread_cancel of
+ * its thread waits until the blocking call has returned.
  */
 typedef void (*failsoft_loader)(failsoft_load *request, void *user_data);
 
@@ -202,6 +214,12 @@ failsoft_config *failsoft_config_new(const char *nodes);
 failsoft_status failsoft_config_set(failsoft_config *config,
                                     const char *key,
                                     const char *value);
+
+/**
+ * Has `on_event` called for what an operator wants to know of the routers that are opened with these settings.
+ * `event_data` has to stay valid until they are closed. NULL is FAILSOFT_INVALID_ARGUMENT.
+ */
+failsoft_status failsoft_config_on_event(failsoft_config *config, failsoft_on_event on_event, void *event_data);
 
 /**
  * Frees settings; routers that were opened with them stay as they are. NULL is fine.
@@ -636,6 +654,8 @@ void failsoft_string_free(char *text);
  * The version of the library that runs, such as "0.1.0"; FAILSOFT_VERSION is that of the header. Static.
  */
 const char *failsoft_version(void);
+
+extern int pthread_setcancelstate(int state, int *before);
 
 #ifdef __cplusplus
 }  // extern "C"

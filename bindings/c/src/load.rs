@@ -60,7 +60,8 @@ impl std::error::Error for LoadFailed {}
 /// request without an answer has failed; one that never frees it is ended by `load_timeout`.
 ///
 /// It may block, and it may call this library; a read of the very key that it loads, directly or through other loads on
-/// this thread, ends with FAILSOFT_REENTRANT. It must neither throw nor jump out.
+/// this thread, ends with FAILSOFT_REENTRANT. It must neither throw nor jump out, nor end its thread; pthread_cancel of
+/// its thread waits until the blocking call has returned.
 pub type Loader = Option<unsafe extern "C" fn(request: *mut Load, user_data: *mut c_void)>;
 
 /// Called once for a read, when nothing of the library needs the `user_data` of its loader any more.

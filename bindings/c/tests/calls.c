@@ -1,6 +1,7 @@
 /* What surrounds a read: who owns user_data and until when, details of errors, other asynchronous calls, signals, wakes. */
 #include "support.h"
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,7 +32,7 @@ static void counted(failsoft_load *request, void *user_data) {
     lock_state();
     ((data *)user_data)->calls++;
     unlock_state();
-    STATUS(FAILSOFT_OK, failsoft_load_missing(request));
+    STATUS(FAILSOFT_OK, failsoft_load_done(request));
     failsoft_load_free(request);
 }
 
@@ -257,6 +258,93 @@ static void signals(void) {
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
+/* A thread that is cancelled inside its loader ends after the call, and the router is as before. */
+typedef struct {
+    failsoft_router *router;
+    data loader;
+    bool returned;
+} cancelled_thread;
+
+static void sleeps(failsoft_load *request, void *user_data) {
+    lock_state();
+    ((data *)user_data)->running = true;
+    unlock_state();
+    for (int i = 0; i < 100; i++) {
+        pthread_testcancel();
+        pause_ms(1);
+    }
+    STATUS(FAILSOFT_OK, failsoft_load_missing(request));
+    failsoft_load_free(request);
+}
+
+static void *reads_and_is_cancelled(void *of) {
+    cancelled_thread *t = of;
+    STATUS(FAILSOFT_OK, failsoft_get_with_fallback(t->router, bytes("cancelled"), 9, sleeps, &t->loader, NULL));
+    t->returned = true;
+    for (;;) {
+        pthread_testcancel();
+        pause_ms(1);
+    }
+    return NULL;
+}
+
+static void thread_cancelled(failsoft_router *router) {
+    cancelled_thread t = {router, {0}, false};
+    pthread_t thread;
+    void *result;
+    CHECK(pthread_create(&thread, NULL, reads_and_is_cancelled, &t) == 0);
+    wait_for(router, is_running, &t.loader);
+    CHECK(pthread_cancel(thread) == 0);
+    CHECK(pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED);
+    CHECK(t.returned);
+}
+
+/* What an operator is told. */
+typedef struct {
+    bool down;
+    char text[200];
+} heard;
+
+static void on_event(const char *kind, uint64_t count, const char *text, void *of) {
+    heard *h = of;
+    lock_state();
+    CHECK(count > 0);
+    if (strcmp(kind, "node_down") == 0) {
+        snprintf(h->text, sizeof h->text, "%s", text);
+        h->down = true;
+    }
+    unlock_state();
+}
+
+static void events(kit *kit) {
+    char address[64], request[96];
+    heard h = {0};
+    data d = {0};
+    failsoft_router *router;
+    int node = kit_scripted(kit, address, sizeof address);
+    failsoft_config *config = failsoft_config_new(address);
+    STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_config_on_event(config, NULL, NULL));
+    STATUS(FAILSOFT_OK, failsoft_config_on_event(config, on_event, &h));
+    STATUS(FAILSOFT_OK, failsoft_config_set(config, "delivery", delivery_of_all));
+    STATUS(FAILSOFT_OK, failsoft_config_set(config, "attempt_timeout_ms", "100"));
+    STATUS(FAILSOFT_OK, failsoft_router_open(config, &router));
+    failsoft_config_free(config);
+    STATUS(FAILSOFT_OK, failsoft_router_ready(router, LONG_MS));
+    snprintf(request, sizeof request, "\"do\": \"behave\", \"node\": %d, \"command\": \"GET\", \"how\": \"silent\"", node);
+    kit_ask(kit, request);
+    STATUS(FAILSOFT_OK, failsoft_get_with_fallback(router, bytes("k"), 1, counted, &d, NULL));
+    /* It comes on a thread of the library in either delivery. */
+    double until = seconds_now() + LONG_MS / 1000.0;
+    for (bool down = false; !down; pause_ms(1)) {
+        CHECK(seconds_now() < until);
+        lock_state();
+        down = h.down;
+        unlock_state();
+    }
+    CHECK(strstr(h.text, address) != NULL);
+    STATUS(FAILSOFT_OK, failsoft_router_close(router));
+}
+
 int main(int argc, char **argv) {
     if (argc > 1)
         delivery_of_all = argv[1];
@@ -269,11 +357,13 @@ int main(int argc, char **argv) {
         wakes(router);
     } else {
         release_after_the_loader(router);
+        thread_cancelled(router);
         signals();
     }
     details(router);
     kit *kit = kit_start();
     others_asynchronous(kit, router);
+    events(kit);
     kit_stop(kit);
     STATUS(FAILSOFT_OK, failsoft_router_close(router));
     printf("calls, %s: ok\n", delivery_of_all);
