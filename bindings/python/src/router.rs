@@ -36,6 +36,7 @@ pub(crate) struct Core {
     foreign: Foreign,
     decode: bool,
     waiter: Waiter,
+    seeds: Vec<String>,
 }
 
 /// What `failsoft.Router` is made of.
@@ -68,7 +69,7 @@ impl Core {
     fn open(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>, waiter: Waiter) -> PyResult<Self> {
         let settings = config::read(nodes, config)?;
         let foreign = Foreign::open(settings.builder).map_err(|error| raised(nodes.py(), &error))?;
-        Ok(Self { foreign, decode: settings.decode, waiter })
+        Ok(Self { foreign, decode: settings.decode, waiter, seeds: settings.seeds })
     }
 
     fn call<'py>(
@@ -266,11 +267,9 @@ impl Core {
         let (py, this) = (slf.py(), slf.get());
         let class: Bound<'_, PyType> = slf.get_type();
         let name = format!("{}.{}", class.module()?, class.qualname()?);
-        let nodes: Vec<String> = py
-            .detach(|| this.foreign.health())
-            .map_or_else(|_| Vec::new(), |health| health.nodes.into_iter().map(|node| node.address).collect());
+        let nodes = &this.seeds;
         let shown = nodes.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(",");
-        let more = if nodes.len() > SHOWN { format!(",… {} in all", nodes.len()) } else { String::new() };
+        let more = if nodes.len() > SHOWN { format!(",… ({} in all)", nodes.len()) } else { String::new() };
         Ok(format!("<{name} nodes={shown}{more} state={}>", this.state(py)))
     }
 }
