@@ -56,12 +56,12 @@ class Router {
       const asked = listed(keys)
       for (const key of asked) octets('keys', key)
       callable(fallback)
-      const { signal } = checked(options, WAIT)
+      const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
       const entry = new Entry(this.#text, fallback, asked)
       // The callback of many keys is the caller's own: there is no word of a load before it.
       entry.loading = true
-      const inside = parent()
-      return start(entry, signal, (token) => this.#native.readMany(token, asked, inside))
+      const wish = { ask: true, account: true, parent: parent(), ttl, deadline }
+      return start(entry, signal, (token) => this.#native.readMany(token, asked, wish))
     })
   }
 

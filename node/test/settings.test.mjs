@@ -24,7 +24,7 @@ const refused = (config, nodes = NODES) => {
 
 test('the keys are the core\'s, in the types, too, and their defaults are taken', () => {
   const known = settings()
-  const types = readFileSync(new URL('index.d.ts', folder), 'utf8').split('export interface Config {')[1].split('\n}')[0]
+  const types = readFileSync(new URL('types/config.d.ts', folder), 'utf8').split('export interface Config<')[1].split('\n}')[0]
   const typed = [...types.matchAll(/^ {2}(\w+)\?:/gm)].map(([, name]) => name)
   assert.deepEqual(typed.toSorted(), [...Object.keys(known), ...OWN].toSorted())
   for (const [key, row] of Object.entries(known)) new Router(NODES, { [key]: row.default })

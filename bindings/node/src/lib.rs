@@ -10,6 +10,7 @@ mod reads;
 mod router;
 mod tls;
 
+use failsoft::{Cause, Reason, ServedBy};
 use napi::bindgen_prelude::Object;
 use napi::{Env, Result};
 use napi_derive::napi;
@@ -30,4 +31,14 @@ pub fn version() -> &'static str {
 #[napi(catch_unwind)]
 pub fn settings(env: &Env) -> Result<Object<'_>> {
     config::table(env)
+}
+
+/// The core's closed lists of words, by the names of their types.
+#[napi(catch_unwind)]
+pub fn words(env: &Env) -> Result<Object<'_>> {
+    let mut words = Object::new(env)?;
+    words.set("Reason", Reason::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    words.set("ServedBy", ServedBy::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    words.set("Cause", Cause::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    Ok(words)
 }

@@ -27,6 +27,12 @@ pub struct Wish {
     pub deadline: Option<f64>,
 }
 
+impl Wish {
+    fn options(&self) -> std::result::Result<ReadOptions, Failure> {
+        Ok(ReadOptions { ttl: duration("ttl", self.ttl)?, deadline: duration("deadline", self.deadline)? })
+    }
+}
+
 /// What `Router` of the package is made of. Calls return an error that is known at once; then nothing
 /// is completed.
 #[napi]
@@ -62,9 +68,9 @@ impl NativeRouter {
     #[napi(catch_unwind)]
     pub fn read(&self, token: u32, key: Octets<'_>, wish: Wish) -> Result<Option<Failure>> {
         let key = octets(key)?;
-        let options = match (duration("ttl", wish.ttl), duration("deadline", wish.deadline)) {
-            (Ok(ttl), Ok(deadline)) => ReadOptions { ttl, deadline },
-            (Err(failure), _) | (_, Err(failure)) => return Ok(Some(failure)),
+        let options = match wish.options() {
+            Ok(options) => options,
+            Err(failure) => return Ok(Some(failure)),
         };
         Ok(self.start(token, wish.parent, |caller| {
             if wish.account {
@@ -75,11 +81,15 @@ impl NativeRouter {
         }))
     }
 
-    /// Reads many keys.
+    /// Reads many keys; `ask` and `account` of the wish are those of each.
     #[napi(catch_unwind)]
-    pub fn read_many(&self, token: u32, keys: Vec<Octets<'_>>, parent: Option<f64>) -> Result<Option<Failure>> {
+    pub fn read_many(&self, token: u32, keys: Vec<Octets<'_>>, wish: Wish) -> Result<Option<Failure>> {
         let keys = keys.into_iter().map(octets).collect::<Result<Vec<_>>>()?;
-        Ok(self.start(token, parent, |caller| self.foreign.resolve_many(caller, keys, ReadOptions::default())))
+        let options = match wish.options() {
+            Ok(options) => options,
+            Err(failure) => return Ok(Some(failure)),
+        };
+        Ok(self.start(token, wish.parent, |caller| self.foreign.resolve_many(caller, keys, options)))
     }
 
     /// Writes a value.

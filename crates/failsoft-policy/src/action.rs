@@ -21,6 +21,8 @@ pub enum Answer {
     Timeout,
     /// The connection could not be made, or was lost.
     Connection,
+    /// Another node than the one that was meant answers at its address; nothing was asked of it.
+    Stranger,
     /// The server refused the connection's handshake with an error.
     Refused(ErrorReply),
     /// The node has no room for another read in flight.

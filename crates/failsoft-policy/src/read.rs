@@ -207,6 +207,10 @@ impl Read {
             Answer::Protocol => Reason::Protocol,
             Answer::Timeout => Reason::Timeout,
             Answer::Connection => Reason::Connection,
+            Answer::Stranger => {
+                turn.cluster.handle_stranger(node, turn.now);
+                Reason::Connection
+            }
             Answer::Saturated => {
                 // The node is busy with other reads, not in trouble: nothing to tell its breaker.
                 self.count_failure(source, Reason::BreakerOpen);

@@ -213,6 +213,10 @@ impl Write {
             Answer::Protocol => (Some(Reason::Protocol), Cause::Protocol),
             Answer::Timeout => (Some(Reason::Timeout), Cause::Timeout),
             Answer::Connection => (Some(Reason::Connection), Cause::Connection),
+            Answer::Stranger => {
+                turn.cluster.handle_stranger(node, turn.now);
+                (None, Cause::Connection)
+            }
             Answer::Saturated => (None, Cause::Busy),
         };
         if let Some(reason) = trouble {

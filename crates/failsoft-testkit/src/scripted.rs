@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod connection;
+mod profile;
 mod replies;
 mod request;
 mod resp;
@@ -26,6 +27,7 @@ use tokio::{
 };
 
 pub use behaviour::Behaviour;
+pub use profile::Profile;
 pub use topology::{Topology, TopologyNode};
 
 use self::state::Shared;
@@ -157,6 +159,11 @@ impl ScriptedNode {
             *self.accept.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         }
         Ok(())
+    }
+
+    /// Closes every connection and goes on listening, like a server that closes what is idle.
+    pub fn close_connections(&self) {
+        self.shared.kick.notify_waiters();
     }
 
     /// The commands it got, oldest first: the last 100,000, each argument cut off after 1 KiB.

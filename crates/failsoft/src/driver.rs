@@ -203,7 +203,12 @@ pub(crate) fn result_of(outcome: Outcome, member: &Member) -> AttemptResult {
         Ok(Reply::Value(value)) => {
             return AttemptResult { answer: Answer::Value, value: Some(value), contact: None };
         }
-        Ok(reply) => answer_of(&reply),
+        Ok(reply) => {
+            if matches!(&reply, Reply::Error(line) if line.starts_with("NOAUTH")) {
+                member.authenticate_anew();
+            }
+            answer_of(&reply)
+        }
         Err(error) => failure_of(&error),
     };
     AttemptResult { answer, value: None, contact: member.contact() }
@@ -223,7 +228,8 @@ fn answer_of(reply: &Reply) -> Answer {
 pub(crate) fn failure_of(error: &LaneError) -> Answer {
     match error {
         LaneError::Timeout => Answer::Timeout,
-        LaneError::Connect(_) | LaneError::Lost(_) | LaneError::Stranger(_) | LaneError::Closed => Answer::Connection,
+        LaneError::Connect(_) | LaneError::Lost(_) | LaneError::Closed => Answer::Connection,
+        LaneError::Stranger(_) => Answer::Stranger,
         LaneError::Protocol(_) => Answer::Protocol,
         LaneError::Refused(line) => Answer::Refused(classify(line)),
     }

@@ -15,7 +15,7 @@ mod process;
 mod run;
 
 pub use channel::{Channel, Completion};
-pub use process::{after_fork, forks};
+pub use process::{after_fork, forks, without_signals};
 pub use run::{Answer, Parent, Run};
 
 use crate::builder::Builder;

@@ -54,8 +54,38 @@ impl Values {
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Loading = Pin<Box<dyn Future<Output = Result<Values, BoxError>> + Send>>;
-/// A callback, ready to be run once for the keys it leads.
-pub(crate) type Call = Box<dyn FnOnce(Vec<Bytes>) -> Loading + Send>;
+/// A callback, ready to be run for the keys it leads.
+pub(crate) enum Call {
+    /// It can be run once.
+    Once(Box<dyn FnOnce(Vec<Bytes>) -> Loading + Send>),
+    /// It can be run again, for the keys of callers whose own callback is gone.
+    Again(Arc<dyn Fn(Vec<Bytes>) -> Loading + Send + Sync>),
+}
+
+impl Call {
+    pub(crate) fn once(call: impl FnOnce(Vec<Bytes>) -> Loading + Send + 'static) -> Self {
+        Self::Once(Box::new(call))
+    }
+
+    pub(crate) fn again(call: impl Fn(Vec<Bytes>) -> Loading + Send + Sync + 'static) -> Self {
+        Self::Again(Arc::new(call))
+    }
+
+    /// One run of it; what is left in the slot can be run once more.
+    fn take(slot: &mut Option<Self>) -> Option<Self> {
+        match slot {
+            Some(Self::Again(call)) => Some(Self::Again(Arc::clone(call))),
+            _ => slot.take(),
+        }
+    }
+
+    fn run(self, keys: Vec<Bytes>) -> Loading {
+        match self {
+            Self::Once(call) => call(keys),
+            Self::Again(call) => call(keys),
+        }
+    }
+}
 
 /// What a load came to.
 #[derive(Clone, Debug)]
@@ -208,7 +238,8 @@ pub(crate) async fn load(
     let mut all = Vec::with_capacity(wanted.len());
     loop {
         let got = join(shared, &wanted, began, ttl, &mut call).await?;
-        let (anew, got): (Vec<_>, Vec<_>) = got.into_iter().partition(|got| got.ending.leaves_it_to(call.is_some()));
+        let (anew, got): (Vec<_>, Vec<_>) =
+            got.into_iter().partition(|got| got.coalesced && got.ending.leaves_it_to(call.is_some()));
         all.extend(got);
         if anew.is_empty() {
             return Ok(all);
@@ -259,8 +290,9 @@ async fn join(
         (joined.waiter, joined.lead, awaited)
     };
     let _waiting = Waiting { shared, waiter };
-    let leads = lead.is_some();
-    if let (Some(lead), Some(call)) = (lead, call.take_if(|_| leads)) {
+    if let Some(lead) = lead
+        && let Some(call) = Call::take(call)
+    {
         start(shared, lead, frames, call);
     }
     for (load, coalesced, mut done) in awaited {
@@ -295,7 +327,7 @@ fn start(shared: &Arc<Shared>, lead: LoadKeys, outer: Option<Arc<Frame>>, call: 
     let frame = Frame::inside(shared, load, outer);
     let unfinished = Unfinished { shared: Arc::clone(shared), load };
     let task = shared.spawn(frame::scope(frame, async move {
-        let loaded = match panics::caught(async move { call(lead.keys).await }).await {
+        let loaded = match panics::caught(async move { call.run(lead.keys).await }).await {
             Ok(Ok(values)) => Loaded::values(values),
             Ok(Err(error)) => Loaded::of_callback(error),
             Err(message) => Loaded::failed(Error::Fallback(Arc::new(CallbackPanicked { message }))),

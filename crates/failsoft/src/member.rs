@@ -162,6 +162,18 @@ impl Member {
         }
     }
 
+    /// Closes the lanes that were opened when the node had no password yet: the next ones will say it.
+    pub(crate) fn authenticate_anew(&self) {
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        for place in &self.lanes {
+            let lane = place.load_full().filter(|l| l.greeted().is_some_and(|g| g.refused.contains(&"AUTH")));
+            if let Some(lane) = lane {
+                place.store(None);
+                lane.close(LaneError::Closed);
+            }
+        }
+    }
+
     /// Closes the lanes for good.
     pub(crate) fn retire(&self) {
         self.gone.store(true, Ordering::Release);

@@ -4,7 +4,7 @@ use crate::builder::Builder;
 use crate::conductor;
 use crate::error::Error;
 use crate::health::Health;
-use crate::loads::{self, BoxError, Values};
+use crate::loads::{self, BoxError, Call, Values};
 use crate::member::Opener;
 use crate::outcome::Outcome;
 use crate::reads::{self, Fallback, Options};
@@ -192,7 +192,7 @@ where
     E: Into<BoxError>,
 {
     Box::new(move |reason| {
-        Box::new(move |mut keys: Vec<Bytes>| {
+        Call::once(move |mut keys: Vec<Bytes>| {
             Box::pin(async move {
                 let key = keys.pop().unwrap_or_default();
                 fallback(key, reason).await.map(Values::One).map_err(Into::into)

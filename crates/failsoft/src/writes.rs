@@ -73,7 +73,9 @@ async fn run(
                 match answer {
                     // It was not sent at all, which says nothing of the node.
                     Answer::Saturated => WriteEvent::Answered { answer, contact },
-                    answer => WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Connection)),
+                    answer => {
+                        WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Connection | Answer::Stranger))
+                    }
                 }
             }
             WriteAction::Send { node, asking, renew, until } => {

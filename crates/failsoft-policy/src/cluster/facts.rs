@@ -46,6 +46,19 @@ impl Cluster {
         }
     }
 
+    /// A connection found another node at this one's address than the one that was meant: ours is not there any
+    /// more, and who is there is asked for nothing. It is in trouble until it is found somewhere, and nodes far
+    /// and wide are asked what became of it.
+    pub fn handle_stranger(&mut self, node: NodeKey, now: Instant) {
+        let opens = self.admits(node);
+        self.failed(node, Reason::Connection, None, now);
+        self.refresh.want(Scope::Broad, opens);
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.validated = false;
+            node.ready_at = None;
+        }
+    }
+
     /// A node answered in a way that the map does not explain: views of other nodes are asked for.
     pub fn doubt(&mut self) {
         self.refresh.want(Scope::Suspicion, false);
@@ -159,8 +172,7 @@ impl Cluster {
         node.latency = Some(now.since(probe.sent_at));
         if node.id.is_some() && report.id.is_some() && node.id != report.id {
             // Another node lives at this address: ours is gone, perhaps the whole cluster is.
-            self.failed(probe.node, Reason::Connection, None, now);
-            self.refresh.want(Scope::Broad, true);
+            self.handle_stranger(probe.node, now);
             if let Some(node) = self.nodes.get_mut(probe.node) {
                 node.breaker.on_probe(false, now);
             }

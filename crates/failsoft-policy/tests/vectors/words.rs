@@ -93,6 +93,7 @@ pub(crate) fn answer(text: &str) -> Answer {
         "nil" => Answer::Nil,
         "timeout" => Answer::Timeout,
         "connection" => Answer::Connection,
+        "stranger" => Answer::Stranger,
         "protocol" => Answer::Protocol,
         "saturated" => Answer::Saturated,
         line => match line.strip_prefix("refused ") {

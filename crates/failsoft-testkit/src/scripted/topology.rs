@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use bytes::Bytes;
+
 use super::{ScriptedNode, resp::Reply};
 use crate::view::SLOTS;
 
@@ -73,6 +75,11 @@ impl Topology {
         let id = node.id();
         self.nodes.iter_mut().filter(|node| node.id == id).for_each(|node| node.flags.push(flag.to_owned()));
         self
+    }
+
+    /// What a node says to `CLUSTER SHARDS`, in RESP2: for a rule that says it in its place.
+    pub fn shards(&self) -> Bytes {
+        self.shards_reply(Reply::new(false)).finish()
     }
 
     /// The owner of a slot: of two that claim it, the one with the higher epoch.

@@ -60,6 +60,8 @@ async fn modern(wire: &mut Wire, config: &LaneConfig) -> Result<Greeted, LaneErr
 
     match wire.reply().await? {
         Reply::Error(line) if is_final(&line) => Err(refused(&line, config)),
+        // There is none that could be said in other words.
+        Reply::Error(line) if config.password.is_none() && line.starts_with("NOAUTH") => Err(refused(&line, config)),
         Reply::Error(_) => {
             // Refused for want of authentication perhaps; they are put again below.
             for _ in 0..last_words_of(config) {

@@ -100,7 +100,7 @@ pub(super) fn many(caller: Caller<'_>) -> Call {
 }
 
 fn call(channel: Arc<Channel>, token: u64, reason: Option<Reason>) -> Call {
-    Box::new(move |keys| Box::pin(ask(channel, token, keys, reason)))
+    Call::again(move |keys| Box::pin(ask(Arc::clone(&channel), token, keys, reason)))
 }
 
 async fn ask(channel: Arc<Channel>, token: u64, keys: Vec<Bytes>, reason: Option<Reason>) -> Result<Values, BoxError> {

@@ -123,7 +123,7 @@ impl Check {
             Answer::Timeout | Answer::Connection if pings => true,
             _ if pings => false,
             Answer::Timeout => !reads || call.until - call.sent >= full,
-            Answer::Connection | Answer::Protocol | Answer::Refused(_) => true,
+            Answer::Connection | Answer::Stranger | Answer::Protocol | Answer::Refused(_) => true,
             Answer::Error(error) => matches!(error, ErrorReply::ClusterDown | ErrorReply::Unwilling),
             Answer::Value | Answer::Nil | Answer::Saturated => false,
         };
@@ -159,7 +159,7 @@ impl Check {
         let harmless = match answer {
             Answer::Value | Answer::Nil | Answer::Saturated => true,
             Answer::Error(error) => !matches!(error, ErrorReply::ClusterDown | ErrorReply::Unwilling),
-            Answer::Protocol | Answer::Timeout | Answer::Connection | Answer::Refused(_) => false,
+            Answer::Protocol | Answer::Timeout | Answer::Connection | Answer::Stranger | Answer::Refused(_) => false,
         };
         self.that(!harmless || !before || after, || format!("router {r} closes a node because of {answer:?}"));
     }

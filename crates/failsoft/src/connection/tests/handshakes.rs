@@ -91,7 +91,11 @@ async fn whatever_a_server_says_against_hello_means_resp2() {
 
 #[tokio::test]
 async fn nobody_is_let_in_now_is_no_word_against_hello() {
-    for line in ["ERR max number of clients reached", "LOADING Redis is loading the dataset in memory"] {
+    for line in [
+        "ERR max number of clients reached",
+        "LOADING Redis is loading the dataset in memory",
+        "NOAUTH HELLO must be called with the client already authenticated",
+    ] {
         let (refused, _) = read_after(|_| {}, &[&[("HELLO 3", &format!("-{line}\r\n"))]]).await;
         assert_eq!(refused, Err(LaneError::Refused(line.into())));
     }
