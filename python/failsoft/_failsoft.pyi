@@ -1,9 +1,9 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from types import GenericAlias
-from typing import Any, Generic, Literal, TypeVar, final
+from typing import Any, Generic, Literal, final
 
-from typing_extensions import Self, disjoint_base
+from typing_extensions import Self, TypeVar, disjoint_base
 
 from ._types import (
     BlockingFallback,
@@ -33,7 +33,7 @@ __all__ = [
 
 __version__: str
 
-_V = TypeVar("_V", bytes, str)
+_V = TypeVar("_V", bytes, str, default=bytes)
 # What the calls of a router give: a read, one with its account, many keys, nothing; and what they take to be called.
 _One = TypeVar("_One", covariant=True)
 _Account = TypeVar("_Account", covariant=True)

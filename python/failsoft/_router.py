@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ._config import Signature
 from ._failsoft import AsyncRouter, Core, Outcome
@@ -13,12 +13,17 @@ from ._failsoft import AsyncRouter, Core, Outcome
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Self, TypeVar, Unpack
 
     from ._config import Config
     from ._types import Health, Key, ManyFallback
 
-V = TypeVar("V", bytes, str)
+    #: What reads give.
+    V = TypeVar("V", bytes, str, default=bytes)
+else:
+    from typing import TypeVar
+
+    V = TypeVar("V", bytes, str)
 
 
 class Router(AsyncRouter[V]):

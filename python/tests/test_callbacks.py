@@ -12,12 +12,12 @@ from typing import Any
 import failsoft
 import pytest
 from conftest import eventually, run
-from failsoft import Router, _callbacks, _signatures, blocking
+from failsoft import Config, Router, _callbacks, _signatures, blocking
 
 #: Nobody listens there: every read comes to its callback.
 DOWN = ["127.0.0.1:1"]
 #: A lost answer would take this long to be noticed; tests end long before.
-LONG_LOAD = {"deadline": 0.1, "load_timeout": 3000.0}
+LONG_LOAD: Config = {"deadline": 0.1, "load_timeout": 3000.0}
 
 
 class Broken(Mapping[Any, Any]):
@@ -62,8 +62,8 @@ def test_a_result_that_cannot_be_taken_fails_every_waiter_at_once(asynchronous: 
                     assert "allowed: bytes, str or None" in str(told)
             for place, many in enumerate(ODD_MANY):
                 keys = [f"many:{place}:{i}" for i in range(3)]
-                for told in await router.resolve_many(keys, odd(many, asynchronous)):
-                    assert isinstance(told, failsoft.InvalidArgument) and told.argument == "fallback"
+                for outcome in await router.resolve_many(keys, odd(many, asynchronous)):
+                    assert isinstance(outcome, failsoft.InvalidArgument) and outcome.argument == "fallback"
             health = router.health()
             assert health["flights"] == health["waiters"] == 0
 
@@ -79,7 +79,7 @@ def test_the_same_in_threads() -> None:
             for told in router.resolve_many([f"many:{place}"], odd(many, False)):
                 assert isinstance(told, failsoft.InvalidArgument)
 
-        def flow(_: object) -> bytes:
+        def flow(_: object) -> Any:
             raise Flow("mine")
 
         with pytest.raises(Flow, match="mine"):
@@ -125,17 +125,17 @@ def test_keys_and_values_of_every_type(cluster: list[str], patient: dict[str, An
 
 
 def test_what_a_callback_raises_reaches_its_callers() -> None:
-    async def later(_: object) -> bytes:
+    async def later(_: object) -> Any:
         await asyncio.sleep(0)
         raise Flow("later")
 
-    def at_once(_: object) -> bytes:
+    def at_once(_: object) -> Any:
         raise Flow("at once")
 
     def fails(_: object) -> bytes:
         pytest.fail("the store was asked")
 
-    async def cancelled(_: object) -> bytes:
+    async def cancelled(_: object) -> Any:
         raise asyncio.CancelledError
 
     async def main() -> None:
@@ -219,8 +219,9 @@ def test_a_value_that_came_too_late_is_still_its_own_callers() -> None:
         assert (outcome.value, outcome.served_by, outcome.coalesced) == (b"late", "secondary", False)
         assert router.get_many_with_fallback(["late:3", "late:4"], slow) == [b"late"] * 2
         assert router.resolve("late:5", lambda _: time.sleep(0.3)).served_by == "none"
-        with pytest.raises(failsoft.DeadlineExceeded):
-            router.get_with_fallback("late:6", slow, deadline=0.15)
+    # A deadline of its own is the caller's word.
+    with blocking.Router(DOWN, deadline=0.05) as router, pytest.raises(failsoft.DeadlineExceeded):
+        router.get_with_fallback("late:6", slow, deadline=0.15)
 
 
 class Store:
@@ -296,12 +297,12 @@ def test_no_load_is_inspected_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     for form in FORMS:
         _signatures.wants_reason(form)
     monkeypatch.setattr(inspect, "signature", lambda _: pytest.fail("inspected again"))
-    for form in FORMS[:15] + [
-        STORE.two,
+    again: list[Callable[..., Any]] = [
         {}.get,
         functools.partial(STORE.two, "y"),
         functools.partial(STORE.two, reason="z"),
-    ]:
+    ]
+    for form in FORMS[:15] + again:
         _signatures.wants_reason(form)
 
 

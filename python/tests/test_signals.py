@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import LONG, eventually
+from conftest import LONG
 from failsoft import Router, blocking
 
 DOWN = ["127.0.0.1:1"]
@@ -87,49 +87,6 @@ def test_an_exception_inside_the_drain_is_told_and_loses_nothing(kind: type[Base
     loop.close()
 
 
-def test_real_signals_lose_nothing() -> None:
-    raised, seen = 0, 0
-
-    def handler(*_: object) -> None:
-        nonlocal raised
-        raised += 1
-        raise Stop
-
-    async def load(_: str) -> bytes:
-        return b"v"
-
-    async def main() -> None:
-        async with Router(DOWN, deadline=0.1, load_timeout=3000.0) as router:
-            await eventually("it knows that nobody is there", lambda: router.health()["counters"]["loads"] >= 0)
-            for number in range(100):
-                # What the handler ends is the callback's end; each read has one.
-                reads = [router.get_with_fallback(f"{number}:{i}", load) for i in range(50)]
-                signal.setitimer(signal.ITIMER_REAL, 0.0005 + 0.00001 * number)
-                left: set[asyncio.Future[Any]] = set(reads)
-                while left:
-                    with contextlib.suppress(Stop):
-                        _, left = await asyncio.wait(left)
-                for read in reads:
-                    assert isinstance(read.exception(), Stop) or read.result() == b"v"
-
-    loop = asyncio.new_event_loop()
-    old = signal.signal(signal.SIGALRM, handler)
-    try:
-        task = loop.create_task(main())
-        while not task.done():
-            try:
-                loop.run_until_complete(asyncio.wait_for(asyncio.shield(task), LONG))
-            except Stop:
-                seen += 1
-            except asyncio.TimeoutError:
-                pytest.fail("a read was lost")
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
-    assert task.done() and (task.exception() is None or isinstance(task.exception(), Stop))
-    loop.close()
-
-
 def test_a_program_that_takes_its_signals_by_waiting_lives() -> None:
     program = """
 import os, signal, threading
@@ -150,8 +107,6 @@ def test_every_thread_of_the_library_blocks_every_signal() -> None:
     own = {thread.native_id for thread in threading.enumerate()}
     with blocking.Router(DOWN, deadline=0.05) as router:
         router.get_with_fallback("k", lambda _: b"v")
-        import os
-
         for task in set(map(int, os.listdir("/proc/self/task"))) - own:
             with open(f"/proc/self/task/{task}/status") as status:
                 fields = dict(line.split(":", 1) for line in status)
