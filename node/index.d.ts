@@ -8,7 +8,8 @@ import type { Reason, ServedBy } from './types/words.js'
 
 export type { Config, TlsOptions } from './types/config.js'
 export type { BallotHealth, Count, Counters, Health, NodeHealth, Verdict } from './types/health.js'
-export type { Cause, Reason, ServedBy } from './types/words.js'
+export type { Message, MessageSubject } from './types/messages.js'
+export type { Cause, EventKind, Reason, ServedBy } from './types/words.js'
 export {
   type Code,
   FailsoftError,

@@ -7,6 +7,7 @@ const { made, invalid, misconfigured, kindOf } = require('./errors.js')
 const { flaw, isUint8Array } = require('./octets.js')
 const { Entry, native, start } = require('./reads.js')
 const { parent } = require('./callbacks.js')
+const { numbered } = require('./messages.js')
 const signals = require('./signals.js')
 
 const READ = ['ttlMs', 'deadlineMs', 'signal']
@@ -29,7 +30,7 @@ class Router {
     if (encoding !== undefined && encoding !== null && !text) {
       throw misconfigured('encoding', `${kindOf(encoding)} is not allowed; allowed: 'utf8', 'utf-8', or null`)
     }
-    const opened = NativeRouter.open(native, nodes, settings)
+    const opened = NativeRouter.open(native, numbered(this), nodes, settings)
     if (!(opened instanceof NativeRouter)) throw made(opened)
     this.#native = opened
     this.#text = text

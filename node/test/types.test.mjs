@@ -6,7 +6,9 @@ import { test } from 'node:test'
 import * as failsoft from 'failsoft'
 import { ROOT } from './testkit.mjs'
 
-const { words } = createRequire(import.meta.url)('../lib/native.js')
+const require = createRequire(import.meta.url)
+const { words } = require('../lib/native.js')
+const { CHANNELS } = require('../lib/messages.js')
 const types = (name) => readFileSync(new URL(`../types/${name}.d.ts`, import.meta.url), 'utf8')
 const core = (name) => readFileSync(`${ROOT}crates/failsoft/src/${name}.rs`, 'utf8')
 const literals = (text) => [...text.matchAll(/'([^']+)'/g)].map(([, word]) => word)
@@ -18,6 +20,7 @@ const union = (text, name) => literals(text.split(`export type ${name} =`)[1].sp
 test('the lists of words are the core\'s', () => {
   const known = words()
   assert.ok(known.Reason.length > 10)
+  assert.deepEqual(Object.keys(CHANNELS), known.EventKind)
   for (const [name, list] of Object.entries(known)) assert.deepEqual(union(types('words'), name), list, name)
 })
 

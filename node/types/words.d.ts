@@ -39,3 +39,10 @@ export type Cause =
   | 'timeout'
   | 'connection'
   | 'busy'
+
+/** What a message of the channels `failsoft:node`, `failsoft:verdict` and `failsoft:fill` is about. */
+export type EventKind =
+  | 'node_down'
+  | 'node_up'
+  | 'verdict'
+  | 'fill_failed'

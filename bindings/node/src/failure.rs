@@ -1,10 +1,11 @@
 //! The core's errors as `node/lib/errors.js` makes objects of them, and the rejections of callbacks.
 
+use crate::aside::Aside;
 use crate::config;
 use failsoft::{CallbackGone, ConfigError, Error};
 use napi_derive::napi;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// An error on its way to JavaScript.
 #[derive(Clone)]
@@ -80,56 +81,22 @@ impl Failure {
     }
 }
 
-/// The numbers of what callbacks threw and nobody holds any more, for JavaScript to let go of.
-pub(crate) struct Released {
-    numbers: Mutex<Vec<u32>>,
-    wake: Box<dyn Fn() + Send + Sync>,
-}
-
-impl Released {
-    /// None yet. `wake` is called when there is a first one after there was none.
-    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { numbers: Mutex::default(), wake: Box::new(wake) }
-    }
-
-    /// Takes at most so many; whether there are more.
-    pub(crate) fn take(&self, most: usize) -> (Vec<u32>, bool) {
-        let mut numbers = self.lock();
-        let kept = numbers.len().saturating_sub(most);
-        (numbers.split_off(kept), kept > 0)
-    }
-
-    fn add(&self, number: u32) {
-        let mut numbers = self.lock();
-        numbers.push(number);
-        let first = numbers.len() == 1;
-        drop(numbers);
-        if first {
-            (self.wake)();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<u32>> {
-        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// What a callback threw, on its way through the core: its number in a table on the JavaScript side, for no
 /// object of an environment may be touched by another thread.
 pub(crate) struct Thrown {
     number: u32,
-    released: Arc<Released>,
+    aside: Arc<Aside>,
 }
 
 impl Thrown {
-    pub(crate) fn new(number: u32, released: Arc<Released>) -> Self {
-        Self { number, released }
+    pub(crate) fn new(number: u32, aside: Arc<Aside>) -> Self {
+        Self { number, aside }
     }
 }
 
 impl Drop for Thrown {
     fn drop(&mut self) {
-        self.released.add(self.number);
+        self.aside.release(self.number);
     }
 }
 

@@ -10,6 +10,7 @@ use napi::bindgen_prelude::{Either, Object};
 use napi::{Result, Unknown};
 use napi_derive::napi;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What one read asks for beside its key.
@@ -43,13 +44,15 @@ pub struct NativeRouter {
 
 #[napi]
 impl NativeRouter {
-    /// A router whose calls complete in `reads`, or why there is none.
+    /// A router whose calls complete in `reads`, or why there is none. Its messages come with `number`.
     #[napi(catch_unwind)]
-    pub fn open(reads: &Reads, nodes: Unknown<'_>, config: Object<'_>) -> Result<Either<Self, Failure>> {
+    pub fn open(reads: &Reads, number: u32, nodes: Unknown<'_>, config: Object<'_>) -> Result<Either<Self, Failure>> {
         let opened = config::read(nodes, &config)?.map_err(|error| {
             // It names the key as JavaScript writes it already.
             Failure::config(&error)
         });
+        let aside = Arc::clone(&reads.aside);
+        let opened = opened.map(|builder| builder.observer(move |event| aside.tell(number, event)));
         let opened = opened.and_then(|builder| Foreign::open(builder).map_err(|error| Failure::of(&error)));
         Ok(match opened {
             Ok(foreign) => Either::A(Self { foreign, waiting: Rc::clone(&reads.waiting) }),

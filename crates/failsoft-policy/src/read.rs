@@ -6,6 +6,7 @@
 //! Redirection" and "ASK Redirection".
 
 use crate::config::Config;
+use crate::connection::Attempt;
 use crate::reply::ErrorReply;
 use crate::route::{Bounds, Source, Step, step_of};
 use crate::time::Instant;
@@ -24,9 +25,8 @@ pub const REFRESH_WAIT: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// An attempt is under way. Only a `full` one says something of the node when it times out: a
-    /// caller in a hurry must not close a node to everybody.
-    Asking { node: NodeKey, source: Source, asking: bool, full: bool },
+    /// An attempt is under way.
+    Asking { node: NodeKey, source: Source, asking: bool },
     /// Waiting, for what comes `then`.
     Waiting { until: Instant, then: Then },
     /// Nothing follows.
@@ -50,8 +50,6 @@ enum Then {
 pub struct Read {
     slot: Slot,
     bounds: Bounds,
-    /// How long an attempt has to last before its timeout says something of the node.
-    full: Duration,
     max_retries: u32,
     max_redirects: u32,
     base_backoff: Duration,
@@ -62,6 +60,8 @@ pub struct Read {
     replica_attempts: u32,
     retries: u32,
     redirects: u32,
+    /// Whether it was asked anew because its connection was closed by ourselves.
+    asked_anew: bool,
     /// Nodes that are not asked again.
     tried: Vec<NodeKey>,
     /// Nodes that redirected this read.
@@ -75,9 +75,6 @@ impl Read {
         Self {
             slot,
             bounds,
-            // A short configured deadline shares out less than `attempt_timeout` to a primary that is
-            // backed by a replica; its timeouts have to count all the same.
-            full: config.attempt_timeout().min(config.deadline() / 2),
             max_retries: config.max_retries(),
             max_redirects: config.max_redirects(),
             base_backoff: config.base_backoff(),
@@ -88,6 +85,7 @@ impl Read {
             replica_attempts: 0,
             retries: 0,
             redirects: 0,
+            asked_anew: false,
             tried: Vec::new(),
             redirected_by: Vec::new(),
             notes: Vec::new(),
@@ -107,9 +105,9 @@ impl Read {
     /// Takes up a read whose first step was taken from a snapshot, `now` being when it was taken.
     pub fn resume(&mut self, step: Step, now: Instant) -> Action {
         match step {
-            Step::Send { node, source, reason, until } => {
+            Step::Send { node, source, reason, until, limit } => {
                 self.reason = reason;
-                self.ask(node, source, until, now)
+                self.ask(node, source, Attempt { until, limit })
             }
             Step::Secondary(reason) => {
                 self.reason = Some(reason);
@@ -127,11 +125,6 @@ impl Read {
     pub fn on(&mut self, event: Event, mut turn: Turn<'_>) -> Action {
         let turn = &mut turn;
         match (self.state, event) {
-            (State::Asking { node, source, full: false, .. }, Event::Answered { answer: Answer::Timeout, .. }) => {
-                self.count_failure(source, Reason::Timeout);
-                self.tried.push(node);
-                self.next_source(true, turn)
-            }
             (
                 State::Asking { node, source: Source::Primary, asking, .. },
                 Event::Answered { answer: Answer::Error(ErrorReply::TryAgain), .. },
@@ -205,7 +198,14 @@ impl Read {
                 }
             },
             Answer::Protocol => Reason::Protocol,
-            Answer::Timeout => Reason::Timeout,
+            Answer::Hung => Reason::Timeout,
+            Answer::Timeout => {
+                // This caller had no more time for it; whether the node is at fault, its connection knows.
+                self.count_failure(source, Reason::Timeout);
+                self.tried.push(node);
+                return self.next_source(true, turn);
+            }
+            Answer::Closed => return self.closed(node, source, turn),
             Answer::Connection => Reason::Connection,
             Answer::Stranger => {
                 turn.cluster.handle_stranger(node, turn.now);
@@ -219,6 +219,19 @@ impl Read {
             }
         };
         self.failed(node, source, trouble, contact, turn)
+    }
+
+    /// We closed the connection ourselves, because the node was renamed perhaps: once, the owner is asked anew.
+    fn closed(&mut self, node: NodeKey, source: Source, turn: &mut Turn<'_>) -> Action {
+        if !self.asked_anew
+            && let Some(owner) = turn.cluster.open_primary(self.slot)
+        {
+            self.asked_anew = true;
+            return self.ask_primary(owner, turn);
+        }
+        self.count_failure(source, Reason::Connection);
+        self.tried.push(node);
+        self.next_source(true, turn)
     }
 
     fn serve(&mut self, node: NodeKey, source: Source) -> Action {
@@ -277,21 +290,21 @@ impl Read {
 
     fn ask_primary(&mut self, owner: NodeKey, turn: &Turn<'_>) -> Action {
         let backed = turn.cluster.replica(self.slot, &self.tried, turn.now).is_some();
-        let until = self.bounds.attempt_until(turn.now, 1 + u32::from(backed));
-        self.ask(owner, Source::Primary, until, turn.now)
+        self.ask(owner, Source::Primary, self.bounds.attempt(turn.now, 1 + u32::from(backed)))
     }
 
     fn ask_replica(&mut self, node: NodeKey, now: Instant) -> Action {
-        self.ask(node, Source::Replica, self.bounds.attempt_until(now, 1), now)
+        self.ask(node, Source::Replica, self.bounds.attempt(now, 1))
     }
 
-    fn ask(&mut self, node: NodeKey, source: Source, until: Instant, now: Instant) -> Action {
+    fn ask(&mut self, node: NodeKey, source: Source, attempt: Attempt) -> Action {
         match source {
             Source::Primary => self.primary_attempts += 1,
             Source::Replica => self.replica_attempts += 1,
         }
-        self.state = State::Asking { node, source, asking: false, full: until.since(now) >= self.full };
-        Action::Send { node, source, asking: false, renew: false, until }
+        self.state = State::Asking { node, source, asking: false };
+        let Attempt { until, limit } = attempt;
+        Action::Send { node, source, asking: false, renew: false, until, limit }
     }
 
     fn wait(&mut self, until: Instant, then: Then) -> Action {

@@ -3,11 +3,13 @@
 use crate::clock::Clock;
 use crate::connection::{TlsPem, TlsSetup};
 use crate::error::Error;
+use crate::events::Observer;
 use crate::member::Opener;
 use crate::router::Router;
 use failsoft_policy::Endpoint;
 use failsoft_policy::config::{Config, Setting, check_nodes};
 use failsoft_policy::error::ConfigError;
+use failsoft_policy::events::Event;
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use std::fmt;
 use std::sync::Arc;
@@ -66,6 +68,7 @@ pub struct Builder {
     config: Config,
     tls: Option<Tls>,
     runtime: Option<Handle>,
+    observer: Option<Observer>,
     problem: Option<ConfigError>,
 }
 
@@ -91,7 +94,7 @@ macro_rules! durations {
 
 impl Builder {
     pub(crate) fn new(nodes: Vec<String>) -> Self {
-        Self { nodes, config: Config::default(), tls: None, runtime: None, problem: None }
+        Self { nodes, config: Config::default(), tls: None, runtime: None, observer: None, problem: None }
     }
 
     /// Any setting by its key: the same keys, defaults and ranges in every language
@@ -189,6 +192,13 @@ impl Builder {
         self
     }
 
+    /// Tells `observer` what an operator wants to know: nodes that are lost and back, verdicts, values not written
+    /// back; at most one message a second of each kind. It is called on a thread of the runtime and must not block.
+    pub fn observer(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Observer(Arc::new(observer)));
+        self
+    }
+
     /// Makes the router. It works at once: it connects by itself, in the background.
     ///
     /// # Errors
@@ -219,7 +229,8 @@ impl Builder {
             let problem = "`build` was called outside of a tokio runtime; call it inside one, or give one";
             return Err(ConfigError::new("runtime", problem).into());
         };
-        let opener = Opener { config: self.config, tls, clock: Clock::new(), runtime };
+        let (clock, observer) = (Clock::new(), self.observer);
+        let opener = Opener { config: self.config, tls, clock, runtime, endings: Arc::default(), observer };
         Ok(Router::start(opener, seeds))
     }
 

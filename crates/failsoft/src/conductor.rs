@@ -1,6 +1,8 @@
 //! The background: asks the policy what is to be asked, sends it out, and brings the answers back.
 
-use crate::connection::LaneError;
+use crate::connection::Failure;
+use crate::endings::Ending;
+use crate::events::Watch;
 use crate::shared::Shared;
 use failsoft_policy::Endpoint;
 use failsoft_policy::cluster::Command;
@@ -15,6 +17,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) async fn conduct(shared: Arc<Shared>) {
     let mut credited = 0;
     let mut tick = shared.now();
+    let mut watch = Watch::new(&shared);
     loop {
         let successes = shared.tally.successes();
         let gained = successes - credited;
@@ -27,6 +30,9 @@ pub(crate) async fn conduct(shared: Arc<Shared>) {
         }
         let (commands, next) = shared.conduct(|cluster, now| {
             cluster.credit(gained);
+            for Ending { node, reason, contact } in shared.opener.endings.take() {
+                cluster.failed(node, reason, contact, now);
+            }
             for (node, at) in contacts {
                 cluster.saw(node, at);
             }
@@ -36,9 +42,10 @@ pub(crate) async fn conduct(shared: Arc<Shared>) {
         for command in commands {
             carry_out(&shared, command);
         }
-        let until = next.into_iter().fold(tick, std::cmp::min);
+        let look = watch.as_mut().and_then(|watch| watch.look(&shared));
+        let until = next.into_iter().chain(look).fold(tick, std::cmp::min);
         tokio::select! {
-            () = shared.wake.notified() => {}
+            () = shared.opener.endings.wake.notified() => {}
             () = tokio::time::sleep_until(shared.opener.clock.std(until)) => {}
         }
     }
@@ -48,7 +55,7 @@ fn carry_out(shared: &Arc<Shared>, command: Command) {
     match command {
         Command::Close { node } => {
             if let Some(member) = shared.table.load().member(node) {
-                member.close(&LaneError::Lost("closed after a failure".into()));
+                member.close(&Failure::Lost("closed after a failure".into()));
             }
         }
         Command::Refresh { round, targets, epochs } => {

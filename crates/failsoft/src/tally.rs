@@ -123,6 +123,11 @@ impl Tally {
         self.sets_in_doubt.fetch_add(u64::from(in_doubt && refused.is_none()), Relaxed);
     }
 
+    /// Fills that were not written so far, by cause.
+    pub(crate) fn skipped(&self) -> impl Iterator<Item = (Cause, u64)> {
+        Cause::ALL.iter().map(|cause| (*cause, self.skipped[*cause as usize].load(Relaxed)))
+    }
+
     /// Reads that nodes answered so far: what pays into the retry budget.
     pub(crate) fn successes(&self) -> u64 {
         let by = |s: ServedBy| -> u64 { self.reads[s as usize].iter().map(|n| n.load(Relaxed)).sum() };

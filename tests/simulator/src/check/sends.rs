@@ -4,7 +4,6 @@ use super::Check;
 use crate::model::{ADDRESSES, Ask, BLOCKS, MS, Time, address};
 use crate::router::{Call, Work};
 use failsoft_policy::NodeKey;
-use failsoft_policy::config::Config;
 use failsoft_policy::partition::Verdict;
 use failsoft_policy::read::Answer;
 use failsoft_policy::reply::{ErrorReply, Target};
@@ -104,7 +103,6 @@ impl Check {
         node: NodeKey,
         at: usize,
         answer: &Answer,
-        config: &Config,
         admitted: bool,
         now: Time,
     ) {
@@ -112,20 +110,17 @@ impl Check {
         let heard = &mut self.routers[r];
         let (limit, interval) = (heard.limit, heard.interval);
         let told = heard.node(node);
-        if !matches!(answer, Answer::Timeout | Answer::Connection | Answer::Saturated) {
+        if !matches!(answer, Answer::Timeout | Answer::Hung | Answer::Connection | Answer::Saturated) {
             told.heard = Some(now);
         }
-        let full = config.attempt_timeout().min(config.deadline() / 2).as_nanos() as Time;
-        let reads = matches!(call.work, Work::Read { .. });
         let pings = matches!(call.work, Work::Write { pinging: true, .. });
         let fails = match answer {
             // Whatever was said to a `PING`, somebody is there.
-            Answer::Timeout | Answer::Connection if pings => true,
+            Answer::Hung | Answer::Connection if pings => true,
             _ if pings => false,
-            Answer::Timeout => !reads || call.until - call.sent >= full,
-            Answer::Connection | Answer::Stranger | Answer::Protocol | Answer::Refused(_) => true,
+            Answer::Hung | Answer::Connection | Answer::Stranger | Answer::Protocol | Answer::Refused(_) => true,
             Answer::Error(error) => matches!(error, ErrorReply::ClusterDown | ErrorReply::Unwilling),
-            Answer::Value | Answer::Nil | Answer::Saturated => false,
+            Answer::Value | Answer::Nil | Answer::Saturated | Answer::Timeout | Answer::Closed => false,
         };
         let known = at < ADDRESSES;
         if fails && known {
@@ -157,9 +152,9 @@ impl Check {
     /// What a node answered, and whether its breaker let reads through before and after.
     pub(crate) fn judged(&mut self, r: usize, answer: &Answer, before: bool, after: bool) {
         let harmless = match answer {
-            Answer::Value | Answer::Nil | Answer::Saturated => true,
+            Answer::Value | Answer::Nil | Answer::Saturated | Answer::Timeout | Answer::Closed => true,
             Answer::Error(error) => !matches!(error, ErrorReply::ClusterDown | ErrorReply::Unwilling),
-            Answer::Protocol | Answer::Timeout | Answer::Connection | Answer::Stranger | Answer::Refused(_) => false,
+            Answer::Protocol | Answer::Hung | Answer::Connection | Answer::Stranger | Answer::Refused(_) => false,
         };
         self.that(!harmless || !before || after, || format!("router {r} closes a node because of {answer:?}"));
     }

@@ -252,7 +252,10 @@ impl Sim<'_> {
 
     pub(super) fn on_timeout(&mut self, r: usize, id: u32, tag: u32) {
         if let Some(target) = self.take_attempt(r, id, tag) {
-            self.ended(r, id, target, Answer::Timeout);
+            // A request that waited for a whole attempt timeout finds its connection hung.
+            let patience = self.routers[r].config.attempt_timeout().as_nanos() as Time;
+            let full = self.routers[r].calls[id as usize].as_ref().is_some_and(|c| c.until - c.sent >= patience);
+            self.ended(r, id, target, if full { Answer::Hung } else { Answer::Timeout });
         }
     }
 
@@ -285,7 +288,7 @@ impl Sim<'_> {
         let Some(call) = router.calls[id as usize].as_mut() else { return };
         call.last = Some((node, at, source, answer.clone()));
         call.woken = false;
-        self.check.answered(r, call, node, at, &answer, &router.config, admitted, self.now);
+        self.check.answered(r, call, node, at, &answer, admitted, self.now);
         let write = matches!(call.work, Work::Write { .. });
         if write {
             self.write_ended(r, id, answer.clone(), contact);

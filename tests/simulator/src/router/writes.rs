@@ -81,7 +81,7 @@ impl Sim<'_> {
             return;
         };
         let event = if *pinging && answer != Answer::Saturated {
-            WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Connection))
+            WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Hung | Answer::Closed | Answer::Connection))
         } else {
             WriteEvent::Answered { answer, contact }
         };
