@@ -98,7 +98,7 @@ impl Router {
         key: &[u8],
         fallback: impl FnOnce() -> Option<Fallback>,
     ) -> Result<Option<Bytes>, Error> {
-        reads::read(self.shared(), key, fallback).await.into_value(self.shared())
+        reads::value(self.shared(), key, fallback).await
     }
 
     /// Reads a key and tells how: `.fallback(…)`, `.ttl(…)` and `.deadline(…)` may follow before
