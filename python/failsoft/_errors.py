@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._types import Cause, Limit, Reason
+    from ._types import Cause, Reason
 
 
 class FailsoftError(Exception):
@@ -44,7 +44,7 @@ class DeadlineExceeded(FailsoftError, TimeoutError):
 
     code = "DEADLINE_EXCEEDED"
     #: ``deadline`` or ``load_timeout``.
-    limit: Limit
+    limit: str
 
 
 class Reentrant(FailsoftError):

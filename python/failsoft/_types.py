@@ -47,9 +47,6 @@ Cause: TypeAlias = Literal[
     "busy",
 ]
 
-#: Which limit passed.
-Limit: TypeAlias = Literal["deadline", "load_timeout"]
-
 #: A key of a call; for text, its UTF-8.
 Key: TypeAlias = bytes | str | bytearray | memoryview
 #: What a fallback gives; None if the key does not exist.

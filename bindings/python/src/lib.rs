@@ -10,7 +10,6 @@ mod event_loop;
 mod given;
 mod load;
 mod outcome;
-mod own;
 mod router;
 mod settle;
 mod tls;

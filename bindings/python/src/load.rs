@@ -2,10 +2,9 @@
 
 use crate::convert::{failed, owned, type_name};
 use crate::errors::{BadResult, Raised};
-use crate::own::Own;
 use crate::wake::Home;
 use bytes::Bytes;
-use failsoft::foreign::{self, Answer, Run};
+use failsoft::foreign::{self, Answer, Own, Run};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;

@@ -1,13 +1,18 @@
 //! What a callback came back with in the thread of its caller: that caller gets it, however late it was.
 
+use super::channel::Completion;
+use super::run::{Answer, Run};
+use crate::error::Error;
+use crate::outcome::Outcome;
 use bytes::Bytes;
-use failsoft::foreign::{Answer, Completion, Run};
-use failsoft::{Error, Outcome, Reason, ServedBy};
+use failsoft_policy::{Reason, ServedBy};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// See the module.
-pub(crate) struct Own {
+/// Kept by a caller whose own thread runs its callback: `load_timeout` cannot stop that, and the value is in its hands.
+/// Those who wait elsewhere get [`Error::DeadlineExceeded`] all the same.
+#[derive(Clone, Debug)]
+pub struct Own {
     keys: Vec<Bytes>,
     values: HashMap<Bytes, Bytes>,
     reason: Option<Reason>,
@@ -15,7 +20,8 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    pub(crate) fn of(run: &Run, answer: &Answer) -> Option<Self> {
+    /// Of an answer, before it is given; nothing if the callback failed.
+    pub fn of(run: &Run, answer: &Answer) -> Option<Self> {
         let values = match answer {
             Answer::Value(value) => run.keys.iter().cloned().zip(value.clone()).collect(),
             Answer::Values(values) => values.clone(),
@@ -24,9 +30,10 @@ impl Own {
         Some(Self { keys: run.keys.clone(), values, reason: run.reason, attempts: run.attempts })
     }
 
-    /// Puts it where the core has given up waiting for it: `load_timeout` cannot stop a callback that runs in the
-    /// thread of its caller. `asked` are the keys of the call, in its order.
-    pub(crate) fn instead_of(&self, completion: Completion, asked: &[Bytes]) -> Completion {
+    /// Puts it into the call's final completion, where that has given up waiting for it. `asked` are the keys of a call
+    /// for many, in its order.
+    #[must_use]
+    pub fn instead_of(&self, completion: Completion, asked: &[Bytes]) -> Completion {
         match completion {
             Completion::Value { token, result: Err(error) } if late(&error) => {
                 let own = self.keys.first().and_then(|key| self.outcome(key));
