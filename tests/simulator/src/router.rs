@@ -9,7 +9,7 @@ mod reads;
 mod state;
 mod writes;
 
-pub(crate) use state::{Call, Caller, Failure, Router, Running, Work};
+pub(crate) use state::{Call, Caller, Failure, Member, Router, Running, Work};
 
 use crate::model::{BLOCKS, KEYS, Time, slot_number};
 use crate::plan::{CallPlan, What};
@@ -45,7 +45,8 @@ impl Sim<'_> {
                     self.conduct(r);
                 }
             }
-            Local::Answer { call, tag, said } => self.on_answer(r, call, tag, said),
+            Local::Answer { call, tag, said, from } => self.on_answer(r, call, tag, said, from),
+            Local::Stranger { call, tag } => self.on_stranger(r, call, tag),
             Local::Lost { call, tag } => self.on_lost(r, call, tag),
             Local::Saturated { call, tag } => self.on_saturated(r, call, tag),
             Local::TimedOut { call, tag } => self.on_timeout(r, call, tag),
@@ -95,6 +96,7 @@ impl Sim<'_> {
         let takes = |&n: &usize| {
             let node = &self.model.nodes[n];
             self.model.running(n)
+                && node.group == self.model.ours
                 && node.is_primary(n)
                 && usize::from(node.owner[block]) == n
                 && node.cluster_ok
@@ -117,6 +119,7 @@ impl Sim<'_> {
 
     /// What the router's process did in an event is over: new routes are in force, errands are run.
     pub(crate) fn settle(&mut self, r: usize, told: bool) {
+        self.check.closings(r, &self.routers[r], self.now);
         let errands = self.routers[r].cluster.has_errands();
         let published = self.publish(r);
         if errands || published || told {
@@ -131,6 +134,7 @@ impl Sim<'_> {
             return false;
         }
         router.publish();
+        self.check.published(r, &router.snapshot, self.now);
         let now: Time = self.now;
         let waiting: Vec<(u32, u32)> = router.waiting().collect();
         for (call, tag) in waiting {

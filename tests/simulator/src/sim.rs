@@ -1,13 +1,14 @@
 //! One run: the queue of events in virtual time, and who gets each.
 
 mod faults;
+mod moves;
 mod servers;
 mod watch;
 
 use crate::check::Check;
 use crate::model::{ADDRESSES, Ask, KEYS, MS, Model, Said, Time};
-use crate::net::Net;
-use crate::plan::{Fault, Misbehaviour, Plan};
+use crate::net::{Net, Order};
+use crate::plan::{Denied, Fault, FaultPlan, Misbehaviour, Plan};
 use crate::router::Router;
 use crate::trace::Trace;
 use failsoft_policy::flight::LoadId;
@@ -24,6 +25,19 @@ pub(crate) struct Message {
     pub(crate) tag: u32,
     pub(crate) address: u8,
     pub(crate) ask: Ask,
+    /// Which of the router's connections to the node it is on.
+    pub(crate) lane: u8,
+    /// The process that the connection leads to; none if it is to be opened first.
+    pub(crate) to: Option<Process>,
+    /// Who has to live there for a connection to be opened: the node of the id that the router knows.
+    pub(crate) expects: Option<u8>,
+}
+
+/// One life of a node's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) node: u8,
+    pub(crate) life: u32,
 }
 
 /// A question of the control plane on its way.
@@ -52,6 +66,12 @@ pub(crate) enum Local {
         call: u32,
         tag: u32,
         said: Said,
+        from: Process,
+    },
+    /// The connection that was opened leads to another node than the one that was to be there.
+    Stranger {
+        call: u32,
+        tag: u32,
     },
     /// The connection was refused or lost.
     Lost {
@@ -94,6 +114,28 @@ pub(crate) enum Local {
     },
 }
 
+impl Local {
+    /// Whether it is a time that has come, and nothing that anybody sent.
+    fn is_timer(&self) -> bool {
+        match self {
+            Self::Conduct
+            | Self::TimedOut { .. }
+            | Self::Woken { .. }
+            | Self::Cancel { .. }
+            | Self::Deadline { .. } => true,
+            Self::Start
+            | Self::Answer { .. }
+            | Self::Lost { .. }
+            | Self::Stranger { .. }
+            | Self::Saturated { .. }
+            | Self::Loaded { .. }
+            | Self::View { .. }
+            | Self::Probed(_)
+            | Self::AskWitness { .. } => false,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Ev {
     Fault(u16),
@@ -101,8 +143,16 @@ pub(crate) enum Ev {
     Tick(u8),
     Call(u16),
     Watch,
+    /// A router that is throttled stops again.
+    Throttled(u16),
     Arrive(Message),
-    Asked { router: u8, address: u8, sent: Time, question: Box<Question> },
+    Asked {
+        router: u8,
+        address: u8,
+        sent: Time,
+        id: u64,
+        question: Box<Question>,
+    },
     Local(u8, Local),
 }
 
@@ -142,9 +192,11 @@ pub(crate) struct Sim<'p> {
     pub(crate) now: Time,
     queue: BinaryHeap<Reverse<Item>>,
     number: u64,
+    questions: u64,
     pub(crate) rng: fastrand::Rng,
     pub(crate) model: Model,
     pub(crate) net: Net,
+    pub(crate) order: Order,
     pub(crate) store: Store,
     pub(crate) routers: Vec<Router>,
     pub(crate) check: Check,
@@ -152,6 +204,9 @@ pub(crate) struct Sim<'p> {
     /// Commands that a hung process has not read yet.
     inbox: [Vec<Message>; ADDRESSES],
     misbehaving: [Option<Misbehaviour>; ADDRESSES],
+    denied: Denied,
+    /// Ours, whose addresses strangers have taken: where, who, and whether nobody else of ours was left.
+    displaced: Vec<(usize, u8, bool)>,
     /// The faults in force.
     active: Vec<Option<Fault>>,
     healing: watch::Healing,
@@ -177,20 +232,26 @@ impl<'p> Sim<'p> {
         let mut rng = fastrand::Rng::with_seed(plan.seed ^ 0xA5A5_0000_5A5A);
         let mut model = Model::new(plan.setup, rng.fork());
         model.lay_out(0, plan.primaries, plan.replicas, u32::from(plan.warm), 0);
+        let lies = |f: &FaultPlan| matches!(f.fault, Fault::Misbehave { what: Misbehaviour::Lies, .. });
+        let lies = plan.faults.iter().any(lies);
         let mut sim = Self {
             plan,
             now: MS,
             queue: BinaryHeap::with_capacity(1024),
             number: 0,
+            questions: 0,
             rng,
             model,
             net: Net::default(),
-            store: Store { versions: [1; KEYS], newest: 1, slow_by: 0 },
-            routers: plan.routers.iter().map(Router::new).collect(),
+            order: Order::default(),
+            store: Store { versions: std::array::from_fn(|k| 1 + k as u32), newest: KEYS as u32, slow_by: 0 },
+            routers: plan.routers.iter().map(|r| Router::new(r, plan.setup.clients, lies)).collect(),
             check: Check::new(plan),
             trace: Trace::new(wordy),
             inbox: std::array::from_fn(|_| Vec::new()),
             misbehaving: [None; ADDRESSES],
+            denied: Denied::default(),
+            displaced: Vec::new(),
             active: vec![None; plan.faults.len()],
             healing: watch::Healing::default(),
         };
@@ -253,6 +314,7 @@ impl<'p> Sim<'p> {
             Ev::Tick(n) => 0x300 + u64::from(*n),
             Ev::Call(c) => 0x1000 + u64::from(*c),
             Ev::Watch => 0x400,
+            Ev::Throttled(f) => 0x700 + u64::from(*f),
             Ev::Arrive(m) => 0x1_0000 + u64::from(m.call) + (u64::from(m.tag) << 32),
             Ev::Asked { address, .. } => 0x500 + u64::from(*address),
             Ev::Local(r, l) => 0x600 + u64::from(*r) + local_kind(l),
@@ -264,15 +326,18 @@ impl<'p> Sim<'p> {
             Ev::Tick(n) => self.tick(usize::from(n)),
             Ev::Call(c) => self.call(usize::from(c)),
             Ev::Watch => self.watch(),
+            Ev::Throttled(f) => self.throttled(usize::from(f)),
             Ev::Arrive(message) => self.arrive(message),
-            Ev::Asked { router, address, sent, question } => {
-                self.asked(usize::from(router), usize::from(address), sent, *question);
+            Ev::Asked { router, address, sent, id, question } => {
+                self.asked(usize::from(router), usize::from(address), sent, id, *question);
             }
             Ev::Local(r, event) => {
                 let r = usize::from(r);
                 let resumes = self.routers[r].suspended_until;
                 if resumes > self.now {
-                    return self.at(resumes, Ev::Local(r as u8, event));
+                    // Whoever wakes reads what has come before it looks at the clock.
+                    let late = Time::from(event.is_timer());
+                    return self.at(resumes + late, Ev::Local(r as u8, event));
                 }
                 self.router_event(r, event);
             }
@@ -284,6 +349,7 @@ impl<'p> Sim<'p> {
             return;
         }
         let before = self.model.nodes[n].owner;
+        self.model.note_values(self.now);
         self.model.tick(&self.net, n, self.now);
         if self.trace.lines.is_some() && before != self.model.nodes[n].owner {
             let node = &self.model.nodes[n];
@@ -310,6 +376,7 @@ fn local_kind(event: &Local) -> u64 {
         Local::Loaded { .. } => (10, 0, 0),
         Local::View { round, .. } => (11, *round as u32, 0),
         Local::Probed(probe) => (12, probe.node.index, u32::from(probe.report.is_ok())),
+        Local::Stranger { call, tag } => (14, *call, *tag),
         Local::AskWitness { address, .. } => (13, *address as u32, 0),
     };
     (kind << 8) + (u64::from(call) << 20) + (u64::from(tag) << 40)

@@ -52,6 +52,9 @@ impl Check {
         self.that(forbidden.is_none(), || format!("router {r} asks address {at}, {}", forbidden.unwrap_or_default()));
         let quarantined = verdict == Some(Verdict::Minority);
         self.that(!quarantined, || format!("router {r} asks address {at}, which it holds in a minority"));
+        if let Work::Write { fill: Some(by), .. } = &call.work {
+            self.that(*by == node, || format!("router {r} fills at {node:?}, but {by:?} confirmed the miss"));
+        }
         let fills = matches!(ask, Ask::Set { only_if_absent: true, .. });
         let sure = verdict == Some(Verdict::Majority);
         self.that(!fills || sure, || format!("router {r} fills at address {at}, whose side is {verdict:?}"));
@@ -88,6 +91,13 @@ impl Check {
         let told = self.routers[r].node(node).clone();
         self.that(told.primary, || format!("router {r} writes to address {at}, which never said that it is a primary"));
         let fresh = told.heard.is_some_and(|heard| now - heard < 1_000 * MS);
+        let (highest, since) = self.routers[r].highest;
+        let lags = told.current_epoch.is_some_and(|epoch| epoch < highest);
+        let counted = self.routers[r].votes.counted_at >= since || self.another_cluster;
+        self.that(!lags || counted, || {
+            let epoch = told.current_epoch;
+            format!("router {r} writes to address {at}, which has seen the epoch {epoch:?}, not yet {highest}")
+        });
         self.that(fresh, || {
             let heard = told.heard.map(|h| h / MS);
             format!("router {r} writes to address {at}, last heard of at {heard:?} ms")
@@ -115,8 +125,7 @@ impl Check {
         }
         let pings = matches!(call.work, Work::Write { pinging: true, .. });
         let fails = match answer {
-            // Whatever was said to a `PING`, somebody is there.
-            Answer::Hung | Answer::Connection if pings => true,
+            // What is wrong with a connection that a `PING` was sent on, that tells itself.
             _ if pings => false,
             Answer::Hung | Answer::Connection | Answer::Stranger | Answer::Protocol | Answer::Refused(_) => true,
             Answer::Error(error) => matches!(error, ErrorReply::ClusterDown | ErrorReply::Unwilling),

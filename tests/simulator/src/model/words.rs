@@ -109,6 +109,7 @@ impl Model {
             loading: now < node.loading_until,
             offset: Some(u64::from(node.offset())),
             link_up: (!primary).then_some(node.link.up),
+            clients: self.setup.clients,
             link_down_for: down,
             ..NodeReport::default()
         }

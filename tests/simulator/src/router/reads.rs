@@ -2,9 +2,9 @@
 
 use super::slot_of;
 use super::state::{Call, Caller, Failure, Work};
-use crate::model::{Ask, Said, Time, address, answer};
+use crate::model::{Ask, Said, Time, address, answer, number_of};
 use crate::plan::Behaviour;
-use crate::sim::{Local, Message, Sim, instant};
+use crate::sim::{Local, Message, Process, Sim, instant};
 use failsoft_policy::action::Finish;
 use failsoft_policy::flight::LoadId;
 use failsoft_policy::read::{Action, Answer, Event, Read};
@@ -31,6 +31,7 @@ impl Sim<'_> {
             suspended_before: router.suspended,
             callback,
             spent: false,
+            led: None,
             deadline: deadline.map(|d| self.now + d),
             routing: keys.len() as u32,
             wanted: Vec::new(),
@@ -78,7 +79,9 @@ impl Sim<'_> {
             sent: self.now,
             until: self.now,
             last: None,
+            value: None,
             woken: false,
+            crowded: false,
             attempts: [0, 0],
             redirects: 0,
         });
@@ -130,7 +133,10 @@ impl Sim<'_> {
 
     fn act(&mut self, r: usize, id: u32, action: Action) {
         match action {
-            Action::Send { node, source, asking, until, .. } => {
+            Action::Send { node, source, asking, renew, until, .. } => {
+                if let Some(member) = self.routers[r].member(node).filter(|_| renew) {
+                    member.open[source as usize] = None;
+                }
                 self.attempt(r, id, node, source, asking, until.as_nanos())
             }
             Action::Wait { until } => self.pause(r, id, until.as_nanos()),
@@ -170,7 +176,7 @@ impl Sim<'_> {
     fn served(&mut self, r: usize, call: &Call, node: NodeKey) {
         let router = &self.routers[r];
         let current_at = router.cluster.current_at(node);
-        self.check.served(r, call, router, current_at, &self.model, self.now);
+        self.check.served(r, call, router, current_at, &mut self.model, self.now);
     }
 
     /// Sends an attempt: on a connection that is there, with room, or not at all.
@@ -201,16 +207,29 @@ impl Sim<'_> {
         let verdict = router.cluster.verdict(node);
         self.check.sent(r, call, node, address, source, asking, ask, verdict, self.now);
         if source == Source::Replica {
-            self.check.stands_in(r, router.cluster.current_at(node), &router.config, self.now);
+            let first = call.attempts[source as usize] == 1 && !call.crowded;
+            self.check.stands_in(r, node, first, &self.routers[r], self.now);
         }
-        if let Some(member) = router.member(node) {
+        if let Some(member) = self.routers[r].member(node) {
             member.in_flight[source as usize] += 1;
         }
         self.trace.say(self.now, || {
             let millis = until.saturating_sub(self.now) / crate::model::MS;
             format!("router {r} call {id}.{tag}: {ask:?} to address {address} as {source:?}, for {millis} ms")
         });
-        self.send(Message { router: r as u8, call: id, tag, address: address as u8, ask });
+        let router = &mut self.routers[r];
+        let expects = router.cluster.id(node).map(|id| number_of(id) as u8);
+        let to = router.member(node).and_then(|m| m.open[source as usize]);
+        self.send(Message {
+            router: r as u8,
+            call: id,
+            tag,
+            address: address as u8,
+            ask,
+            lane: source as u8,
+            to,
+            expects,
+        });
         self.at(until.max(self.now), crate::sim::Ev::Local(r as u8, Local::TimedOut { call: id, tag }));
     }
 
@@ -226,26 +245,45 @@ impl Sim<'_> {
         Some(target)
     }
 
-    pub(super) fn on_answer(&mut self, r: usize, id: u32, tag: u32, said: Said) {
+    pub(super) fn on_answer(&mut self, r: usize, id: u32, tag: u32, said: Said, from: Process) {
         let Some(target) = self.take_attempt(r, id, tag) else { return };
+        if let (Said::Value(value), Some(call)) = (said, self.routers[r].calls[id as usize].as_mut()) {
+            call.value = Some(value);
+        }
         let now = instant(self.now);
         if let Some(member) = self.routers[r].member(target.0) {
             member.contact = Some(now);
+            member.open[target.2 as usize] = Some(from);
         }
         let short = self.model.setup.short_redirects;
         self.ended(r, id, target, answer(said, short));
     }
 
+    /// The connection that was opened leads to another node than the one that was meant: nothing was asked of it.
+    pub(super) fn on_stranger(&mut self, r: usize, id: u32, tag: u32) {
+        self.cut_off(r, id, tag, Answer::Stranger);
+    }
+
     pub(super) fn on_lost(&mut self, r: usize, id: u32, tag: u32) {
+        self.cut_off(r, id, tag, Answer::Connection);
+    }
+
+    fn cut_off(&mut self, r: usize, id: u32, tag: u32, answer: Answer) {
         if let Some(target) = self.take_attempt(r, id, tag) {
-            self.ended(r, id, target, Answer::Connection);
+            if let Some(member) = self.routers[r].member(target.0) {
+                member.open[target.2 as usize] = None;
+            }
+            self.ended(r, id, target, answer);
         }
     }
 
     pub(super) fn on_saturated(&mut self, r: usize, id: u32, tag: u32) {
         let router = &mut self.routers[r];
         let call = router.calls.get_mut(id as usize).and_then(Option::as_mut).filter(|c| c.tag == tag);
-        if let Some(target) = call.and_then(|c| c.target.take()) {
+        if let Some(target) = call.and_then(|c| {
+            c.crowded = true;
+            c.target.take()
+        }) {
             self.ended(r, id, target, Answer::Saturated);
         }
     }

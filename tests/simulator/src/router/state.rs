@@ -2,13 +2,15 @@
 
 use crate::model::{MS, Time, endpoint};
 use crate::plan::{Behaviour, RouterPlan};
-use crate::sim::instant;
+use crate::sim::{Process, instant};
 use failsoft_policy::cluster::Cluster;
 use failsoft_policy::config::Config;
-use failsoft_policy::echo::Echoes;
-use failsoft_policy::flight::{Flights, LoadId, WaiterId};
+use failsoft_policy::fills::Fills;
+use failsoft_policy::flight::{LoadId, WaiterId};
+use failsoft_policy::load::Loads;
 use failsoft_policy::read::{Answer, Read};
 use failsoft_policy::route::{Bounds, Snapshot, Source, Step};
+use failsoft_policy::view::Role;
 use failsoft_policy::write::Write;
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};
 use std::collections::BTreeMap;
@@ -21,6 +23,8 @@ pub(crate) struct Member {
     pub(crate) endpoint: Endpoint,
     pub(crate) contact: Option<Instant>,
     pub(crate) in_flight: [u32; 2],
+    /// The processes that its two connections lead to, where they are open.
+    pub(crate) open: [Option<Process>; 2],
 }
 
 /// The machine of a call, and what the checks need to know of it.
@@ -56,7 +60,11 @@ pub(crate) struct Call {
     pub(crate) sent: Time,
     pub(crate) until: Time,
     pub(crate) last: Option<(NodeKey, usize, Source, Answer)>,
+    /// The value that came last.
+    pub(crate) value: Option<u32>,
     pub(crate) woken: bool,
+    /// A node had no room for one of its attempts.
+    pub(crate) crowded: bool,
     pub(crate) attempts: [u32; 2],
     pub(crate) redirects: u32,
 }
@@ -81,6 +89,8 @@ pub(crate) struct Caller {
     pub(crate) suspended_before: Time,
     pub(crate) callback: Option<Behaviour>,
     pub(crate) spent: bool,
+    /// The load that its callback runs for.
+    pub(crate) led: Option<LoadId>,
     pub(crate) deadline: Option<Time>,
     /// Keys still with the cluster.
     pub(crate) routing: u32,
@@ -101,7 +111,6 @@ pub(crate) struct Caller {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) keys: Vec<u8>,
-    pub(crate) confirmed: Vec<(u8, NodeKey)>,
     pub(crate) behaviour: Behaviour,
     pub(crate) began: Time,
     pub(crate) suspended_before: Time,
@@ -118,26 +127,30 @@ pub(crate) struct Router {
     pub(crate) cluster: Cluster,
     pub(crate) snapshot: Snapshot,
     pub(crate) members: Vec<Option<Member>>,
-    pub(crate) flights: Flights,
-    pub(crate) echoes: Echoes,
-    pub(crate) results: BTreeMap<LoadId, Loaded>,
+    pub(crate) loads: Loads,
+    /// What loads came to that ended a moment ago, and when.
+    pub(crate) results: BTreeMap<LoadId, (Loaded, Time)>,
     pub(crate) running: BTreeMap<LoadId, Running>,
     pub(crate) calls: Vec<Option<Call>>,
     pub(crate) callers: Vec<Option<Caller>>,
     pub(crate) tags: u32,
     pub(crate) successes: u64,
     pub(crate) credited: u64,
-    pub(crate) fills: u32,
+    pub(crate) fills: Fills<(u8, u32)>,
     pub(crate) conduct_at: Time,
     pub(crate) round_left: (u64, usize),
     pub(crate) started: bool,
     pub(crate) suspended_until: Time,
     pub(crate) suspended: Time,
     seeds: Vec<usize>,
+    /// How many clients the nodes say to have.
+    clients: Option<u64>,
+    /// Whether a node lies in this run.
+    lied_to: bool,
 }
 
 impl Router {
-    pub(crate) fn new(plan: &RouterPlan) -> Self {
+    pub(crate) fn new(plan: &RouterPlan, clients: Option<u64>, lied_to: bool) -> Self {
         let config = plan.config.clone();
         let mut cluster = Cluster::new(&config, Vec::new(), Instant::ZERO);
         let snapshot = cluster.snapshot();
@@ -146,8 +159,7 @@ impl Router {
             cluster,
             snapshot,
             members: Vec::new(),
-            flights: Flights::default(),
-            echoes: Echoes::default(),
+            loads: Loads::new(&plan.config),
             results: BTreeMap::new(),
             running: BTreeMap::new(),
             calls: Vec::new(),
@@ -155,13 +167,15 @@ impl Router {
             tags: 0,
             successes: 0,
             credited: 0,
-            fills: 0,
+            fills: Fills::default(),
             conduct_at: Time::MAX,
             round_left: (0, 0),
             started: false,
             suspended_until: 0,
             suspended: 0,
             seeds: plan.seeds.clone(),
+            clients,
+            lied_to,
         }
     }
 
@@ -185,7 +199,11 @@ impl Router {
     /// a breaker, and the steps of readmission.
     pub(crate) fn heals_within(&self) -> Time {
         let interval = self.config.slot_refresh_interval().as_nanos() as Time;
-        interval + interval / 10 + 2_500 * MS
+        // In a large fleet everybody waits for a turn first: before the probe, and before the ballots.
+        let turns = self.clients.map_or(0, |clients| 2 * (clients * MS).min(interval) + 2_000 * MS);
+        // A redirect that lies is believed until three views, asked for at growing pauses, know nothing of it.
+        let lies = if self.lied_to { 2 * interval } else { 0 };
+        interval + interval / 10 + 2_500 * MS + turns + lies
     }
 
     pub(crate) fn publish(&mut self) {
@@ -202,6 +220,7 @@ impl Router {
                 endpoint: endpoint.clone(),
                 contact: None,
                 in_flight: [0; 2],
+                open: [None; 2],
             }));
         }
         self.members = next;
@@ -241,6 +260,14 @@ impl Router {
     pub(crate) fn closes_a_circle(&self, load: Option<LoadId>, key: u8) -> bool {
         let loads_it = self.running.iter().find(|(_, l)| !l.timed_out && l.keys.contains(&key)).map(|(id, _)| *id);
         load.zip(loads_it).is_some_and(|(inside, loads_it)| self.awaits(loads_it, inside))
+    }
+
+    /// The primary that a node copies, as the router sees it.
+    pub(crate) fn primary_of(&self, node: NodeKey) -> Option<NodeKey> {
+        let report = self.cluster.report(Instant::ZERO);
+        let role = &report.nodes.iter().find(|n| n.key == node)?.role;
+        let Role::Replica(Some(of)) = role else { return None };
+        report.nodes.iter().find(|n| n.endpoint == *of).map(|n| n.key)
     }
 
     pub(crate) fn next_tag(&mut self) -> u32 {

@@ -4,13 +4,14 @@ use super::slot_of;
 use super::state::{Call, Work};
 use crate::model::Time;
 use crate::sim::{Sim, instant};
+use failsoft_policy::fills::{Fill, Offer};
 use failsoft_policy::read::Answer;
 use failsoft_policy::route::{Bounds, Route, Source};
 use failsoft_policy::write::{Cause, Write, WriteAction, WriteEvent};
 use failsoft_policy::{Instant, NodeKey, Turn};
 
-/// The most fills under way at once.
-const MAX_FILLS: u32 = 256;
+/// The length of a key and its value.
+const FILL: usize = 5;
 
 impl Sim<'_> {
     pub(super) fn begin_set(&mut self, r: usize, key: u8) {
@@ -24,13 +25,16 @@ impl Sim<'_> {
     /// Writes a loaded value back, if nothing stands in the way.
     pub(super) fn fill(&mut self, r: usize, key: u8, value: u32, confirmed_by: NodeKey) {
         let router = &mut self.routers[r];
-        if !router.config.fill() || router.fills >= MAX_FILLS {
-            return;
-        }
-        router.fills += 1;
         let deadline = instant(self.now) + router.config.deadline();
-        let write = Write::fill(&router.config, slot_of(key), confirmed_by, deadline);
-        self.write(r, key, value, Some(confirmed_by), write);
+        let fill = Fill { node: confirmed_by, deadline, bytes: FILL, what: (key, value) };
+        if let Offer::Write(fill) = router.fills.offer(fill) {
+            self.begin_fill(r, fill);
+        }
+    }
+
+    fn begin_fill(&mut self, r: usize, Fill { node, deadline, what: (key, value), .. }: Fill<(u8, u32)>) {
+        let write = Write::fill(&self.routers[r].config, slot_of(key), node, deadline);
+        self.write(r, key, value, Some(node), write);
     }
 
     fn write(&mut self, r: usize, key: u8, value: u32, fill: Option<NodeKey>, mut write: Write) {
@@ -59,7 +63,9 @@ impl Sim<'_> {
             sent: self.now,
             until: self.now,
             last: None,
+            value: None,
             woken: false,
+            crowded: false,
             attempts: [0, 0],
             redirects: 0,
         });
@@ -107,11 +113,17 @@ impl Sim<'_> {
     fn written(&mut self, r: usize, id: u32, refused: Option<Cause>) {
         let router = &mut self.routers[r];
         let Some(call) = router.calls[id as usize].take() else { return };
-        if let Work::Write { fill: Some(_), .. } = call.work {
-            router.fills -= 1;
-        }
+        let next = match call.work {
+            Work::Write { fill: Some(node), .. } => {
+                router.fills.written(node, FILL, instant(self.now), &mut Vec::new())
+            }
+            Work::Write { .. } | Work::Read { .. } => None,
+        };
         self.trace.say(self.now, || format!("router {r} call {id}: write of key {} ended {refused:?}", call.key));
         let now: Time = self.now;
         self.check.write_ended(r, &call, refused, now);
+        if let Some(fill) = next {
+            self.begin_fill(r, fill);
+        }
     }
 }
