@@ -201,7 +201,7 @@ fn bad_texts_are_refused() {
         ("client_name", "a\nb"),
         ("address_map", "a:1"),
         ("address_map", "a:1=b:"),
-        ("address_map", "a=b:1"),
+        ("address_map", "a:=b:1"),
         ("address_map", "a:1=b:1,"),
         ("address_map", "a:1=b:1,a:1=c:1"),
         ("address_map", "a:1=b:1=c:1"),
