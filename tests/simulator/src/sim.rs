@@ -11,11 +11,13 @@ use crate::net::{Net, Order};
 use crate::plan::{Denied, Fault, FaultPlan, Misbehaviour, Plan};
 use crate::router::Router;
 use crate::trace::Trace;
+use failsoft_policy::connection::Failure;
 use failsoft_policy::flight::LoadId;
+use failsoft_policy::read::Answer;
 use failsoft_policy::view::{Probe, View};
 use failsoft_policy::{Instant, NodeKey};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 /// A command on its way to an address.
 #[derive(Clone, Copy, Debug)]
@@ -25,12 +27,28 @@ pub(crate) struct Message {
     pub(crate) tag: u32,
     pub(crate) address: u8,
     pub(crate) ask: Ask,
-    /// Which of the router's connections to the node it is on.
+    /// The connection that it is on, and the process that this leads to.
+    pub(crate) id: LaneId,
+    pub(crate) to: Process,
+}
+
+/// A connection of a router: to which node, for which source, and which one of those there ever were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LaneId {
+    pub(crate) node: NodeKey,
     pub(crate) lane: u8,
-    /// The process that the connection leads to; none if it is to be opened first.
-    pub(crate) to: Option<Process>,
-    /// Who has to live there for a connection to be opened: the node of the id that the router knows.
+    pub(crate) serial: u32,
+}
+
+/// A connection on its way to be opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dial {
+    pub(crate) router: u8,
+    pub(crate) address: u8,
+    pub(crate) id: LaneId,
+    /// Who has to live there: the node of the id that the router knows.
     pub(crate) expects: Option<u8>,
+    pub(crate) sent: Time,
 }
 
 /// One life of a node's process.
@@ -62,27 +80,37 @@ pub(crate) enum Question {
 pub(crate) enum Local {
     Start,
     Conduct,
-    Answer {
-        call: u32,
-        tag: u32,
+    /// A connection is open.
+    Opened {
+        id: LaneId,
+        process: Process,
+        sent: Time,
+    },
+    /// It is over: refused by somebody, or lost.
+    Broken {
+        id: LaneId,
+        why: Box<Failure>,
+    },
+    /// The time for opening it is over.
+    NotOpened {
+        id: LaneId,
+    },
+    /// The time has come that its machine waits for.
+    LaneTimer {
+        id: LaneId,
+    },
+    Reply {
+        id: LaneId,
         said: Said,
-        from: Process,
+        asking: bool,
     },
-    /// The connection that was opened leads to another node than the one that was to be there.
-    Stranger {
+    /// An attempt ended without a reply.
+    Failed {
         call: u32,
         tag: u32,
-    },
-    /// The connection was refused or lost.
-    Lost {
-        call: u32,
-        tag: u32,
+        answer: Answer,
     },
     Saturated {
-        call: u32,
-        tag: u32,
-    },
-    TimedOut {
         call: u32,
         tag: u32,
     },
@@ -119,14 +147,16 @@ impl Local {
     fn is_timer(&self) -> bool {
         match self {
             Self::Conduct
-            | Self::TimedOut { .. }
+            | Self::NotOpened { .. }
+            | Self::LaneTimer { .. }
             | Self::Woken { .. }
             | Self::Cancel { .. }
             | Self::Deadline { .. } => true,
             Self::Start
-            | Self::Answer { .. }
-            | Self::Lost { .. }
-            | Self::Stranger { .. }
+            | Self::Opened { .. }
+            | Self::Broken { .. }
+            | Self::Reply { .. }
+            | Self::Failed { .. }
             | Self::Saturated { .. }
             | Self::Loaded { .. }
             | Self::View { .. }
@@ -146,6 +176,7 @@ pub(crate) enum Ev {
     /// A router that is throttled stops again.
     Throttled(u16),
     Arrive(Message),
+    Dialled(Dial),
     Asked {
         router: u8,
         address: u8,
@@ -197,6 +228,8 @@ pub(crate) struct Sim<'p> {
     pub(crate) model: Model,
     pub(crate) net: Net,
     pub(crate) order: Order,
+    /// Connections that have met a cut: of which router, and which one.
+    stopped: BTreeSet<(usize, u32)>,
     pub(crate) store: Store,
     pub(crate) routers: Vec<Router>,
     pub(crate) check: Check,
@@ -244,6 +277,7 @@ impl<'p> Sim<'p> {
             model,
             net: Net::default(),
             order: Order::default(),
+            stopped: BTreeSet::new(),
             store: Store { versions: std::array::from_fn(|k| 1 + k as u32), newest: KEYS as u32, slow_by: 0 },
             routers: plan.routers.iter().map(|r| Router::new(r, plan.setup.clients, lies)).collect(),
             check: Check::new(plan),
@@ -315,6 +349,7 @@ impl<'p> Sim<'p> {
             Ev::Call(c) => 0x1000 + u64::from(*c),
             Ev::Watch => 0x400,
             Ev::Throttled(f) => 0x700 + u64::from(*f),
+            Ev::Dialled(d) => 0x800 + u64::from(d.address),
             Ev::Arrive(m) => 0x1_0000 + u64::from(m.call) + (u64::from(m.tag) << 32),
             Ev::Asked { address, .. } => 0x500 + u64::from(*address),
             Ev::Local(r, l) => 0x600 + u64::from(*r) + local_kind(l),
@@ -328,6 +363,7 @@ impl<'p> Sim<'p> {
             Ev::Watch => self.watch(),
             Ev::Throttled(f) => self.throttled(usize::from(f)),
             Ev::Arrive(message) => self.arrive(message),
+            Ev::Dialled(dial) => self.dialled(dial),
             Ev::Asked { router, address, sent, id, question } => {
                 self.asked(usize::from(router), usize::from(address), sent, id, *question);
             }
@@ -366,17 +402,19 @@ fn local_kind(event: &Local) -> u64 {
     let (kind, call, tag) = match event {
         Local::Start => (1, 0, 0),
         Local::Conduct => (2, 0, 0),
-        Local::Answer { call, tag, .. } => (3, *call, *tag),
-        Local::Lost { call, tag } => (4, *call, *tag),
+        Local::Reply { id, .. } => (3, u32::from(id.lane), id.serial),
+        Local::Failed { call, tag, .. } => (4, *call, *tag),
+        Local::Opened { id, .. } => (15, u32::from(id.lane), id.serial),
+        Local::Broken { id, .. } => (16, u32::from(id.lane), id.serial),
+        Local::NotOpened { id } => (17, u32::from(id.lane), id.serial),
+        Local::LaneTimer { id } => (18, u32::from(id.lane), id.serial),
         Local::Saturated { call, tag } => (5, *call, *tag),
-        Local::TimedOut { call, tag } => (6, *call, *tag),
         Local::Woken { call, tag } => (7, *call, *tag),
         Local::Cancel { caller, serial } => (8, *caller, *serial),
         Local::Deadline { caller, serial } => (9, *caller, *serial),
         Local::Loaded { .. } => (10, 0, 0),
         Local::View { round, .. } => (11, *round as u32, 0),
         Local::Probed(probe) => (12, probe.node.index, u32::from(probe.report.is_ok())),
-        Local::Stranger { call, tag } => (14, *call, *tag),
         Local::AskWitness { address, .. } => (13, *address as u32, 0),
     };
     (kind << 8) + (u64::from(call) << 20) + (u64::from(tag) << 40)
