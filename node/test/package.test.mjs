@@ -68,19 +68,18 @@ test('TypeScript programs are checked, with and without the types of the package
   project()
   const modes = [
     ['--module', 'nodenext'],
+    ['--module', 'nodenext', '--skipLibCheck'],
     ['--module', 'preserve', '--moduleResolution', 'bundler'],
     ['--module', 'commonjs', '--moduleResolution', 'node10']
   ]
   for (const mode of modes) {
     const program = mode.includes('node10') ? 'program.cts' : 'program.mts'
-    for (const skipped of ['true', 'false']) {
-      await run(process.execPath, [tsc, '--strict', '--noEmit', '--target', 'es2022', '--skipLibCheck', skipped, ...mode, program])
-    }
+    await run(process.execPath, [tsc, '--strict', '--noEmit', '--target', 'es2022', ...mode, program])
   }
   await run(process.execPath, [tsc, '--strict', '--target', 'es2022', '--module', 'nodenext', '--exactOptionalPropertyTypes', 'program.mts', 'program.cts'])
   const { stdout } = await run(process.execPath, ['program.mjs'])
   assert.equal(stdout, `UNAVAILABLE connection
-v null row of a,row of b a,b A, k 2 6
+v {"name":"Ada"} row of a,row of b a,b A, k 0 6
 {"name":"Ada"} secondary Ada null Ada 0 4
 `)
   assert.match((await run(process.execPath, ['program.cjs'])).stdout, /^k \d+\.\d+\.\d+\n$/)

@@ -105,7 +105,7 @@ const nothingIsHeld = () => eventually('nothing is held', () => Object.values(he
 test('callers leave at every moment, and callbacks fail in every way', async () => {
   for (const seed of [1, 2, 3, 4, 5]) {
     const { value, error } = await storm(seed)
-    assert.ok(value > 100 && error > 100, `${value} ${error}`)
+    assert.ok(value > 20 && error > 100, `${value} ${error}`)
   }
   await nothingIsHeld()
 })

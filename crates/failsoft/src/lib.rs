@@ -10,6 +10,7 @@ mod clock;
 mod conductor;
 mod connection;
 mod control;
+mod dns;
 mod driver;
 mod endings;
 mod error;

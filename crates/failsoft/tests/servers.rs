@@ -229,3 +229,83 @@ async fn what_is_refused_is_not_asked_again_each_time_but_is_again_later() {
     four.is_named("the rights were given", &router, &[]).await;
     router.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_map_reads_are_served_by_the_callback_and_health_has_the_words() {
+    let four = Four::start().await;
+    four.refuse(&["CLUSTER"], "ERR command is not allowed");
+    let seeds = four.nodes[..2].iter().map(ScriptedNode::address);
+    let router = patient(seeds).build().expect("good settings");
+    eventually("told", async || router.health().refusals.values().any(|w| w.contains("is not allowed"))).await;
+    assert_eq!(read(&router, &four.keys[0]).await.expect("a read").served_by, ServedBy::Secondary);
+    assert_eq!(router.health().kind, "unknown", "INFO says that it is a cluster, so it is not taken for one shard");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_stand_in_where_readonly_is_allowed() {
+    for (refused, by) in [(false, ServedBy::Replica), (true, ServedBy::Secondary)] {
+        let four = Four::start().await;
+        if refused {
+            four.refuse(&["READONLY"], "ERR command is not allowed");
+        }
+        four.nodes[2].set(&four.keys[0], "stored");
+        let router = four.router().await;
+        eventually("known", async || router.health().nodes.iter().all(|n| n.offset.is_some())).await;
+        four.nodes[0].refuse_connections(true).await.expect("closes");
+        eventually(&format!("READONLY refused: {refused}"), async || {
+            read(&router, &four.keys[0]).await.expect("a read").served_by == by
+        })
+        .await;
+        router.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_info_is_refused_role_tells_offsets_and_without_it_nobody_does() {
+    for (refused, offsets) in [(&["INFO"][..], true), (&["INFO", "ROLE"], false), (&["INFO", "ROLE", "HELLO"], false)] {
+        let four = Four::start().await;
+        four.refuse(refused, "NOPERM no");
+        let router = four.router().await;
+        let told = async || {
+            let nodes = router.health().nodes;
+            nodes.len() == 4 && nodes.iter().all(|n| n.denied.contains(&"INFO") && n.offset.is_some() == offsets)
+        };
+        eventually(&format!("{refused:?}"), told).await;
+        four.is_served(&format!("{refused:?}"), &router).await;
+        router.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_being_moved_needs_asking() {
+    for (refused, by) in [(false, ServedBy::Primary), (true, ServedBy::Secondary)] {
+        let four = Four::start().await;
+        if refused {
+            four.refuse(&["ASKING"], "ERR command is not allowed");
+        }
+        let [a, b, ..] = &four.nodes;
+        b.set(&four.keys[0], "moved");
+        a.on_key("GET", &four.keys[0], Behaviour::error(format!("ASK {SLOT_A} {}", b.address())));
+        let router = four.router().await;
+        let outcome = read(&router, &four.keys[0]).await.expect("a read");
+        assert_eq!(outcome.served_by, by, "ASKING refused: {refused}");
+        router.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_ping_is_an_answer() {
+    let four = Four::start().await;
+    four.refuse(&["PING"], "NOPERM no");
+    let router = patient([four.nodes[0].address()]).build().expect("good settings");
+    router.ready(support::LONG).await.expect("a view of the cluster");
+    eventually("a set", async || router.set(&four.keys[0], "first", None).await.is_ok()).await;
+    let silent = async || {
+        let health = router.health();
+        health.node(&four.nodes[0].address()).is_some_and(|n| n.contact_ms.is_some_and(|ms| ms > 1100))
+    };
+    eventually("silent for more than a second", silent).await;
+    router.set(&four.keys[0], "second", None).await.expect("a set");
+    assert_eq!(four.nodes[0].get(&four.keys[0]).as_deref(), Some(&b"second"[..]));
+    assert!(four.nodes[0].count("PING") > 0, "it was asked");
+}

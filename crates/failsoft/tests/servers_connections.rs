@@ -26,9 +26,10 @@ async fn whatever_a_server_does_at_hello() {
         let pair = Pair::start().await;
         for (node, key) in [(&pair.a, pair.key_a()), (&pair.b, pair.key_b())] {
             node.on("HELLO", behaviour.clone());
+            node.on("CLIENT", Behaviour::error("ERR unknown command 'client'"));
             node.set(key, "stored");
         }
-        let mut builder = patient(pair.addresses());
+        let mut builder = patient(pair.addresses()).client_name("me");
         if let Some(password) = password {
             builder = builder.password(password);
         }
@@ -174,4 +175,32 @@ async fn one_old_address_does_not_stay() {
     }
     eventually("found again", async || from_primary(&router, &key).await).await;
     eventually("and it stays so", async || router.health().nodes.iter().all(|n| n.trouble.is_none())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_after_its_failover_as_some_servers_list_it() {
+    // The failed former primary still counts as one, in the shard of the new one; which has its slots, or not yet.
+    for (forgotten, epochs) in [(false, true), (true, true), (false, false), (true, false)] {
+        let what = format!("slots forgotten: {forgotten}, CLUSTER NODES allowed: {epochs}");
+        let (dead, new, other) = (scripted().await, scripted().await, scripted().await);
+        let mut topology = Topology::of(&[&dead, &other]).primary(&new, 0..=8191, 9).flag(&dead, "fail");
+        topology.nodes[0].slots.clear();
+        let shards = topology.one_shard_of(&[&new, &dead], forgotten);
+        dead.refuse_connections(true).await.expect("closes");
+        for node in [&new, &other] {
+            node.set_topology(&topology);
+            node.on("CLUSTER SHARDS", Behaviour::reply(&shards));
+            if !epochs {
+                node.on("CLUSTER NODES", Behaviour::error("NOPERM no"));
+            }
+        }
+        let key = key_in(SLOT_A);
+        new.set(&key, "stored");
+        let router = ready_router(patient([other.address()]).slot_refresh_interval(Duration::from_secs(1))).await;
+        for round in 1..=3 {
+            eventually(&what, async || router.health().refreshes > round).await;
+            assert!(from_primary(&router, &key).await, "{what}");
+        }
+        router.close().await;
+    }
 }

@@ -82,6 +82,26 @@ impl Topology {
         self.shards_reply(Reply::new(false)).finish()
     }
 
+    /// The same with these nodes, whatever they are, as the members of one shard, which has the slots of the first of
+    /// them, or none.
+    pub fn one_shard_of(&self, members: &[&ScriptedNode], without_slots: bool) -> Bytes {
+        let ids: Vec<_> = members.iter().map(|node| node.id()).collect();
+        let (of_it, others): (Vec<_>, Vec<_>) = self.nodes.iter().partition(|node| ids.contains(&node.id));
+        let shards: Vec<Vec<&TopologyNode>> = others.into_iter().map(|node| vec![node]).chain([of_it]).collect();
+        let mut reply = Reply::new(false).array(shards.len());
+        for shard in shards {
+            let own = shard.iter().find(|node| !node.slots.is_empty()).filter(|_| shard.len() == 1 || !without_slots);
+            let ranges = own.map(|node| node.slots.as_slice()).unwrap_or_default();
+            reply = reply.map(2).bulk("slots").array(ranges.len() * 2);
+            for range in ranges {
+                reply = reply.number(*range.start()).number(*range.end());
+            }
+            reply = reply.bulk("nodes").array(shard.len());
+            reply = shard.into_iter().fold(reply, |reply, node| node.shard_reply(reply));
+        }
+        reply.finish()
+    }
+
     /// The owner of a slot: of two that claim it, the one with the higher epoch.
     pub(super) fn owner(&self, slot: u16) -> Option<&TopologyNode> {
         let claims = self.nodes.iter().filter(|node| node.slots.iter().any(|range| range.contains(&slot)));

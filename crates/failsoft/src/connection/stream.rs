@@ -1,6 +1,7 @@
 //! The byte stream under a lane: TCP, or TLS over it, with the socket options that let a dead peer be noticed.
 
 use super::tls::TlsSetup;
+use crate::dns;
 use failsoft_policy::Endpoint;
 use failsoft_policy::connection::Failure;
 use socket2::{SockRef, TcpKeepalive};
@@ -30,10 +31,8 @@ pub(super) enum Stream {
 
 /// Connects to the first of the endpoint's addresses that takes the connection, within the time left until `until`.
 pub(super) async fn connect(endpoint: &Endpoint, tls: Option<&TlsSetup>, until: Instant) -> Result<Stream, Failure> {
-    let addresses: Vec<_> = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port))
-        .await
-        .map_err(|e| failed(format!("{endpoint}: {e}")))?
-        .collect();
+    let addresses = dns::addresses(&endpoint.host, endpoint.port).await;
+    let addresses = addresses.map_err(|e| failed(format!("{endpoint}: {e}")))?;
     let tcp = first_of(&addresses, endpoint, until).await?;
     set_options(&tcp).map_err(|e| failed(format!("{endpoint}: socket options: {e}")))?;
     let Some(tls) = tls else { return Ok(Stream::Plain(tcp)) };
