@@ -12,8 +12,8 @@ use failsoft_policy::{Instant, NodeKey, Reason};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A caller's callback, once it is known why it is asked.
-pub(crate) type Fallback = Box<dyn FnOnce(Reason) -> Call + Send>;
+/// A caller's callback, once it is known why it is asked and after how many attempts.
+pub(crate) type Fallback = Box<dyn FnOnce(Reason, u32) -> Call + Send>;
 
 /// What a read may set for itself.
 #[derive(Clone, Copy, Default)]
@@ -120,7 +120,7 @@ async fn load(
     fallback: Fallback,
 ) -> ReadEnd {
     let wanted = vec![Wanted { key: Bytes::copy_from_slice(key), confirmed: missed.confirmed }];
-    match loads::load(shared, wanted, began, ttl, fallback(missed.reason)).await {
+    match loads::load(shared, wanted, began, ttl, fallback(missed.reason, missed.attempts)).await {
         Ok(got) => match got.into_iter().next() {
             Some(got) => missed.loaded(got.result, got.coalesced),
             None => defect("a load without its key"),

@@ -191,7 +191,7 @@ where
     Fut: Future<Output = Result<Option<Bytes>, E>> + Send + 'static,
     E: Into<BoxError>,
 {
-    Box::new(move |reason| {
+    Box::new(move |reason, _| {
         Call::once(move |mut keys: Vec<Bytes>| {
             Box::pin(async move {
                 let key = keys.pop().unwrap_or_default();
