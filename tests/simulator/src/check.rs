@@ -37,6 +37,8 @@ pub(crate) struct Check {
     rewritten: bool,
     /// Whether another node comes to live at an address: what is said beside its first word is not heeded.
     replaced: bool,
+    /// Whether nodes move to other addresses in this run, so that an address does not tell who is there.
+    moves: bool,
 }
 
 impl Check {
@@ -55,6 +57,7 @@ impl Check {
             cuts: votes::cuts(plan),
             contradicted,
             rewritten: votes::rewrites(plan),
+            moves: plan.faults.iter().any(|f| matches!(f.fault, Fault::Swap(..) | Fault::Move(_))),
             replaced: plan.faults.iter().any(|f| matches!(f.fault, Fault::Replace(_))),
         }
     }
@@ -87,8 +90,9 @@ impl Check {
         self.that(calls <= 4_096, || format!("router {r} has {calls} calls under way"));
         for member in router.members.iter().flatten() {
             let most = router.config.max_in_flight();
-            let fits = member.in_flight.iter().all(|&n| n <= most);
-            self.that(fits, || format!("router {r} has {:?} in flight to one node, not {most}", member.in_flight));
+            let waiting = member.waiting();
+            let fits = waiting.iter().all(|&n| n <= most as usize);
+            self.that(fits, || format!("router {r} has {waiting:?} in flight to one node, not {most}"));
         }
         let heard = &mut self.routers[r];
         if let Some((by, why)) = heard.owed.filter(|o| now > o.0) {

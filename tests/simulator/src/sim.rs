@@ -1,160 +1,23 @@
 //! One run: the queue of events in virtual time, and who gets each.
 
+mod event;
 mod faults;
 mod moves;
 mod servers;
 mod watch;
 
+pub(crate) use event::{Dial, Ev, LaneId, Local, Message, Process, Question};
+
 use crate::check::Check;
-use crate::model::{ADDRESSES, Ask, KEYS, MS, Model, Said, Time};
+use crate::model::{ADDRESSES, KEYS, MS, Model, Time};
 use crate::net::{Net, Order};
 use crate::plan::{Denied, Fault, FaultPlan, Misbehaviour, Plan};
 use crate::router::Router;
 use crate::trace::Trace;
-use failsoft_policy::flight::LoadId;
-use failsoft_policy::view::{Probe, View};
-use failsoft_policy::{Instant, NodeKey};
+use event::local_kind;
+use failsoft_policy::Instant;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
-/// A command on its way to an address.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Message {
-    pub(crate) router: u8,
-    pub(crate) call: u32,
-    pub(crate) tag: u32,
-    pub(crate) address: u8,
-    pub(crate) ask: Ask,
-    /// Which of the router's connections to the node it is on.
-    pub(crate) lane: u8,
-    /// The process that the connection leads to; none if it is to be opened first.
-    pub(crate) to: Option<Process>,
-    /// Who has to live there for a connection to be opened: the node of the id that the router knows.
-    pub(crate) expects: Option<u8>,
-}
-
-/// One life of a node's process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Process {
-    pub(crate) node: u8,
-    pub(crate) life: u32,
-}
-
-/// A question of the control plane on its way.
-#[derive(Clone, Debug)]
-pub(crate) enum Question {
-    View {
-        round: u64,
-        epochs: bool,
-    },
-    Report {
-        node: NodeKey,
-        witness: Option<usize>,
-    },
-    /// The report has come; the witness is asked.
-    Witness {
-        probe: Box<Probe>,
-    },
-}
-
-/// What happens to a router. While its process is suspended it waits.
-#[derive(Debug)]
-pub(crate) enum Local {
-    Start,
-    Conduct,
-    Answer {
-        call: u32,
-        tag: u32,
-        said: Said,
-        from: Process,
-    },
-    /// The connection that was opened leads to another node than the one that was to be there.
-    Stranger {
-        call: u32,
-        tag: u32,
-    },
-    /// The connection was refused or lost.
-    Lost {
-        call: u32,
-        tag: u32,
-    },
-    Saturated {
-        call: u32,
-        tag: u32,
-    },
-    TimedOut {
-        call: u32,
-        tag: u32,
-    },
-    Woken {
-        call: u32,
-        tag: u32,
-    },
-    Cancel {
-        caller: u32,
-        serial: u32,
-    },
-    Deadline {
-        caller: u32,
-        serial: u32,
-    },
-    Loaded {
-        load: LoadId,
-    },
-    View {
-        round: u64,
-        view: Option<Box<View>>,
-        loading: bool,
-    },
-    Probed(Box<Probe>),
-    /// Asks the witness for its view.
-    AskWitness {
-        address: usize,
-        probe: Box<Probe>,
-    },
-}
-
-impl Local {
-    /// Whether it is a time that has come, and nothing that anybody sent.
-    fn is_timer(&self) -> bool {
-        match self {
-            Self::Conduct
-            | Self::TimedOut { .. }
-            | Self::Woken { .. }
-            | Self::Cancel { .. }
-            | Self::Deadline { .. } => true,
-            Self::Start
-            | Self::Answer { .. }
-            | Self::Lost { .. }
-            | Self::Stranger { .. }
-            | Self::Saturated { .. }
-            | Self::Loaded { .. }
-            | Self::View { .. }
-            | Self::Probed(_)
-            | Self::AskWitness { .. } => false,
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) enum Ev {
-    Fault(u16),
-    FaultOver(u16),
-    Tick(u8),
-    Call(u16),
-    Watch,
-    /// A router that is throttled stops again.
-    Throttled(u16),
-    Arrive(Message),
-    Asked {
-        router: u8,
-        address: u8,
-        sent: Time,
-        id: u64,
-        question: Box<Question>,
-    },
-    Local(u8, Local),
-}
+use std::collections::{BTreeSet, BinaryHeap};
 
 struct Item {
     at: Time,
@@ -197,6 +60,8 @@ pub(crate) struct Sim<'p> {
     pub(crate) model: Model,
     pub(crate) net: Net,
     pub(crate) order: Order,
+    /// Connections that have met a cut: of which router, and which one.
+    stopped: BTreeSet<(usize, u32)>,
     pub(crate) store: Store,
     pub(crate) routers: Vec<Router>,
     pub(crate) check: Check,
@@ -244,6 +109,7 @@ impl<'p> Sim<'p> {
             model,
             net: Net::default(),
             order: Order::default(),
+            stopped: BTreeSet::new(),
             store: Store { versions: std::array::from_fn(|k| 1 + k as u32), newest: KEYS as u32, slow_by: 0 },
             routers: plan.routers.iter().map(|r| Router::new(r, plan.setup.clients, lies)).collect(),
             check: Check::new(plan),
@@ -315,6 +181,7 @@ impl<'p> Sim<'p> {
             Ev::Call(c) => 0x1000 + u64::from(*c),
             Ev::Watch => 0x400,
             Ev::Throttled(f) => 0x700 + u64::from(*f),
+            Ev::Dialled(d) => 0x800 + u64::from(d.address),
             Ev::Arrive(m) => 0x1_0000 + u64::from(m.call) + (u64::from(m.tag) << 32),
             Ev::Asked { address, .. } => 0x500 + u64::from(*address),
             Ev::Local(r, l) => 0x600 + u64::from(*r) + local_kind(l),
@@ -328,6 +195,7 @@ impl<'p> Sim<'p> {
             Ev::Watch => self.watch(),
             Ev::Throttled(f) => self.throttled(usize::from(f)),
             Ev::Arrive(message) => self.arrive(message),
+            Ev::Dialled(dial) => self.dialled(dial),
             Ev::Asked { router, address, sent, id, question } => {
                 self.asked(usize::from(router), usize::from(address), sent, id, *question);
             }
@@ -359,27 +227,6 @@ impl<'p> Sim<'p> {
         let pause = self.rng.u64(60..110) * MS;
         self.after(pause, Ev::Tick(n as u8));
     }
-}
-
-/// Tells the events of a router apart in the trace.
-fn local_kind(event: &Local) -> u64 {
-    let (kind, call, tag) = match event {
-        Local::Start => (1, 0, 0),
-        Local::Conduct => (2, 0, 0),
-        Local::Answer { call, tag, .. } => (3, *call, *tag),
-        Local::Lost { call, tag } => (4, *call, *tag),
-        Local::Saturated { call, tag } => (5, *call, *tag),
-        Local::TimedOut { call, tag } => (6, *call, *tag),
-        Local::Woken { call, tag } => (7, *call, *tag),
-        Local::Cancel { caller, serial } => (8, *caller, *serial),
-        Local::Deadline { caller, serial } => (9, *caller, *serial),
-        Local::Loaded { .. } => (10, 0, 0),
-        Local::View { round, .. } => (11, *round as u32, 0),
-        Local::Probed(probe) => (12, probe.node.index, u32::from(probe.report.is_ok())),
-        Local::Stranger { call, tag } => (14, *call, *tag),
-        Local::AskWitness { address, .. } => (13, *address as u32, 0),
-    };
-    (kind << 8) + (u64::from(call) << 20) + (u64::from(tag) << 40)
 }
 
 /// A time of the simulator as the policy's.

@@ -33,7 +33,12 @@ impl Default for Wire {
 impl Check {
     /// Something was sent to an address; `id` is its own.
     pub(crate) fn asked_at(&mut self, r: usize, at: usize, id: u64, now: Time) {
-        self.routers[r].wire.open[at].push((id, now));
+        let heard = &mut self.routers[r];
+        // What nobody will answer any more explains nothing after a while.
+        let old = 2 * heard.attempt + EXPLAINS;
+        let awake = heard.suspended_until + heard.attempt + EXPLAINS;
+        heard.wire.open[at].retain(|(_, sent)| now < sent + old || now < awake);
+        heard.wire.open[at].push((id, now));
     }
 
     /// The answer to it comes to the router's host at `arrives`.
@@ -45,6 +50,11 @@ impl Check {
         if arrives - sent > limit {
             self.explained(r, at, arrives);
         }
+    }
+
+    /// A connection ended in a way that is held against its node.
+    pub(crate) fn blamed(&mut self, r: usize, node: NodeKey, now: Time) {
+        self.routers[r].node(node).failed.get_or_insert(now);
     }
 
     /// Something at this address, or on the way to it, explains that the router closes it, up to some time later.
@@ -82,7 +92,11 @@ impl Check {
     fn closed(&mut self, r: usize, node: NodeKey, at: usize, router: &Router, now: Time) {
         let judged = router.cluster.verdict(node) == Some(Verdict::Minority) || self.another_cluster;
         let heard = &self.routers[r];
-        let late = heard.wire.open[at].iter().any(|(_, sent)| now - sent >= heard.attempt);
+        let late = |&(_, sent): &(u64, Time)| {
+            now - sent >= heard.attempt
+                && now <= (sent + heard.attempt).max(heard.suspended_until) + heard.attempt + EXPLAINS
+        };
+        let late = heard.wire.open[at].iter().any(late);
         let explained = judged || late || now <= heard.wire.explained[at];
         self.that(explained, || format!("router {r} closes address {at}, which has answered everything in time"));
     }

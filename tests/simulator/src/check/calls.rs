@@ -26,10 +26,10 @@ impl Check {
     fn attempts(&mut self, r: usize, call: &Call, config: &Config) {
         let (retries, redirects) = (config.max_retries(), config.max_redirects());
         let [primary, replica] = call.attempts;
-        self.that(primary <= 1 + retries + redirects, || {
+        self.that(primary <= 1 + retries + redirects + call.closed, || {
             format!("router {r}: {primary} attempts on primaries, with {retries} retries and {redirects} redirects")
         });
-        self.that(replica <= 8 + retries, || format!("router {r}: {replica} attempts on replicas"));
+        self.that(replica <= 8 + retries + call.closed, || format!("router {r}: {replica} attempts on replicas"));
     }
 
     /// A read goes to the callback.

@@ -166,6 +166,11 @@ impl Check {
         self.routers[r].votes.close(now);
     }
 
+    /// A connection to a node was opened, or carried a reply: it is there.
+    pub(crate) fn greeted(&mut self, r: usize, node: NodeKey, now: Time) {
+        self.routers[r].node(node).heard = Some(now);
+    }
+
     /// A probe of a closed node opened it.
     pub(crate) fn cleared(&mut self, r: usize, node: NodeKey, now: Time) {
         self.routers[r].node(node).cleared = Some(now);
@@ -214,7 +219,10 @@ impl Check {
             // A node that answered a read since the probe was sent need not be blamed for it.
             Err(_) if told.heard > Some(probe.sent_at.as_nanos()) => {}
             Err(_) => {
-                told.failed.get_or_insert(now);
+                // Who has answered something since it was asked is there.
+                if told.heard.is_none_or(|at| at <= probe.sent_at.as_nanos()) {
+                    told.failed.get_or_insert(now);
+                }
                 told.unanswered = (told.unanswered.0 + 1, now);
             }
         }

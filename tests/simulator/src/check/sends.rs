@@ -31,7 +31,7 @@ impl Check {
         let reads = matches!(call.work, Work::Read { .. });
         call.attempts[source as usize] += 1;
         // After a `MOVED` to an unknown place the wait for a view is part of following it.
-        let followed = matches!(last, Some(Answer::Error(ErrorReply::Moved(_, Target::Unknown))));
+        let followed = matches!(last, Some(Answer::Error(ErrorReply::Moved(_, Target::Unknown)) | Answer::Closed));
         let again = matches!(last, Some(Answer::Error(ErrorReply::TryAgain))) && source == Source::Primary;
         if reads && repeated && again {
             self.routers[r].tries_again -= 1_000;
@@ -62,7 +62,7 @@ impl Check {
             return;
         }
         let heard = &mut self.routers[r];
-        let named = heard.map.named(block, at);
+        let named = heard.map.named(block, at) || self.moves;
         let superseded = heard.map.superseded(block, at);
         let patched = heard.map.patched(block).filter(|p| p.1 < call.begun && p.0 != at);
         self.that(named, || {
@@ -71,7 +71,7 @@ impl Check {
         // Who said TRYAGAIN is asked again itself.
         let again = matches!(last, Some(Answer::Error(ErrorReply::TryAgain))) && reads;
         // Two nodes that name each other as the owner can both not be right.
-        let again = again || self.contradicted & (1 << block) != 0 || self.replaced;
+        let again = again || self.contradicted & (1 << block) != 0 || self.replaced || self.moves;
         let (superseded, patched) = (superseded && !again, patched.filter(|_| !again));
         if let Some((target, since)) = patched {
             self.that(false, || {

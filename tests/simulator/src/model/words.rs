@@ -136,7 +136,6 @@ pub(crate) fn answer(said: Said, short_redirects: bool) -> Answer {
         Said::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
         Said::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
         Said::Garbage => return Answer::Protocol,
-        Said::TooManyClients => return Answer::Refused(classify("ERR max number of clients reached")),
         Said::Denied => "NOPERM User default has no permissions to run the command",
     };
     Answer::Error(classify(line))

@@ -4,6 +4,7 @@ use crate::check::Heed;
 use crate::model::{MS, STRANGERS, Time, address, number_of};
 use crate::sim::{Ev, Local, Question, Sim, instant};
 use failsoft_policy::cluster::Command;
+use failsoft_policy::connection::Failure;
 use failsoft_policy::partition::Verdict;
 use failsoft_policy::reply::ErrorReply;
 use failsoft_policy::view::{Probe, View};
@@ -19,7 +20,7 @@ impl Sim<'_> {
         self.check.credited(r, router.successes - router.credited);
         router.credited = router.successes;
         for member in router.members.iter().flatten() {
-            if let Some(at) = member.contact {
+            if let Some(at) = member.contact() {
                 router.cluster.saw(member.key, at);
             }
         }
@@ -52,19 +53,7 @@ impl Sim<'_> {
         self.trace.say(self.now, || format!("router {r}: {command:?}"));
         match command {
             Command::Close { node } => {
-                let router = &mut self.routers[r];
-                if let Some(member) = router.member(node) {
-                    member.contact = None;
-                    member.open = [None; 2];
-                }
-                let on_it = |c: &Option<super::Call>| {
-                    c.as_ref().filter(|c| c.target.is_some_and(|t| t.0 == node)).map(|c| c.tag)
-                };
-                let lost: Vec<(u32, u32)> =
-                    router.calls.iter().enumerate().filter_map(|(i, c)| Some((i as u32, on_it(c)?))).collect();
-                for (call, tag) in lost {
-                    self.local(r, 0, Local::Lost { call, tag });
-                }
+                self.close(r, node, None, &Failure::Lost("closed after a failure".into()));
             }
             Command::Refresh { round, targets, epochs } => {
                 self.check.refreshed(r, round, targets.len(), epochs, self.now);

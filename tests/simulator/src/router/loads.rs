@@ -306,6 +306,8 @@ impl Sim<'_> {
             .filter_map(|(i, c)| c.as_ref().filter(|c| c.caller == id).map(|c| (i as u32, c.tag)))
             .collect();
         for (call, tag) in calls {
+            let place = self.routers[r].calls[call as usize].as_mut().and_then(|c| c.place.take());
+            place.into_iter().for_each(|place| self.let_go(r, place));
             self.take_attempt(r, call, tag);
             self.routers[r].calls[call as usize] = None;
         }

@@ -1,10 +1,11 @@
 //! What a router's process holds: the policy's machines, its connections, calls and loads.
 
-use crate::model::{MS, Time, endpoint};
+use crate::model::{Ask, MS, Said, Time, endpoint};
 use crate::plan::{Behaviour, RouterPlan};
-use crate::sim::{Process, instant};
+use crate::sim::{LaneId, Process, instant};
 use failsoft_policy::cluster::Cluster;
 use failsoft_policy::config::Config;
+use failsoft_policy::connection::{Connection, Deliver, Failure as Failed, Outcome};
 use failsoft_policy::fills::Fills;
 use failsoft_policy::flight::{LoadId, WaiterId};
 use failsoft_policy::load::Loads;
@@ -16,15 +17,57 @@ use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One node's connections.
-#[derive(Clone, Debug)]
+/// One connection: its machine, and what its driver keeps beside it.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) machine: Connection<(u32, u32), Said>,
+    pub(crate) serial: u32,
+    /// What was not written yet.
+    pub(crate) queued: Vec<(u32, u32, Ask)>,
+    /// Where it leads, once it is open.
+    pub(crate) process: Option<Process>,
+    /// When its machine is looked at next.
+    pub(crate) timer: Time,
+}
+
+/// Whose requests a connection leaves.
+#[derive(Default)]
+struct Left(Vec<(u32, u32)>);
+
+impl Deliver<(u32, u32), Said> for Left {
+    fn deliver(&mut self, caller: (u32, u32), _: Outcome<Said>) -> Option<Outcome<Said>> {
+        self.0.push(caller);
+        None
+    }
+}
+
+impl Lane {
+    /// We close it ourselves; those who still wait.
+    pub(crate) fn end(&mut self) -> Vec<(u32, u32)> {
+        let mut left = Left::default();
+        self.machine.end(Failed::Closed, &mut left);
+        left.0
+    }
+}
+
+/// One node's connections, for what it is asked as the owner and as a replica.
+#[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) key: NodeKey,
     pub(crate) endpoint: Endpoint,
-    pub(crate) contact: Option<Instant>,
-    pub(crate) in_flight: [u32; 2],
-    /// The processes that its two connections lead to, where they are open.
-    pub(crate) open: [Option<Process>; 2],
+    pub(crate) lanes: [Option<Lane>; 2],
+}
+
+impl Member {
+    /// When the node is known to have been there.
+    pub(crate) fn contact(&self) -> Option<Instant> {
+        self.lanes.iter().flatten().filter_map(|l| l.machine.contact()).max()
+    }
+
+    /// Requests that wait on its connections.
+    pub(crate) fn waiting(&self) -> [usize; 2] {
+        [0, 1].map(|lane: usize| self.lanes[lane].as_ref().map_or(0, |l| l.machine.waiting()))
+    }
 }
 
 /// The machine of a call, and what the checks need to know of it.
@@ -56,6 +99,8 @@ pub(crate) struct Call {
     pub(crate) tag: u32,
     pub(crate) waiting: bool,
     pub(crate) target: Option<(NodeKey, usize, Source)>,
+    /// Its place on a connection, while it waits there.
+    pub(crate) place: Option<(LaneId, u32)>,
     /// When the attempt under way began and is given up.
     pub(crate) sent: Time,
     pub(crate) until: Time,
@@ -67,6 +112,8 @@ pub(crate) struct Call {
     pub(crate) crowded: bool,
     pub(crate) attempts: [u32; 2],
     pub(crate) redirects: u32,
+    /// Attempts on connections that we closed ourselves.
+    pub(crate) closed: u32,
 }
 
 /// Why a caller got no answer.
@@ -206,24 +253,25 @@ impl Router {
         interval + interval / 10 + 2_500 * MS + turns + lies
     }
 
-    pub(crate) fn publish(&mut self) {
+    /// Puts the routes of now in force. Gives the connections to those who are not known any more.
+    pub(crate) fn publish(&mut self) -> Vec<Lane> {
         self.snapshot = self.cluster.snapshot();
         let mut next: Vec<Option<Member>> = Vec::new();
         for (key, endpoint) in self.cluster.endpoints() {
             let place = key.index as usize;
             if next.len() <= place {
-                next.resize(place + 1, None);
+                next.resize_with(place + 1, || None);
             }
             let old = self.members.get_mut(place).and_then(|m| m.take_if(|m| m.key == key && m.endpoint == *endpoint));
-            next[place] = Some(old.unwrap_or_else(|| Member {
-                key,
-                endpoint: endpoint.clone(),
-                contact: None,
-                in_flight: [0; 2],
-                open: [None; 2],
-            }));
+            next[place] = Some(old.unwrap_or_else(|| Member { key, endpoint: endpoint.clone(), lanes: [None, None] }));
         }
-        self.members = next;
+        let gone = std::mem::replace(&mut self.members, next);
+        gone.into_iter().flatten().flat_map(|m| m.lanes).flatten().collect()
+    }
+
+    /// A connection, unless it was replaced.
+    pub(crate) fn lane_mut(&mut self, id: LaneId) -> Option<&mut Lane> {
+        self.member(id.node)?.lanes[usize::from(id.lane)].as_mut().filter(|l| l.serial == id.serial)
     }
 
     pub(crate) fn member(&mut self, key: NodeKey) -> Option<&mut Member> {
@@ -231,7 +279,7 @@ impl Router {
     }
 
     pub(crate) fn contact(&mut self, key: NodeKey) -> Option<Instant> {
-        self.member(key)?.contact
+        self.member(key)?.contact()
     }
 
     /// How many results of loads are kept.
@@ -289,11 +337,13 @@ impl Router {
         all.filter(|(_, c)| c.waiting).map(|(i, c)| (i, c.tag))
     }
 
-    /// The attempts in flight to an address.
-    pub(crate) fn in_flight_at(&self, at: &Endpoint) -> impl Iterator<Item = (u32, u32)> {
-        let address = crate::model::address(at);
-        let all = self.calls.iter().enumerate().filter_map(|(i, c)| Some((i as u32, c.as_ref()?)));
-        all.filter(move |(_, c)| c.target.is_some_and(|t| t.1 == address)).map(|(i, c)| (i, c.tag))
+    /// The connections that lead to a process at an address.
+    pub(crate) fn lanes_to(&self, at: &Endpoint) -> impl Iterator<Item = LaneId> {
+        let there = self.members.iter().flatten().filter(move |m| m.endpoint == *at);
+        there.flat_map(|m| {
+            let lanes = m.lanes.iter().enumerate();
+            lanes.filter_map(|(n, lane)| Some(LaneId { node: m.key, lane: n as u8, serial: lane.as_ref()?.serial }))
+        })
     }
 }
 

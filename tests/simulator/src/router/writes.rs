@@ -4,6 +4,7 @@ use super::slot_of;
 use super::state::{Call, Work};
 use crate::model::Time;
 use crate::sim::{Sim, instant};
+use failsoft_policy::connection::Attempt;
 use failsoft_policy::fills::{Fill, Offer};
 use failsoft_policy::read::Answer;
 use failsoft_policy::route::{Bounds, Route, Source};
@@ -60,6 +61,7 @@ impl Sim<'_> {
             tag,
             waiting: false,
             target: None,
+            place: None,
             sent: self.now,
             until: self.now,
             last: None,
@@ -68,6 +70,7 @@ impl Sim<'_> {
             crowded: false,
             attempts: [0, 0],
             redirects: 0,
+            closed: 0,
         });
         self.publish(r);
         self.act_write(r, call, action);
@@ -100,9 +103,11 @@ impl Sim<'_> {
             *pinging = pings;
         }
         match action {
-            WriteAction::Ping { node, until } => self.attempt(r, id, node, Source::Primary, false, until.as_nanos()),
-            WriteAction::Send { node, asking, until, .. } => {
-                self.attempt(r, id, node, Source::Primary, asking, until.as_nanos());
+            WriteAction::Ping { node, until } => {
+                self.attempt(r, id, node, Source::Primary, false, Attempt::until(until))
+            }
+            WriteAction::Send { node, asking, until, limit, .. } => {
+                self.attempt(r, id, node, Source::Primary, asking, Attempt { until, limit });
             }
             WriteAction::Wait { until } => self.pause(r, id, until.as_nanos()),
             WriteAction::Written => self.written(r, id, None),

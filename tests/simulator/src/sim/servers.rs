@@ -1,12 +1,16 @@
 //! What reaches the servers, and what they send back.
 
-use super::{Ev, Local, Message, Process, Question, Sim, instant};
+use super::{Dial, Ev, LaneId, Local, Message, Process, Question, Sim, instant};
 use crate::model::{ADDRESSES, Ask, BLOCKS, STRANGERS, Said, Time, Up, endpoint};
 use crate::plan::{Denied, Misbehaviour};
 use failsoft_policy::Reason;
+use failsoft_policy::connection::Failure;
 use failsoft_policy::view::{NodeReport, Probe, View};
 
-/// Where the numbers of questions begin, those of commands being lower.
+/// Where the numbers of connections and of questions begin, those of commands being lower.
+const DIALS: u64 = 1 << 39;
+/// How long a lost packet is missed before it is sent again.
+const RETRANSMISSION: Time = 200 * crate::model::MS;
 const QUESTIONS: u64 = 1 << 40;
 
 impl Sim<'_> {
@@ -15,40 +19,69 @@ impl Sim<'_> {
         let (router, address) = (usize::from(message.router), usize::from(message.address));
         let id = u64::from(message.tag);
         self.check.asked_at(router, address, id, self.now);
+        let open = self.net.router_to_node(router, address);
+        let Some(time) = self.carry(router, address, message.id, open) else { return };
+        let at = self.order.next(router, address, usize::from(message.id.lane), false, self.now + time);
+        self.at(at, Ev::Arrive(message));
+    }
+
+    /// Opens a connection: the way there and back, and the greetings, are one and a half round trips.
+    pub(crate) fn dial(&mut self, dial: Dial) {
+        let (router, address) = (usize::from(dial.router), usize::from(dial.address));
+        self.check.asked_at(router, address, DIALS + u64::from(dial.id.serial), self.now);
         if !self.net.router_to_node(router, address) {
             return;
         }
-        let Some(mut time) = self.net.travel(&mut self.rng, router, address) else { return };
-        if message.to.is_none() {
-            // The connection is opened first, and greetings are exchanged.
-            time += 2 * time;
+        if let Some(time) = self.net.travel(&mut self.rng, router, address) {
+            self.after(3 * time, Ev::Dialled(dial));
         }
-        let at = self.order.next(router, address, usize::from(message.lane), false, self.now + time);
-        self.at(at, Ev::Arrive(message));
+    }
+
+    pub(super) fn dialled(&mut self, dial: Dial) {
+        let Dial { id, sent, .. } = dial;
+        let (router, address) = (usize::from(dial.router), usize::from(dial.address));
+        let listening = self.model.listening(address);
+        if listening.is_some_and(|n| self.model.nodes[n].up == Up::Hung) || !self.net.node_to_router(address, router) {
+            // The kernel takes the connection; nobody greets. Or nobody hears the greeting.
+            return;
+        }
+        let Some(time) = self.net.travel(&mut self.rng, router, address) else { return };
+        let number = DIALS + u64::from(id.serial);
+        let event = match listening {
+            None => Local::Broken { id, why: Box::new(Failure::Connect("refused".into())) },
+            Some(_) if self.misbehaving[address] == Some(Misbehaviour::TooManyClients) => {
+                Local::Broken { id, why: Box::new(Failure::Refused("ERR max number of clients reached".into())) }
+            }
+            Some(n) if dial.expects.is_some_and(|expected| usize::from(expected) != n) => {
+                Local::Broken { id, why: Box::new(Failure::Stranger("another".into())) }
+            }
+            Some(n) => {
+                self.check.answered_at(router, address, number, self.now + time);
+                Local::Opened { id, process: Process { node: n as u8, life: self.model.nodes[n].life }, sent }
+            }
+        };
+        if !matches!(event, Local::Opened { .. }) {
+            self.check.explained(router, address, self.now + time);
+        }
+        self.local(router, time, event);
     }
 
     pub(super) fn arrive(&mut self, message: Message) {
         let Message { call, tag, address, ask, .. } = message;
         let address = usize::from(address);
-        let Some(n) = self.model.listening(address) else {
-            return self.reply(message, |m| Local::Lost { call: m.call, tag: m.tag });
-        };
-        let process = Process { node: n as u8, life: self.model.nodes[n].life };
-        if message.to.is_some_and(|to| to != process) {
+        let broken = |m: Message| Local::Broken { id: m.id, why: Box::new(Failure::Lost("reset".into())) };
+        let Some(n) = self.model.listening(address) else { return self.reply(message, broken) };
+        if message.to != (Process { node: n as u8, life: self.model.nodes[n].life }) {
             // The process that the connection led to is gone.
-            return self.reply(message, |m| Local::Lost { call: m.call, tag: m.tag });
+            return self.reply(message, broken);
         }
         if self.model.nodes[n].up == Up::Hung {
             return self.inbox[address].push(message);
-        }
-        if message.to.is_none() && message.expects.is_some_and(|expected| usize::from(expected) != n) {
-            return self.reply(message, |m| Local::Stranger { call: m.call, tag: m.tag });
         }
         let said = match (self.misbehaving[address], ask) {
             (Some(Misbehaviour::TryAgain), Ask::Get { .. } | Ask::Set { .. }) => Said::TryAgain,
             (Some(Misbehaviour::OutOfMemory), Ask::Set { .. }) => Said::OutOfMemory,
             (Some(Misbehaviour::Garbage), _) => Said::Garbage,
-            (Some(Misbehaviour::TooManyClients), _) => Said::TooManyClients,
             (Some(Misbehaviour::Denied), Ask::Get { .. } | Ask::Set { .. }) => Said::Denied,
             (Some(Misbehaviour::Lies), Ask::Get { key, .. } | Ask::Set { key, .. }) => {
                 Said::Moved(key % BLOCKS as u8, ADDRESSES as u8 - 1)
@@ -66,19 +99,36 @@ impl Sim<'_> {
         self.trace.say(self.now, || {
             format!("node {n} says {said:?} to {ask:?} of router {} (call {call}.{tag})", message.router)
         });
-        self.reply(message, |m| Local::Answer { call: m.call, tag: m.tag, said, from: process });
+        let asking = matches!(ask, Ask::Get { asking: true, .. } | Ask::Set { asking: true, .. });
+        self.reply(message, |m| Local::Reply { id: m.id, said, asking });
+    }
+
+    /// How long something takes on a connection. What is lost is sent again, while all behind it waits; what
+    /// meets a cut stops the connection for good, for nobody waits as long as the next attempt would take.
+    fn carry(&mut self, router: usize, address: usize, id: LaneId, open: bool) -> Option<Time> {
+        if !open {
+            self.stopped.insert((router, id.serial));
+        }
+        if self.stopped.contains(&(router, id.serial)) {
+            return None;
+        }
+        let mut again = 0;
+        loop {
+            match self.net.travel(&mut self.rng, router, address) {
+                Some(time) => return Some(again + time),
+                None => again += RETRANSMISSION,
+            }
+        }
     }
 
     fn reply(&mut self, message: Message, event: impl FnOnce(Message) -> Local) {
         let (router, address) = (usize::from(message.router), usize::from(message.address));
-        if !self.net.node_to_router(address, router) {
-            return;
-        }
-        if let Some(time) = self.net.travel(&mut self.rng, router, address) {
+        let open = self.net.node_to_router(address, router);
+        if let Some(time) = self.carry(router, address, message.id, open) {
             let event = event(message);
-            let at = self.order.next(router, address, usize::from(message.lane), true, self.now + time);
+            let at = self.order.next(router, address, usize::from(message.id.lane), true, self.now + time);
             let time = at - self.now;
-            if matches!(event, Local::Answer { .. }) {
+            if matches!(event, Local::Reply { .. }) {
                 self.check.answered_at(router, address, u64::from(message.tag), self.now + time);
             } else {
                 self.check.explained(router, address, self.now + time);
@@ -90,10 +140,8 @@ impl Sim<'_> {
     /// A process that was stopped reads what has come meanwhile.
     pub(super) fn thaw(&mut self, address: usize) {
         let waiting = std::mem::take(&mut self.inbox[address]);
-        let mut pause = 0;
         for message in waiting {
-            pause += self.rng.u64(0..crate::model::MS / 4);
-            self.after(pause, Ev::Arrive(message));
+            self.after(0, Ev::Arrive(message));
         }
     }
 
@@ -107,7 +155,7 @@ impl Sim<'_> {
         self.check.asked_at(r, address, QUESTIONS + self.questions, self.now);
         let there = if self.net.router_to_node(r, address) { self.net.travel(&mut self.rng, r, address) } else { None };
         let sent = self.now;
-        match there {
+        match there.filter(|&time| time <= self.routers[r].response_limit()) {
             Some(time) => {
                 let question = Box::new(question);
                 let id = self.questions;
@@ -215,11 +263,11 @@ impl Sim<'_> {
             if !self.net.node_to_router(address, r) {
                 continue;
             }
-            let lost: Vec<(u32, u32)> = self.routers[r].in_flight_at(&endpoint(address)).collect();
             self.check.explained(r, address, self.now);
-            for (call, tag) in lost {
+            let lanes: Vec<LaneId> = self.routers[r].lanes_to(&endpoint(address)).collect();
+            for id in lanes {
                 let pause = self.rng.u64(0..crate::model::MS);
-                self.local(r, pause, Local::Lost { call, tag });
+                self.local(r, pause, Local::Broken { id, why: Box::new(Failure::Lost("reset".into())) });
             }
         }
     }
