@@ -220,10 +220,19 @@ impl<C, R> Requests<C, R> {
     /// The outcome of a request, if it lies ready; its place is no longer the caller's then.
     #[inline]
     pub(super) fn poll(&mut self, index: u32) -> Option<Outcome<R>> {
-        if matches!(self.places[index as usize].holder, Holder::Waiting(_)) {
+        let place = &mut self.places[index as usize];
+        if matches!(place.holder, Holder::Waiting(_)) {
             return None;
         }
-        Some(self.release(index).1.unwrap_or(Err(Failure::Closed)))
+        match mem::replace(&mut place.holder, Holder::Gone) {
+            Holder::Ready(outcome) => {
+                if !place.ordered {
+                    self.free.push(index);
+                }
+                Some(outcome)
+            }
+            Holder::Waiting(_) | Holder::Gone => Some(Err(Failure::Closed)),
+        }
     }
 
     #[inline]

@@ -140,9 +140,9 @@ impl Sim<'_> {
         }
         self.check.greeted(r, id.node, self.now);
         if asking {
-            lane.machine.handle_reply(Said::Done, now, &mut out);
+            lane.machine.handle_replies([Said::Done], now, &mut out);
         }
-        let asked = lane.machine.handle_reply(said, now, &mut out);
+        let asked = lane.machine.handle_replies([said], now, &mut out);
         self.check.that(asked, || format!("router {r}: a reply that nobody asked for: {said:?}"));
         self.deliver(r, id, out);
     }
