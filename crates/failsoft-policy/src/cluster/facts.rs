@@ -1,15 +1,18 @@
 //! The facts that a driver reports, and what each of them changes.
 
+use super::routes::CONTACT;
 use super::{Cluster, PROBE_BURST, PROBE_SPREAD};
 use crate::breaker::Admission;
-use crate::nodes::{Node, Trouble};
+use crate::nodes::{Node, Nodes, Step, Trouble};
 use crate::partition::Verdict;
-use crate::refresh::{RoundEnd, Scope};
+use crate::rank::{self, Dated};
+use crate::refresh::Scope;
 use crate::reply::{ErrorReply, Target};
 use crate::time::Instant;
 use crate::topology::{Applied, Kind};
 use crate::view::{NodeReport, Probe, Role, View};
 use crate::words::{Endpoint, NodeKey, Reason, Slot};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 impl Cluster {
@@ -21,7 +24,9 @@ impl Cluster {
         node.contact = node.contact.max(contact);
         let before = node.breaker.admission();
         node.breaker.on_failure(now);
-        node.trouble.get_or_insert(Trouble { since: now, reason });
+        let lost = matches!(reason, Reason::Timeout | Reason::Connection);
+        let sudden = lost && node.contact.is_some_and(|at| now.since(at) < CONTACT);
+        node.trouble.get_or_insert(Trouble { since: now, reason, sudden });
         let opened = before != node.breaker.admission();
         self.dirty |= opened;
         let key = node.key;
@@ -29,12 +34,8 @@ impl Cluster {
             self.closing.push(key);
         }
         if opened {
-            // A replica that was behind when it was last compared is as old as that: look again.
-            for replica in self.nodes.iter_mut().filter(|n| n.role == Role::Replica(Some(key))) {
-                if replica.behind_since.is_some() {
-                    replica.probe_at = replica.probe_at.min(now);
-                }
-            }
+            // Whether its replicas have followed it to its end is not known until they are looked at.
+            self.look_at_replicas(key, now, |n| n.report.offset.is_some());
         }
         if opened && reason != Reason::Loading {
             // A node that sees no working cluster may be on the wrong side of a cut.
@@ -54,7 +55,7 @@ impl Cluster {
         self.failed(node, Reason::Connection, None, now);
         self.refresh.want(Scope::Broad, opens);
         if let Some(node) = self.nodes.get_mut(node) {
-            node.validated = false;
+            (node.validated, node.identified) = (false, false);
             node.ready_at = None;
         }
     }
@@ -73,7 +74,7 @@ impl Cluster {
         self.refresh.want(Scope::Suspicion, true);
     }
 
-    /// A node answered something at this time.
+    /// A node answered something that was sent to it at this time.
     pub fn saw(&mut self, node: NodeKey, at: Instant) {
         if let Some(node) = self.nodes.get_mut(node) {
             node.contact = node.contact.max(Some(at));
@@ -109,14 +110,24 @@ impl Cluster {
 
     /// A view was given. Its round may be over: what it says counts all the same.
     pub fn on_view(&mut self, round: u64, view: View, now: Instant) {
-        let applied = self.take_in(&view, now);
-        if applied != Applied::Foreign {
-            self.cast(round, &view, now);
+        let scope = self.refresh.scope_of(round);
+        let known = self.topology.kind() != Kind::Unknown;
+        let ours = self.topology.is_ours(&self.nodes, &view);
+        if ours == Some(false) || (ours == Some(true) && !known) {
+            self.refresh.on_view(round, false);
+            if known && scope != Some(Scope::Broad) {
+                self.refresh.want(Scope::Broad, true);
+            } else if scope.is_some() {
+                self.hear_foreign(view, now);
+            }
+            return;
         }
-        let counted = self.refresh.on_view(round, applied == Applied::Foreign);
-        if counted && applied == Applied::Foreign && self.foreign.is_none() {
-            self.foreign = Some(view);
+        self.refresh.on_view(round, true);
+        if ours == Some(true) {
+            self.census.counted_ours(&view.via);
         }
+        self.take_in(&view, scope.is_some_and(|s| s > Scope::Routine), now);
+        self.cast(round, &view, now);
     }
 
     /// A node that was asked for its view gave none: it refused with `error`, or could not be reached.
@@ -135,13 +146,11 @@ impl Cluster {
     /// All who were asked in this round have answered or were given up.
     pub fn on_refresh_done(&mut self, round: u64, now: Instant) {
         self.count_votes(round, now);
-        let Some(end) = self.refresh.finish(round, self.next_scope(), self.unsettled) else { return };
-        let foreign = self.foreign.take();
-        if let (RoundEnd::AnotherCluster, Some(view)) = (end, foreign) {
-            self.topology.start_anew(&mut self.nodes, &view);
-            (self.partition, self.down, self.isolated) = Default::default();
-            self.highest = (0, now);
-            self.map_changed(now);
+        if let Some(scope) = self.refresh.scope_of(round) {
+            self.count_seeds(scope, self.refresh.has_ours(round), now);
+        }
+        if self.refresh.finish(round, self.next_wish(), self.unsettled).is_none() {
+            return;
         }
         // The first round is over: reads no longer wait for it.
         if self.starting_until.take().is_some() {
@@ -166,9 +175,8 @@ impl Cluster {
             Err(reason) if node.admits() => return self.failed(probe.node, reason, None, now),
             Err(_) => return node.breaker.on_probe(false, now),
         };
-        node.contact = node.contact.max(Some(now));
-        // Its replicas that stand in are as young as this.
-        self.dirty |= node.trouble.is_some();
+        node.contact = node.contact.max(Some(probe.sent_at));
+        let troubled = node.trouble.is_some();
         node.latency = Some(now.since(probe.sent_at));
         if node.id.is_some() && report.id.is_some() && node.id != report.id {
             // Another node lives at this address: ours is gone, perhaps the whole cluster is.
@@ -178,13 +186,22 @@ impl Cluster {
             }
             return;
         }
+        if report.id.is_some() && node.id == report.id {
+            node.identified = true;
+            self.census.heard_ours();
+        }
+        if troubled {
+            // Its replicas that stand in are as young as this.
+            self.rejuvenate(now);
+        }
         self.take_report(probe.node, report, probe.sent_at, now);
         let own = probe.witness.is_some();
         if let Some(view) = probe.witness {
             self.hear_witness(view, now);
         }
         let alone = self.topology.kind() == Kind::Standalone || self.nodes.len() == 1;
-        let witnessed = self.is_vouched_for(probe.node, own) || (alone && !own);
+        let witnessed =
+            self.is_vouched_for(probe.node, own) || (alone && !own) || self.is_its_own_witness(probe.node, now);
         self.judge(probe.node, witnessed, now);
         if let Some(node) = self.nodes.get_mut(probe.node) {
             let ready = !node.admits() && node.report.unready().is_none();
@@ -194,6 +211,7 @@ impl Cluster {
 
     /// Takes over what a node said of itself; replicas are dated by their primary's offsets.
     fn take_report(&mut self, key: NodeKey, report: NodeReport, sent_at: Instant, now: Instant) {
+        let Some(before) = self.nodes.get(key).map(|n| Before::of(&self.nodes, n)) else { return };
         let Some(node) = self.nodes.get_mut(key) else { return };
         let offset = report.offset;
         let primary = report.primary;
@@ -204,24 +222,70 @@ impl Cluster {
         // Who takes itself for a primary does not stand in.
         self.dirty |= node.report.primary != report.primary;
         let epoch = report.current_epoch;
+        let clients = (node.report.clients, report.clients);
+        let role = node.role.clone();
+        // Where no view tells epochs, the node's own word is all there is.
+        if self.topology.is_blind() {
+            node.epoch = node.epoch.max(report.my_epoch.unwrap_or(0));
+        }
         node.report = report;
+        node.looked_at = node.looked_at.max(Some(sent_at));
         node.reported_at = now;
         if let Some(offset) = offset.filter(|_| primary) {
             // The offset was read after the probe was sent; how long its answer took says nothing of it.
-            node.sample_offset(sent_at, offset);
+            node.offsets.sample(sent_at, offset);
         }
-        let role = node.role.clone();
-        self.clients = self.nodes.iter().filter_map(|n| n.report.clients).max().unwrap_or(0);
+        self.count_clients(clients.0, clients.1);
         self.heard_epoch(key, epoch, now);
-        let Role::Replica(Some(of)) = role else { return };
-        let before = self.nodes.get(key).and_then(|n| n.behind_since);
-        let behind = offset.and_then(|o| self.nodes.get(of)?.behind_since(o, before));
-        let standing_in = self.nodes.get(of).is_some_and(|p| p.trouble.is_some());
-        if let Some(node) = self.nodes.get_mut(key) {
-            node.behind_since = behind.unwrap_or(node.behind_since);
+        match role {
+            Role::Primary if offset.is_some() => {
+                let half = self.interval / 2;
+                let due = |n: &Node| {
+                    let old = n.looked_at.is_some_and(|at| now.since(at) > half);
+                    old || (n.step == Step::Unmeasured && n.report.offset.is_some())
+                };
+                self.look_at_replicas(key, now, due);
+            }
+            Role::Replica(Some(of)) => self.compare(key, of, &before, now),
+            Role::Primary | Role::Replica(None) => {}
         }
-        // Its rank, and how old its answers are, stand in the snapshot.
-        self.dirty |= standing_in;
+    }
+
+    /// How far a replica has come: it was `before` that at this offset and of this age.
+    fn compare(&mut self, key: NodeKey, of: NodeKey, before: &Before, now: Instant) {
+        let Some((node, primary)) = self.nodes.get(key).zip(self.nodes.get(of)) else { return };
+        let step = node.report.offset.map(|o| primary.offsets.step_of(o, node.step, before.offset));
+        let standing_in = primary.trouble.is_some();
+        if let Some(node) = self.nodes.get_mut(key) {
+            node.step = step.unwrap_or_default();
+        }
+        let after = self.nodes.get(key).map(|n| Before::of(&self.nodes, n));
+        // Its rank, and how old its answers are, stand in the routes.
+        match after.filter(|_| standing_in) {
+            Some(after) if after.is_worse_than(before) => self.dirty = true,
+            Some(_) => self.rejuvenate(now),
+            None => {}
+        }
+    }
+
+    /// Probes those of a primary's replicas soon that are `such`.
+    fn look_at_replicas(&mut self, primary: NodeKey, now: Instant, such: impl Fn(&Node) -> bool) {
+        let keys: Vec<NodeKey> =
+            self.nodes.replicas_of(primary).filter(|n| !n.probing && such(n)).map(|n| n.key).collect();
+        for key in keys {
+            if let Some(replica) = self.nodes.get_mut(key) {
+                replica.probe_at = replica.probe_at.min(now);
+            }
+        }
+    }
+
+    /// The most clients that any node has: they are counted anew only when the one that had most has fewer.
+    fn count_clients(&mut self, before: Option<u64>, after: Option<u64>) {
+        if after >= Some(self.clients) {
+            self.clients = after.unwrap_or(self.clients);
+        } else if before == Some(self.clients) {
+            self.clients = self.nodes.iter().filter_map(|n| n.report.clients).max().unwrap_or(0);
+        }
     }
 
     /// Decides what a node that answered may do: a node in trouble returns when it is ready, and its
@@ -259,8 +323,9 @@ impl Cluster {
         }
     }
 
-    pub(super) fn take_in(&mut self, view: &View, now: Instant) -> Applied {
-        let applied = self.topology.apply(&mut self.nodes, view);
+    /// `epochs` says that the view would have epochs if its node told them.
+    pub(super) fn take_in(&mut self, view: &View, epochs: bool, now: Instant) -> Applied {
+        let applied = self.topology.take_in(&mut self.nodes, view, epochs);
         match applied {
             Applied::Changed => self.map_changed(now),
             Applied::Doubt => {
@@ -283,10 +348,13 @@ impl Cluster {
             Role::Primary => !n.validated,
             Role::Replica(_) => n.report.primary,
         };
-        for node in self.nodes.iter_mut().filter(|n| n.latency.is_none() || unproved(n)) {
-            let spread = if many { PROBE_SPREAD * node.key.index } else { Duration::ZERO };
-            node.probe_at = node.probe_at.min(now + spread).max(now);
-        }
+        self.nodes.change(
+            |n| n.latency.is_none() || unproved(n),
+            |node| {
+                let spread = if many { PROBE_SPREAD * node.key.index } else { Duration::ZERO };
+                node.probe_at = node.probe_at.min(now + spread).max(now);
+            },
+        );
     }
 
     fn resolve(&self, target: &Target, from: NodeKey) -> Option<Endpoint> {
@@ -297,5 +365,25 @@ impl Cluster {
             }
             Target::Unknown => None,
         }
+    }
+}
+
+/// What was known of a replica before it was looked at again.
+struct Before {
+    offset: Option<u64>,
+    linked: Option<bool>,
+    dated: Option<Dated>,
+}
+
+impl Before {
+    fn of(nodes: &Nodes, node: &Node) -> Self {
+        Self { offset: node.report.offset, linked: node.report.link_up, dated: rank::dated(nodes, node) }
+    }
+
+    /// Whether its answers are older now, or of another kind: no read may go by what was known before.
+    fn is_worse_than(&self, before: &Self) -> bool {
+        let from = |b: &Self| b.dated.map(|d| d.counts_from);
+        let known = |b: &Self| b.dated.map(|d| d.current_at.is_some());
+        from(self) < from(before) || known(self) != known(before) || self.linked != before.linked
     }
 }
