@@ -73,11 +73,10 @@ pub struct Dated {
 
 /// How old a replica's answers are.
 ///
-/// It is as current as its primary's last answer to us, if it was level with it when it was last looked at, and that
-/// was no earlier: from before, only the moment counts at which it is known to have been level, for its link may
-/// have broken since. One that was behind, or whose link was down, is as old as that. One that nothing is known of
-/// (`INFO` is denied, or nothing was compared yet) is of unknown age, and may stand in for as long after its
-/// primary's last answer as any other.
+/// It is as current as when it was last known to be level with its primary: its link may have broken any time since.
+/// One that was behind, or whose link was down, is as old as that. One that nothing is known of (`INFO` is denied, or
+/// nothing was compared yet) is of unknown age, and may stand in for as long after its primary's last answer as any
+/// other.
 ///
 /// None if it must not stand in: it is behind by more than can be dated, its link has been down for nobody knows how
 /// long, or its primary never answered.
@@ -95,7 +94,6 @@ pub fn dated(nodes: &Nodes, replica: &Node) -> Option<Dated> {
     };
     match replica.step {
         Step::Unmeasured => Some(Dated { current_at: None, counts_from: linked }),
-        Step::Level(_) if replica.looked_at >= Some(contact) => Some(Dated::at(linked)),
         Step::Level(at) | Step::UpTo(at) => Some(Dated::at(linked.min(at))),
         Step::Lost => None,
     }

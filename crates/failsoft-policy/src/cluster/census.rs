@@ -3,7 +3,8 @@
 //! An address proves nothing: it may be given to a node of somebody else's cluster while all of ours are away. So
 //! one answer never decides where several seeds can be asked. What more than half of the seeds name is taken up, at
 //! the start or when none of our own nodes answers. Where fewer of them answer at all, more than half of those
-//! decide, but another cluster has to wait for a minute in which none of ours is heard. One that was taken up in
+//! decide, if more than half of all addresses that were asked agree with them, or after a minute in which none of
+//! ours is heard. One that was taken up in
 //! place of another is left as soon as the seeds name another one, three times in turn.
 
 use super::Cluster;
@@ -36,8 +37,9 @@ enum Standing {
 /// The answers of one round, and what is remembered beyond it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Census {
-    /// The seeds that were asked in this round.
+    /// The seeds that were asked in this round, and how many were asked in all.
     seeds: Vec<Endpoint>,
+    asked: usize,
     /// Views of this round that are not of our cluster, at most one of each who was asked.
     foreign: Vec<View>,
     /// Since when no node of ours has been heard while another cluster was.
@@ -54,6 +56,7 @@ impl Census {
     /// A round begins.
     pub(super) fn open(&mut self, targets: &[Endpoint], seeds: &[Endpoint]) {
         self.seeds = targets.iter().filter(|t| seeds.contains(t)).cloned().collect();
+        self.asked = targets.len();
         self.foreign.clear();
         self.ours = 0;
     }
@@ -127,7 +130,9 @@ impl Cluster {
         if views.is_empty() || self.topology.kind() == Kind::Unknown || scope != Scope::Broad {
             return;
         }
-        let strong = 2 * votes > self.census.seeds.len();
+        // Of two seeds one may be gone for good: what most of all who were asked say counts as much.
+        let all = self.census.foreign.iter().filter(|v| are_of_one(&views[0], v)).count();
+        let strong = 2 * votes > self.census.seeds.len() || (2 * votes > answers && 2 * all > self.census.asked);
         self.census.turns = if strong { self.census.turns + 1 } else { 0 };
         let alone = self.census.alone_since.is_some_and(|at| now.since(at) >= ALONE);
         let taken = match (ours, self.census.standing) {

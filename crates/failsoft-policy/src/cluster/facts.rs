@@ -255,6 +255,13 @@ impl Cluster {
     fn compare(&mut self, key: NodeKey, of: NodeKey, before: &Before, now: Instant) {
         let Some((node, primary)) = self.nodes.get(key).zip(self.nodes.get(of)) else { return };
         let step = node.report.offset.map(|o| primary.offsets.step_of(o, node.step, before.offset));
+        // One that is level after its primary has failed has followed it to its end.
+        let ended =
+            primary.trouble.is_some_and(|t| node.looked_at >= Some(t.since)).then_some(primary.contact).flatten();
+        let step = step.map(|step| match (step, ended) {
+            (Step::Level(at), Some(end)) => Step::Level(at.max(end)),
+            (step, _) => step,
+        });
         let standing_in = primary.trouble.is_some();
         if let Some(node) = self.nodes.get_mut(key) {
             node.step = step.unwrap_or_default();

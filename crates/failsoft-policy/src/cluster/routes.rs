@@ -5,7 +5,7 @@ use crate::breaker::Admission;
 use crate::nodes::{MAX_NODES, Node};
 use crate::pace;
 use crate::partition::Verdict;
-use crate::rank;
+use crate::rank::{self, Dated};
 use crate::refresh::Scope;
 use crate::route::{Route, Snapshot, StandIn};
 use crate::time::Instant;
@@ -106,6 +106,11 @@ impl Cluster {
         let ranked = rank::ranked(&self.nodes, owner);
         let fresh = ranked.into_iter().map(|n| self.stand_in(n)).filter(|r| !tried.contains(&r.node) && now < r.until);
         fresh.into_iter().next()
+    }
+
+    /// What is known of the age of a replica's answers; none if it must not stand in.
+    pub fn dated(&self, replica: NodeKey) -> Option<Dated> {
+        self.nodes.get(replica).and_then(|n| rank::dated(&self.nodes, n))
     }
 
     /// Since when a replica's answers may be out of date; none if that is not known.

@@ -12,7 +12,7 @@ pub enum Step {
     /// It never was: there is nothing to compare, or `INFO` is denied.
     #[default]
     Unmeasured,
-    /// It held all that was known of its primary, whose offset was read at this moment.
+    /// It held all that was known of its primary at this moment.
     Level(Instant),
     /// It was behind, and held what its primary had up to this moment.
     UpTo(Instant),

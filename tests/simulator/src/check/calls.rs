@@ -115,12 +115,13 @@ impl Check {
         });
     }
 
-    /// A replica is asked: its answers are not older than the budget allows.
-    pub(crate) fn stands_in(&mut self, r: usize, current_at: Option<Instant>, config: &Config, now: Time) {
+    /// A replica is asked: its answers are not older than the budget allows; where nobody can say how old they are,
+    /// its primary's last answer is not.
+    pub(crate) fn stands_in(&mut self, r: usize, counts_from: Option<Instant>, config: &Config, now: Time) {
         let budget = config.outage_budget();
-        let fits = current_at.is_some_and(|at| instant(now).since(at) < budget);
+        let fits = counts_from.is_some_and(|at| instant(now).since(at) < budget);
         self.that(fits, || {
-            format!("router {r} asks a replica, current at {current_at:?}, with a budget of {budget:?}")
+            format!("router {r} asks a replica whose age counts from {counts_from:?}, with a budget of {budget:?}")
         });
     }
 

@@ -201,7 +201,7 @@ impl Sim<'_> {
         let verdict = router.cluster.verdict(node);
         self.check.sent(r, call, node, address, source, asking, ask, verdict, self.now);
         if source == Source::Replica {
-            self.check.stands_in(r, router.cluster.current_at(node), &router.config, self.now);
+            self.check.stands_in(r, router.cluster.dated(node).map(|d| d.counts_from), &router.config, self.now);
         }
         if let Some(member) = router.member(node) {
             member.in_flight[source as usize] += 1;
