@@ -13,6 +13,8 @@ use failsoft_policy::view::{Probe, View};
 pub(super) struct Told {
     generation: u32,
     id: Option<String>,
+    /// Since when its probes have said that it is ready.
+    pub(crate) ready: Option<Time>,
     /// Since when it counts as failed: until a probe of it, with a witness, clears it.
     pub(super) failed: Option<Time>,
     /// Whether it last said that it is a primary.
@@ -110,13 +112,18 @@ impl Check {
                 (told.heard, told.primary) = (Some(now), report.primary);
                 told.sampled.get_or_insert(now);
                 (told.reported, told.asked) = (Some(now), Some(probe.sent_at.as_nanos()));
-                if probe.witness.is_some() && report.unready().is_none() {
+                let ready = report.unready().is_none();
+                told.ready = if ready { told.ready.or(Some(now)) } else { None };
+                // Where no witness can be had, its own word for a second.
+                let patient = told.ready.is_some_and(|at| now >= at + 1_000 * MS);
+                if ready && (probe.witness.is_some() || patient) {
                     told.failed = None;
                 }
             }
             // A node that answered a read since the probe was sent need not be blamed for it.
             Err(_) if told.heard > Some(probe.sent_at.as_nanos()) => {}
             Err(_) => {
+                told.ready = None;
                 told.failed.get_or_insert(now);
             }
         }
