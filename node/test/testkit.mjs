@@ -1,10 +1,19 @@
 // The test kit's clusters and scripted nodes, driven over a pipe.
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { once } from 'node:events'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+/** The folder of the whole project: the tests may lie anywhere below it. */
+function rootOf(folder) {
+  return existsSync(join(folder, 'Cargo.toml')) ? `${folder}/` : rootOf(dirname(folder))
+}
+
+export const ROOT = rootOf(dirname(fileURLToPath(import.meta.url)))
+/** What the tests need and the package does not bring. */
+export const MODULES = join(ROOT, 'node/node_modules')
 const PROGRAM = process.env.FAILSOFT_TESTKIT ?? `${ROOT}target/debug/examples/testkit`
 
 /** One process of the test kit: at most one cluster, any number of scripted nodes. */

@@ -7,6 +7,7 @@ replica; and when no node may answer, from your own store through a callback.
 
 import os
 
+from ._config import Config
 from ._errors import (
     Closed,
     ConfigError,
@@ -21,18 +22,37 @@ from ._errors import (
 )
 from ._failsoft import Outcome, Tls, __version__, after_fork
 from ._router import Router
+from ._types import (
+    BlockingFallback,
+    BlockingManyFallback,
+    Cause,
+    Fallback,
+    Health,
+    ManyFallback,
+    Reason,
+    ServedBy,
+)
 
 __all__ = [
+    "BlockingFallback",
+    "BlockingManyFallback",
+    "Cause",
     "Closed",
+    "Config",
     "ConfigError",
     "DeadlineExceeded",
     "FailsoftError",
+    "Fallback",
     "Forked",
+    "Health",
     "InternalError",
     "InvalidArgument",
+    "ManyFallback",
     "Outcome",
+    "Reason",
     "Reentrant",
     "Router",
+    "ServedBy",
     "Tls",
     "Unavailable",
     "WriteRefused",

@@ -1,5 +1,12 @@
 """The errors, each kind told apart; a callback's own exception is none of them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._types import Cause, Reason
+
 
 class FailsoftError(Exception):
     """What all errors of Failsoft derive from."""
@@ -29,7 +36,7 @@ class Unavailable(FailsoftError):
 
     code = "UNAVAILABLE"
     #: Why the primary did not serve.
-    reason: str
+    reason: Reason
 
 
 class DeadlineExceeded(FailsoftError, TimeoutError):
@@ -44,6 +51,8 @@ class Reentrant(FailsoftError):
     """A fallback asked, directly or through others, for the key that it is loading."""
 
     code = "REENTRANT"
+    #: The key that closes the circle.
+    key: bytes
 
 
 class WriteRefused(FailsoftError):
@@ -51,7 +60,7 @@ class WriteRefused(FailsoftError):
 
     code = "WRITE_REFUSED"
     #: Why.
-    cause: str
+    cause: Cause
 
 
 class Closed(FailsoftError):

@@ -1,14 +1,24 @@
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, final
+from collections.abc import Iterable, Sequence
+from types import GenericAlias
+from typing import Any, Generic, Literal, final
 
-from typing_extensions import Self, Unpack, disjoint_base
+from typing_extensions import Self, TypeVar, disjoint_base
 
-from ._config import Config
+from ._types import (
+    BlockingFallback,
+    BlockingManyFallback,
+    Fallback,
+    Key,
+    ManyFallback,
+    Reason,
+    ServedBy,
+)
 
 __all__ = [
     "AsyncRouter",
     "BlockingRouter",
+    "Core",
     "EventLoop",
     "Load",
     "Outcome",
@@ -18,68 +28,84 @@ __all__ = [
     "after_fork",
     "run_command",
     "settings",
+    "vocabulary",
 ]
 
 __version__: str
 
-_Key: TypeAlias = bytes | str
-_Value: TypeAlias = bytes | str | None
-_Fallback: TypeAlias = Callable[[Any], _Value | Awaitable[_Value]] | Callable[[Any, str], _Value | Awaitable[_Value]]
-_BlockingFallback: TypeAlias = Callable[[Any], _Value] | Callable[[Any, str], _Value]
-_Values: TypeAlias = Mapping[Any, _Value]
-_ManyFallback: TypeAlias = Callable[[list[Any]], _Values | Awaitable[_Values]]
-_BlockingManyFallback: TypeAlias = Callable[[list[Any]], _Values]
+_V = TypeVar("_V", bytes, str, default=bytes)
+# What the calls of a router give: a read, one with its account, many keys, nothing; and what they take to be called.
+_One = TypeVar("_One", covariant=True)
+_Account = TypeVar("_Account", covariant=True)
+_Many = TypeVar("_Many", covariant=True)
+_Nothing = TypeVar("_Nothing", covariant=True)
+_Callback = TypeVar("_Callback", contravariant=True)
+_ManyCallback = TypeVar("_ManyCallback", contravariant=True)
 
 @disjoint_base
-class AsyncRouter:
-    def __new__(cls, nodes: Iterable[str] | str, **config: Unpack[Config]) -> Self: ...
+class Core(Generic[_One, _Account, _Many, _Nothing, _Callback, _ManyCallback]):
     def get_with_fallback(
-        self, key: _Key, fallback: _Fallback | None = None, *, ttl: float | None = None, deadline: float | None = None
-    ) -> asyncio.Future[Any]: ...
+        self, key: Key, fallback: _Callback | None = None, *, ttl: float | None = None, deadline: float | None = None
+    ) -> _One: ...
     def resolve(
-        self, key: _Key, fallback: _Fallback | None = None, *, ttl: float | None = None, deadline: float | None = None
-    ) -> asyncio.Future[Outcome]: ...
+        self, key: Key, fallback: _Callback | None = None, *, ttl: float | None = None, deadline: float | None = None
+    ) -> _Account: ...
     def resolve_many(
-        self, keys: Iterable[_Key], fallback: _ManyFallback
-    ) -> asyncio.Future[list[Outcome | Exception]]: ...
-    def set(self, key: _Key, value: bytes | str, ttl: float | None = None) -> asyncio.Future[None]: ...
-    def ready(self, timeout: float) -> asyncio.Future[None]: ...
-    def close(self) -> asyncio.Future[None]: ...
+        self, keys: Iterable[Key], fallback: _ManyCallback, *, ttl: float | None = None, deadline: float | None = None
+    ) -> _Many: ...
+    def set(self, key: Key, value: bytes | str | bytearray | memoryview, ttl: float | None = None) -> _Nothing: ...
+    def ready(self, timeout: float) -> _Nothing: ...
+    def close(self) -> _Nothing: ...
     def health_json(self) -> str: ...
+    @property
+    def state(self) -> Literal["connecting", "ready", "closed", "forked"]: ...
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
-@disjoint_base
-class BlockingRouter:
-    def __new__(cls, nodes: Iterable[str] | str, **config: Unpack[Config]) -> Self: ...
-    def get_with_fallback(
-        self,
-        key: _Key,
-        fallback: _BlockingFallback | None = None,
-        *,
-        ttl: float | None = None,
-        deadline: float | None = None,
-    ) -> Any: ...
-    def resolve(
-        self,
-        key: _Key,
-        fallback: _BlockingFallback | None = None,
-        *,
-        ttl: float | None = None,
-        deadline: float | None = None,
-    ) -> Outcome: ...
-    def resolve_many(self, keys: Iterable[_Key], fallback: _BlockingManyFallback) -> list[Outcome | Exception]: ...
-    def set(self, key: _Key, value: bytes | str, ttl: float | None = None) -> None: ...
-    def ready(self, timeout: float) -> None: ...
-    def close(self) -> None: ...
-    def health_json(self) -> str: ...
+class AsyncRouter(
+    Core[
+        asyncio.Future[_V | None],
+        asyncio.Future[Outcome[_V]],
+        asyncio.Future[list[Outcome[_V] | BaseException]],
+        asyncio.Future[None],
+        Fallback,
+        ManyFallback,
+    ],
+    Generic[_V],
+):
+    def __new__(cls, nodes: Iterable[str] | str, **config: Any) -> Self: ...
+
+class BlockingRouter(
+    Core[
+        _V | None,
+        Outcome[_V],
+        list[Outcome[_V] | BaseException],
+        None,
+        BlockingFallback,
+        BlockingManyFallback,
+    ],
+    Generic[_V],
+):
+    def __new__(cls, nodes: Iterable[str] | str, **config: Any) -> Self: ...
 
 @final
-class Outcome:
+class Outcome(Generic[_V]):
+    def __new__(
+        cls,
+        value: _V | None,
+        served_by: ServedBy,
+        reason: Reason | None = None,
+        *,
+        age: float = 0.0,
+        attempts: int = 0,
+        coalesced: bool = False,
+        node: str | None = None,
+    ) -> Self: ...
     @property
-    def value(self) -> Any: ...
+    def value(self) -> _V | None: ...
     @property
-    def served_by(self) -> str: ...
+    def served_by(self) -> ServedBy: ...
     @property
-    def reason(self) -> str | None: ...
+    def reason(self) -> Reason | None: ...
     @property
     def age(self) -> float: ...
     @property
@@ -88,15 +114,19 @@ class Outcome:
     def coalesced(self) -> bool: ...
     @property
     def node(self) -> str | None: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
 @final
 class Tls:
     def __new__(
         cls,
         *,
-        ca_pem: bytes | None = None,
-        client_cert_pem: bytes | None = None,
-        client_key_pem: bytes | None = None,
+        ca_pem: bytes | str | None = None,
+        client_cert_pem: bytes | str | None = None,
+        client_key_pem: bytes | str | None = None,
         server_name: str | None = None,
         danger_accept_invalid_certs: bool = False,
     ) -> Self: ...
@@ -108,10 +138,12 @@ class Load:
     @property
     def reason(self) -> str | None: ...
     def wanted(self) -> list[bytes]: ...
-    def enter(self) -> None: ...
+    def step(self, function: Any, *arguments: Any) -> None: ...
+    def begin(self) -> bool: ...
     def give(self, result: object) -> None: ...
     def give_many(self, result: object) -> None: ...
     def fail(self, exception: object) -> None: ...
+    def interrupt(self, exception: object) -> None: ...
     def abandon(self) -> None: ...
 
 @final
@@ -125,3 +157,4 @@ class EventLoop:
 def after_fork() -> None: ...
 def run_command(arguments: Sequence[str]) -> int: ...
 def settings() -> dict[str, tuple[float | int | bool | str | None, str]]: ...
+def vocabulary() -> dict[str, list[str]]: ...

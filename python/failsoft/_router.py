@@ -1,41 +1,91 @@
-"""The router for asyncio."""
+"""The router for asyncio, and what it shares with its blocking twin."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from ._failsoft import AsyncRouter, Outcome
+from ._config import Signature
+from ._failsoft import AsyncRouter, Core, Outcome
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from typing_extensions import Self
+    from typing_extensions import Self, TypeVar, Unpack
 
-    from ._failsoft import _ManyFallback
+    from ._config import Config
+    from ._types import Health, Key, ManyFallback
+
+    #: What reads give.
+    V = TypeVar("V", bytes, str, default=bytes)
+else:
+    from typing import TypeVar
+
+    V = TypeVar("V", bytes, str)
 
 
-class Router(AsyncRouter):
+class Router(AsyncRouter[V]):
     """Reads through a cluster, and through what the caller gives it when the cluster may not answer.
 
-    It connects by itself and works at once, from any number of event loops. Settings are keyword
-    arguments (durations in seconds); ``decode_responses=True`` gives ``str`` instead of ``bytes``.
+    ``nodes`` are seeds, one is enough: a list, or one text with commas, of ``host:port`` or
+    ``redis://user:password@host:port`` (``rediss://`` with TLS). The settings are keyword arguments
+    (durations in seconds); ``decode_responses=True`` gives ``str`` instead of ``bytes``. A bad one is a
+    ``ConfigError`` that names it, before any connection is made.
+
+    It connects by itself and works at once, from any number of event loops; each call gives a Future.
+
+    Example:
+
+        async def load_user(key: str) -> bytes | None: ...
+
+        async with Router(["127.0.0.1:7000"]) as router:
+            user = await router.get_with_fallback("user:42", load_user)
     """
 
+    __module__ = "failsoft"
+    __signature__ = Signature()
+
+    @overload
+    def __init__(
+        self: Router[bytes],
+        nodes: Iterable[str] | str,
+        *,
+        decode_responses: Literal[False] = False,
+        **config: Unpack[Config],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Router[str], nodes: Iterable[str] | str, *, decode_responses: Literal[True], **config: Unpack[Config]
+    ) -> None: ...
+    def __init__(self, nodes: Any, **config: Any) -> None:
+        # `__new__` has done it all; by the overloads type checkers know what reads give.
+        pass
+
     async def get_many_with_fallback(
-        self, keys: Iterable[bytes | str], fallback: _ManyFallback
-    ) -> list[bytes | str | None]:
+        self, keys: Iterable[Key], fallback: ManyFallback, *, ttl: float | None = None, deadline: float | None = None
+    ) -> list[V | None]:
         """Reads many keys at once, the values in the order of the keys.
 
         ``fallback`` is called once with the list of missing keys that nobody loads yet, and gives a
-        mapping; a key that is not in it does not exist. Raises the first error of any key.
-        """
-        return values_of(await self.resolve_many(keys, fallback))
+        mapping; a key that is not in it does not exist. ``ttl`` and ``deadline`` are seconds, as in
+        ``resolve_many``. Raises the first error of any key.
 
-    def health(self) -> dict[str, Any]:
-        """What the router knows of the cluster and of itself, now: nodes, breakers, slots, counters."""
-        return parsed(self.health_json())
+        Example:
+
+            one, two = await router.get_many_with_fallback(["user:1", "user:2"], load_users, deadline=0.5)
+        """
+        return values_of(await self.resolve_many(keys, fallback, ttl=ttl, deadline=deadline))
+
+    def health(self) -> Health:
+        """What the router knows of the cluster and of itself, now: nodes, breakers, slots, counters. Asks nobody.
+
+        Example:
+
+            assert router.health()["slots_ok"] == 16384
+        """
+        return health_of(self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -45,16 +95,31 @@ class Router(AsyncRouter):
     ) -> None:
         await self.close()
 
+    def __del__(self, warn: Any = warnings.warn) -> None:
+        warn_of_unclosed(self, warn)
 
-def values_of(outcomes: list[Outcome | Exception]) -> list[bytes | str | None]:
+
+def values_of(outcomes: list[Outcome[V] | BaseException]) -> list[V | None]:
     values = []
     for outcome in outcomes:
-        if isinstance(outcome, Exception):
+        if isinstance(outcome, BaseException):
             raise outcome
         values.append(outcome.value)
     return values
 
 
-def parsed(text: str) -> dict[str, Any]:
-    health: dict[str, Any] = json.loads(text)
+def health_of(router: Core[Any, Any, Any, Any, Any, Any]) -> Health:
+    health: Health = json.loads(router.health_json())
     return health
+
+
+def warn_of_unclosed(router: Core[Any, Any, Any, Any, Any, Any], warn: Any) -> None:
+    """For `__del__`: `warn` is held by the caller, since the module may be gone at the end of the interpreter."""
+    if router.state in ("connecting", "ready"):
+        warn(f"unclosed {router!r}", ResourceWarning, source=router)
+
+
+def outcome_of(kind: type[Outcome[Any]], value: Any, how: tuple[Any, ...]) -> Outcome[Any]:
+    """For `copy` and `pickle`."""
+    served_by, reason, age, attempts, coalesced, node = how
+    return kind(value, served_by, reason, age=age, attempts=attempts, coalesced=coalesced, node=node)

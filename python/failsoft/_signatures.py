@@ -1,7 +1,8 @@
-"""Whether a callback takes the reason beside the key. Asked for each load, so it costs about what calling a function does."""
+"""Whether a callback takes the reason beside the key: asked for each load, so it costs about as much as a call."""
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable
 from functools import partial
@@ -96,10 +97,8 @@ def _inspected(fallback: Any, taken: int) -> bool:
         return _by_parameters(fallback, taken)
     if known is None:
         known = {taken: _by_parameters(fallback, taken)}
-        try:
+        with contextlib.suppress(TypeError):
             _BY_OBJECT[fallback] = known
-        except TypeError:
-            pass
     return known[taken]
 
 

@@ -2,38 +2,84 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
+from ._config import Signature
 from ._failsoft import BlockingRouter
-from ._router import parsed, values_of
+from ._router import V, health_of, values_of, warn_of_unclosed
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
-    from ._failsoft import _BlockingManyFallback
+    from ._config import Config
+    from ._types import BlockingManyFallback, Health, Key
 
 __all__ = ["Router"]
 
 
-class Router(BlockingRouter):
+class Router(BlockingRouter[V]):
     """Reads through a cluster, and through what the caller gives it when the cluster may not answer.
 
-    Any number of threads may use it at once. A callback runs in the thread of its caller, so a
-    ``deadline`` cannot interrupt it there.
+    Takes what ``failsoft.Router`` takes. Any number of threads may use it at once. A fallback runs in
+    the thread of its caller, so no limit can interrupt it there: one that takes longer than
+    ``load_timeout`` fails the others who wait for it, but its own caller gets what it came back with.
+
+    Example:
+
+        with Router(["127.0.0.1:7000"]) as router:
+            user = router.get_with_fallback("user:42", lambda key: database.load(key))
     """
 
-    def get_many_with_fallback(
-        self, keys: Iterable[bytes | str], fallback: _BlockingManyFallback
-    ) -> list[bytes | str | None]:
-        """Reads many keys at once, the values in the order of the keys; raises the first error of any key."""
-        return values_of(self.resolve_many(keys, fallback))
+    __signature__ = Signature()
 
-    def health(self) -> dict[str, Any]:
-        """What the router knows of the cluster and of itself, now: nodes, breakers, slots, counters."""
-        return parsed(self.health_json())
+    @overload
+    def __init__(
+        self: Router[bytes],
+        nodes: Iterable[str] | str,
+        *,
+        decode_responses: Literal[False] = False,
+        **config: Unpack[Config],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Router[str], nodes: Iterable[str] | str, *, decode_responses: Literal[True], **config: Unpack[Config]
+    ) -> None: ...
+    def __init__(self, nodes: Any, **config: Any) -> None:
+        # `__new__` has done it all; by the overloads type checkers know what reads give.
+        pass
+
+    def get_many_with_fallback(
+        self,
+        keys: Iterable[Key],
+        fallback: BlockingManyFallback,
+        *,
+        ttl: float | None = None,
+        deadline: float | None = None,
+    ) -> list[V | None]:
+        """Reads many keys at once, the values in the order of the keys; raises the first error of any key.
+
+        ``fallback`` is called once with the list of missing keys that nobody loads yet, and gives a
+        mapping; a key that is not in it does not exist. ``ttl`` and ``deadline`` are seconds, as in
+        ``resolve_many``.
+
+        Example:
+
+            one, two = router.get_many_with_fallback(["user:1", "user:2"], load_users, deadline=0.5)
+        """
+        return values_of(self.resolve_many(keys, fallback, ttl=ttl, deadline=deadline))
+
+    def health(self) -> Health:
+        """What the router knows of the cluster and of itself, now: nodes, breakers, slots, counters. Asks nobody.
+
+        Example:
+
+            assert router.health()["slots_ok"] == 16384
+        """
+        return health_of(self)
 
     def __enter__(self) -> Self:
         return self
@@ -42,3 +88,6 @@ class Router(BlockingRouter):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def __del__(self, warn: Any = warnings.warn) -> None:
+        warn_of_unclosed(self, warn)

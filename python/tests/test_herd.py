@@ -135,7 +135,7 @@ def test_another_waiters_callback_takes_over_when_a_loop_ends(cluster: list[str]
             read = router.get_with_fallback("herd:over", lambda _: b"taken over")
             await eventually("both wait", lambda: waiters(router) == 2)
             waiting.set()
-            return bytes(await read)
+            return bytes(await read or b"")
 
         thread = threading.Thread(target=run, args=(leader(),))
         thread.start()

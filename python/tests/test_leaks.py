@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import random
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
 from conftest import eventually, run
-from failsoft import Router
+from failsoft import Router, blocking
 
 #: `FAILSOFT_LEAK_READS=1000000` is the whole test.
 READS = int(os.environ.get("FAILSOFT_LEAK_READS", "200000"))
@@ -38,19 +40,22 @@ def test_reads_with_cancellations_leave_nothing(cluster: list[str], patient: dic
 
     async def slow(key: str) -> bytes:
         await asyncio.sleep(0)
+        if dice.random() < 0.5:
+            raise ValueError(key)
         return key.encode()
 
     async def reader(router: Router, reads: int) -> None:
         for _ in range(reads):
-            # One in a hundred goes to the callback.
-            key = f"leak:{dice.randrange(100)}" if dice.random() > 0.01 else f"leak:miss:{dice.randrange(1000)}"
+            # One in fifty goes to the callback, and half of these fail.
+            key = f"leak:{dice.randrange(100)}" if dice.random() > 0.02 else f"leak:miss:{dice.randrange(1000)}"
             read = router.get_with_fallback(key, slow)
             if dice.random() < 0.01:
                 if dice.random() < 0.5:
                     await asyncio.sleep(0)
                 read.cancel()
             else:
-                assert await read is not None
+                with contextlib.suppress(ValueError):
+                    assert await read is not None
 
     async def main() -> tuple[int, int]:
         before = futures()
@@ -83,6 +88,85 @@ def test_reads_with_cancellations_leave_nothing(cluster: list[str], patient: dic
 async def used(cluster: list[str]) -> None:
     async with Router(cluster) as router:
         await router.ready(10)
+
+
+class Loop(asyncio.SelectorEventLoop):
+    pass
+
+
+class Proactor(asyncio.SelectorEventLoop):
+    """Without `add_reader`, but for its own pipe."""
+
+    def add_reader(self, fd: Any, callback: Any, *arguments: Any) -> None:  # type: ignore[override]
+        if getattr(callback, "__name__", "") == "drain":
+            raise NotImplementedError
+        super().add_reader(fd, callback, *arguments)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("kind", [Loop, Proactor])
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_loops_that_nobody_holds_are_collected(kind: type[asyncio.SelectorEventLoop], closed: bool) -> None:
+    async def work(router: Router) -> None:
+        async def load(_: str) -> bytes:
+            await asyncio.sleep(0)
+            return b"v"
+
+        assert await asyncio.gather(*(router.get_with_fallback(f"loops:{i}", load) for i in range(3))) == [b"v"] * 3
+        # One goes on for ever, on its loop alone.
+        router.get_with_fallback("loops:never", lambda _: asyncio.Event().wait())  # type: ignore[arg-type]
+        await asyncio.sleep(0.02)
+
+    with blocking.Router(["127.0.0.1:1"], deadline=0.05) as other:
+        router = Router(["127.0.0.1:1"], deadline=0.05)
+        loops = []
+        for _ in range(10):
+            loop = kind()
+            loops.append(weakref.ref(loop))
+            loop.run_until_complete(work(router))
+            if closed:
+                loop.close()
+            del loop
+
+        def alive() -> int:
+            gc.collect()
+            other.get_with_fallback("loops:other", lambda _: b"v")
+            return sum(loop() is not None for loop in loops)
+
+        # The last one may be held by a frame.
+        run(eventually("they are collected", lambda: alive() <= 1))
+        run(closing(router))
+
+
+async def closing(router: Router) -> None:
+    await router.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_failed_load_lets_its_frames_go(asynchronous: bool) -> None:
+    class Big:
+        pass
+
+    held: list[weakref.ref[Big]] = []
+
+    def plain(_: str) -> bytes:
+        big = Big()
+        held.append(weakref.ref(big))
+        raise ValueError
+
+    async def later(_: str) -> bytes:
+        await asyncio.sleep(0)
+        return plain(_)
+
+    async def main() -> None:
+        async with Router(["127.0.0.1:1"], deadline=0.1) as router:
+            for i in range(20):
+                with contextlib.suppress(ValueError):
+                    await router.get_with_fallback(f"frames:{i}", later if asynchronous else plain)
+            # No call of the router's comes after the last one: the loop alone turns.
+            await eventually("the frames are gone", lambda: not any(big() for big in held))
+
+    run(main())
 
 
 def native_threads() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import pathlib
 from typing import Any
 
@@ -11,14 +12,18 @@ import pytest
 from failsoft import Router, _failsoft, blocking
 from failsoft._config import Config
 
-#: What Python adds: how values are given back, and a value that is no text.
-OWN = {"decode_responses", "tls"}
+#: What Python adds: a value that is no text. By `decode_responses` the types differ, so it is no key of `Config`.
+OWN = {"tls"}
 NODES = ["127.0.0.1:1"]
 
 
 def test_the_keys_and_defaults_are_the_cores() -> None:
     settings = _failsoft.settings()
     assert set(Config.__annotations__) == set(settings) | OWN
+    for router in (Router, blocking.Router):
+        signature = inspect.signature(router)
+        assert set(signature.parameters) == set(settings) | OWN | {"nodes", "decode_responses"}
+        assert signature.parameters["deadline"].default == 1.0
     for key, (default, _allowed) in settings.items():
         value: Any = default
         Router(NODES, **{key: value})
@@ -30,7 +35,7 @@ def test_no_default_is_written_in_python() -> None:
     names = set(_failsoft.settings())
     for file in folder.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.keyword):
+            if isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant):
                 assert node.arg not in names, f"{file}: a value for {node.arg}"
             if isinstance(node, (ast.Assign, ast.AnnAssign)):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -48,7 +53,7 @@ def test_bad_settings_are_named(router: type[Any]) -> None:
         ("max_retries", 11, "allowed: 0 to 10"),
         ("max_retries", 10**30, "out of range"),
         ("max_retries", object(), "object is not a setting; allowed: 0 to 10"),
-        ("address_map", {"a": "b"}, "address"),
+        ("address_map", {"a:": "b"}, "address"),
         ("decode_responses", "yes", "allowed: true or false"),
         ("tls", 3, "allowed: true or false"),
         ("password", "", "1 to 65536"),
@@ -56,24 +61,27 @@ def test_bad_settings_are_named(router: type[Any]) -> None:
         with pytest.raises(failsoft.ConfigError, match=problem) as wrong:
             router(NODES, **{key: value})
         assert wrong.value.key == key and isinstance(wrong.value, ValueError) and wrong.value.code == "CONFIG"
-    for nodes in ([], ["nowhere"], 3, ["redis://user:secret@host:7000/3"]):
+    for nodes in ([], ["nowhere:"], 3, ["redis://user:secret@host:7000/3"]):
         with pytest.raises(failsoft.ConfigError) as wrong:
             router(nodes)
         assert wrong.value.key == "nodes" and "secret" not in str(wrong.value)
 
 
 def test_every_form_of_a_setting_is_taken() -> None:
+    assert "nodes=127.0.0.1:1,localhost:2 " in repr(Router("127.0.0.1:1, localhost:2"))
     Router("127.0.0.1:1", max_retries=0, deadline=1, ttl_jitter=0, fill=False, password=None)
     Router(NODES, address_map={"127.0.0.1:1": "127.0.0.1:2"})
     Router(tuple(NODES), address_map=["127.0.0.1:1=127.0.0.1:2"], tls=True)
     Router(NODES, tls=failsoft.Tls(server_name="cache", danger_accept_invalid_certs=True))
-    with pytest.raises(failsoft.ConfigError, match="tls"):
-        Router(NODES, tls=failsoft.Tls(ca_pem=b"nothing"))
+    nothing: list[bytes | str] = [b"nothing", "nothing"]
+    for pem in nothing:
+        with pytest.raises(failsoft.ConfigError, match="tls"):
+            Router(NODES, tls=failsoft.Tls(ca_pem=pem))
     with pytest.raises(ValueError, match="belong together"):
         failsoft.Tls(client_key_pem=b"key")
 
 
 def test_every_error_has_its_code() -> None:
-    errors = [error for error in vars(failsoft).values() if isinstance(error, type)]
+    errors = [error for error in vars(failsoft).values() if type(error) is type]
     codes = {error.code for error in errors if issubclass(error, failsoft.FailsoftError)}
     assert len(codes) == 9 and {error.__name__ for error in errors} <= set(failsoft.__all__)

@@ -1,5 +1,6 @@
 //! What a drained completion is for JavaScript: a row of numbers for the frequent ones, an object for the rest.
 
+use crate::aside::Message;
 use crate::failure::Failure;
 use crate::outcome::Account;
 use failsoft::foreign::{Completion, Run};
@@ -18,7 +19,7 @@ pub(crate) const RELEASED: u32 = 3;
 #[derive(Default)]
 #[napi(object, object_from_js = false)]
 pub struct Event {
-    /// `value`, `outcome`, `many`, `done`, `failed`, `run` or `stop`.
+    /// `value`, `outcome`, `many`, `done`, `failed`, `run`, `stop` or `message`.
     pub kind: &'static str,
     /// Whose.
     pub token: u32,
@@ -36,6 +37,8 @@ pub struct Event {
     pub outcomes: Option<Vec<Each>>,
     /// The error.
     pub failure: Option<Failure>,
+    /// What an operator may want to know.
+    pub message: Option<Message>,
 }
 
 /// What became of one key of many: either.
@@ -66,6 +69,11 @@ impl Event {
             Completion::Run(run) => Self::run(&run),
             Completion::Stop { id } => Self { kind: "stop", run: number(id), ..Self::default() },
         }
+    }
+
+    /// A router tells something.
+    pub(crate) fn message(message: Message) -> Self {
+        Self { kind: "message", message: Some(message), ..Self::default() }
     }
 
     /// A callback is to be run.

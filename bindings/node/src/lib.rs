@@ -1,6 +1,7 @@
 //! The addon under `node/`: routers for one JavaScript environment, over the core's interface for foreign
 //! callbacks. What decides anything is in the core.
 
+mod aside;
 mod config;
 mod event;
 mod failure;
@@ -10,6 +11,7 @@ mod reads;
 mod router;
 mod tls;
 
+use failsoft::{Cause, EventKind, Reason, ServedBy};
 use napi::bindgen_prelude::Object;
 use napi::{Env, Result};
 use napi_derive::napi;
@@ -30,4 +32,15 @@ pub fn version() -> &'static str {
 #[napi(catch_unwind)]
 pub fn settings(env: &Env) -> Result<Object<'_>> {
     config::table(env)
+}
+
+/// The core's closed lists of words, by the names of their types.
+#[napi(catch_unwind)]
+pub fn words(env: &Env) -> Result<Object<'_>> {
+    let mut words = Object::new(env)?;
+    words.set("Reason", Reason::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    words.set("ServedBy", ServedBy::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    words.set("Cause", Cause::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    words.set("EventKind", EventKind::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    Ok(words)
 }

@@ -1,9 +1,11 @@
 //! What one JavaScript environment waits for: its channel, one wake-up for many completions, and the
 //! callbacks that run in it. The promises are on the JavaScript side, in a table whose places are the tokens.
 
+use crate::aside::Aside;
 use crate::event::{COLUMNS, Event, LOADING, MISSING, RELEASED, VALUE, place};
-use crate::failure::{BadResult, Released, Thrown};
+use crate::failure::Thrown;
 use crate::key::{Octets, octets};
+use failsoft::BadResult;
 use failsoft::foreign::{Answer, Channel, Completion, Parent, Pending, Run};
 use napi::bindgen_prelude::{Buffer, BufferSlice, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -68,7 +70,7 @@ impl Drop for Waiting {
 pub struct Reads {
     pub(crate) waiting: Rc<Waiting>,
     wake: Arc<Mutex<Wake>>,
-    released: Arc<Released>,
+    pub(crate) aside: Arc<Aside>,
 }
 
 #[napi]
@@ -79,9 +81,9 @@ impl Reads {
         let wake = wake.build_threadsafe_function::<()>().weak::<true>().callee_handled::<false>();
         let wake = Arc::new(Mutex::new(wake.build_callback(|_| Ok(()))?));
         let channel = Channel::new(waker(&wake));
-        let released = Arc::new(Released::new(waker(&wake)));
+        let aside = Arc::new(Aside::new(waker(&wake)));
         let waiting = Rc::new(Waiting { channel, state: RefCell::default() });
-        Ok(Self { waiting, wake, released })
+        Ok(Self { waiting, wake, aside })
     }
 
     /// From now on, until [`rest`](Self::rest), the process is kept alive.
@@ -108,7 +110,8 @@ impl Reads {
         let mut places = body.chunks_exact_mut(COLUMNS * CELL);
         let (mut filled, mut used, mut events) = (0, 0, Vec::new());
         let most = bytes.len() / SHARE;
-        let (numbers, mut more) = self.released.take(places.len());
+        let (numbers, messages, mut more) = self.aside.take(places.len());
+        events.extend(messages.into_iter().map(Event::message));
         for (number, row) in numbers.into_iter().zip(&mut places) {
             write(row, &[number, RELEASED]);
             filled += 1;
@@ -187,7 +190,7 @@ impl Reads {
     /// The callback threw, or its promise was rejected: with what stands under this number.
     #[napi(catch_unwind)]
     pub fn fail(&self, run: f64, number: u32) {
-        let thrown = Thrown::new(number, Arc::clone(&self.released));
+        let thrown = Thrown::new(number, Arc::clone(&self.aside));
         self.finish(run, Answer::Failed(Box::new(thrown)));
     }
 

@@ -10,6 +10,7 @@ use napi::bindgen_prelude::{Either, Object};
 use napi::{Result, Unknown};
 use napi_derive::napi;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What one read asks for beside its key.
@@ -27,6 +28,12 @@ pub struct Wish {
     pub deadline: Option<f64>,
 }
 
+impl Wish {
+    fn options(&self) -> std::result::Result<ReadOptions, Failure> {
+        Ok(ReadOptions { ttl: duration("ttl", self.ttl)?, deadline: duration("deadline", self.deadline)? })
+    }
+}
+
 /// What `Router` of the package is made of. Calls return an error that is known at once; then nothing
 /// is completed.
 #[napi]
@@ -37,13 +44,15 @@ pub struct NativeRouter {
 
 #[napi]
 impl NativeRouter {
-    /// A router whose calls complete in `reads`, or why there is none.
+    /// A router whose calls complete in `reads`, or why there is none. Its messages come with `number`.
     #[napi(catch_unwind)]
-    pub fn open(reads: &Reads, nodes: Unknown<'_>, config: Object<'_>) -> Result<Either<Self, Failure>> {
+    pub fn open(reads: &Reads, number: u32, nodes: Unknown<'_>, config: Object<'_>) -> Result<Either<Self, Failure>> {
         let opened = config::read(nodes, &config)?.map_err(|error| {
             // It names the key as JavaScript writes it already.
             Failure::config(&error)
         });
+        let aside = Arc::clone(&reads.aside);
+        let opened = opened.map(|builder| builder.observer(move |event| aside.tell(number, event)));
         let opened = opened.and_then(|builder| Foreign::open(builder).map_err(|error| Failure::of(&error)));
         Ok(match opened {
             Ok(foreign) => Either::A(Self { foreign, waiting: Rc::clone(&reads.waiting) }),
@@ -62,9 +71,9 @@ impl NativeRouter {
     #[napi(catch_unwind)]
     pub fn read(&self, token: u32, key: Octets<'_>, wish: Wish) -> Result<Option<Failure>> {
         let key = octets(key)?;
-        let options = match (duration("ttl", wish.ttl), duration("deadline", wish.deadline)) {
-            (Ok(ttl), Ok(deadline)) => ReadOptions { ttl, deadline },
-            (Err(failure), _) | (_, Err(failure)) => return Ok(Some(failure)),
+        let options = match wish.options() {
+            Ok(options) => options,
+            Err(failure) => return Ok(Some(failure)),
         };
         Ok(self.start(token, wish.parent, |caller| {
             if wish.account {
@@ -75,11 +84,15 @@ impl NativeRouter {
         }))
     }
 
-    /// Reads many keys.
+    /// Reads many keys; `ask` and `account` of the wish are those of each.
     #[napi(catch_unwind)]
-    pub fn read_many(&self, token: u32, keys: Vec<Octets<'_>>, parent: Option<f64>) -> Result<Option<Failure>> {
+    pub fn read_many(&self, token: u32, keys: Vec<Octets<'_>>, wish: Wish) -> Result<Option<Failure>> {
         let keys = keys.into_iter().map(octets).collect::<Result<Vec<_>>>()?;
-        Ok(self.start(token, parent, |caller| self.foreign.resolve_many(caller, keys, ReadOptions::default())))
+        let options = match wish.options() {
+            Ok(options) => options,
+            Err(failure) => return Ok(Some(failure)),
+        };
+        Ok(self.start(token, wish.parent, |caller| self.foreign.resolve_many(caller, keys, options)))
     }
 
     /// Writes a value.

@@ -5,8 +5,9 @@ use crate::errors::raised;
 use crate::given::{Given, ended};
 use crate::load::{self, Load};
 use crate::wake::Home;
+use bytes::Bytes;
 use failsoft::Error;
-use failsoft::foreign::{Caller, Channel, Completion, Pending};
+use failsoft::foreign::{Caller, Channel, Completion, Own, Pending};
 use pyo3::prelude::*;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -44,9 +45,10 @@ impl Drop for Ours {
     }
 }
 
-/// Starts something and waits for what comes of it.
+/// Starts something and waits for what comes of it. `octets` are the keys, of a call for many.
 pub(crate) fn wait(
     py: Python<'_>,
+    octets: &[Bytes],
     callback: Option<&Callback>,
     start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
 ) -> PyResult<Given> {
@@ -57,19 +59,25 @@ pub(crate) fn wait(
     let caller = Caller { channel: &ours.0, token: 0, parent: parent.as_ref() };
     let pending = start(caller).map_err(|error| raised(py, &error))?;
     let mut batch = Vec::new();
+    let mut own: Option<Own> = None;
     loop {
         py.detach(|| bell.wait());
         py.check_signals().inspect_err(|_| pending.cancel())?;
         ours.0.drain(&mut batch);
         for completion in batch.drain(..) {
+            let completion = match &own {
+                Some(own) => own.instead_of(completion, octets),
+                None => completion,
+            };
             match ended(completion) {
                 Ok((_, result)) => return result.map_err(|error| raised(py, &error)),
                 Err(Completion::Run(run)) => {
                     let Some(Callback { fallback, asked }) = callback else { continue };
                     let run_it = py.import("failsoft._callbacks")?.getattr("run_here")?;
                     // What it raises here is no failure of the load: Ctrl-C, or the thread's end.
-                    let run_it = run_it.call1((Load::new(run, None, Home::default()), fallback, asked));
-                    run_it.inspect_err(|_| pending.cancel())?;
+                    let load = Bound::new(py, Load::new(run, None, Home::default()))?;
+                    run_it.call1((&load, fallback, asked)).inspect_err(|_| pending.cancel())?;
+                    own = load.get().own();
                 }
                 Err(Completion::Cancelled { .. }) => {
                     return Err(raised(py, &Error::Internal("a call was cancelled that cannot be")));

@@ -3,7 +3,7 @@
 use crate::convert::type_name;
 use crate::errors::raised;
 use crate::tls::Tls;
-use failsoft::{Builder, Config, ConfigError, KeySpec, Router, Setting, SettingKind};
+use failsoft::{Builder, Cause, Config, ConfigError, KeySpec, Reason, Router, ServedBy, Setting, SettingKind};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
 
@@ -11,6 +11,8 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
 pub(crate) struct Settings {
     pub(crate) builder: Builder,
     pub(crate) decode: bool,
+    /// The addresses that it begins with, without their credentials.
+    pub(crate) seeds: Vec<String>,
 }
 
 /// Reads the arguments of a router.
@@ -18,11 +20,12 @@ pub(crate) fn read(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>)
     let py = nodes.py();
     let bad = |key: &str, problem: String| raised(py, &ConfigError::new(key, problem).into());
     let addresses: Vec<String> = if nodes.is_instance_of::<PyString>() {
-        vec![nodes.extract()?]
+        nodes.extract::<String>()?.split(',').map(|node| node.trim().to_owned()).collect()
     } else {
         nodes.extract().map_err(|_| bad("nodes", format!("{} is not a list of addresses", type_name(nodes))))?
     };
-    let mut settings = Settings { builder: Router::builder(addresses), decode: false };
+    let seeds = addresses.iter().map(|address| bare(address)).collect();
+    let mut settings = Settings { builder: Router::builder(addresses), decode: false, seeds };
     for (key, value) in config.into_iter().flatten() {
         let key: String = key.extract()?;
         let not_bool = |_| bad(&key, format!("{} is not allowed; allowed: true or false", type_name(&value)));
@@ -43,6 +46,22 @@ pub(crate) fn read(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>)
         }
     }
     Ok(settings)
+}
+
+/// An address without its scheme and credentials.
+fn bare(address: &str) -> String {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.rsplit_once('@').map_or(rest, |(_, place)| place).to_owned()
+}
+
+/// The words of the core that types name: for each kind the list of them.
+#[pyfunction]
+pub(crate) fn vocabulary(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let table = PyDict::new(py);
+    table.set_item("served_by", ServedBy::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    table.set_item("reason", Reason::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    table.set_item("cause", Cause::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    Ok(table)
 }
 
 /// The core's settings: for each key its default (seconds for a duration) and what is allowed.

@@ -23,7 +23,7 @@ mod _failsoft {
     use super::*;
 
     #[pymodule_export]
-    use super::config::settings;
+    use super::config::{settings, vocabulary};
     #[pymodule_export]
     use super::event_loop::EventLoop;
     #[pymodule_export]

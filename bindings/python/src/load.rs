@@ -1,10 +1,11 @@
 //! One run of a callback, as the Python side sees it.
 
 use crate::convert::{failed, owned, type_name};
-use crate::errors::{BadResult, Raised};
+use crate::errors::Raised;
 use crate::wake::Home;
 use bytes::Bytes;
-use failsoft::foreign::{self, Answer, Run};
+use failsoft::BadResult;
+use failsoft::foreign::{self, Answer, Own, Run};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -31,10 +32,15 @@ pub(crate) struct Parent {
 pub(crate) struct Load {
     /// None once it is answered.
     run: Mutex<Option<Run>>,
-    /// What its caller waits for on an event loop.
-    future: Option<Py<PyAny>>,
+    /// What its caller waits for on an event loop, until it is answered: then it leads to the exception, from there
+    /// to the frames of the callback, and from these back to here.
+    future: Mutex<Option<Py<PyAny>>>,
+    /// It runs in the thread of its caller.
+    here: bool,
     home: Home,
     begun: AtomicBool,
+    /// What a thread gets that ran its callback itself.
+    own: Mutex<Option<Own>>,
     #[pyo3(get)]
     id: u64,
     #[pyo3(get)]
@@ -45,17 +51,39 @@ impl Load {
     pub(crate) fn new(run: Run, future: Option<Py<PyAny>>, home: Home) -> Self {
         LOADS.fetch_add(1, Ordering::Relaxed);
         let (id, reason) = (run.id(), run.reason.map(|r| r.as_str()));
-        Self { run: Mutex::new(Some(run)), future, home, begun: AtomicBool::new(false), id, reason }
+        Self {
+            run: Mutex::new(Some(run)),
+            here: future.is_none(),
+            future: Mutex::new(future),
+            home,
+            begun: AtomicBool::new(false),
+            own: Mutex::default(),
+            id,
+            reason,
+        }
     }
 
     fn take(&self) -> Option<Run> {
+        drop(self.future());
         self.run.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn finish(&self, answer: Result<Answer, String>) {
         if let Some(run) = self.take() {
+            if let (Ok(answer), true) = (&answer, self.here) {
+                *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Own::of(&run, answer);
+            }
             run.finish(answer.unwrap_or_else(|problem| Answer::Failed(BadResult(problem).into())));
         }
+    }
+
+    fn future(&self) -> Option<Py<PyAny>> {
+        self.future.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What the callback came back with; nothing if it failed.
+    pub(crate) fn own(&self) -> Option<Own> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn stage(&self) -> (bool, bool) {
@@ -120,7 +148,8 @@ impl Load {
     /// Whether the callback is to be run: not if its caller went away in the meantime. From here on the current
     /// context is inside this load.
     fn begin(&self, py: Python<'_>) -> PyResult<bool> {
-        if let Some(future) = &self.future
+        let future = self.future.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|f| f.clone_ref(py));
+        if let Some(future) = future
             && future.call_method0(py, intern!(py, "cancelled"))?.is_truthy(py)?
         {
             self.abandon();
@@ -158,8 +187,9 @@ impl Load {
     /// The callback was ended by this, which is about its thread and no answer: its caller gets it, and another
     /// caller's callback takes over.
     fn interrupt(&self, py: Python<'_>, exception: &Bound<'_, PyAny>) -> PyResult<()> {
+        let future = self.future();
         self.abandon();
-        if let Some(future) = &self.future
+        if let Some(future) = future
             && !future.call_method0(py, intern!(py, "done"))?.is_truthy(py)?
         {
             future.call_method1(py, intern!(py, "set_exception"), (exception,))?;
@@ -173,7 +203,8 @@ impl Load {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.future)
+        // Nobody holds the lock while objects are made.
+        self.future.try_lock().map_or(Ok(()), |future| visit.call(&*future))
     }
 }
 

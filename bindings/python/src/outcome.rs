@@ -1,25 +1,74 @@
 //! What a read came to, as a Python object.
 
-use crate::convert;
+use crate::convert::{self, seconds};
+use crate::errors::invalid;
+use failsoft::{Reason, ServedBy};
 use pyo3::prelude::*;
+use pyo3::types::{PyTuple, PyType};
+use std::time::Duration;
 
-/// What a read came to, with the account of how.
-#[pyclass(frozen, module = "failsoft")]
+/// What a read came to, with the account of how. Equal to another one if all of its fields are.
+#[pyclass(frozen, eq, generic, module = "failsoft")]
 pub(crate) struct Outcome {
-    outcome: failsoft::Outcome,
     /// Made at once: undecodable text is told by the read, not by who looks at it.
     value: Py<PyAny>,
+    served_by: ServedBy,
+    reason: Option<Reason>,
+    age: Duration,
+    attempts: u32,
+    coalesced: bool,
+    node: Option<String>,
 }
 
 impl Outcome {
     pub(crate) fn new(py: Python<'_>, outcome: failsoft::Outcome, decode: bool) -> PyResult<Self> {
         let value = convert::value(py, outcome.value.as_ref(), decode)?.unbind();
-        Ok(Self { outcome, value })
+        let failsoft::Outcome { served_by, reason, age, attempts, coalesced, node, .. } = outcome;
+        Ok(Self { value, served_by, reason, age, attempts, coalesced, node: node.map(|node| node.to_string()) })
+    }
+
+    fn account(&self) -> impl PartialEq + '_ {
+        (self.served_by, self.reason, self.age, self.attempts, self.coalesced, &self.node)
+    }
+}
+
+impl PartialEq for Outcome {
+    fn eq(&self, other: &Self) -> bool {
+        let values = || Python::attach(|py| self.value.bind(py).eq(other.value.bind(py)));
+        self.account() == other.account() && values().unwrap_or(false)
     }
 }
 
 #[pymethods]
 impl Outcome {
+    /// Made by hand: for tests that stand in for a router.
+    #[new]
+    #[pyo3(signature = (value, served_by, reason=None, *, age=0.0, attempts=0, coalesced=false, node=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn by_hand(
+        py: Python<'_>,
+        value: Py<PyAny>,
+        served_by: &str,
+        reason: Option<&str>,
+        age: f64,
+        attempts: u32,
+        coalesced: bool,
+        node: Option<String>,
+    ) -> PyResult<Self> {
+        let Some(served_by) = ServedBy::ALL.iter().copied().find(|s| s.as_str() == served_by) else {
+            return Err(invalid(py, "served_by", format!("{served_by} is no source")));
+        };
+        let reason = match reason {
+            None => None,
+            Some(word) => match Reason::ALL.iter().copied().find(|r| r.as_str() == word) {
+                None => return Err(invalid(py, "reason", format!("{word} is no reason"))),
+                known => known,
+            },
+        };
+        let age = seconds(py, "age", Some(age))?.unwrap_or_default();
+        Ok(Self { value, served_by, reason, age, attempts, coalesced, node })
+    }
+
     /// The value; `None` if the key does not exist.
     #[getter]
     fn value(&self, py: Python<'_>) -> Py<PyAny> {
@@ -29,37 +78,51 @@ impl Outcome {
     /// `primary`, `replica`, `secondary` (the fallback) or `none`.
     #[getter]
     fn served_by(&self) -> &'static str {
-        self.outcome.served_by.as_str()
+        self.served_by.as_str()
     }
 
     /// Why the primary did not serve it; `None` if it did.
     #[getter]
     fn reason(&self) -> Option<&'static str> {
-        self.outcome.reason.map(|reason| reason.as_str())
+        self.reason.map(|reason| reason.as_str())
     }
 
     /// Seconds since the value was last known to be current.
     #[getter]
     fn age(&self) -> f64 {
-        self.outcome.age.as_secs_f64()
+        self.age.as_secs_f64()
     }
 
     /// How many attempts were sent to nodes.
     #[getter]
     fn attempts(&self) -> u32 {
-        self.outcome.attempts
+        self.attempts
     }
 
     /// Whether another caller's work served this one.
     #[getter]
     fn coalesced(&self) -> bool {
-        self.outcome.coalesced
+        self.coalesced
     }
 
     /// `host:port` of the node that answered; `None` for the other sources.
     #[getter]
-    fn node(&self) -> Option<String> {
-        self.outcome.node.as_ref().map(ToString::to_string)
+    fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        let fields = (self.value(py), self.served_by(), self.reason(), self.age(), self.attempts, self.coalesced);
+        (fields, self.node()).into_pyobject(py)?.hash()
+    }
+
+    /// For `copy` and `pickle`.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let (py, this) = (slf.py(), slf.get());
+        let made = py.import("failsoft._router")?.getattr("outcome_of")?;
+        let (class, node): (Bound<'_, PyType>, _) = (slf.get_type(), this.node());
+        let how = (this.served_by(), this.reason(), this.age(), this.attempts, this.coalesced, node);
+        Ok((made, (class, this.value(py), how).into_pyobject(py)?))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -72,7 +135,7 @@ impl Outcome {
             self.age(),
             self.attempts(),
             if self.coalesced() { "True" } else { "False" },
-            text(self.node().as_deref()),
+            text(self.node()),
         ))
     }
 }

@@ -6,6 +6,7 @@ use crate::convert::{octets, seconds};
 use crate::errors::raised;
 use crate::event_loop;
 use crate::{blocking, config};
+use bytes::Bytes;
 use failsoft::Error;
 use failsoft::foreign::{Caller, Foreign, Pending};
 use pyo3::prelude::*;
@@ -36,6 +37,7 @@ pub(crate) struct Core {
     foreign: Foreign,
     decode: bool,
     waiter: Waiter,
+    seeds: Vec<String>,
 }
 
 /// What `failsoft.Router` is made of.
@@ -68,18 +70,19 @@ impl Core {
     fn open(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>, waiter: Waiter) -> PyResult<Self> {
         let settings = config::read(nodes, config)?;
         let foreign = Foreign::open(settings.builder).map_err(|error| raised(nodes.py(), &error))?;
-        Ok(Self { foreign, decode: settings.decode, waiter })
+        Ok(Self { foreign, decode: settings.decode, waiter, seeds: settings.seeds })
     }
 
     fn call<'py>(
         &self,
         py: Python<'py>,
+        octets: &[Bytes],
         callback: Option<Callback>,
         manner: Manner,
         start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
     ) -> PyResult<Bound<'py, PyAny>> {
         if self.waiter == Waiter::Thread {
-            return blocking::wait(py, callback.as_ref(), start)?.into_python(py, self.decode);
+            return blocking::wait(py, octets, callback.as_ref(), start)?.into_python(py, self.decode);
         }
         // First of all: in a forked child the loop itself is of no use.
         match self.foreign.check() {
@@ -190,7 +193,9 @@ impl Core {
         let (octets, given) = caller::keys(keys)?;
         let callback = Callback::of_keys(fallback, given)?;
         let options = caller::options(py, ttl, deadline)?;
-        self.call(py, Some(callback), Manner::Long, |caller| self.foreign.resolve_many(caller, octets, options))
+        self.call(py, &octets, Some(callback), Manner::Long, |caller| {
+            self.foreign.resolve_many(caller, octets.clone(), options)
+        })
     }
 
     /// Writes a value. It does not expire unless `ttl` says when, in seconds.
@@ -213,7 +218,7 @@ impl Core {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (key_octets, value) = (octets("key", key)?, octets("value", value)?);
         let ttl = seconds(key.py(), "ttl", ttl)?;
-        self.call(key.py(), None, Manner::Short, |caller| self.foreign.set(caller, key_octets, value, ttl))
+        self.call(key.py(), &[], None, Manner::Short, |caller| self.foreign.set(caller, key_octets, value, ttl))
     }
 
     /// Waits until a first view of the cluster has come, at most `timeout` seconds. Reads need not wait for it.
@@ -227,7 +232,7 @@ impl Core {
     ///     await router.ready(5)
     fn ready<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Bound<'py, PyAny>> {
         let timeout = seconds(py, "timeout", Some(timeout))?.unwrap_or(Duration::ZERO);
-        self.call(py, None, Manner::Long, |caller| self.foreign.ready(caller, timeout))
+        self.call(py, &[], None, Manner::Long, |caller| self.foreign.ready(caller, timeout))
     }
 
     /// Ends the router: every read that waits gets Closed, callbacks that run are cancelled. Values that are just
@@ -240,7 +245,7 @@ impl Core {
     ///
     ///     await router.close()
     fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.call(py, None, Manner::End, |caller| self.foreign.close(caller))
+        self.call(py, &[], None, Manner::End, |caller| self.foreign.close(caller))
     }
 
     /// The account of the router as JSON; `health` gives it as a dict.
@@ -266,11 +271,9 @@ impl Core {
         let (py, this) = (slf.py(), slf.get());
         let class: Bound<'_, PyType> = slf.get_type();
         let name = format!("{}.{}", class.module()?, class.qualname()?);
-        let nodes: Vec<String> = py
-            .detach(|| this.foreign.health())
-            .map_or_else(|_| Vec::new(), |health| health.nodes.into_iter().map(|node| node.address).collect());
+        let nodes = &this.seeds;
         let shown = nodes.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(",");
-        let more = if nodes.len() > SHOWN { format!(",… {} in all", nodes.len()) } else { String::new() };
+        let more = if nodes.len() > SHOWN { format!(",… ({} in all)", nodes.len()) } else { String::new() };
         Ok(format!("<{name} nodes={shown}{more} state={}>", this.state(py)))
     }
 }
@@ -292,7 +295,7 @@ impl Core {
         let callback = Callback::of_key(fallback, key, &octets)?;
         let options = caller::options(py, ttl, deadline)?;
         let ask = callback.is_some();
-        self.call(py, callback, Manner::Short, |caller| {
+        self.call(py, &[], callback, Manner::Short, |caller| {
             if account {
                 self.foreign.resolve(caller, octets, options, ask)
             } else {

@@ -1,5 +1,6 @@
 //! How connections are encrypted, as a Python object.
 
+use crate::convert::octets;
 use pyo3::prelude::*;
 
 /// How connections are encrypted: TLS 1.2 or 1.3; the servers' certificates must come from one of
@@ -9,23 +10,34 @@ pub(crate) struct Tls {
     pub(crate) tls: failsoft::Tls,
 }
 
+/// A PEM file's content, as bytes or as text.
+struct Pem(Vec<u8>);
+
+impl<'py> FromPyObject<'_, 'py> for Pem {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self(octets("pem", &object)?.into()))
+    }
+}
+
 #[pymethods]
 impl Tls {
     #[new]
     #[pyo3(signature = (*, ca_pem=None, client_cert_pem=None, client_key_pem=None, server_name=None, danger_accept_invalid_certs=false))]
     fn new(
-        ca_pem: Option<Vec<u8>>,
-        client_cert_pem: Option<Vec<u8>>,
-        client_key_pem: Option<Vec<u8>>,
+        ca_pem: Option<Pem>,
+        client_cert_pem: Option<Pem>,
+        client_key_pem: Option<Pem>,
         server_name: Option<String>,
         danger_accept_invalid_certs: bool,
     ) -> PyResult<Self> {
         let mut tls = failsoft::Tls::new();
         if let Some(pem) = ca_pem {
-            tls = tls.ca_pem(pem);
+            tls = tls.ca_pem(pem.0);
         }
         match (client_cert_pem, client_key_pem) {
-            (Some(chain), Some(key)) => tls = tls.client_pem(chain, key),
+            (Some(chain), Some(key)) => tls = tls.client_pem(chain.0, key.0),
             (None, None) => {}
             _ => {
                 let problem = "`client_cert_pem` and `client_key_pem` belong together";

@@ -17,8 +17,12 @@ pub enum Answer {
     Error(ErrorReply),
     /// A reply that is no answer to the question, or bytes that are no reply.
     Protocol,
-    /// No answer in time.
+    /// No answer in the attempt's own time, which says nothing of the node.
     Timeout,
+    /// The node owed answers, and none came for a whole `attempt_timeout`: its connection was given up.
+    Hung,
+    /// The connection was closed by ourselves, which says nothing of the node.
+    Closed,
     /// The connection could not be made, or was lost.
     Connection,
     /// Another node than the one that was meant answers at its address; nothing was asked of it.
@@ -57,8 +61,10 @@ pub enum Action {
         /// On a new connection: the one that is open may lead to another server than the node's address does
         /// by now. It is closed, which says nothing of the node.
         renew: bool,
-        /// When the attempt is given up.
+        /// When the attempt is given up ...
         until: Instant,
+        /// ... or at the latest then, while a long transfer that it waits for or behind advances.
+        limit: Instant,
     },
     /// Wait until then, or until the routes change.
     Wait {

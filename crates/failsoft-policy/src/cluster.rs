@@ -235,6 +235,11 @@ impl Cluster {
         self.nodes.get(node).map(|n| &n.endpoint)
     }
 
+    /// A node's id, if it is still known and has one.
+    pub fn id(&self, node: NodeKey) -> Option<&str> {
+        self.nodes.get(node)?.id.as_deref()
+    }
+
     /// All known nodes and where they listen.
     pub fn endpoints(&self) -> impl Iterator<Item = (NodeKey, &Endpoint)> {
         self.nodes.iter().map(|n| (n.key, &n.endpoint))

@@ -42,10 +42,10 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// Whether a caller who waited for it loads anew. Each such turn uses up one caller's callback, so there are at
-    /// most as many as callers.
-    pub fn leaves_it_to(self, callback_unused: bool) -> bool {
-        self == Self::Gone && callback_unused
+    /// Whether a caller who waited for another's load does it anew with a callback of its own. Each such turn uses up
+    /// the callback of one who is gone, so there are at most as many as callers.
+    pub fn leaves_it_to(self, has_callback: bool) -> bool {
+        self == Self::Gone && has_callback
     }
 }
 

@@ -206,6 +206,9 @@ impl Partition {
             let all = self.ballots.iter().map(|b| (b.by, Verdict::Minority));
             return Outcome { verdicts: all.collect(), down: Some(true) };
         }
+        // Most of the owners, each of whom sees a majority, are one; few others who agree may all be cut off.
+        let owners = majority.iter().filter(|b| owns(b.by)).count() as u32;
+        let sure = enough || majority.iter().all(|b| 2 * owners > b.primaries);
         let judged = members().filter_map(|node| {
             let own = self.ballots.iter().find(|b| b.by == node.key);
             let verdict = match own {
@@ -213,8 +216,7 @@ impl Partition {
                 None if enough => absent(node, &majority)?,
                 None => return None,
             };
-            // Two who agree may still both be cut off.
-            let verdict = if verdict == Verdict::Majority && !enough { Verdict::Unknown } else { verdict };
+            let verdict = if verdict == Verdict::Majority && !sure { Verdict::Unknown } else { verdict };
             Some((node.key, verdict))
         });
         Outcome { verdicts: judged.collect(), down: Some(false) }

@@ -6,14 +6,16 @@
 //! Redirection" and "ASK Redirection".
 
 use crate::config::Config;
+use crate::connection::Attempt;
 use crate::reply::ErrorReply;
 use crate::route::{Bounds, Source, Step, step_of};
 use crate::time::Instant;
 use crate::turn::Turn;
-use crate::words::{NodeKey, Reason, ServedBy, Slot, Status};
+use crate::words::{NodeKey, Reason, Slot, Status};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+mod answer;
 mod next;
 mod redirect;
 
@@ -24,9 +26,8 @@ pub const REFRESH_WAIT: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// An attempt is under way. Only a `full` one says something of the node when it times out: a
-    /// caller in a hurry must not close a node to everybody.
-    Asking { node: NodeKey, source: Source, asking: bool, full: bool },
+    /// An attempt is under way.
+    Asking { node: NodeKey, source: Source, asking: bool },
     /// Waiting, for what comes `then`.
     Waiting { until: Instant, then: Then },
     /// Nothing follows.
@@ -50,8 +51,6 @@ enum Then {
 pub struct Read {
     slot: Slot,
     bounds: Bounds,
-    /// How long an attempt has to last before its timeout says something of the node.
-    full: Duration,
     max_retries: u32,
     max_redirects: u32,
     base_backoff: Duration,
@@ -62,6 +61,8 @@ pub struct Read {
     replica_attempts: u32,
     retries: u32,
     redirects: u32,
+    /// Whether it was asked anew because its connection was closed by ourselves.
+    asked_anew: bool,
     /// Nodes that are not asked again.
     tried: Vec<NodeKey>,
     /// Nodes that redirected this read.
@@ -75,9 +76,6 @@ impl Read {
         Self {
             slot,
             bounds,
-            // A short configured deadline shares out less than `attempt_timeout` to a primary that is
-            // backed by a replica; its timeouts have to count all the same.
-            full: config.attempt_timeout().min(config.deadline() / 2),
             max_retries: config.max_retries(),
             max_redirects: config.max_redirects(),
             base_backoff: config.base_backoff(),
@@ -88,6 +86,7 @@ impl Read {
             replica_attempts: 0,
             retries: 0,
             redirects: 0,
+            asked_anew: false,
             tried: Vec::new(),
             redirected_by: Vec::new(),
             notes: Vec::new(),
@@ -107,9 +106,9 @@ impl Read {
     /// Takes up a read whose first step was taken from a snapshot, `now` being when it was taken.
     pub fn resume(&mut self, step: Step, now: Instant) -> Action {
         match step {
-            Step::Send { node, source, reason, until } => {
+            Step::Send { node, source, reason, until, limit } => {
                 self.reason = reason;
-                self.ask(node, source, until, now)
+                self.ask(node, source, Attempt { until, limit })
             }
             Step::Secondary(reason) => {
                 self.reason = Some(reason);
@@ -127,11 +126,6 @@ impl Read {
     pub fn on(&mut self, event: Event, mut turn: Turn<'_>) -> Action {
         let turn = &mut turn;
         match (self.state, event) {
-            (State::Asking { node, source, full: false, .. }, Event::Answered { answer: Answer::Timeout, .. }) => {
-                self.count_failure(source, Reason::Timeout);
-                self.tried.push(node);
-                self.next_source(true, turn)
-            }
             (
                 State::Asking { node, source: Source::Primary, asking, .. },
                 Event::Answered { answer: Answer::Error(ErrorReply::TryAgain), .. },
@@ -157,141 +151,23 @@ impl Read {
         core::mem::take(&mut self.notes)
     }
 
-    fn answered(
-        &mut self,
-        node: NodeKey,
-        source: Source,
-        answer: Answer,
-        contact: Option<Instant>,
-        turn: &mut Turn<'_>,
-    ) -> Action {
-        let refused = matches!(answer, Answer::Refused(_));
-        let trouble = match answer {
-            Answer::Value => return self.serve(node, source),
-            Answer::Nil if source == Source::Primary => return self.missed(node),
-            Answer::Nil => {
-                // A replica's nil is no confirmed miss: the key may be on its way.
-                self.note(Status::Error, self.reason);
-                self.tried.push(node);
-                if self.callback {
-                    return self.give_up(Reason::Absent, turn.now);
-                }
-                return self.next_source(false, turn);
-            }
-            Answer::Error(ErrorReply::Moved(slot, target)) if slot == self.slot => {
-                if source == Source::Replica {
-                    self.tried.push(node);
-                }
-                return self.follow_moved(&target, node, turn);
-            }
-            Answer::Error(ErrorReply::Ask(slot, target)) if slot == self.slot => {
-                return self.follow_ask(&target, node, turn);
-            }
-            Answer::Error(ErrorReply::TryAgain) => {
-                // A replica that can't say now is not waited for: there may be another source.
-                self.count_failure(source, Reason::ErrorReply);
-                self.tried.push(node);
-                return self.next_source(false, turn);
-            }
-            Answer::Error(error) | Answer::Refused(error) => match unwilling(&error) {
-                Some(reason) => reason,
-                None => {
-                    if refused {
-                        // Without a connection each further read would knock, and be refused, again.
-                        turn.cluster.failed(node, Reason::ErrorReply, contact, turn.now);
-                    }
-                    self.note(Status::Error, Some(Reason::ErrorReply));
-                    return self.give_up(Reason::ErrorReply, turn.now);
-                }
-            },
-            Answer::Protocol => Reason::Protocol,
-            Answer::Timeout => Reason::Timeout,
-            Answer::Connection => Reason::Connection,
-            Answer::Stranger => {
-                turn.cluster.handle_stranger(node, turn.now);
-                Reason::Connection
-            }
-            Answer::Saturated => {
-                // The node is busy with other reads, not in trouble: nothing to tell its breaker.
-                self.count_failure(source, Reason::BreakerOpen);
-                self.tried.push(node);
-                return self.next_source(false, turn);
-            }
-        };
-        self.failed(node, source, trouble, contact, turn)
-    }
-
-    fn serve(&mut self, node: NodeKey, source: Source) -> Action {
-        self.state = State::Over;
-        let (served_by, status) = match source {
-            Source::Primary => (ServedBy::Primary, Status::PrimaryHit),
-            Source::Replica => (ServedBy::Replica, Status::ReplicaHit),
-        };
-        // The primary itself served it in the end: there is no reason why it did not.
-        let reason = self.reason.filter(|_| source == Source::Replica);
-        self.note(status, reason);
-        Action::Finish(Finish::Value { served_by, node, reason })
-    }
-
-    fn missed(&mut self, node: NodeKey) -> Action {
-        self.state = State::Over;
-        self.note(Status::Miss, Some(Reason::Absent));
-        if !self.callback {
-            return Action::Finish(Finish::Missing { reason: Reason::Absent });
-        }
-        self.note(Status::SecondaryFallback, Some(Reason::Absent));
-        Action::Load { reason: Reason::Absent, confirmed: Some(node) }
-    }
-
-    fn failed(
-        &mut self,
-        node: NodeKey,
-        source: Source,
-        reason: Reason,
-        contact: Option<Instant>,
-        turn: &mut Turn<'_>,
-    ) -> Action {
-        self.count_failure(source, reason);
-        if reason == Reason::SlotUncovered {
-            turn.cluster.doubt();
-            return self.give_up(reason, turn.now);
-        }
-        turn.cluster.failed(node, reason, contact, turn.now);
-        self.tried.push(node);
-        // Bytes that are no answer are counted for what they are, too.
-        if reason == Reason::Protocol {
-            self.note(Status::Error, Some(reason));
-        }
-        let lost = matches!(reason, Reason::Timeout | Reason::Connection | Reason::Protocol);
-        self.next_source(lost, turn)
-    }
-
-    fn count_failure(&mut self, source: Source, reason: Reason) {
-        self.reason.get_or_insert(reason);
-        let status = match source {
-            Source::Primary => Status::PrimaryFailover,
-            Source::Replica => Status::Error,
-        };
-        self.note(status, Some(reason));
-    }
-
     fn ask_primary(&mut self, owner: NodeKey, turn: &Turn<'_>) -> Action {
         let backed = turn.cluster.replica(self.slot, &self.tried, turn.now).is_some();
-        let until = self.bounds.attempt_until(turn.now, 1 + u32::from(backed));
-        self.ask(owner, Source::Primary, until, turn.now)
+        self.ask(owner, Source::Primary, self.bounds.attempt(turn.now, 1 + u32::from(backed)))
     }
 
     fn ask_replica(&mut self, node: NodeKey, now: Instant) -> Action {
-        self.ask(node, Source::Replica, self.bounds.attempt_until(now, 1), now)
+        self.ask(node, Source::Replica, self.bounds.attempt(now, 1))
     }
 
-    fn ask(&mut self, node: NodeKey, source: Source, until: Instant, now: Instant) -> Action {
+    fn ask(&mut self, node: NodeKey, source: Source, attempt: Attempt) -> Action {
         match source {
             Source::Primary => self.primary_attempts += 1,
             Source::Replica => self.replica_attempts += 1,
         }
-        self.state = State::Asking { node, source, asking: false, full: until.since(now) >= self.full };
-        Action::Send { node, source, asking: false, renew: false, until }
+        self.state = State::Asking { node, source, asking: false };
+        let Attempt { until, limit } = attempt;
+        Action::Send { node, source, asking: false, renew: false, until, limit }
     }
 
     fn wait(&mut self, until: Instant, then: Then) -> Action {
@@ -314,22 +190,5 @@ impl Read {
 
     fn note(&mut self, status: Status, reason: Option<Reason>) {
         self.notes.push((status, reason));
-    }
-}
-
-/// The errors with which a node says that it, or the cluster, can't serve now.
-fn unwilling(error: &ErrorReply) -> Option<Reason> {
-    match error {
-        ErrorReply::ClusterDown => Some(Reason::ClusterDown),
-        ErrorReply::SlotUncovered => Some(Reason::SlotUncovered),
-        ErrorReply::Unwilling => Some(Reason::Loading),
-        ErrorReply::Moved(..)
-        | ErrorReply::Ask(..)
-        | ErrorReply::TryAgain
-        | ErrorReply::ReadOnly
-        | ErrorReply::WriteRefused
-        | ErrorReply::WrongType
-        | ErrorReply::Denied
-        | ErrorReply::Other => None,
     }
 }

@@ -2,6 +2,7 @@
 //! roles, ages) are already worked out.
 
 use crate::config::Config;
+use crate::connection::Attempt;
 use crate::time::Instant;
 use crate::words::{NodeKey, Reason, Slot};
 use alloc::sync::Arc;
@@ -80,8 +81,10 @@ pub enum Step {
         source: Source,
         /// Why the primary was passed over; none if this is the primary.
         reason: Option<Reason>,
-        /// When the attempt is given up.
+        /// When the attempt is given up ...
         until: Instant,
+        /// ... or at the latest then, while a long transfer that it waits for or behind advances.
+        limit: Instant,
     },
     /// No node may be asked.
     Secondary(Reason),
@@ -93,7 +96,7 @@ pub enum Step {
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// `attempt_timeout`.
-    pub attempt: Duration,
+    pub attempt_timeout: Duration,
     /// The end of the cluster side of this read.
     pub deadline: Instant,
     /// Whether the whole call ends then: its caller set a deadline, and gave no callback.
@@ -103,7 +106,7 @@ pub struct Bounds {
 impl Bounds {
     /// Of a call that begins now and has no deadline of its own.
     pub fn new(config: &Config, now: Instant) -> Self {
-        Self { attempt: config.attempt_timeout(), deadline: now + config.deadline(), ends_call: false }
+        Self { attempt_timeout: config.attempt_timeout(), deadline: now + config.deadline(), ends_call: false }
     }
 
     /// Of a call that begins now and has to end within `limit`, the callback included: the cluster side takes
@@ -111,14 +114,14 @@ impl Bounds {
     pub fn of_call(config: &Config, now: Instant, limit: Duration, callback: bool) -> Self {
         let share = if callback { limit / 2 } else { limit };
         let ends_call = !callback && limit <= config.deadline();
-        Self { attempt: config.attempt_timeout(), deadline: now + share.min(config.deadline()), ends_call }
+        Self { attempt_timeout: config.attempt_timeout(), deadline: now + share.min(config.deadline()), ends_call }
     }
 
-    /// When an attempt that begins now is given up, with `sources` (this one included) that still
-    /// have to share the time that is left.
-    pub fn attempt_until(&self, now: Instant, sources: u32) -> Instant {
+    /// How long an attempt that begins now may take, with `sources` (this one included) that still have to share the
+    /// time that is left.
+    pub fn attempt(&self, now: Instant, sources: u32) -> Attempt {
         let share = self.deadline.since(now) / sources.max(1);
-        now + self.attempt.min(share)
+        Attempt { until: now + self.attempt_timeout.min(share), limit: now + share }
     }
 }
 
@@ -166,22 +169,16 @@ pub fn first_step(snapshot: &Snapshot, slot: Slot, now: Instant, bounds: Bounds,
 
 /// The first step that a route leads to.
 pub(crate) fn step_of(route: Route, now: Instant, bounds: Bounds, dice: u32) -> Step {
-    let primary = |node, backed: bool| Step::Send {
-        node,
-        source: Source::Primary,
-        reason: None,
-        until: bounds.attempt_until(now, 1 + u32::from(backed)),
+    let send = |node, source, reason, sources| {
+        let Attempt { until, limit } = bounds.attempt(now, sources);
+        Step::Send { node, source, reason, until, limit }
     };
+    let primary = |node, backed: bool| send(node, Source::Primary, None, 1 + u32::from(backed));
     let stand_in = |replica: StandIn, reason| {
         if now >= replica.until {
             return Step::Secondary(reason);
         }
-        Step::Send {
-            node: replica.node,
-            source: Source::Replica,
-            reason: Some(reason),
-            until: bounds.attempt_until(now, 1),
-        }
+        send(replica.node, Source::Replica, Some(reason), 1)
     };
     match route {
         Route::Primary { node, backed } => primary(node, backed),

@@ -56,8 +56,10 @@ pub enum WriteAction {
         asking: bool,
         /// On a new connection, as [`crate::action::Action::Send`] has it.
         renew: bool,
-        /// When it is given up.
+        /// When it is given up ...
         until: Instant,
+        /// ... or at the latest then, while a long transfer that it is part of or waits behind advances.
+        limit: Instant,
     },
     /// Wait until then, or until the routes change.
     Wait {
@@ -131,7 +133,6 @@ impl Write {
                     turn.cluster.saw(node, turn.now);
                     return self.advance(turn);
                 }
-                turn.cluster.failed(node, Reason::Timeout, None, turn.now);
                 self.put_off(Cause::NoContact, turn.now)
             }
             WriteEvent::Answered { answer, contact } => self.answered(answer, contact, turn),
@@ -211,7 +212,9 @@ impl Write {
             Answer::Error(ErrorReply::TryAgain) => (None, Cause::ErrorReply),
             Answer::Error(_) | Answer::Refused(_) => return WriteAction::Refused(Cause::ErrorReply),
             Answer::Protocol => (Some(Reason::Protocol), Cause::Protocol),
-            Answer::Timeout => (Some(Reason::Timeout), Cause::Timeout),
+            Answer::Timeout => (None, Cause::Timeout),
+            Answer::Hung => (Some(Reason::Timeout), Cause::Timeout),
+            Answer::Closed => (None, Cause::Connection),
             Answer::Connection => (Some(Reason::Connection), Cause::Connection),
             Answer::Stranger => {
                 turn.cluster.handle_stranger(node, turn.now);
@@ -262,9 +265,9 @@ impl Write {
             // Only a view can tell where that is.
             (false, _) if *target == Target::Unknown => self.put_off(Cause::NotProved, now),
             (false, _) => match self.advance(turn) {
-                WriteAction::Send { node, asking, until, .. } => {
+                WriteAction::Send { node, asking, until, limit, .. } => {
                     let renew = renew && turn.cluster.budget().take_renewal(node, now);
-                    WriteAction::Send { node, asking, renew, until }
+                    WriteAction::Send { node, asking, renew, until, limit }
                 }
                 other => other,
             },
@@ -281,7 +284,7 @@ impl Write {
         self.node = Some(node);
         self.pinged = false;
         self.in_doubt = false;
-        WriteAction::Send { node, asking, renew: false, until: self.attempt_until(now) }
+        WriteAction::Send { node, asking, renew: false, until: self.attempt_until(now), limit: self.deadline }
     }
 
     /// Something stands in the way: a fill gives up, a `set` waits for the routes to change while it

@@ -54,7 +54,7 @@ pub use migration::Migration;
 pub use network::{Inside, Network};
 pub use node::{Node, Role};
 pub use proxy::Proxy;
-pub use scripted::{Behaviour, ScriptedNode, Topology, TopologyNode};
+pub use scripted::{Behaviour, Profile, ScriptedNode, Topology, TopologyNode};
 pub use server::{Flavour, Server};
 pub use standalone::{Standalone, StandaloneBuilder};
 pub use view::{key_in, slot_of};

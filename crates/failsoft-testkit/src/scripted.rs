@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod connection;
+mod profile;
 mod replies;
 mod request;
 mod resp;
@@ -26,6 +27,7 @@ use tokio::{
 };
 
 pub use behaviour::Behaviour;
+pub use profile::Profile;
 pub use topology::{Topology, TopologyNode};
 
 use self::state::Shared;
@@ -37,7 +39,7 @@ const WAIT_LIMIT: Duration = Duration::from_secs(10);
 /// A node on 127.0.0.1 that speaks RESP. Dropping it closes its port and its connections.
 ///
 /// Without a script it looks like a healthy cluster of one node that owns every slot: it answers
-/// HELLO, AUTH, CLIENT, PING, ECHO, SELECT, INFO, READONLY, READWRITE, ASKING, WAIT, COMMAND, QUIT and
+/// HELLO, AUTH, CLIENT, PING, ECHO, SELECT, INFO, ROLE, READONLY, READWRITE, ASKING, WAIT, COMMAND, QUIT and
 /// CLUSTER INFO, MYID, NODES, SHARDS, SLOTS and KEYSLOT; and GET, SET (NX, XX, EX, PX, KEEPTTL), DEL
 /// and EXISTS of one key from a map in memory (at most 100,000 keys). With a [`Topology`] it is one
 /// node of several: other nodes' slots are answered with MOVED, as is a replica's without READONLY.
@@ -157,6 +159,11 @@ impl ScriptedNode {
             *self.accept.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         }
         Ok(())
+    }
+
+    /// Closes every connection and goes on listening, like a server that closes what is idle.
+    pub fn close_connections(&self) {
+        self.shared.kick.notify_waiters();
     }
 
     /// The commands it got, oldest first: the last 100,000, each argument cut off after 1 KiB.

@@ -1,9 +1,13 @@
 //! The background: asks the policy what is to be asked, sends it out, and brings the answers back.
 
-use crate::connection::LaneError;
+use crate::connection::Failure;
+use crate::endings::Ending;
+use crate::events::Watch;
+use crate::panics;
 use crate::shared::Shared;
-use failsoft_policy::Endpoint;
 use failsoft_policy::cluster::Command;
+use failsoft_policy::view::Probe;
+use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -11,10 +15,15 @@ use tokio::task::JoinSet;
 /// How often successes are paid into the retry budget and contacts are noted.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Runs until the router closes.
+/// Runs until the router closes. Nothing in it stops silently: what panics is counted, and goes on.
 pub(crate) async fn conduct(shared: Arc<Shared>) {
-    let mut credited = 0;
+    panics::supervised(|| rounds(&shared), || shared.tally.panicked()).await;
+}
+
+async fn rounds(shared: &Arc<Shared>) {
+    let mut credited = shared.tally.successes();
     let mut tick = shared.now();
+    let mut watch = Watch::new(shared);
     loop {
         let successes = shared.tally.successes();
         let gained = successes - credited;
@@ -27,6 +36,9 @@ pub(crate) async fn conduct(shared: Arc<Shared>) {
         }
         let (commands, next) = shared.conduct(|cluster, now| {
             cluster.credit(gained);
+            for Ending { node, reason, contact } in shared.opener.endings.take() {
+                cluster.failed(node, reason, contact, now);
+            }
             for (node, at) in contacts {
                 cluster.saw(node, at);
             }
@@ -34,11 +46,12 @@ pub(crate) async fn conduct(shared: Arc<Shared>) {
             (commands, cluster.next_timeout())
         });
         for command in commands {
-            carry_out(&shared, command);
+            carry_out(shared, command);
         }
-        let until = next.into_iter().fold(tick, std::cmp::min);
+        let look = watch.as_mut().and_then(|watch| watch.look(shared));
+        let until = next.into_iter().chain(look).fold(tick, std::cmp::min);
         tokio::select! {
-            () = shared.wake.notified() => {}
+            () = shared.opener.endings.wake.notified() => {}
             () = tokio::time::sleep_until(shared.opener.clock.std(until)) => {}
         }
     }
@@ -48,26 +61,32 @@ fn carry_out(shared: &Arc<Shared>, command: Command) {
     match command {
         Command::Close { node } => {
             if let Some(member) = shared.table.load().member(node) {
-                member.close(&LaneError::Lost("closed after a failure".into()));
+                member.close(&Failure::Lost("closed after a failure".into()));
             }
         }
         Command::Refresh { round, targets, epochs } => {
             shared.spawn(refresh(Arc::clone(shared), round, targets, epochs));
         }
         Command::Probe { node, endpoint, witness } => {
-            let shared_too = Arc::clone(shared);
-            shared.spawn(async move {
-                let probe = shared_too.control.probe(node, &endpoint, witness.as_ref()).await;
-                let contact = shared_too.table.load().member(node).and_then(|m| m.contact());
-                shared_too.tell_cluster(|cluster, now| {
-                    if let Some(at) = contact {
-                        cluster.saw(node, at);
-                    }
-                    cluster.on_probe(probe, now);
-                });
-            });
+            shared.spawn(probe(Arc::clone(shared), node, endpoint, witness));
         }
     }
+}
+
+async fn probe(shared: Arc<Shared>, node: NodeKey, endpoint: Endpoint, witness: Option<Endpoint>) {
+    let asked = panics::caught(shared.control.probe(node, &endpoint, witness.as_ref())).await;
+    let probe = asked.unwrap_or_else(|_| {
+        shared.tally.panicked();
+        // Our own defect says nothing of a node that has ever answered: to whatever was sent first of all.
+        Probe { node, sent_at: Instant::ZERO, report: Err(Reason::Connection), witness: None }
+    });
+    let contact = shared.table.load().member(node).and_then(|m| m.contact());
+    shared.tell_cluster(|cluster, now| {
+        if let Some(at) = contact {
+            cluster.saw(node, at);
+        }
+        cluster.on_probe(probe, now);
+    });
 }
 
 /// Asks all targets at once; each view counts as soon as it is there.
@@ -85,10 +104,52 @@ async fn refresh(shared: Arc<Shared>, round: u64, targets: Vec<Endpoint>, epochs
             }
         });
     }
-    while asked.join_next().await.is_some() {}
+    while let Some(ended) = asked.join_next().await {
+        // Whoever was asked then counts as silent.
+        if ended.is_err_and(|e| e.is_panic()) {
+            shared.tally.panicked();
+        }
+    }
     let known = shared.tell_cluster(|cluster, now| {
         cluster.on_refresh_done(round, now);
         cluster.endpoints().map(|(_, e)| e.clone()).collect::<Vec<_>>()
     });
     shared.control.keep_only(&known);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Router, ServedBy};
+    use bytes::Bytes;
+    use failsoft_testkit::ScriptedNode;
+    use std::convert::Infallible;
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::time::Duration;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_in_a_probe_or_a_refresh_stops_neither() {
+        let node = ScriptedNode::start().await.expect("a node");
+        node.set("k", "v");
+        let builder = Router::builder([node.address()]).slot_refresh_interval(Duration::from_secs(1));
+        let router = builder.build().expect("good settings");
+        router.ready(Duration::from_secs(20)).await.expect("a view");
+        let read = async || {
+            let outcome = router.resolve("k").fallback(async |_, _| Ok::<_, Infallible>(Some(Bytes::new()))).await;
+            outcome.expect("a read").served_by
+        };
+        assert_eq!(read().await, ServedBy::Primary);
+        router.shared().control.defects.store(4, Relaxed);
+        let end = tokio::time::Instant::now() + Duration::from_secs(20);
+        let (mut panicked, mut refreshed) = (false, None);
+        while !(panicked && refreshed.is_some_and(|before| router.health().refreshes > before + 1)) {
+            assert!(tokio::time::Instant::now() < end, "it stopped: {}", router.health().to_json());
+            assert_eq!(read().await, ServedBy::Primary, "our own defect is not the node's");
+            if !panicked && router.counters().panics == 4 {
+                (panicked, refreshed) = (true, Some(router.health().refreshes));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let probed = node.count("INFO");
+        node.wait_for("INFO", probed + 1).await.expect("probes go on");
+    }
 }

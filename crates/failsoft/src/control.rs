@@ -38,6 +38,9 @@ pub(crate) struct Control {
     names: names::Names,
     /// Whether the last view with epochs that was asked for came without.
     without_epochs: AtomicBool,
+    /// So many of the next questions panic.
+    #[cfg(test)]
+    pub(crate) defects: std::sync::atomic::AtomicU32,
 }
 
 impl Control {
@@ -48,6 +51,8 @@ impl Control {
             refused: refused::Refused::default(),
             names: names::Names::new(opener.config.slot_refresh_interval()),
             without_epochs: AtomicBool::new(false),
+            #[cfg(test)]
+            defects: std::sync::atomic::AtomicU32::new(0),
             opener,
         }
     }
@@ -105,6 +110,8 @@ impl Control {
 
     /// Asks what this node did not refuse lately.
     async fn ask(&self, node: &Endpoint, questions: &[Question]) -> Result<Answers, Trouble> {
+        #[cfg(test)]
+        self.defect();
         let now = self.now();
         let (open, mut answers) = self.refused.split(node, questions, now);
         if open.is_empty() {
@@ -120,6 +127,13 @@ impl Control {
             answers.insert(*question, answer);
         }
         Ok(answers)
+    }
+
+    #[cfg(test)]
+    fn defect(&self) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let one_less = self.defects.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        assert!(one_less.is_err(), "a defect");
     }
 
     fn tls(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Carries out the cluster side of a read: the first attempt by the snapshot, and the machine for everything else.
 
 use crate::account;
-use crate::connection::{LaneError, Outcome, Pending, Reply, SubmitError};
+use crate::connection::{Attempt, Outcome, Pending, Reply, SubmitError};
 use crate::error::Error;
 use crate::member::Member;
 use crate::shared::Shared;
@@ -63,7 +63,7 @@ pub(crate) struct Target {
     pub(crate) node: Arc<Member>,
     pub(crate) source: Source,
     reason: Option<Reason>,
-    pub(crate) until: Instant,
+    pub(crate) attempt: Attempt,
 }
 
 impl Target {
@@ -87,7 +87,7 @@ pub(crate) async fn first_attempt(shared: &Shared, key: &[u8], bounds: Bounds, n
     let Some(target) = target else {
         return FirstAttempt::Unserved(Unserved { step, begun: now, result: None });
     };
-    let submitted = target.node.submit(target.source, &shared.opener, |lane| lane.get(key, false, target.until));
+    let submitted = target.node.submit(target.source, &shared.opener, |lane| lane.get(key, false, target.attempt));
     let result = await_reply(submitted, &target.node).await;
     target.first_attempt(result, step, now)
 }
@@ -98,8 +98,9 @@ pub(crate) fn target(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) 
     let table = shared.table.load();
     let step = first_step(&table.snapshot, slot_of(key), now, bounds, fastrand::u32(..));
     let target = match step {
-        Step::Send { node, source, reason, until } => {
-            table.member(node).map(|node| Target { node: Arc::clone(node), source, reason, until })
+        Step::Send { node, source, reason, until, limit } => {
+            let attempt = Attempt { until, limit };
+            table.member(node).map(|node| Target { node: Arc::clone(node), source, reason, attempt })
         }
         Step::Secondary(_) | Step::Wait(_) => None,
     };
@@ -127,10 +128,10 @@ pub(crate) async fn route(
     loop {
         account::attempts(shared, read.take_notes());
         let event = match action {
-            Action::Send { node, source, asking, renew, until } => {
+            Action::Send { node, source, asking, renew, until, limit } => {
                 let result = match result.take() {
                     Some(first) => first,
-                    None => attempt(shared, key, node, source, (asking, renew), until).await,
+                    None => attempt(shared, key, node, source, (asking, renew), Attempt { until, limit }).await,
                 };
                 value = result.value;
                 Event::Answered { answer: result.answer, contact: result.contact }
@@ -166,7 +167,7 @@ async fn attempt(
     node: NodeKey,
     source: Source,
     (asking, renew): (bool, bool),
-    until: Instant,
+    time: Attempt,
 ) -> AttemptResult {
     let member = shared.table.load().member(node).map(Arc::clone);
     let Some(member) = member else {
@@ -176,7 +177,7 @@ async fn attempt(
     if renew {
         member.renew(source);
     }
-    let submitted = member.submit(source, &shared.opener, |lane| lane.get(key, asking, until));
+    let submitted = member.submit(source, &shared.opener, |lane| lane.get(key, asking, time));
     await_reply(submitted, &member).await
 }
 
@@ -191,7 +192,7 @@ async fn await_reply(submitted: Result<Pending, SubmitError>, member: &Member) -
 /// What an attempt came to that was not even sent.
 pub(crate) fn not_sent(refused: SubmitError, member: &Member) -> AttemptResult {
     match refused {
-        SubmitError::Dead(error) => result_of(Err(error), member),
+        SubmitError::Ended(error) => result_of(Err(error), member),
         SubmitError::Full => AttemptResult { answer: Answer::Saturated, value: None, contact: None },
     }
 }
@@ -203,8 +204,13 @@ pub(crate) fn result_of(outcome: Outcome, member: &Member) -> AttemptResult {
         Ok(Reply::Value(value)) => {
             return AttemptResult { answer: Answer::Value, value: Some(value), contact: None };
         }
-        Ok(reply) => answer_of(&reply),
-        Err(error) => failure_of(&error),
+        Ok(reply) => {
+            if matches!(&reply, Reply::Error(line) if line.starts_with("NOAUTH")) {
+                member.authenticate_anew();
+            }
+            answer_of(&reply)
+        }
+        Err(error) => error.answer(),
     };
     AttemptResult { answer, value: None, contact: member.contact() }
 }
@@ -216,16 +222,5 @@ fn answer_of(reply: &Reply) -> Answer {
         Reply::Nil => Answer::Nil,
         Reply::Error(line) => Answer::Error(classify(line)),
         Reply::Status(_) | Reply::Integer(_) | Reply::Unexpected(_) => Answer::Protocol,
-    }
-}
-
-/// What a connection's error means to a read or a write.
-pub(crate) fn failure_of(error: &LaneError) -> Answer {
-    match error {
-        LaneError::Timeout => Answer::Timeout,
-        LaneError::Connect(_) | LaneError::Lost(_) | LaneError::Closed => Answer::Connection,
-        LaneError::Stranger(_) => Answer::Stranger,
-        LaneError::Protocol(_) => Answer::Protocol,
-        LaneError::Refused(line) => Answer::Refused(classify(line)),
     }
 }

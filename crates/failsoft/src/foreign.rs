@@ -11,11 +11,13 @@
 
 mod channel;
 mod hot;
+mod own;
 mod process;
 mod run;
 
 pub use channel::{Channel, Completion};
-pub use process::{after_fork, forks};
+pub use own::Own;
+pub use process::{after_fork, forks, without_signals};
 pub use run::{Answer, Parent, Run};
 
 use crate::builder::Builder;

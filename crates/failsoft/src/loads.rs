@@ -3,7 +3,7 @@
 //! Who leads, who waits, and what becomes of a result is decided by the policy's loads; here are the
 //! tasks, the panics, and the values.
 
-use crate::error::{CallbackGone, CallbackPanicked, Error};
+use crate::error::{CallbackPanicked, Error};
 use crate::frame::{self, Frame};
 use crate::shared::Shared;
 use crate::{fills, panics};
@@ -11,90 +11,19 @@ use bytes::Bytes;
 use failsoft_policy::Instant;
 use failsoft_policy::config::Config;
 use failsoft_policy::flight::{Counts, LoadId, LoadKeys, WaiterId};
-use failsoft_policy::load::{Ending, Wanted};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::pin::Pin;
+use failsoft_policy::load::Wanted;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 mod limits;
+mod result;
 
 pub(crate) use limits::keep_limits;
-
-/// What a value costs beside its bytes in a mapping of many.
-const ENTRY_OVERHEAD: usize = 128;
-
-/// What a callback came back with.
-#[derive(Debug)]
-pub(crate) enum Values {
-    /// One key's value.
-    One(Option<Bytes>),
-    /// The values of those keys that exist.
-    Many(HashMap<Bytes, Bytes>),
-}
-
-impl Values {
-    /// What keeping them costs.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::One(value) => value.as_ref().map_or(0, Bytes::len),
-            Self::Many(values) => values.iter().map(|(key, value)| key.len() + value.len() + ENTRY_OVERHEAD).sum(),
-        }
-    }
-
-    fn get(&self, key: &Bytes) -> Option<Bytes> {
-        match self {
-            Self::One(value) => value.clone(),
-            Self::Many(values) => values.get(key).cloned(),
-        }
-    }
-}
-
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-pub(crate) type Loading = Pin<Box<dyn Future<Output = Result<Values, BoxError>> + Send>>;
-/// A callback, ready to be run once for the keys it leads.
-pub(crate) type Call = Box<dyn FnOnce(Vec<Bytes>) -> Loading + Send>;
-
-/// What a load came to.
-#[derive(Clone, Debug)]
-struct Loaded {
-    ending: Ending,
-    result: Result<Arc<Values>, Error>,
-}
-
-impl Loaded {
-    fn values(values: Values) -> Self {
-        Self { ending: Ending::Loaded { bytes: values.bytes() }, result: Ok(Arc::new(values)) }
-    }
-
-    fn failed(error: Error) -> Self {
-        Self { ending: Ending::Failed, result: Err(error) }
-    }
-
-    fn gone() -> Self {
-        Self { ending: Ending::Gone, result: Err(Error::Fallback(Arc::new(CallbackGone))) }
-    }
-
-    fn of_callback(error: BoxError) -> Self {
-        if error.is::<CallbackGone>() { Self::gone() } else { Self::failed(Error::Fallback(error.into())) }
-    }
-
-    fn key(&self, key: Bytes, coalesced: bool) -> Got {
-        let result = self.result.as_ref().map(|values| values.get(&key)).map_err(Clone::clone);
-        Got { key, ending: self.ending, result, coalesced }
-    }
-}
-
-/// What became of one key.
-pub(crate) struct Got {
-    pub(crate) key: Bytes,
-    ending: Ending,
-    pub(crate) result: Result<Option<Bytes>, Error>,
-    /// Another caller's load served it.
-    pub(crate) coalesced: bool,
-}
+use result::Loaded;
+pub(crate) use result::{BoxError, Call, Got, Values};
 
 struct Running {
     done: watch::Sender<Option<Loaded>>,
@@ -208,7 +137,8 @@ pub(crate) async fn load(
     let mut all = Vec::with_capacity(wanted.len());
     loop {
         let got = join(shared, &wanted, began, ttl, &mut call).await?;
-        let (anew, got): (Vec<_>, Vec<_>) = got.into_iter().partition(|got| got.ending.leaves_it_to(call.is_some()));
+        let (anew, got): (Vec<_>, Vec<_>) =
+            got.into_iter().partition(|got| got.coalesced && got.ending.leaves_it_to(call.is_some()));
         all.extend(got);
         if anew.is_empty() {
             return Ok(all);
@@ -259,8 +189,9 @@ async fn join(
         (joined.waiter, joined.lead, awaited)
     };
     let _waiting = Waiting { shared, waiter };
-    let leads = lead.is_some();
-    if let (Some(lead), Some(call)) = (lead, call.take_if(|_| leads)) {
+    if let Some(lead) = lead
+        && let Some(call) = Call::take(call)
+    {
         start(shared, lead, frames, call);
     }
     for (load, coalesced, mut done) in awaited {
@@ -295,7 +226,7 @@ fn start(shared: &Arc<Shared>, lead: LoadKeys, outer: Option<Arc<Frame>>, call: 
     let frame = Frame::inside(shared, load, outer);
     let unfinished = Unfinished { shared: Arc::clone(shared), load };
     let task = shared.spawn(frame::scope(frame, async move {
-        let loaded = match panics::caught(async move { call(lead.keys).await }).await {
+        let loaded = match panics::caught(async move { call.run(lead.keys).await }).await {
             Ok(Ok(values)) => Loaded::values(values),
             Ok(Err(error)) => Loaded::of_callback(error),
             Err(message) => Loaded::failed(Error::Fallback(Arc::new(CallbackPanicked { message }))),

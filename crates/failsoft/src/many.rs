@@ -59,8 +59,8 @@ impl Router {
         Fut: Future<Output = Result<HashMap<Bytes, Bytes>, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        let call: Call =
-            Box::new(move |keys| Box::pin(async move { fallback(keys).await.map(Values::Many).map_err(Into::into) }));
+        let call =
+            Call::once(move |keys| Box::pin(async move { fallback(keys).await.map(Values::Many).map_err(Into::into) }));
         self.read_keys(keys, Options::default(), call).await
     }
 

@@ -1,7 +1,9 @@
 //! The nodes as the driver holds them: their connections, opened when they are first needed.
 
 use crate::clock::Clock;
-use crate::connection::{Lane, LaneConfig, LaneError, LaneState, SubmitError, TlsSetup};
+use crate::connection::{Failure, Lane, LaneConfig, Phase, Report, SubmitError, TlsSetup};
+use crate::endings::{Ending, Endings};
+use crate::events::Observer;
 use arc_swap::ArcSwapOption;
 use failsoft_policy::config::Config;
 use failsoft_policy::route::{Snapshot, Source};
@@ -18,6 +20,8 @@ pub(crate) struct Opener {
     pub(crate) tls: Option<Arc<TlsSetup>>,
     pub(crate) clock: Clock,
     pub(crate) runtime: Handle,
+    pub(crate) observer: Option<Observer>,
+    pub(crate) endings: Arc<Endings>,
 }
 
 impl Opener {
@@ -28,7 +32,9 @@ impl Opener {
         place.map_or_else(|_| endpoint.clone(), |at| map[at].1.clone())
     }
 
-    fn open(&self, endpoint: &Endpoint, node_id: Option<Arc<str>>, source: Source) -> Arc<Lane> {
+    fn open(&self, node: NodeKey, endpoint: &Endpoint, node_id: Option<Arc<str>>, source: Source) -> Arc<Lane> {
+        let endings = Arc::clone(&self.endings);
+        let report: Arc<Report> = Arc::new(move |reason, contact| endings.push(Ending { node, reason, contact }));
         let config = LaneConfig {
             endpoint: self.reached_at(endpoint),
             node_id,
@@ -40,6 +46,7 @@ impl Opener {
             password: self.config.password().map(str::to_owned),
             client_name: self.config.client_name().map(str::to_owned),
             tls: self.tls.clone(),
+            report: Some(report),
         };
         Lane::open(Arc::new(config), self.clock, &self.runtime)
     }
@@ -81,7 +88,7 @@ impl Member {
     ) -> Result<T, SubmitError> {
         if let Some(lane) = &*self.lanes[source as usize].load() {
             match request(lane) {
-                Err(SubmitError::Dead(_)) => {}
+                Err(SubmitError::Ended(_)) => {}
                 taken_or_full => return taken_or_full,
             }
         }
@@ -91,14 +98,14 @@ impl Member {
     fn reopen(&self, source: Source, opener: &Opener) -> Result<Arc<Lane>, SubmitError> {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if self.gone.load(Ordering::Acquire) {
-            return Err(SubmitError::Dead(LaneError::Closed));
+            return Err(SubmitError::Ended(Failure::Closed));
         }
         let place = &self.lanes[source as usize];
-        if let Some(lane) = place.load_full().filter(|l| !matches!(l.state(), LaneState::Dead(_))) {
+        if let Some(lane) = place.load_full().filter(|l| !matches!(l.state(), Phase::Ended(_))) {
             return Ok(lane);
         }
         self.note(place.load().as_deref());
-        let lane = opener.open(&self.endpoint, self.node_id.get().cloned(), source);
+        let lane = opener.open(self.key, &self.endpoint, self.node_id.get().cloned(), source);
         place.store(Some(Arc::clone(&lane)));
         Ok(lane)
     }
@@ -108,9 +115,9 @@ impl Member {
         self.batches.get_or_init(|| Semaphore::new(window))
     }
 
-    /// When the node last answered on any of its lanes.
+    /// When the node is known to have been there, by what it answered on any of its lanes.
     pub(crate) fn contact(&self) -> Option<Instant> {
-        self.lanes.iter().filter_map(|l| l.load().as_ref().and_then(|l| l.last_reply())).max()
+        self.lanes.iter().filter_map(|l| l.load().as_ref().and_then(|l| l.contact())).max()
     }
 
     /// Requests in flight on both lanes.
@@ -121,7 +128,7 @@ impl Member {
     /// What the node said instead of letting us in, or who answers in its place; none once a lane is open.
     pub(crate) fn refusal(&self) -> Option<String> {
         let lanes = || self.lanes.iter().filter_map(|l| l.load_full());
-        if lanes().any(|lane| lane.state() == LaneState::Open) {
+        if lanes().any(|lane| lane.state() == Phase::Open) {
             return None;
         }
         let now = lanes().find_map(|lane| refusal_of(&lane));
@@ -146,7 +153,7 @@ impl Member {
     }
 
     /// Closes the lanes; the next request opens new ones.
-    pub(crate) fn close(&self, why: &LaneError) {
+    pub(crate) fn close(&self, why: &Failure) {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         for lane in self.lanes.iter().filter_map(|l| l.swap(None)) {
             self.note(Some(&lane));
@@ -158,21 +165,33 @@ impl Member {
     pub(crate) fn renew(&self, source: Source) {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lane) = self.lanes[source as usize].swap(None) {
-            lane.close(LaneError::Closed);
+            lane.close(Failure::Closed);
+        }
+    }
+
+    /// Closes the lanes that were opened when the node had no password yet: the next ones will say it.
+    pub(crate) fn authenticate_anew(&self) {
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        for place in &self.lanes {
+            let lane = place.load_full().filter(|l| l.greeted().is_some_and(|g| g.refused.contains(&"AUTH")));
+            if let Some(lane) = lane {
+                place.store(None);
+                lane.close(Failure::Closed);
+            }
         }
     }
 
     /// Closes the lanes for good.
     pub(crate) fn retire(&self) {
         self.gone.store(true, Ordering::Release);
-        self.close(&LaneError::Closed);
+        self.close(&Failure::Closed);
     }
 }
 
 /// Why a lane was refused, if it was.
 fn refusal_of(lane: &Lane) -> Option<String> {
     match lane.state() {
-        LaneState::Dead(why @ (LaneError::Refused(_) | LaneError::Stranger(_))) => Some(why.to_string()),
+        Phase::Ended(why @ (Failure::Refused(_) | Failure::Stranger(_))) => Some(why.to_string()),
         _ => None,
     }
 }

@@ -1,9 +1,10 @@
-//! Turns a panic of somebody else's future into a value.
+//! A panic, in a callback of the caller's or in what runs in the background, ends what it happened in, nothing else.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 /// Runs a future to its end; a panic in it ends it with the panic's message.
 pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, String> {
@@ -19,7 +20,48 @@ pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Stri
     .await
 }
 
+/// How long something that panicked rests before it goes on.
+const REST: Duration = Duration::from_millis(100);
+
+/// Runs something that never ends by itself: begins it anew after each panic, which is told to `panicked`.
+pub(crate) async fn supervised<F: Future<Output = ()>>(mut begin: impl FnMut() -> F, mut panicked: impl FnMut()) {
+    while caught(begin()).await.is_err() {
+        panicked();
+        tokio::time::sleep(REST).await;
+    }
+}
+
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_panics_goes_on() {
+        let (begun, counted) = (Cell::new(0), Cell::new(0));
+        let begin = || {
+            begun.set(begun.get() + 1);
+            let round = begun.get();
+            async move {
+                tokio::task::yield_now().await;
+                assert!(round == 3, "a defect");
+            }
+        };
+        supervised(begin, || counted.set(counted.get() + 1)).await;
+        assert_eq!((begun.get(), counted.get()), (3, 2), "it ended by itself the third time");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_value() {
+        assert_eq!(caught(async { 7 }).await, Ok(7));
+        let failed: Result<(), _> = caught(async { panic!("a defect of {}", 7) }).await;
+        assert_eq!(failed, Err("a defect of 7".to_owned()));
+        let failed: Result<(), _> = caught(async { std::panic::panic_any(7) }).await;
+        assert_eq!(failed, Err("no message".to_owned()));
+    }
 }

@@ -12,8 +12,8 @@ use failsoft_policy::{Instant, NodeKey, Reason};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A caller's callback, once it is known why it is asked.
-pub(crate) type Fallback = Box<dyn FnOnce(Reason) -> Call + Send>;
+/// A caller's callback, once it is known why it is asked and after how many attempts.
+pub(crate) type Fallback = Box<dyn FnOnce(Reason, u32) -> Call + Send>;
 
 /// What a read may set for itself.
 #[derive(Clone, Copy, Default)]
@@ -22,18 +22,25 @@ pub(crate) struct Options {
     pub(crate) deadline: Option<Duration>,
 }
 
-/// Reads a key. `fallback` is made only when it may be needed.
+/// Reads the value of a key: the hot path. `fallback` is made only when it may be needed.
 #[inline]
-pub(crate) async fn read(shared: &Arc<Shared>, key: &[u8], fallback: impl FnOnce() -> Option<Fallback>) -> ReadEnd {
+pub(crate) async fn value(
+    shared: &Arc<Shared>,
+    key: &[u8],
+    fallback: impl FnOnce() -> Option<Fallback>,
+) -> Result<Option<Bytes>, Error> {
     let now = shared.now();
     let bounds = shared.bounds(now);
     match driver::first_attempt(shared, key, bounds, now).await {
-        FirstAttempt::Served(served) => ReadEnd::AtOnce(served),
-        FirstAttempt::Unserved(unserved) => Box::pin(go_on(shared, key, bounds, unserved, fallback(), None)).await,
+        // Made and taken apart in one place, it costs nothing.
+        FirstAttempt::Served(served) => ReadEnd::AtOnce(served).into_value(shared),
+        FirstAttempt::Unserved(unserved) => {
+            Box::pin(go_on(shared, key, bounds, unserved, fallback(), None)).await.into_value(shared)
+        }
     }
 }
 
-/// The same with options.
+/// Reads a key with options.
 pub(crate) async fn read_with(
     shared: &Arc<Shared>,
     key: &[u8],
@@ -113,7 +120,7 @@ async fn load(
     fallback: Fallback,
 ) -> ReadEnd {
     let wanted = vec![Wanted { key: Bytes::copy_from_slice(key), confirmed: missed.confirmed }];
-    match loads::load(shared, wanted, began, ttl, fallback(missed.reason)).await {
+    match loads::load(shared, wanted, began, ttl, fallback(missed.reason, missed.attempts)).await {
         Ok(got) => match got.into_iter().next() {
             Some(got) => missed.loaded(got.result, got.coalesced),
             None => defect("a load without its key"),

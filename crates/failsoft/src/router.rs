@@ -4,7 +4,7 @@ use crate::builder::Builder;
 use crate::conductor;
 use crate::error::Error;
 use crate::health::Health;
-use crate::loads::{self, BoxError, Values};
+use crate::loads::{self, BoxError, Call, Values};
 use crate::member::Opener;
 use crate::outcome::Outcome;
 use crate::reads::{self, Fallback, Options};
@@ -55,8 +55,9 @@ impl Drop for Handle {
 }
 
 impl Router {
-    /// Settings for a router that begins with these nodes: `host:port`, `[v6]:port`,
-    /// `redis://user:password@host:port` or `rediss://…`. One is enough.
+    /// Settings for a router that begins with these nodes: `host:port`, `[v6]:port`, `redis://user:password@host:port` or
+    /// `valkey://…`, with TLS `rediss://…` or `valkeys://…`. Without a port it is 6379. Each may be several that commas
+    /// part; one is enough.
     pub fn builder<N: Into<String>>(nodes: impl IntoIterator<Item = N>) -> Builder {
         Builder::new(nodes.into_iter().map(Into::into).collect())
     }
@@ -98,7 +99,7 @@ impl Router {
         key: &[u8],
         fallback: impl FnOnce() -> Option<Fallback>,
     ) -> Result<Option<Bytes>, Error> {
-        reads::read(self.shared(), key, fallback).await.into_value(self.shared())
+        reads::value(self.shared(), key, fallback).await
     }
 
     /// Reads a key and tells how: `.fallback(…)`, `.ttl(…)` and `.deadline(…)` may follow before
@@ -191,8 +192,8 @@ where
     Fut: Future<Output = Result<Option<Bytes>, E>> + Send + 'static,
     E: Into<BoxError>,
 {
-    Box::new(move |reason| {
-        Box::new(move |mut keys: Vec<Bytes>| {
+    Box::new(move |reason, _| {
+        Call::once(move |mut keys: Vec<Bytes>| {
             Box::pin(async move {
                 let key = keys.pop().unwrap_or_default();
                 fallback(key, reason).await.map(Values::One).map_err(Into::into)

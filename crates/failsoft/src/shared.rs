@@ -14,7 +14,7 @@ use failsoft_policy::route::{Bounds, Route};
 use failsoft_policy::{Endpoint, Instant, Slot, Turn};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 /// Numbers the routers of a process.
@@ -28,8 +28,6 @@ pub(crate) struct Shared {
     cluster: Mutex<Cluster>,
     /// Moves on whenever the routes change, and when the router closes.
     changed: watch::Sender<()>,
-    /// Wakes the conductor.
-    pub(crate) wake: Notify,
     pub(crate) control: Control,
     pub(crate) loads: Loads,
     pub(crate) tally: Tally,
@@ -54,7 +52,6 @@ impl Shared {
             table: ArcSwap::from_pointee(Table::new(cluster.snapshot())),
             cluster: Mutex::new(cluster),
             changed: watch::Sender::new(()),
-            wake: Notify::new(),
             control: Control::new(opener.clone()),
             loads: Loads::new(&opener.config),
             tally: Tally::new(),
@@ -88,7 +85,7 @@ impl Shared {
         let published = self.publish(&mut cluster);
         drop(cluster);
         if errands || published {
-            self.wake.notify_one();
+            self.wake();
         }
         result
     }
@@ -107,7 +104,7 @@ impl Shared {
     /// The same for the answers to the conductor's questions: what to ask next follows from each.
     pub(crate) fn tell_cluster<R>(&self, f: impl FnOnce(&mut Cluster, Instant) -> R) -> R {
         let result = self.with_cluster(f);
-        self.wake.notify_one();
+        self.wake();
         result
     }
 
@@ -117,6 +114,11 @@ impl Shared {
         let result = f(&mut cluster, self.now());
         self.publish(&mut cluster);
         result
+    }
+
+    /// Wakes the conductor.
+    pub(crate) fn wake(&self) {
+        self.opener.endings.wake.notify_one();
     }
 
     /// Puts new routes in force, if there are any.

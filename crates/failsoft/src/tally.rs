@@ -21,6 +21,7 @@ pub(crate) struct Tally {
     sets: AtomicU64,
     sets_in_doubt: AtomicU64,
     refused: [AtomicU64; Cause::ALL.len()],
+    panics: AtomicU64,
 }
 
 /// A counter with its labels.
@@ -53,6 +54,8 @@ pub struct Counters {
     pub sets_in_doubt: u64,
     /// `set` calls that were refused, by cause (in `what`).
     pub sets_refused: Vec<Count>,
+    /// Panics in the background: defects of ours, after which it went on.
+    pub panics: u64,
 }
 
 impl Counters {
@@ -84,6 +87,7 @@ impl Tally {
             sets: AtomicU64::new(0),
             sets_in_doubt: AtomicU64::new(0),
             refused: std::array::from_fn(|_| AtomicU64::new(0)),
+            panics: AtomicU64::new(0),
         }
     }
 
@@ -123,6 +127,16 @@ impl Tally {
         self.sets_in_doubt.fetch_add(u64::from(in_doubt && refused.is_none()), Relaxed);
     }
 
+    /// Something in the background panicked, and goes on.
+    pub(crate) fn panicked(&self) {
+        self.panics.fetch_add(1, Relaxed);
+    }
+
+    /// Fills that were not written so far, by cause.
+    pub(crate) fn skipped(&self) -> impl Iterator<Item = (Cause, u64)> {
+        Cause::ALL.iter().map(|cause| (*cause, self.skipped[*cause as usize].load(Relaxed)))
+    }
+
     /// Reads that nodes answered so far: what pays into the retry budget.
     pub(crate) fn successes(&self) -> u64 {
         let by = |s: ServedBy| -> u64 { self.reads[s as usize].iter().map(|n| n.load(Relaxed)).sum() };
@@ -145,6 +159,7 @@ impl Tally {
             sets: self.sets.load(Relaxed),
             sets_in_doubt: self.sets_in_doubt.load(Relaxed),
             sets_refused: by_cause(&self.refused),
+            panics: self.panics.load(Relaxed),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Carries out writes: `set`, and a single fill.
 
-use crate::connection::{Reply, SubmitError};
-use crate::driver::failure_of;
+use crate::connection::{Attempt, Reply, SubmitError};
 use crate::error::Error;
 use crate::shared::Shared;
 use failsoft_policy::read::Answer;
@@ -69,22 +68,23 @@ async fn run(
     loop {
         let event = match action {
             WriteAction::Ping { node, until } => {
-                let (answer, contact) = send(shared, node, (false, false), until, &[b"PING"]).await;
+                let (answer, contact) = send(shared, node, (false, false), Attempt::until(until), &[b"PING"]).await;
                 match answer {
                     // It was not sent at all, which says nothing of the node.
                     Answer::Saturated => WriteEvent::Answered { answer, contact },
-                    answer => {
-                        WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Connection | Answer::Stranger))
-                    }
+                    answer => WriteEvent::Pinged(!matches!(
+                        answer,
+                        Answer::Timeout | Answer::Hung | Answer::Closed | Answer::Connection | Answer::Stranger
+                    )),
                 }
             }
-            WriteAction::Send { node, asking, renew, until } => {
-                let (answer, contact) = send(shared, node, (asking, renew), until, &words).await;
+            WriteAction::Send { node, asking, renew, until, limit } => {
+                let (answer, contact) = send(shared, node, (asking, renew), Attempt { until, limit }, &words).await;
                 WriteEvent::Answered { answer, contact }
             }
             WriteAction::Wait { until } => {
                 // What it waits for may be a probe, which the conductor has to send.
-                shared.wake.notify_one();
+                shared.wake();
                 shared.wait(changes, until).await;
                 WriteEvent::Woken
             }
@@ -112,23 +112,23 @@ async fn send(
     shared: &Shared,
     node: NodeKey,
     (asking, renew): (bool, bool),
-    until: Instant,
+    time: Attempt,
     words: &[&[u8]],
 ) -> (Answer, Option<Instant>) {
     let Some(member) = shared.table.load().member(node).map(Arc::clone) else { return (Answer::Connection, None) };
     if renew {
         member.renew(Source::Primary);
     }
-    let submitted = member.submit(Source::Primary, &shared.opener, |lane| lane.command(words, asking, until));
+    let submitted = member.submit(Source::Primary, &shared.opener, |lane| lane.command(words, asking, time));
     let answer = match submitted {
         Err(SubmitError::Full) => Answer::Saturated,
-        Err(SubmitError::Dead(error)) => failure_of(&error),
+        Err(SubmitError::Ended(error)) => error.answer(),
         Ok(pending) => match pending.await {
             Ok(Reply::Status(_)) => Answer::Value,
             Ok(Reply::Nil) => Answer::Nil,
             Ok(Reply::Error(line)) => Answer::Error(classify(&line)),
             Ok(Reply::Value(_) | Reply::Integer(_) | Reply::Unexpected(_)) => Answer::Protocol,
-            Err(error) => failure_of(&error),
+            Err(error) => error.answer(),
         },
     };
     (answer, member.contact())

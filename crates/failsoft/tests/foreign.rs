@@ -179,6 +179,32 @@ async fn another_waiters_callback_takes_over_when_a_loop_is_gone() {
 }
 
 #[tokio::test]
+async fn one_who_has_loaded_other_keys_takes_over_too() {
+    let (_node, foreign) = node().await;
+    let mut consumer = Consumer::new();
+    let [a, b, c] = ["a", "b", "c"].map(Bytes::from);
+    foreign
+        .resolve_many(consumer.caller(1), vec![a.clone(), b.clone()], ReadOptions::default())
+        .expect("an open router");
+    let gone = consumer.run(1).await;
+    foreign
+        .resolve_many(consumer.caller(2), vec![b.clone(), c.clone()], ReadOptions::default())
+        .expect("an open router");
+    let own = consumer.run(2).await;
+    assert_eq!(own.keys, std::slice::from_ref(&c));
+    own.finish(Answer::Values(HashMap::from([(c, Bytes::from_static(b"own"))])));
+    drop(gone);
+    let other = consumer.run(2).await;
+    assert_eq!(other.keys, std::slice::from_ref(&b));
+    other.finish(Answer::Values(HashMap::from([(b, Bytes::from_static(b"taken over"))])));
+    let wanted = |c: &Completion| matches!(c, Completion::Many { token: 2, .. });
+    let take = |c| if let Completion::Many { result, .. } = c { result } else { unreachable!("it was chosen") };
+    let outcomes = consumer.until("outcomes", wanted, take).await.expect("outcomes");
+    let values: Vec<_> = outcomes.iter().map(|o| o.as_ref().ok().and_then(|o| o.value.clone())).collect();
+    assert_eq!(values, [Some(Bytes::from_static(b"taken over")), Some(Bytes::from_static(b"own"))]);
+}
+
+#[tokio::test]
 async fn a_callback_that_asks_for_its_own_key_is_told() {
     let (_node, foreign) = node().await;
     let mut consumer = Consumer::new();

@@ -53,8 +53,13 @@ impl Authority {
 /// A cluster of the chosen server; of another one where that was built without TLS. If none has it, an
 /// error that says so.
 async fn encrypted(folder: &Path) -> Result<Cluster, String> {
-    let start =
-        async |server: &Server| Cluster::builder().server(server).primaries(1).replicas(0).tls(folder).start().await;
+    encrypted_with(folder, 1).await
+}
+
+async fn encrypted_with(folder: &Path, primaries: usize) -> Result<Cluster, String> {
+    let start = async |server: &Server| {
+        Cluster::builder().server(server).primaries(primaries).replicas(0).tls(folder).start().await
+    };
     let chosen = server();
     let error = match start(&chosen).await {
         Ok(cluster) => return Ok(cluster),
@@ -127,4 +132,38 @@ async fn a_server_without_encryption_is_not_believed_to_have_it() {
     assert_eq!(node.count("GET"), 0);
     let router = ready_router(patient([node.address()])).await;
     eventually("without it", async || read(&router, "k").await.expect("a read").served_by == ServedBy::Primary).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_ports_the_one_of_the_connection_s_kind_is_dialled() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ours = Authority::new("ours");
+    ours.write(folder.path());
+    let cluster = match encrypted_with(folder.path(), 3).await {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            println!("no server with TLS on this machine, so nothing could be encrypted: {error}");
+            return;
+        }
+    };
+    // As while a cluster moves to TLS: from now on each node listens on a plain port, too, and names both of its own.
+    for node in 0..3 {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+        cluster.command(node, &["CONFIG", "SET", "port", &free.port().to_string()]).await.expect("a second port");
+    }
+    let quick = patient(cluster.addresses()).slot_refresh_interval(std::time::Duration::from_secs(1));
+    let router = ready_router(quick.tls(Tls::new().ca_pem(ours.pem.clone()))).await;
+    let mut meant = cluster.addresses();
+    meant.sort();
+    for round in 0..4 {
+        eventually("another view", async || router.health().refreshes > round).await;
+        let mut known: Vec<_> = router.health().nodes.into_iter().map(|n| n.address).collect();
+        known.sort();
+        assert_eq!(known, meant);
+        for key in [1, 6000, 12_000].map(failsoft_testkit::key_in) {
+            eventually("a write", async || router.set(&key, "stored", None).await.is_ok()).await;
+            let outcome = read(&router, key).await.expect("a read");
+            assert_eq!((outcome.served_by, text(&outcome)), (ServedBy::Primary, Some("stored")));
+        }
+    }
 }

@@ -1,5 +1,5 @@
 // A program in TypeScript, as a module: it is checked, and run against a router without a cluster.
-import { type Fallback, type Outcome, DeadlineExceeded, FailsoftError, InvalidArgument, Router, Unavailable } from 'failsoft'
+import { type Config, type Fallback, type Health, type Outcome, type Reason, type ServedBy, DeadlineExceeded, FailsoftError, InvalidArgument, Router, Unavailable } from 'failsoft'
 
 interface User {
   name: string
@@ -49,7 +49,58 @@ const option = () => router.getWithFallback('k', null, { ttl: 3 })
 // @ts-expect-error bytes, unless text was asked for
 const string: Promise<string | null> = router.getWithFallback('k', () => 'v')
 
-const slots: number = router.health().slotsOk
+// Settings that are built first: with or without an encoding, or with one that is not known to the types.
+const settings: Config = { deadlineMs: 500 }
+const either = new Router('127.0.0.1:1', settings)
+const some: Buffer | string | null = await either.getWithFallback('k', () => 'v')
+const plain = { deadlineMs: 500 } satisfies Config
+const buffers: Router = new Router('127.0.0.1:1', plain)
+const strings: Router<string> = new Router('127.0.0.1:1', { deadlineMs: 500, encoding: 'utf-8' } satisfies Config<string>)
+
+// A router of one's own.
+class Users extends Router<string> {
+  constructor() {
+    super('127.0.0.1:1', { encoding: 'utf8', deadlineMs: 200 })
+  }
+  user(id: number): Promise<string | null> {
+    return this.getWithFallback(`user:${id}`, loadUser)
+  }
+}
+class Bare extends Router {}
+const ours = new Users()
+const bare = new Bare('127.0.0.1:1', settings satisfies Config as Config<Buffer>)
+const user42: string | null = await ours.user(42)
+
+// Literal keys, and keys of both kinds, with a callback that knows nothing of them.
+const loadMany = async (keys: string[]): Promise<Map<string, string>> => new Map(keys.map((key) => [key, `row of ${key}`]))
+const literal: (string | null)[] = await ours.getManyWithFallback(['a', 'b'], loadMany, { ttlMs: 60_000, deadlineMs: 5_000 })
+const grown = await ours.getManyWithFallback(['a', 'b'] as const, async (keys) => {
+  const rows = new Map<string, string>()
+  for (const key of keys) rows.set(key, key)
+  return rows
+})
+const rows: { id: string; value: Buffer }[] = [{ id: 'a', value: Buffer.from('A') }]
+const mixed = await ours.getManyWithFallback(['a', Buffer.from('b')], () => new Map(rows.map((row) => [row.id, row.value])))
+const told: string | null = await ours.getWithFallback(new Uint8Array([107]), (key: Buffer) => key)
+
+// The account, every field with its type.
+const health: Health = router.health()
+const sides: ('majority' | 'minority' | 'unknown')[] = health.nodes.map((node) => node.verdict)
+const numbers: number[] = [health.ballots.length, health.counters.sets, health.counters.setsInDoubt, health.counters.setsRefused.length]
+const flags: boolean[] = [health.down, health.isolated]
+const words: [ServedBy, Reason | null] = [outcome.servedBy, outcome.reason]
+if (words[0] === 'secondary' && words[1] === 'connection') numbers.push(sides.length, Number(flags[0]))
+
+// @ts-expect-error strings are what was asked for, not Buffers
+const untold: Router<Buffer> = new Router('127.0.0.1:1', { encoding: 'utf8' })
+// @ts-expect-error a list of pairs is no mapping
+const pairs = () => ours.getManyWithFallback(['a'], () => [['a', 'b']])
+// @ts-expect-error an encoding that does not exist
+const latin = () => new Router('127.0.0.1:1', { encoding: 'latin1' })
+await Promise.all([either, buffers, strings, ours, bare, untold].map((one) => one.close()))
+console.log(String(some), user42, literal.join(), grown.join(), mixed.join(), told, pairs.length + latin.length, numbers.length)
+
+const slots: number = health.slotsOk
 await string
 await Promise.all([router.close(), text.close()])
 console.log(String(bytes), outcome.servedBy, String(values[0]), values[1], name, slots, [unknown, wrong, load, option].length)

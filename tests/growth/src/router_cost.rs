@@ -30,8 +30,11 @@ pub fn router_cost(primaries: usize, held: impl Fn() -> usize) -> RouterCost {
     let snapshot = cluster.snapshot();
     let bytes = held().saturating_sub(before);
     let now = Instant::from_millis(1_000_000);
-    let bounds =
-        Bounds { attempt: Duration::from_millis(250), deadline: now + Duration::from_secs(1), ends_call: false };
+    let bounds = Bounds {
+        attempt_timeout: Duration::from_millis(250),
+        deadline: now + Duration::from_secs(1),
+        ends_call: false,
+    };
     let began = Clock::now();
     for n in 0..READS {
         // A stride that visits all slots, each far from the one before.

@@ -1,16 +1,20 @@
 //! What must hold in every run. The checks know what each router was told, and what is true.
 
+mod blame;
 mod calls;
 mod heard;
 mod loads;
 mod map;
+mod replicas;
 mod sends;
+mod values;
 mod votes;
 
 use crate::model::{BLOCKS, MS, Set, Time};
 use crate::plan::{Fault, Plan};
 use crate::router::Router;
 use heard::Heard;
+pub(crate) use heard::Heed;
 
 /// The most nodes a router may know in a run: all that ever lived, and those that redirects named.
 const NODES: usize = 64;
@@ -33,6 +37,8 @@ pub(crate) struct Check {
     rewritten: bool,
     /// Whether another node comes to live at an address: what is said beside its first word is not heeded.
     replaced: bool,
+    /// Whether nodes move to other addresses in this run, so that an address does not tell who is there.
+    moves: bool,
 }
 
 impl Check {
@@ -51,6 +57,7 @@ impl Check {
             cuts: votes::cuts(plan),
             contradicted,
             rewritten: votes::rewrites(plan),
+            moves: plan.faults.iter().any(|f| matches!(f.fault, Fault::Swap(..) | Fault::Move(_))),
             replaced: plan.faults.iter().any(|f| matches!(f.fault, Fault::Replace(_))),
         }
     }
@@ -61,16 +68,17 @@ impl Check {
         }
     }
 
-    pub(crate) fn faulted(&mut self, fault: &Fault, until: Time) {
-        match fault {
-            Fault::Suspend { router } => {
-                let heard = &mut self.routers[usize::from(*router)];
-                heard.suspended_until = heard.suspended_until.max(until);
-                heard.owed = None;
-            }
-            Fault::AnotherCluster => self.another_cluster = true,
-            _ => {}
+    pub(crate) fn faulted(&mut self, fault: &Fault) {
+        if let Fault::AnotherCluster = fault {
+            self.another_cluster = true;
         }
+    }
+
+    /// A router's process stops, until then.
+    pub(crate) fn paused(&mut self, r: usize, until: Time) {
+        let heard = &mut self.routers[r];
+        heard.suspended_until = heard.suspended_until.max(until);
+        heard.owed = None;
     }
 
     /// What a router keeps in mind is bounded, and what it owes is done.
@@ -82,8 +90,9 @@ impl Check {
         self.that(calls <= 4_096, || format!("router {r} has {calls} calls under way"));
         for member in router.members.iter().flatten() {
             let most = router.config.max_in_flight();
-            let fits = member.in_flight.iter().all(|&n| n <= most);
-            self.that(fits, || format!("router {r} has {:?} in flight to one node, not {most}", member.in_flight));
+            let waiting = member.waiting();
+            let fits = waiting.iter().all(|&n| n <= most as usize);
+            self.that(fits, || format!("router {r} has {waiting:?} in flight to one node, not {most}"));
         }
         let heard = &mut self.routers[r];
         if let Some((by, why)) = heard.owed.filter(|o| now > o.0) {
@@ -112,7 +121,7 @@ impl Check {
         let (patches, nodes, ballots) = (report.patches, report.nodes.len(), report.ballots.len());
         let fits = patches <= BLOCKS && nodes <= NODES && ballots <= 5 && report.retry_tokens <= 100;
         self.that(fits, || format!("router {r} keeps {patches} patches, {nodes} nodes, {ballots} ballots"));
-        let detached = router.flights.counts().detached;
+        let detached = router.loads.counts().detached;
         self.that(detached <= 1_024, || format!("router {r} lets {detached} loads run on"));
     }
 

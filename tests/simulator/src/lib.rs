@@ -1,6 +1,7 @@
 //! The real policy in virtual time against a model of a cluster that fails and splits by itself: one seed, one run.
 
 mod check;
+mod large;
 mod model;
 mod net;
 mod plan;
@@ -46,8 +47,21 @@ impl Ran {
     }
 }
 
+/// One seed in so many also runs a cluster of a thousand primaries.
+const LARGE: u64 = 1_024;
+
 /// Runs a seed.
 pub fn run(seed: u64) -> Ran {
+    let mut ran = run_small(seed);
+    if seed % LARGE == LARGE - 1 && ran.problem.is_none() {
+        let (events, problem) = large::run(seed);
+        ran.events += events;
+        ran.problem = problem.map(|problem| format!("a thousand primaries: {problem}"));
+    }
+    ran
+}
+
+fn run_small(seed: u64) -> Ran {
     let outcome = play(&Plan::new(seed), false);
     Ran {
         hash: outcome.hash,

@@ -8,11 +8,15 @@ mod command;
 mod data;
 mod election;
 mod gossip;
+mod join;
+mod ledger;
 mod state;
 mod truth;
 mod words;
 
 pub(crate) use command::{Ask, Said};
+pub(crate) use join::STRANGERS;
+pub(crate) use ledger::FOREIGN;
 pub(crate) use words::{address, answer, endpoint, number_of, slot_number};
 
 use crate::net::Net;
@@ -64,6 +68,8 @@ pub(crate) struct Node {
     /// Nodes of one group gossip; another group is another cluster.
     pub(crate) group: u8,
     pub(crate) up: Up,
+    /// Counts how often its process began.
+    pub(crate) life: u32,
     pub(crate) loading_until: Time,
     /// Until when a node that has just started, or left a minority, holds itself back as a primary.
     pub(crate) holding_back_until: Time,
@@ -101,6 +107,8 @@ pub(crate) struct Node {
     log_base: u32,
     history: u32,
     pub(crate) link: data::Link,
+    /// Whether its link to its primary is kept down, whatever it tries.
+    pub(crate) unlinked: bool,
 }
 
 /// A replica's attempt to take its failed primary's place.
@@ -126,6 +134,8 @@ pub(crate) struct Setup {
     pub(crate) short_redirects: bool,
     /// Whether a crashed node comes back with its data.
     pub(crate) persistent: bool,
+    /// How many clients each node says to have, if it says so: a large fleet takes turns.
+    pub(crate) clients: Option<u64>,
 }
 
 pub(crate) struct Model {
@@ -133,18 +143,31 @@ pub(crate) struct Model {
     pub(crate) nodes: Vec<Node>,
     /// The node that lives at each address now.
     pub(crate) at: [u8; ADDRESSES],
+    /// The group that is the routers' cluster.
+    pub(crate) ours: u8,
     histories: u32,
     pub(crate) rng: fastrand::Rng,
     /// Counts what happened, for the trace and for judging.
     pub(crate) promotions: u32,
+    ledger: ledger::Ledger,
 }
 
 impl Model {
     pub(crate) fn new(setup: Setup, rng: fastrand::Rng) -> Self {
-        Self { setup, nodes: Vec::with_capacity(MAX), at: [NOBODY; ADDRESSES], histories: 0, rng, promotions: 0 }
+        Self {
+            setup,
+            nodes: Vec::with_capacity(MAX),
+            at: [NOBODY; ADDRESSES],
+            ours: 0,
+            histories: 0,
+            rng,
+            promotions: 0,
+            ledger: ledger::Ledger::default(),
+        }
     }
 
-    /// Lays out a cluster of `primaries` with `replicas` each, at the first addresses.
+    /// Lays out a cluster of `primaries` with `replicas` each, at the first addresses. Each key has `value` and
+    /// its number, so that no two have the same, or, if that is 0, none.
     pub(crate) fn lay_out(&mut self, group: u8, primaries: usize, replicas: usize, value: u32, now: Time) {
         let first = self.nodes.len();
         let count = primaries * (1 + replicas);
@@ -169,7 +192,8 @@ impl Model {
             }
             let serves = first + (n - first) % primaries;
             for key in 0..KEYS {
-                node.data[key] = if first + (key % BLOCKS) % primaries == serves { value } else { 0 };
+                node.data[key] =
+                    if first + (key % BLOCKS) % primaries == serves && value != 0 { value + key as u32 } else { 0 };
             }
         }
         for n in first + primaries..first + count {
@@ -185,6 +209,7 @@ impl Model {
             address,
             group,
             up: Up::Running,
+            life: 0,
             loading_until: 0,
             holding_back_until: 0,
             cluster_ok: true,
@@ -212,6 +237,7 @@ impl Model {
             log_base: 0,
             history: self.histories,
             link: data::Link::default(),
+            unlinked: false,
         });
         self.at[address] = n as u8;
         n

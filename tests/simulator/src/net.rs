@@ -23,6 +23,21 @@ pub(crate) struct Net {
     pub(crate) loss: [u16; ROUTERS],
 }
 
+/// When the last packet of each connection arrives, in both directions: none overtakes another one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Order {
+    last: [[[[Time; 2]; 2]; ADDRESSES]; ROUTERS],
+}
+
+impl Order {
+    /// A packet that would arrive at `at` by itself arrives then, or right after the one before it.
+    pub(crate) fn next(&mut self, router: usize, address: usize, lane: usize, back: bool, at: Time) -> Time {
+        let last = &mut self.last[router][address][lane][usize::from(back)];
+        *last = at.max(*last + 1);
+        *last
+    }
+}
+
 impl Default for Net {
     fn default() -> Self {
         Self {

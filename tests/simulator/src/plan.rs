@@ -7,7 +7,7 @@ mod faults;
 mod settings;
 
 pub(crate) use calls::{Behaviour, CallPlan, End, What};
-pub(crate) use faults::{Fault, FaultPlan, Misbehaviour};
+pub(crate) use faults::{Denied, Fault, FaultPlan, Misbehaviour};
 
 use crate::model::{MS, Setup, Time};
 use failsoft_policy::config::Config;
@@ -41,12 +41,16 @@ impl Plan {
     /// The plan of a seed.
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5EED);
-        let (primaries, replicas) = match rng.u8(0..20) {
+        let (primaries, replicas) = match rng.u8(0..24) {
             0 => (3, 0),
             1..=9 => (3, 1),
             10..=12 => (3, 2),
             13..=15 => (4, 1),
             16 => (5, 0),
+            17 => (1, 0),
+            18 => (1, 1),
+            19 => (2, 0),
+            20 => (2, 1),
             _ => (5, 1),
         };
         let setup = settings::servers(&mut rng);

@@ -4,18 +4,20 @@
 //! `conductor`, `control`), step by step.
 
 mod conduct;
+mod lanes;
 mod loads;
 mod reads;
 mod state;
 mod writes;
 
-pub(crate) use state::{Call, Caller, Failure, Router, Running, Work};
+pub(crate) use state::{Call, Caller, Failure, Member, Router, Running, Work};
 
 use crate::model::{BLOCKS, KEYS, Time, slot_number};
 use crate::plan::{CallPlan, What};
 use crate::sim::{Local, Sim};
 use bytes::Bytes;
 use failsoft_policy::Slot;
+use failsoft_policy::read::Answer;
 
 /// The slot of a key.
 pub(crate) fn slot_of(key: u8) -> Slot {
@@ -45,10 +47,13 @@ impl Sim<'_> {
                     self.conduct(r);
                 }
             }
-            Local::Answer { call, tag, said } => self.on_answer(r, call, tag, said),
-            Local::Lost { call, tag } => self.on_lost(r, call, tag),
+            Local::Opened { id, process, sent } => self.on_opened(r, id, process, sent),
+            Local::Broken { id, why } => self.on_broken(r, id, *why),
+            Local::NotOpened { id } => self.on_not_opened(r, id),
+            Local::LaneTimer { id } => self.on_lane_timer(r, id),
+            Local::Reply { id, said, asking } => self.on_reply(r, id, said, asking),
+            Local::Failed { call, tag, answer } => self.on_failed(r, call, tag, answer),
             Local::Saturated { call, tag } => self.on_saturated(r, call, tag),
-            Local::TimedOut { call, tag } => self.on_timeout(r, call, tag),
             Local::Woken { call, tag } => self.on_woken(r, call, tag),
             Local::Cancel { caller, serial } => self.on_cancelled(r, caller, serial),
             Local::Deadline { caller, serial } => self.on_deadline(r, caller, serial),
@@ -95,6 +100,7 @@ impl Sim<'_> {
         let takes = |&n: &usize| {
             let node = &self.model.nodes[n];
             self.model.running(n)
+                && node.group == self.model.ours
                 && node.is_primary(n)
                 && usize::from(node.owner[block]) == n
                 && node.cluster_ok
@@ -117,6 +123,7 @@ impl Sim<'_> {
 
     /// What the router's process did in an event is over: new routes are in force, errands are run.
     pub(crate) fn settle(&mut self, r: usize, told: bool) {
+        self.check.closings(r, &self.routers[r], self.now);
         let errands = self.routers[r].cluster.has_errands();
         let published = self.publish(r);
         if errands || published || told {
@@ -130,7 +137,15 @@ impl Sim<'_> {
         if !router.cluster.is_dirty() {
             return false;
         }
-        router.publish();
+        let gone = router.publish();
+        for mut lane in gone {
+            // We closed it ourselves: that says nothing of anybody.
+            for (call, tag) in lane.end() {
+                self.local(r, 0, Local::Failed { call, tag, answer: Answer::Closed });
+            }
+        }
+        let router = &mut self.routers[r];
+        self.check.published(r, &router.snapshot, self.now);
         let now: Time = self.now;
         let waiting: Vec<(u32, u32)> = router.waiting().collect();
         for (call, tag) in waiting {

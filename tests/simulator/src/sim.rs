@@ -1,110 +1,23 @@
 //! One run: the queue of events in virtual time, and who gets each.
 
+mod event;
 mod faults;
+mod moves;
 mod servers;
 mod watch;
 
+pub(crate) use event::{Dial, Ev, LaneId, Local, Message, Process, Question};
+
 use crate::check::Check;
-use crate::model::{ADDRESSES, Ask, KEYS, MS, Model, Said, Time};
-use crate::net::Net;
-use crate::plan::{Fault, Misbehaviour, Plan};
+use crate::model::{ADDRESSES, KEYS, MS, Model, Time};
+use crate::net::{Net, Order};
+use crate::plan::{Denied, Fault, FaultPlan, Misbehaviour, Plan};
 use crate::router::Router;
 use crate::trace::Trace;
-use failsoft_policy::flight::LoadId;
-use failsoft_policy::view::{Probe, View};
-use failsoft_policy::{Instant, NodeKey};
+use event::local_kind;
+use failsoft_policy::Instant;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
-/// A command on its way to an address.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Message {
-    pub(crate) router: u8,
-    pub(crate) call: u32,
-    pub(crate) tag: u32,
-    pub(crate) address: u8,
-    pub(crate) ask: Ask,
-}
-
-/// A question of the control plane on its way.
-#[derive(Clone, Debug)]
-pub(crate) enum Question {
-    View {
-        round: u64,
-        epochs: bool,
-    },
-    Report {
-        node: NodeKey,
-        witness: Option<usize>,
-    },
-    /// The report has come; the witness is asked.
-    Witness {
-        probe: Box<Probe>,
-    },
-}
-
-/// What happens to a router. While its process is suspended it waits.
-#[derive(Debug)]
-pub(crate) enum Local {
-    Start,
-    Conduct,
-    Answer {
-        call: u32,
-        tag: u32,
-        said: Said,
-    },
-    /// The connection was refused or lost.
-    Lost {
-        call: u32,
-        tag: u32,
-    },
-    Saturated {
-        call: u32,
-        tag: u32,
-    },
-    TimedOut {
-        call: u32,
-        tag: u32,
-    },
-    Woken {
-        call: u32,
-        tag: u32,
-    },
-    Cancel {
-        caller: u32,
-        serial: u32,
-    },
-    Deadline {
-        caller: u32,
-        serial: u32,
-    },
-    Loaded {
-        load: LoadId,
-    },
-    View {
-        round: u64,
-        view: Option<Box<View>>,
-        loading: bool,
-    },
-    Probed(Box<Probe>),
-    /// Asks the witness for its view.
-    AskWitness {
-        address: usize,
-        probe: Box<Probe>,
-    },
-}
-
-#[derive(Debug)]
-pub(crate) enum Ev {
-    Fault(u16),
-    FaultOver(u16),
-    Tick(u8),
-    Call(u16),
-    Watch,
-    Arrive(Message),
-    Asked { router: u8, address: u8, sent: Time, question: Box<Question> },
-    Local(u8, Local),
-}
+use std::collections::{BTreeSet, BinaryHeap};
 
 struct Item {
     at: Time,
@@ -142,9 +55,13 @@ pub(crate) struct Sim<'p> {
     pub(crate) now: Time,
     queue: BinaryHeap<Reverse<Item>>,
     number: u64,
+    questions: u64,
     pub(crate) rng: fastrand::Rng,
     pub(crate) model: Model,
     pub(crate) net: Net,
+    pub(crate) order: Order,
+    /// Connections that have met a cut: of which router, and which one.
+    stopped: BTreeSet<(usize, u32)>,
     pub(crate) store: Store,
     pub(crate) routers: Vec<Router>,
     pub(crate) check: Check,
@@ -152,6 +69,9 @@ pub(crate) struct Sim<'p> {
     /// Commands that a hung process has not read yet.
     inbox: [Vec<Message>; ADDRESSES],
     misbehaving: [Option<Misbehaviour>; ADDRESSES],
+    denied: Denied,
+    /// Ours, whose addresses strangers have taken: where, who, and whether nobody else of ours was left.
+    displaced: Vec<(usize, u8, bool)>,
     /// The faults in force.
     active: Vec<Option<Fault>>,
     healing: watch::Healing,
@@ -177,20 +97,27 @@ impl<'p> Sim<'p> {
         let mut rng = fastrand::Rng::with_seed(plan.seed ^ 0xA5A5_0000_5A5A);
         let mut model = Model::new(plan.setup, rng.fork());
         model.lay_out(0, plan.primaries, plan.replicas, u32::from(plan.warm), 0);
+        let lies = |f: &FaultPlan| matches!(f.fault, Fault::Misbehave { what: Misbehaviour::Lies, .. });
+        let lies = plan.faults.iter().any(lies);
         let mut sim = Self {
             plan,
             now: MS,
             queue: BinaryHeap::with_capacity(1024),
             number: 0,
+            questions: 0,
             rng,
             model,
             net: Net::default(),
-            store: Store { versions: [1; KEYS], newest: 1, slow_by: 0 },
-            routers: plan.routers.iter().map(Router::new).collect(),
+            order: Order::default(),
+            stopped: BTreeSet::new(),
+            store: Store { versions: std::array::from_fn(|k| 1 + k as u32), newest: KEYS as u32, slow_by: 0 },
+            routers: plan.routers.iter().map(|r| Router::new(r, plan.setup.clients, lies)).collect(),
             check: Check::new(plan),
             trace: Trace::new(wordy),
             inbox: std::array::from_fn(|_| Vec::new()),
             misbehaving: [None; ADDRESSES],
+            denied: Denied::default(),
+            displaced: Vec::new(),
             active: vec![None; plan.faults.len()],
             healing: watch::Healing::default(),
         };
@@ -253,6 +180,8 @@ impl<'p> Sim<'p> {
             Ev::Tick(n) => 0x300 + u64::from(*n),
             Ev::Call(c) => 0x1000 + u64::from(*c),
             Ev::Watch => 0x400,
+            Ev::Throttled(f) => 0x700 + u64::from(*f),
+            Ev::Dialled(d) => 0x800 + u64::from(d.address),
             Ev::Arrive(m) => 0x1_0000 + u64::from(m.call) + (u64::from(m.tag) << 32),
             Ev::Asked { address, .. } => 0x500 + u64::from(*address),
             Ev::Local(r, l) => 0x600 + u64::from(*r) + local_kind(l),
@@ -264,15 +193,19 @@ impl<'p> Sim<'p> {
             Ev::Tick(n) => self.tick(usize::from(n)),
             Ev::Call(c) => self.call(usize::from(c)),
             Ev::Watch => self.watch(),
+            Ev::Throttled(f) => self.throttled(usize::from(f)),
             Ev::Arrive(message) => self.arrive(message),
-            Ev::Asked { router, address, sent, question } => {
-                self.asked(usize::from(router), usize::from(address), sent, *question);
+            Ev::Dialled(dial) => self.dialled(dial),
+            Ev::Asked { router, address, sent, id, question } => {
+                self.asked(usize::from(router), usize::from(address), sent, id, *question);
             }
             Ev::Local(r, event) => {
                 let r = usize::from(r);
                 let resumes = self.routers[r].suspended_until;
                 if resumes > self.now {
-                    return self.at(resumes, Ev::Local(r as u8, event));
+                    // Whoever wakes reads what has come before it looks at the clock.
+                    let late = Time::from(event.is_timer());
+                    return self.at(resumes + late, Ev::Local(r as u8, event));
                 }
                 self.router_event(r, event);
             }
@@ -284,6 +217,7 @@ impl<'p> Sim<'p> {
             return;
         }
         let before = self.model.nodes[n].owner;
+        self.model.note_values(self.now);
         self.model.tick(&self.net, n, self.now);
         if self.trace.lines.is_some() && before != self.model.nodes[n].owner {
             let node = &self.model.nodes[n];
@@ -293,26 +227,6 @@ impl<'p> Sim<'p> {
         let pause = self.rng.u64(60..110) * MS;
         self.after(pause, Ev::Tick(n as u8));
     }
-}
-
-/// Tells the events of a router apart in the trace.
-fn local_kind(event: &Local) -> u64 {
-    let (kind, call, tag) = match event {
-        Local::Start => (1, 0, 0),
-        Local::Conduct => (2, 0, 0),
-        Local::Answer { call, tag, .. } => (3, *call, *tag),
-        Local::Lost { call, tag } => (4, *call, *tag),
-        Local::Saturated { call, tag } => (5, *call, *tag),
-        Local::TimedOut { call, tag } => (6, *call, *tag),
-        Local::Woken { call, tag } => (7, *call, *tag),
-        Local::Cancel { caller, serial } => (8, *caller, *serial),
-        Local::Deadline { caller, serial } => (9, *caller, *serial),
-        Local::Loaded { .. } => (10, 0, 0),
-        Local::View { round, .. } => (11, *round as u32, 0),
-        Local::Probed(probe) => (12, probe.node.index, u32::from(probe.report.is_ok())),
-        Local::AskWitness { address, .. } => (13, *address as u32, 0),
-    };
-    (kind << 8) + (u64::from(call) << 20) + (u64::from(tag) << 40)
 }
 
 /// A time of the simulator as the policy's.

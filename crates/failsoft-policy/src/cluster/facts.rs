@@ -177,7 +177,6 @@ impl Cluster {
         };
         node.contact = node.contact.max(Some(probe.sent_at));
         let troubled = node.trouble.is_some();
-        node.latency = Some(now.since(probe.sent_at));
         if node.id.is_some() && report.id.is_some() && node.id != report.id {
             // Another node lives at this address: ours is gone, perhaps the whole cluster is.
             self.handle_stranger(probe.node, now);
@@ -229,6 +228,7 @@ impl Cluster {
             node.epoch = node.epoch.max(report.my_epoch.unwrap_or(0));
         }
         node.report = report;
+        node.latency = Some(now.since(sent_at));
         node.looked_at = node.looked_at.max(Some(sent_at));
         node.reported_at = now;
         if let Some(offset) = offset.filter(|_| primary) {
@@ -378,19 +378,25 @@ impl Cluster {
 /// What was known of a replica before it was looked at again.
 struct Before {
     offset: Option<u64>,
-    linked: Option<bool>,
     dated: Option<Dated>,
+    /// Who is asked first of all that copy the same primary.
+    best: Option<NodeKey>,
 }
 
 impl Before {
     fn of(nodes: &Nodes, node: &Node) -> Self {
-        Self { offset: node.report.offset, linked: node.report.link_up, dated: rank::dated(nodes, node) }
+        let best = match node.role {
+            Role::Replica(Some(of)) => rank::ranked(nodes, of).first().map(|n| n.key),
+            Role::Replica(None) | Role::Primary => None,
+        };
+        Self { offset: node.report.offset, dated: rank::dated(nodes, node), best }
     }
 
-    /// Whether its answers are older now, or of another kind: no read may go by what was known before.
+    /// Whether its answers are older now, or of another kind, or another replica is the best: no read may go by what
+    /// was known before.
     fn is_worse_than(&self, before: &Self) -> bool {
         let from = |b: &Self| b.dated.map(|d| d.counts_from);
         let known = |b: &Self| b.dated.map(|d| d.current_at.is_some());
-        from(self) < from(before) || known(self) != known(before) || self.linked != before.linked
+        from(self) < from(before) || known(self) != known(before) || self.best != before.best
     }
 }

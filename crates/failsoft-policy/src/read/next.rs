@@ -63,7 +63,7 @@ impl Read {
             Then::Retry => self.retry_now(until, turn),
             Then::Again { .. } if turn.now < until => self.wait(until, then),
             Then::Again { node, asking } if turn.cluster.admits(node) => {
-                self.ask_again(node, asking, self.bounds.attempt_until(turn.now, 1), turn.now)
+                self.ask_again(node, asking, self.bounds.attempt(turn.now, 1))
             }
             Then::Again { .. } => self.give_up(Reason::ErrorReply, turn.now),
         }

@@ -1,6 +1,7 @@
 //! Redirects: which ones a read follows, and when they lead in a circle.
 
 use super::{Action, REFRESH_WAIT, Read, State, Then};
+use crate::connection::Attempt;
 use crate::reply::Target;
 use crate::route::Source;
 use crate::time::Instant;
@@ -29,7 +30,9 @@ impl Read {
         let action = self.ask_primary(owner, turn);
         let renew = renew && turn.cluster.budget().take_renewal(owner, turn.now);
         match action {
-            Action::Send { node, source, asking, until, .. } => Action::Send { node, source, asking, renew, until },
+            Action::Send { node, source, asking, until, limit, .. } => {
+                Action::Send { node, source, asking, renew, until, limit }
+            }
             other => other,
         }
     }
@@ -40,9 +43,7 @@ impl Read {
             return self.give_up(limit, turn.now);
         }
         match node {
-            Some(node) if turn.cluster.admits(node) => {
-                self.ask_again(node, true, self.bounds.attempt_until(turn.now, 1), turn.now)
-            }
+            Some(node) if turn.cluster.admits(node) => self.ask_again(node, true, self.bounds.attempt(turn.now, 1)),
             Some(_) => {
                 self.reason.get_or_insert(Reason::BreakerOpen);
                 self.next_source(true, turn)
@@ -75,13 +76,14 @@ impl Read {
     }
 
     /// Asks a node for what the map does not say: after ASK with `ASKING`, or once more after `TRYAGAIN`.
-    pub(super) fn ask_again(&mut self, node: NodeKey, asking: bool, until: Instant, now: Instant) -> Action {
+    pub(super) fn ask_again(&mut self, node: NodeKey, asking: bool, attempt: Attempt) -> Action {
         let source = Source::Primary;
-        self.ask(node, source, until, now);
+        self.ask(node, source, attempt);
         if let State::Asking { asking: with, .. } = &mut self.state {
             *with = asking;
         }
-        Action::Send { node, source, asking, renew: false, until }
+        let Attempt { until, limit } = attempt;
+        Action::Send { node, source, asking, renew: false, until, limit }
     }
 
     /// The limit that a further redirect breaks, if it does. One that leads back to a node that has

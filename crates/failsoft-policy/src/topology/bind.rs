@@ -120,8 +120,11 @@ fn settle_addresses<'v>(
     here.retain(|endpoint, vn| {
         let Some(holder) = holders.get(endpoint).filter(|n| known.get(&vn.id) != Some(&n.key)) else { return true };
         let itself = holder.id.as_deref().and_then(|id| ids.get(id)).copied();
+        // Who gave this view was asked there.
+        let answers = view.by.as_ref() == Some(&vn.id) && view.via == **endpoint;
         match itself.and_then(|n| Some((n, n.endpoint.as_ref()?))) {
             Some((_, to)) if to != *endpoint => return true,
+            _ if answers => {}
             Some((itself, _)) if holder.is_at_home() => {
                 *vn = itself;
                 return true;

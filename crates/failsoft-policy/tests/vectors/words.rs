@@ -94,6 +94,8 @@ pub(crate) fn answer(text: &str) -> Answer {
         "value" => Answer::Value,
         "nil" => Answer::Nil,
         "timeout" => Answer::Timeout,
+        "hung" => Answer::Hung,
+        "closed" => Answer::Closed,
         "connection" => Answer::Connection,
         "stranger" => Answer::Stranger,
         "protocol" => Answer::Protocol,
@@ -126,7 +128,7 @@ impl Names {
 
     pub(crate) fn action(&self, action: &Action) -> String {
         match action {
-            Action::Send { node, source, asking, renew, until } => {
+            Action::Send { node, source, asking, renew, until, .. } => {
                 let source = if *source == Source::Primary { "primary" } else { "replica" };
                 format!("send {} {source}{} until {}", self.of(*node), how(*asking, *renew), ms(*until))
             }
@@ -146,7 +148,7 @@ impl Names {
     pub(crate) fn write_action(&self, action: WriteAction) -> String {
         match action {
             WriteAction::Ping { node, until } => format!("ping {} until {}", self.of(node), ms(until)),
-            WriteAction::Send { node, asking, renew, until } => {
+            WriteAction::Send { node, asking, renew, until, .. } => {
                 format!("send {}{} until {}", self.of(node), how(asking, renew), ms(until))
             }
             WriteAction::Wait { until } => format!("wait until {}", ms(until)),

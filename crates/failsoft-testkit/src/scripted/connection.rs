@@ -41,11 +41,13 @@ pub(super) async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let (input, output) = stream.into_split();
     let (queue, pending) = mpsc::channel(QUEUE);
+    let kicked = shared.clone();
     let read = read(input, shared, queue);
     let write = write(output, pending);
     tokio::pin!(read, write);
     tokio::select! {
         _ = &mut write => {}
+        () = kicked.kick.notified() => {}
         // What was asked before the client's end is still answered.
         _ = &mut read => drop(write.await),
     }

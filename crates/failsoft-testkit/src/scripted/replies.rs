@@ -35,6 +35,7 @@ pub(super) fn answer(state: &mut State, session: &mut Session, words: &[Bytes]) 
         ("AUTH" | "CLIENT" | "SELECT" | "QUIT", _) => reply.simple("OK"),
         ("COMMAND", _) => reply.array(0),
         ("INFO", _) => reply.text(&info(state, &words[1..])),
+        ("ROLE", _) => role(reply, &topology(state), &state.id),
         ("WAIT", _) => reply.number(topology(state).replicas_of(&state.id).count() as i64),
         ("CLUSTER" | "READONLY" | "READWRITE" | "ASKING", _) if state.standalone => {
             reply.error("ERR This instance has cluster support disabled")
@@ -177,6 +178,19 @@ fn info(state: &State, sections: &[Bytes]) -> String {
     let mut fields: Vec<_> = all.into_iter().filter(|(name, _)| asked(name)).flat_map(|(_, fields)| fields).collect();
     apply(state, &mut fields);
     lines(&fields)
+}
+
+fn role(reply: Reply, topology: &Topology, id: &str) -> Reply {
+    let me = topology.find(id);
+    let offset = me.map_or(0, |node| i64::try_from(node.offset).unwrap_or(i64::MAX));
+    match me.and_then(|node| topology.find(node.primary.as_deref()?)) {
+        None => reply.array(3).bulk("master").number(offset).array(0),
+        Some(primary) => {
+            let state = if primary.failed() { "connect" } else { "connected" };
+            let reply = reply.array(5).bulk("slave").bulk(&primary.host).number(primary.port);
+            reply.bulk(state).number(offset)
+        }
+    }
 }
 
 fn replication(topology: &Topology, id: &str) -> Vec<(String, String)> {

@@ -24,6 +24,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Called after every command.
     pub(super) news: Notify,
+    /// Called to close every connection.
+    pub(super) kick: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +43,7 @@ pub(super) struct State {
 
 impl Shared {
     pub(super) fn new(port: u16, id: String) -> Shared {
-        Shared { state: Mutex::new(State { id, port, ..State::default() }), news: Notify::new() }
+        Shared { state: Mutex::new(State { id, port, ..State::default() }), news: Notify::new(), kick: Notify::new() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use bytes::Bytes;
+
 use super::{ScriptedNode, resp::Reply};
 use crate::view::SLOTS;
 
@@ -73,6 +75,31 @@ impl Topology {
         let id = node.id();
         self.nodes.iter_mut().filter(|node| node.id == id).for_each(|node| node.flags.push(flag.to_owned()));
         self
+    }
+
+    /// What a node says to `CLUSTER SHARDS`, in RESP2: for a rule that says it in its place.
+    pub fn shards(&self) -> Bytes {
+        self.shards_reply(Reply::new(false)).finish()
+    }
+
+    /// The same with these nodes, whatever they are, as the members of one shard, which has the slots of the first of
+    /// them, or none.
+    pub fn one_shard_of(&self, members: &[&ScriptedNode], without_slots: bool) -> Bytes {
+        let ids: Vec<_> = members.iter().map(|node| node.id()).collect();
+        let (of_it, others): (Vec<_>, Vec<_>) = self.nodes.iter().partition(|node| ids.contains(&node.id));
+        let shards: Vec<Vec<&TopologyNode>> = others.into_iter().map(|node| vec![node]).chain([of_it]).collect();
+        let mut reply = Reply::new(false).array(shards.len());
+        for shard in shards {
+            let own = shard.iter().find(|node| !node.slots.is_empty()).filter(|_| shard.len() == 1 || !without_slots);
+            let ranges = own.map(|node| node.slots.as_slice()).unwrap_or_default();
+            reply = reply.map(2).bulk("slots").array(ranges.len() * 2);
+            for range in ranges {
+                reply = reply.number(*range.start()).number(*range.end());
+            }
+            reply = reply.bulk("nodes").array(shard.len());
+            reply = shard.into_iter().fold(reply, |reply, node| node.shard_reply(reply));
+        }
+        reply.finish()
     }
 
     /// The owner of a slot: of two that claim it, the one with the higher epoch.

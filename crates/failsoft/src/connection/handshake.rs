@@ -6,11 +6,11 @@
 //! node is the one that is meant.
 
 use super::encode;
-use super::error::LaneError;
 use super::io::Wire;
 use super::lane::LaneConfig;
 use super::resp::Reply;
 use super::stream;
+use failsoft_policy::connection::Failure;
 use failsoft_policy::reply::{ErrorReply, classify};
 use tokio::time::Instant;
 
@@ -27,24 +27,24 @@ pub(crate) struct Greeted {
 ///
 /// # Errors
 /// `Connect`, `Refused` with the server's error line (never the password), `Stranger`, `Protocol` or `Lost`.
-pub(super) async fn open(config: &LaneConfig, until: Instant) -> Result<(Wire, Greeted), LaneError> {
+pub(super) async fn open(config: &LaneConfig, until: Instant) -> Result<(Wire, Greeted), Failure> {
     let connect = async || stream::connect(&config.endpoint, config.tls.as_deref(), until).await.map(Wire::new);
     let mut wire = connect().await?;
     let greeted = match modern(&mut wire, config).await {
         // Closed at what it does not know, perhaps.
-        Err(LaneError::Lost(_)) => {
+        Err(Failure::Lost(_)) => {
             wire = connect().await?;
             old_style(&mut wire, config).await?
         }
         greeted => greeted?,
     };
     match (&config.node_id, &greeted.node_id) {
-        (Some(meant), Some(id)) if **meant != **id => Err(LaneError::Stranger(id.as_str().into())),
+        (Some(meant), Some(id)) if **meant != **id => Err(Failure::Stranger(id.as_str().into())),
         _ => Ok((wire, greeted)),
     }
 }
 
-async fn modern(wire: &mut Wire, config: &LaneConfig) -> Result<Greeted, LaneError> {
+async fn modern(wire: &mut Wire, config: &LaneConfig) -> Result<Greeted, Failure> {
     let mut out = Vec::new();
     let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
     if let Some(password) = &config.password {
@@ -60,6 +60,8 @@ async fn modern(wire: &mut Wire, config: &LaneConfig) -> Result<Greeted, LaneErr
 
     match wire.reply().await? {
         Reply::Error(line) if is_final(&line) => Err(refused(&line, config)),
+        // There is none that could be said in other words.
+        Reply::Error(line) if config.password.is_none() && line.starts_with("NOAUTH") => Err(refused(&line, config)),
         Reply::Error(_) => {
             // Refused for want of authentication perhaps; they are put again below.
             for _ in 0..last_words_of(config) {
@@ -72,7 +74,7 @@ async fn modern(wire: &mut Wire, config: &LaneConfig) -> Result<Greeted, LaneErr
 }
 
 /// The same in RESP2.
-async fn old_style(wire: &mut Wire, config: &LaneConfig) -> Result<Greeted, LaneError> {
+async fn old_style(wire: &mut Wire, config: &LaneConfig) -> Result<Greeted, Failure> {
     let mut out = Vec::new();
     if let Some(password) = &config.password {
         match &config.username {
@@ -118,7 +120,7 @@ fn last_words_of(config: &LaneConfig) -> usize {
     usize::from(config.readonly) + usize::from(config.node_id.is_some())
 }
 
-async fn last_replies(wire: &mut Wire, config: &LaneConfig, mut greeted: Greeted) -> Result<Greeted, LaneError> {
+async fn last_replies(wire: &mut Wire, config: &LaneConfig, mut greeted: Greeted) -> Result<Greeted, Failure> {
     if config.readonly
         && let Reply::Error(line) = wire.reply().await?
         && !line.contains("cluster support disabled")
@@ -145,10 +147,10 @@ fn is_final(line: &str) -> bool {
 }
 
 /// Some servers repeat the arguments of a command they do not know.
-fn refused(line: &str, config: &LaneConfig) -> LaneError {
+fn refused(line: &str, config: &LaneConfig) -> Failure {
     let line = match config.password.as_deref() {
         Some(password) if !password.is_empty() => line.replace(password, "***"),
         _ => line.to_owned(),
     };
-    LaneError::Refused(line.into())
+    Failure::Refused(line.into())
 }

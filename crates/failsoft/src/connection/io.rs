@@ -1,47 +1,50 @@
 //! The I/O task of a lane: connects, then turns queued requests into few large writes and replies into wake-ups.
 
-use super::core::{Core, Park, WakeFor};
-use super::error::LaneError;
+use super::guarded::{Guarded, Park, WakeFor};
 use super::handshake::{self, Greeted};
 use super::lane::LaneConfig;
 use super::notices::Notices;
 use super::outbox::Outbox;
-use super::progress::Progress;
 use super::resp::{Decoder, MAX_LINE, Reply};
 use super::stream::Stream;
 use super::timer::Timer;
 use crate::clock::Clock;
 use bytes::BufMut;
 use failsoft_policy::Instant;
+use failsoft_policy::connection::Failure;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Reads in one turn, before others get theirs.
 const MAX_READS: usize = 16;
+/// Timers wait until everything that has arrived was read, but no longer than so many turns.
+const MAX_TURNS: u32 = 8;
+/// Only larger writes are followed while they leave.
+const LONG_WRITE: usize = 64 * 1024;
 
 /// Runs a lane from its connecting to its death.
-pub(super) async fn run(core: Arc<Core>, config: Arc<LaneConfig>, clock: Clock) {
+pub(super) async fn run(guarded: Arc<Guarded>, config: Arc<LaneConfig>, clock: Clock) {
     // Should the runtime drop this task, its callers still get an answer.
-    let ended = Ended(core);
-    let core = &*ended.0;
+    let ended = Ended(guarded);
+    let guarded = &*ended.0;
     let mut timer = Timer::new(clock);
-    let why = match opening(core, &config, &mut timer, clock).await {
+    let begun = clock.now();
+    let why = match opening(guarded, &config, &mut timer, clock).await {
         Ok((wire, greeted)) => {
-            core.opened(clock.now(), greeted);
+            guarded.opened(begun, greeted);
             let mut pump = Pump {
-                core,
+                guarded,
                 clock,
                 timer,
                 wire,
-                attempt_timeout: config.attempt_timeout,
                 out: Outbox::default(),
+                long: false,
                 flush: false,
                 yielded: false,
-                progress: Progress::default(),
+                undrained: 0,
                 replies: Vec::new(),
                 notices: Notices::default(),
             };
@@ -49,43 +52,44 @@ pub(super) async fn run(core: Arc<Core>, config: Arc<LaneConfig>, clock: Clock) 
         }
         Err(why) => why,
     };
-    core.die(why);
+    guarded.end(why);
 }
 
-struct Ended(Arc<Core>);
+struct Ended(Arc<Guarded>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.die(LaneError::Closed);
+        self.0.end(Failure::Closed);
     }
 }
 
 /// Connects and shakes hands, while the deadlines of what queues meanwhile are kept.
 async fn opening(
-    core: &Core,
+    guarded: &Guarded,
     config: &LaneConfig,
     timer: &mut Timer,
     clock: Clock,
-) -> Result<(Wire, Greeted), LaneError> {
+) -> Result<(Wire, Greeted), Failure> {
     let until = tokio::time::Instant::now() + config.connect_timeout;
     let mut open = pin!(tokio::time::timeout_at(until, async { handshake::open(config, until).await }));
     let mut notices = Notices::default();
     poll_fn(|cx| {
         loop {
-            if let Some(why) = core.death() {
+            if let Some(why) = guarded.ended() {
                 return Poll::Ready(Err(why));
             }
-            let now = clock.now();
-            if timer.fired(now, cx) {
-                core.expire(now, &mut notices);
-            }
+            // Before the timers: what was ready while this process had no time is not late.
             if let Poll::Ready(opened) = open.as_mut().poll(cx) {
                 return Poll::Ready(opened.unwrap_or_else(|_| {
                     let within = config.connect_timeout.as_millis();
-                    Err(LaneError::Connect(format!("{}: not ready within {within} ms", config.endpoint).into()))
+                    Err(Failure::Connect(format!("{}: not ready within {within} ms", config.endpoint).into()))
                 }));
             }
-            match core.park(cx.waker(), timer.covers(), WakeFor::Deadline) {
+            let now = clock.now();
+            if timer.fired(now, cx) {
+                guarded.expire(now, &mut notices);
+            }
+            match guarded.park(cx.waker(), timer.covers(), WakeFor::Deadline) {
                 Park::Asleep => return Poll::Pending,
                 Park::Arm(at) => timer.arm(at, cx),
                 Park::Stay => {}
@@ -109,13 +113,13 @@ impl Wire {
     }
 
     /// Writes all of it.
-    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), LaneError> {
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.stream.write_all(bytes).await.map_err(lost)?;
         self.stream.flush().await.map_err(lost)
     }
 
     /// The next reply.
-    pub(super) async fn reply(&mut self) -> Result<Reply, LaneError> {
+    pub(super) async fn reply(&mut self) -> Result<Reply, Failure> {
         loop {
             if let Some(reply) = self.decode()? {
                 return Ok(reply);
@@ -125,12 +129,12 @@ impl Wire {
     }
 
     #[inline]
-    fn decode(&mut self) -> Result<Option<Reply>, LaneError> {
-        self.decoder.decode(&self.buffer, &mut self.used).map_err(|e| LaneError::Protocol(e.0.into()))
+    fn decode(&mut self) -> Result<Option<Reply>, Failure> {
+        self.decoder.decode(&self.buffer, &mut self.used).map_err(|e| Failure::Protocol(e.0.into()))
     }
 
     /// Reads what is there: into the long string that is arriving, or into the buffer.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LaneError>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let read = if let Some(mut body) = self.decoder.body() {
             ready!(pin!(self.stream.read_buf(&mut body)).poll(cx))
         } else {
@@ -143,55 +147,59 @@ impl Wire {
         };
         Poll::Ready(match read {
             Ok(0) if self.decoder.at_rest() && self.buffer.len() == self.used => {
-                Err(LaneError::Lost("closed by the server".into()))
+                Err(Failure::Lost("closed by the server".into()))
             }
-            Ok(0) => Err(LaneError::Lost("closed by the server in the middle of a reply".into())),
+            Ok(0) => Err(Failure::Lost("closed by the server in the middle of a reply".into())),
             Ok(_) => Ok(()),
             Err(e) => Err(lost(e)),
         })
     }
 }
 
-fn lost(e: std::io::Error) -> LaneError {
-    LaneError::Lost(e.to_string().into())
+fn lost(e: std::io::Error) -> Failure {
+    Failure::Lost(e.to_string().into())
 }
 
 /// An open lane at work.
 struct Pump<'a> {
-    core: &'a Core,
+    guarded: &'a Guarded,
     clock: Clock,
     timer: Timer,
     wire: Wire,
-    attempt_timeout: Duration,
     /// What is being written.
     out: Outbox,
+    /// Whether it is followed while it leaves.
+    long: bool,
     flush: bool,
     /// Others had their turn since the last write, and could add to the next one.
     yielded: bool,
-    progress: Progress,
+    /// Turns in a row that did not read everything that had arrived.
+    undrained: u32,
     replies: Vec<Reply>,
     notices: Notices,
 }
 
 impl Pump<'_> {
     /// One turn; ready when the lane is at its end.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<LaneError> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
         let now = self.clock.now();
-        if self.timer.fired(now, cx) {
-            self.core.expire(now, &mut self.notices);
-            self.follow_long_reply(now);
-        }
         let delivered = match self.read(cx, now) {
             Ok(delivered) => delivered,
             Err(why) => return Poll::Ready(why),
         };
+        // Only after the replies that had arrived: a process that was held up finds them here.
+        if (self.undrained == 0 || self.undrained > MAX_TURNS) && self.timer.fired(now, cx) {
+            self.undrained = 0;
+            self.guarded.expire(now, &mut self.notices);
+            self.follow_long_reply(now);
+        }
         if !self.yielded {
             // Cork: whoever is ready to run appends first, and one system call carries it all.
             self.yielded = true;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let blocked = match self.write(cx) {
+        let blocked = match self.write(cx, now) {
             Ok(blocked) => blocked,
             Err(why) => return Poll::Ready(why),
         };
@@ -203,16 +211,16 @@ impl Pump<'_> {
         self.sleep(cx, if blocked { WakeFor::Deadline } else { WakeFor::Request })
     }
 
-    fn sleep(&mut self, cx: &mut Context<'_>, wake_for: WakeFor) -> Poll<LaneError> {
+    fn sleep(&mut self, cx: &mut Context<'_>, wake_for: WakeFor) -> Poll<Failure> {
         loop {
-            match self.core.park(cx.waker(), self.timer.covers(), wake_for) {
+            match self.guarded.park(cx.waker(), self.timer.covers(), wake_for) {
                 Park::Asleep => {
                     self.yielded = false;
                     return Poll::Pending;
                 }
                 Park::Arm(at) => self.timer.arm(at, cx),
                 Park::Stay => {
-                    if let Some(why) = self.core.death() {
+                    if let Some(why) = self.guarded.ended() {
                         return Poll::Ready(why);
                     }
                     cx.waker().wake_by_ref();
@@ -223,27 +231,31 @@ impl Pump<'_> {
     }
 
     /// Reads and hands out replies; whether there were any.
-    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, LaneError> {
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Failure> {
         let mut delivered = false;
         for _ in 0..MAX_READS {
             let filled = match self.wire.poll_fill(cx) {
-                Poll::Pending => return Ok(delivered),
+                Poll::Pending => {
+                    self.undrained = 0;
+                    return Ok(delivered);
+                }
                 Poll::Ready(filled) => filled,
             };
             let decoded = filled.and_then(|()| self.decode());
             if !self.replies.is_empty() {
                 // Those that came whole are handed out even if the stream ends here.
-                self.core.deliver(&mut self.replies, now, &mut self.notices)?;
+                self.guarded.deliver(&mut self.replies, now, &mut self.notices)?;
                 delivered = true;
             }
             decoded?;
             self.follow_long_reply(now);
         }
+        self.undrained += 1;
         cx.waker().wake_by_ref();
         Ok(delivered)
     }
 
-    fn decode(&mut self) -> Result<(), LaneError> {
+    fn decode(&mut self) -> Result<(), Failure> {
         while let Some(reply) = self.wire.decode()? {
             self.replies.push(reply);
         }
@@ -252,26 +264,29 @@ impl Pump<'_> {
 
     /// A long reply that keeps arriving keeps its request waiting; one nobody waits for is thrown away.
     fn follow_long_reply(&mut self, now: Instant) {
-        let Some((here, total)) = self.wire.decoder.progress() else {
-            self.progress.reset();
-            return;
-        };
-        let earned = self.progress.on(here, total, now, self.attempt_timeout);
-        if !self.core.extend_first(earned.unwrap_or(Instant::ZERO)) {
+        if let Some((here, total)) = self.wire.decoder.progress()
+            && !self.guarded.arriving(here, total, now)
+        {
             self.wire.decoder.discard();
         }
     }
 
     /// Writes what is queued; whether the socket takes no more for now.
-    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, LaneError> {
+    fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Failure> {
         if self.out.is_empty() {
-            self.core.take_out(&mut self.out);
+            self.guarded.take_out(&mut self.out, now);
+            self.long = self.out.len() > LONG_WRITE;
         }
         while !self.out.is_empty() {
             match Pin::new(&mut self.wire.stream).poll_write(cx, self.out.next()) {
                 Poll::Pending => return Ok(true),
-                Poll::Ready(Ok(0)) => return Err(LaneError::Lost("the connection takes no more bytes".into())),
-                Poll::Ready(Ok(n)) => self.out.wrote(n),
+                Poll::Ready(Ok(0)) => return Err(Failure::Lost("the connection takes no more bytes".into())),
+                Poll::Ready(Ok(n)) => {
+                    self.out.wrote(n);
+                    if self.long {
+                        self.guarded.written(n, self.out.is_empty(), self.clock.now());
+                    }
+                }
                 Poll::Ready(Err(e)) => return Err(lost(e)),
             }
             self.flush = true;

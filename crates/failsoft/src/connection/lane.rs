@@ -1,15 +1,15 @@
 //! One connection to one node, as its owner and its callers hold it.
 
-use super::core::{Core, LaneState};
-use super::error::{LaneError, SubmitError};
+use super::error::SubmitError;
+use super::guarded::{Guarded, Report};
 use super::handshake::Greeted;
-use super::inflight::Caller;
-use super::notices::Sink;
+use super::notices::{Caller, Sink};
 use super::outbox::LONG_REQUEST;
 use super::resp::Reply;
 use super::tls::TlsSetup;
 use super::{encode, io};
 use crate::clock::Clock;
+use failsoft_policy::connection::{Attempt, Failure, Phase};
 use failsoft_policy::{Endpoint, Instant};
 use std::fmt;
 use std::pin::Pin;
@@ -29,9 +29,9 @@ pub(crate) struct LaneConfig {
     pub(crate) readonly: bool,
     /// For name resolution, TCP, TLS and the handshake together.
     pub(crate) connect_timeout: Duration,
-    /// A long reply that is arriving may take this for each further 64 KiB.
+    /// A node that owes a reply may say nothing for so long; a long transfer may take this for each 64 KiB.
     pub(crate) attempt_timeout: Duration,
-    /// Requests submitted, and neither answered, timed out nor dropped.
+    /// Requests in flight, those whose caller gave up included.
     pub(crate) max_in_flight: usize,
     /// The ACL user; without one, a password is the default user's.
     pub(crate) username: Option<String>,
@@ -41,19 +41,21 @@ pub(crate) struct LaneConfig {
     pub(crate) client_name: Option<String>,
     /// TLS, if the connection is to be encrypted.
     pub(crate) tls: Option<Arc<TlsSetup>>,
+    /// Takes what an end that the node is to blame for says of it.
+    pub(crate) report: Option<Arc<Report>>,
 }
 
 /// One connection. Dropping it closes it.
 pub(crate) struct Lane {
-    core: Arc<Core>,
+    guarded: Arc<Guarded>,
 }
 
 impl Lane {
     /// Starts connecting in the background. Requests may be submitted at once: they are sent after the handshake.
     pub(crate) fn open(config: Arc<LaneConfig>, clock: Clock, runtime: &Handle) -> Arc<Self> {
-        let core = Arc::new(Core::new(config.max_in_flight));
-        runtime.spawn(io::run(core.clone(), config, clock));
-        Arc::new(Self { core })
+        let guarded = Arc::new(Guarded::new(config.attempt_timeout, config.max_in_flight, config.report.clone()));
+        runtime.spawn(io::run(guarded.clone(), config, clock));
+        Arc::new(Self { guarded })
     }
 
     /// Submits `GET key`; with `asking`, `ASKING` goes before it.
@@ -61,9 +63,9 @@ impl Lane {
     /// # Errors
     /// The lane has no room, or is dead; nothing was sent.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8], asking: bool, deadline: Instant) -> Result<Pending, SubmitError> {
-        let slot = self.submit_get(key, asking, deadline, Caller::Waiting(None))?;
-        Ok(Pending { core: Some(self.core.clone()), slot })
+    pub(crate) fn get(&self, key: &[u8], asking: bool, attempt: Attempt) -> Result<Pending, SubmitError> {
+        let place = self.submit_get(key, asking, attempt, Caller::Waiting(None))?;
+        Ok(Pending { guarded: Some(self.guarded.clone()), place })
     }
 
     /// Submits `GET key`; what becomes of it is told to `sink`.
@@ -71,87 +73,87 @@ impl Lane {
     /// # Errors
     /// The lane has no room, or is dead; nothing was sent, and nothing is told.
     #[inline]
-    pub(crate) fn get_for(&self, sink: Arc<dyn Sink>, key: &[u8], deadline: Instant) -> Result<Sent, SubmitError> {
-        let slot = self.submit_get(key, false, deadline, Caller::Sink(sink))?;
-        Ok(Sent { core: self.core.clone(), slot })
+    pub(crate) fn get_for(&self, sink: Arc<dyn Sink>, key: &[u8], attempt: Attempt) -> Result<Sent, SubmitError> {
+        let place = self.submit_get(key, false, attempt, Caller::Sink(sink))?;
+        Ok(Sent { guarded: self.guarded.clone(), place })
     }
 
     /// Submits any command that is answered by one flat reply; with `asking`, `ASKING` goes before it.
     ///
     /// # Errors
     /// The lane has no room, or is dead; nothing was sent.
-    pub(crate) fn command(&self, args: &[&[u8]], asking: bool, deadline: Instant) -> Result<Pending, SubmitError> {
-        let slot = self.submit_command(args, asking, deadline, Caller::Waiting(None))?;
-        Ok(Pending { core: Some(self.core.clone()), slot })
+    pub(crate) fn command(&self, args: &[&[u8]], asking: bool, attempt: Attempt) -> Result<Pending, SubmitError> {
+        let place = self.submit_command(args, asking, attempt, Caller::Waiting(None))?;
+        Ok(Pending { guarded: Some(self.guarded.clone()), place })
     }
 
     #[inline]
-    fn submit_get(&self, key: &[u8], asking: bool, deadline: Instant, caller: Caller) -> Result<u32, SubmitError> {
+    fn submit_get(&self, key: &[u8], asking: bool, attempt: Attempt, caller: Caller) -> Result<u32, SubmitError> {
         if key.len() > LONG_REQUEST {
-            return self.submit_command(&[b"GET", key], asking, deadline, caller);
+            return self.submit_command(&[b"GET", key], asking, attempt, caller);
         }
-        self.core.submit(asking, deadline, caller, |out| encode::get(out.tail(), key, asking))
+        self.guarded.submit(asking, attempt, caller, |out| encode::get(out.tail(), key, asking))
     }
 
     fn submit_command(
         &self,
         args: &[&[u8]],
         asking: bool,
-        deadline: Instant,
+        attempt: Attempt,
         caller: Caller,
     ) -> Result<u32, SubmitError> {
         let length = encode::command_length(args);
         if length > LONG_REQUEST {
             let mut request = Vec::with_capacity(length);
             encode::command(&mut request, args, asking);
-            return self.core.submit(asking, deadline, caller, |out| out.push(request));
+            return self.guarded.submit(asking, attempt, caller, |out| out.push(request));
         }
-        self.core.submit(asking, deadline, caller, |out| encode::command(out.tail(), args, asking))
+        self.guarded.submit(asking, attempt, caller, |out| encode::command(out.tail(), args, asking))
     }
 
     /// Where the lane is in its life.
-    pub(crate) fn state(&self) -> LaneState {
-        self.core.phase()
+    pub(crate) fn state(&self) -> Phase {
+        self.guarded.phase()
     }
 
     /// Ends the lane: every request in flight gets `why`. A lane that is dead already keeps its own reason.
-    pub(crate) fn close(&self, why: LaneError) {
-        self.core.die(why);
+    pub(crate) fn close(&self, why: Failure) {
+        self.guarded.end(why);
     }
 
     /// What the server said of itself in the handshake, once that is done.
     pub(crate) fn greeted(&self) -> Option<&Greeted> {
-        self.core.greeted()
+        self.guarded.greeted()
     }
 
-    /// When the last reply came (the handshake's counts).
-    pub(crate) fn last_reply(&self) -> Option<Instant> {
-        self.core.last_reply()
+    /// When the node is known to have been there: when what it last answered was sent.
+    pub(crate) fn contact(&self) -> Option<Instant> {
+        self.guarded.contact()
     }
 
     /// Requests submitted, and neither answered, timed out nor dropped.
     pub(crate) fn in_flight(&self) -> usize {
-        self.core.in_flight()
+        self.guarded.in_flight()
     }
 }
 
 /// A request whose outcome goes to a [`Sink`].
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
-    core: Arc<Core>,
-    slot: u32,
+    guarded: Arc<Guarded>,
+    place: u32,
 }
 
 impl Sent {
     /// Abandons it; false if the sink was told, or is about to be.
     pub(crate) fn withdraw<S: Sink>(&self, sink: &Arc<S>) -> bool {
-        self.core.withdraw(self.slot, Arc::as_ptr(sink).cast())
+        self.guarded.withdraw(self.place, Arc::as_ptr(sink).cast())
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        self.core.die(LaneError::Closed);
+        self.guarded.end(Failure::Closed);
     }
 }
 
@@ -165,19 +167,19 @@ impl fmt::Debug for Lane {
 #[derive(Debug)]
 pub(crate) struct Pending {
     /// Until the result was taken.
-    core: Option<Arc<Core>>,
-    slot: u32,
+    guarded: Option<Arc<Guarded>>,
+    place: u32,
 }
 
 impl Future for Pending {
-    type Output = Result<Reply, LaneError>;
+    type Output = Result<Reply, Failure>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(core) = &self.core else { return Poll::Ready(Err(LaneError::Closed)) };
-        let polled = core.poll(self.slot, cx);
+        let Some(guarded) = &self.guarded else { return Poll::Ready(Err(Failure::Closed)) };
+        let polled = guarded.poll(self.place, cx);
         if polled.is_ready() {
-            self.core = None;
+            self.guarded = None;
         }
         polled
     }
@@ -185,8 +187,8 @@ impl Future for Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if let Some(core) = &self.core {
-            core.forget(self.slot);
+        if let Some(guarded) = &self.guarded {
+            guarded.release(self.place);
         }
     }
 }

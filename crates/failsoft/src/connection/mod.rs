@@ -1,20 +1,19 @@
 //! The hot connection: one node's pipeline of requests, without a task, a channel or an allocation per read.
 //!
-//! A caller appends its bytes and takes a slot under one short lock. One I/O task per connection writes what has
-//! queued up with one system call and hands out the replies in order. Everything that knows RESP is without I/O.
+//! A caller appends its bytes and takes a place under one short lock. One I/O task per connection writes what has
+//! queued up with one system call and hands out the replies in order. Everything that knows RESP is without I/O, and
+//! what is in flight, late or hung is the policy's machine ([`failsoft_policy::connection`]).
 //!
-//! [`Lane`] is the whole interface. A lane lives once: it opens, works and dies; its owner opens another one.
+//! [`Lane`] is the whole interface. A lane lives once: it opens, works and ends; its owner opens another one.
 
-mod core;
 mod encode;
 mod error;
+mod guarded;
 mod handshake;
-mod inflight;
 mod io;
 mod lane;
 mod notices;
 mod outbox;
-mod progress;
 mod resp;
 mod skip;
 mod stream;
@@ -24,11 +23,11 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::core::LaneState;
-pub(crate) use error::{LaneError, SubmitError};
-pub(crate) use inflight::Outcome;
+pub(crate) use error::SubmitError;
+pub(crate) use failsoft_policy::connection::{Attempt, Failure, Phase};
+pub(crate) use guarded::Report;
 pub(crate) use lane::{Lane, LaneConfig, Pending, Sent};
-pub(crate) use notices::Sink;
+pub(crate) use notices::{Outcome, Sink};
 pub(crate) use resp::Reply;
 pub(crate) use stream::keepalive;
 pub(crate) use tls::{TlsPem, TlsSetup};

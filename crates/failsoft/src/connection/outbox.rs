@@ -41,6 +41,27 @@ impl Outbox {
         self.parts.push_back(part);
     }
 
+    /// Leaves out requests: for each one in order its bytes, and whether it stays. Nothing was written yet.
+    pub(super) fn cut(&mut self, requests: &[(usize, bool)]) {
+        debug_assert_eq!(requests.iter().map(|(bytes, _)| bytes).sum::<usize>(), self.len());
+        let mut left = std::mem::take(self);
+        for &(mut bytes, stays) in requests {
+            // A request lies in one part, or in the tail.
+            while bytes > 0 {
+                let here = left.next();
+                let n = bytes.min(here.len());
+                if n == 0 {
+                    return;
+                }
+                if stays {
+                    self.tail.extend_from_slice(&here[..n]);
+                }
+                left.wrote(n);
+                bytes -= n;
+            }
+        }
+    }
+
     /// Bytes held. A part that is being written counts as long as it is held.
     #[inline]
     pub(super) fn len(&self) -> usize {
@@ -79,6 +100,24 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_cut_is_not_sent() {
+        let mut out = Outbox::default();
+        out.tail().extend_from_slice(b"1,");
+        out.tail().extend_from_slice(b"2,");
+        out.push(b"[3]".to_vec());
+        out.push(b"[4]".to_vec());
+        out.tail().extend_from_slice(b"5");
+        out.cut(&[(2, false), (2, true), (3, false), (3, true), (1, true)]);
+        let mut sent = Vec::new();
+        while !out.is_empty() {
+            let n = out.next().len();
+            sent.extend_from_slice(out.next());
+            out.wrote(n);
+        }
+        assert_eq!(sent, b"2,[4]5");
+    }
 
     #[test]
     fn everything_leaves_in_order_whatever_the_writes() {

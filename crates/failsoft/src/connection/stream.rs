@@ -1,8 +1,9 @@
 //! The byte stream under a lane: TCP, or TLS over it, with the socket options that let a dead peer be noticed.
 
-use super::error::LaneError;
 use super::tls::TlsSetup;
+use crate::dns;
 use failsoft_policy::Endpoint;
+use failsoft_policy::connection::Failure;
 use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
@@ -29,11 +30,9 @@ pub(super) enum Stream {
 }
 
 /// Connects to the first of the endpoint's addresses that takes the connection, within the time left until `until`.
-pub(super) async fn connect(endpoint: &Endpoint, tls: Option<&TlsSetup>, until: Instant) -> Result<Stream, LaneError> {
-    let addresses: Vec<_> = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port))
-        .await
-        .map_err(|e| failed(format!("{endpoint}: {e}")))?
-        .collect();
+pub(super) async fn connect(endpoint: &Endpoint, tls: Option<&TlsSetup>, until: Instant) -> Result<Stream, Failure> {
+    let addresses = dns::addresses(&endpoint.host, endpoint.port).await;
+    let addresses = addresses.map_err(|e| failed(format!("{endpoint}: {e}")))?;
     let tcp = first_of(&addresses, endpoint, until).await?;
     set_options(&tcp).map_err(|e| failed(format!("{endpoint}: socket options: {e}")))?;
     let Some(tls) = tls else { return Ok(Stream::Plain(tcp)) };
@@ -42,7 +41,7 @@ pub(super) async fn connect(endpoint: &Endpoint, tls: Option<&TlsSetup>, until: 
 }
 
 /// Each address gets a fair share of the time, so that one that never answers leaves some for the next.
-async fn first_of(addresses: &[SocketAddr], endpoint: &Endpoint, until: Instant) -> Result<TcpStream, LaneError> {
+async fn first_of(addresses: &[SocketAddr], endpoint: &Endpoint, until: Instant) -> Result<TcpStream, Failure> {
     let mut last = format!("{endpoint}: the name has no address");
     for (i, address) in addresses.iter().enumerate() {
         let left = until.saturating_duration_since(Instant::now());
@@ -56,8 +55,8 @@ async fn first_of(addresses: &[SocketAddr], endpoint: &Endpoint, until: Instant)
     Err(failed(last))
 }
 
-fn failed(why: String) -> LaneError {
-    LaneError::Connect(why.into())
+fn failed(why: String) -> Failure {
+    Failure::Connect(why.into())
 }
 
 /// How an idle connection finds out that its peer is gone; it also keeps what lies between from forgetting it.
@@ -130,9 +129,9 @@ mod tests {
         let until = Instant::now() + Duration::from_secs(20);
         let tcp = first_of(&[bad, good, third], &endpoint, until).await.unwrap();
         assert_eq!(tcp.peer_addr().unwrap(), good);
-        let LaneError::Connect(why) = first_of(&[bad], &endpoint, until).await.unwrap_err() else { panic!() };
+        let Failure::Connect(why) = first_of(&[bad], &endpoint, until).await.unwrap_err() else { panic!() };
         assert!(why.contains("a-name:1") && why.contains(&bad.to_string()), "{why}");
-        let LaneError::Connect(why) = first_of(&[], &endpoint, until).await.unwrap_err() else { panic!() };
+        let Failure::Connect(why) = first_of(&[], &endpoint, until).await.unwrap_err() else { panic!() };
         assert!(why.contains("no address"), "{why}");
     }
 

@@ -1,5 +1,6 @@
 //! Lanes against a scripted server: every way a reply can come, come late, or not come.
 
+mod blame;
 mod decoding;
 mod faults;
 mod handshakes;
@@ -8,7 +9,7 @@ mod tls;
 
 use super::*;
 use crate::clock::Clock;
-use failsoft_policy::{Endpoint, Instant};
+use failsoft_policy::Endpoint;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,6 +32,7 @@ fn config(port: u16) -> LaneConfig {
         password: None,
         client_name: None,
         tls: None,
+        report: None,
     }
 }
 
@@ -50,7 +52,7 @@ async fn open_lane(change: impl FnOnce(&mut LaneConfig)) -> (TcpStream, Arc<Lane
     let (mut server, _) = listener.accept().await.unwrap();
     expect(&mut server, b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n").await;
     server.write_all(HELLO_OK).await.unwrap();
-    until(|| lane.state() == LaneState::Open).await;
+    until(|| lane.state() == Phase::Open).await;
     (server, lane, clock)
 }
 
@@ -68,11 +70,16 @@ async fn until(mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn far(clock: &Clock) -> Instant {
-    clock.now() + LONG
+fn far(clock: &Clock) -> Attempt {
+    within(clock, LONG)
 }
 
-fn value(text: &str) -> Result<Reply, LaneError> {
+/// An attempt that ends after this time, whatever happens.
+fn within(clock: &Clock, time: Duration) -> Attempt {
+    Attempt::until(clock.now() + time)
+}
+
+fn value(text: &str) -> Result<Reply, Failure> {
     Ok(Reply::Value(bytes::Bytes::copy_from_slice(text.as_bytes())))
 }
 

@@ -98,20 +98,17 @@ impl Lines {
         let info = |address: ConnectionAddr| -> Result<ConnectionInfo, Trouble> {
             Ok(address.into_connection_info()?.set_redis_settings(settings).set_tcp_settings(tcp))
         };
-        let mut asking = AsyncConnectionConfig::new()
+        let asking = AsyncConnectionConfig::new()
+            .set_dns_resolver(resolve::Always(at.host.clone()))
             .set_connection_timeout(Some(config.connect_timeout()))
             .set_response_timeout(Some(config.attempt_timeout().max(Duration::from_millis(50))));
         let Some(tls) = tls else {
             return Ok((Client::open(info(ConnectionAddr::Tcp(at.host, at.port))?)?, asking));
         };
         let pem = tls.pem();
-        let mut host = at.host.clone();
-        if let Some(name) = &pem.server_name {
-            // The crate checks the certificate against the host it connects to: connect to the name,
-            // and let the name be resolved to the node.
-            host.clone_from(name);
-            asking = asking.set_dns_resolver(resolve::Always(at.host));
-        }
+        // The crate checks the certificate against the host it connects to: connect to the name, and let the name be
+        // resolved to the node.
+        let host = pem.server_name.clone().unwrap_or(at.host);
         let insecure = pem.danger_accept_invalid_certs;
         let address = ConnectionAddr::TcpTls { host, port: at.port, insecure, tls_params: None };
         let client_tls =

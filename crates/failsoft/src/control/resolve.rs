@@ -1,5 +1,7 @@
-//! Resolves every name to one host: for certificates that name something else than the address.
+//! Names of control connections, resolved as those of the reads' connections are. Every name leads to the one host that
+//! is meant: a certificate may name something else than the address.
 
+use crate::dns;
 use redis::io::AsyncDNSResolver;
 use redis::{RedisError, RedisFuture};
 use std::net::SocketAddr;
@@ -14,8 +16,8 @@ impl AsyncDNSResolver for Always {
         port: u16,
     ) -> RedisFuture<'a, Box<dyn Iterator<Item = SocketAddr> + Send + 'a>> {
         Box::pin(async move {
-            let found = tokio::net::lookup_host((self.0.as_str(), port)).await.map_err(RedisError::from)?;
-            Ok(Box::new(found.collect::<Vec<_>>().into_iter()) as Box<dyn Iterator<Item = SocketAddr> + Send>)
+            let found = dns::addresses(&self.0, port).await.map_err(RedisError::from)?;
+            Ok(Box::new(found.to_vec().into_iter()) as Box<dyn Iterator<Item = SocketAddr> + Send>)
         })
     }
 }

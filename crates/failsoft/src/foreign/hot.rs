@@ -76,7 +76,7 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
     let state = Mutex::new(State { open: Some(open), task: None, cancelled: false });
     let hot = Arc::new(Hot { asked, bounds, begun, step, target, parent, state });
     let sent = hot.target.node.submit(hot.target.source, &shared.opener, |lane| {
-        lane.get_for(Arc::<Hot>::clone(&hot), &hot.asked.key, hot.target.until)
+        lane.get_for(Arc::<Hot>::clone(&hot), &hot.asked.key, hot.target.attempt)
     });
     let sent = sent.map_err(|refused| {
         let result = Some(driver::not_sent(refused, &hot.target.node));

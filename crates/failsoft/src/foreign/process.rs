@@ -46,7 +46,9 @@ impl Process {
         {
             return Ok(Self { forks, handle: runtime.handle().clone() });
         }
-        let made = Builder::new_multi_thread().worker_threads(1).thread_name("failsoft").enable_all().build();
+        let made = without_signals(|| {
+            Builder::new_multi_thread().worker_threads(1).thread_name("failsoft").enable_all().build()
+        });
         let runtime = Arc::new(made.map_err(|_| Error::Internal("the system gives no thread for I/O"))?);
         let handle = runtime.handle().clone();
         // Dropping the parent's would wait for threads that do not exist here.
@@ -62,4 +64,24 @@ impl Process {
     pub(super) fn check(&self) -> Result<(), Error> {
         if forks() == self.forks { Ok(()) } else { Err(Error::Forked) }
     }
+}
+
+/// Starts threads that take no signals, and neither do the threads that these start: signals are for the program's
+/// own threads, which may have them blocked to take them from a descriptor.
+#[cfg(unix)]
+pub fn without_signals<T>(start: impl FnOnce() -> T) -> T {
+    use nix::sys::signal::{SigSet, SigmaskHow};
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let started = start();
+    // What this thread blocked before, it blocks again; where the mask cannot be set, it was not changed either.
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
+    started
+}
+
+/// There are no signals here.
+#[cfg(not(unix))]
+pub fn without_signals<T>(start: impl FnOnce() -> T) -> T {
+    start()
 }

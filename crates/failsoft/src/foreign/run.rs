@@ -37,6 +37,8 @@ pub struct Run {
     pub keys: Vec<Bytes>,
     /// Why the primary did not serve; none when many keys were asked for.
     pub reason: Option<Reason>,
+    /// How many attempts were sent to nodes before; zero when many keys were asked for.
+    pub attempts: u32,
     id: u64,
     parent: Parent,
     answer: oneshot::Sender<Answer>,
@@ -60,6 +62,11 @@ impl Run {
     /// What calls made inside the callback are to be started with.
     pub fn parent(&self) -> &Parent {
         &self.parent
+    }
+
+    /// Whether anybody still waits for the answer.
+    pub fn is_wanted(&self) -> bool {
+        !self.answer.is_closed()
     }
 
     /// Ends the load. An answer that nobody waits for any more is dropped.
@@ -88,26 +95,34 @@ impl Parent {
 /// The callback of a caller that waits elsewhere, as the loads run it.
 pub(super) fn fallback(channel: &Arc<Channel>, token: u64) -> Fallback {
     let channel = Arc::clone(channel);
-    Box::new(move |reason| {
-        channel.push(Completion::Loading { token });
-        call(channel, token, Some(reason))
+    Box::new(move |reason, attempts| {
+        channel.push_loading(token);
+        call(channel, token, Some(reason), attempts)
     })
 }
 
 /// The same for many keys.
 pub(super) fn many(caller: Caller<'_>) -> Call {
-    call(Arc::clone(caller.channel), caller.token, None)
+    call(Arc::clone(caller.channel), caller.token, None, 0)
 }
 
-fn call(channel: Arc<Channel>, token: u64, reason: Option<Reason>) -> Call {
-    Box::new(move |keys| Box::pin(ask(channel, token, keys, reason)))
+fn call(channel: Arc<Channel>, token: u64, reason: Option<Reason>, attempts: u32) -> Call {
+    Call::again(move |keys| {
+        let (sender, answer) = oneshot::channel();
+        let id = RUNS.fetch_add(1, Ordering::Relaxed);
+        let run = move |parent| Run { token, keys, reason, attempts, id, parent, answer: sender };
+        Box::pin(ask(Arc::clone(&channel), id, run, answer))
+    })
 }
 
-async fn ask(channel: Arc<Channel>, token: u64, keys: Vec<Bytes>, reason: Option<Reason>) -> Result<Values, BoxError> {
-    let (sender, answer) = oneshot::channel();
-    let id = RUNS.fetch_add(1, Ordering::Relaxed);
+async fn ask(
+    channel: Arc<Channel>,
+    id: u64,
+    run: impl FnOnce(Parent) -> Run,
+    answer: oneshot::Receiver<Answer>,
+) -> Result<Values, BoxError> {
     let Some(frame) = frame::current() else { return Err("a load without its frame".into()) };
-    channel.push(Completion::Run(Run { token, keys, reason, id, parent: Parent(frame), answer: sender }));
+    channel.push(Completion::Run(run(Parent(frame))));
     let mut wanted = Wanted { channel: Some(channel), id };
     let answer = answer.await;
     wanted.channel = None;

@@ -10,7 +10,7 @@ async fn who_set_out_before_a_load_ended_gets_its_result() {
     let runs = Arc::new(AtomicUsize::new(0));
     let get = async |began| {
         let runs = Arc::clone(&runs);
-        let call: Call = Box::new(move |_| {
+        let call = Call::once(move |_| {
             runs.fetch_add(1, Ordering::Relaxed);
             Box::pin(async { Ok(Values::One(Some(Bytes::from_static(b"v")))) })
         });
@@ -29,7 +29,7 @@ async fn who_set_out_before_a_load_ended_gets_its_result() {
 #[tokio::test(start_paused = true)]
 async fn results_do_not_stay_when_nothing_happens_any_more() {
     let router = Router::builder(["127.0.0.1:1"]).build().expect("good settings");
-    let call: Call = Box::new(|_| Box::pin(async { Ok(Values::One(Some(Bytes::from_static(b"v")))) }));
+    let call = Call::once(|_| Box::pin(async { Ok(Values::One(Some(Bytes::from_static(b"v")))) }));
     let wanted = vec![Wanted { key: Bytes::from_static(b"k"), confirmed: None }];
     let shared = router.shared();
     load(shared, wanted, shared.now(), None, call).await.expect("an open router");

@@ -1,9 +1,8 @@
 //! What must hold of a read when the cluster side of it is over, of a write, and of a caller at its end.
 
 use super::Check;
-use crate::model::{BLOCKS, MS, Model, Time, endpoint};
+use crate::model::{BLOCKS, MS, Model, Time};
 use crate::router::{Call, Caller, Failure, Router, Work};
-use crate::sim::instant;
 use failsoft_policy::config::Config;
 use failsoft_policy::read::Answer;
 use failsoft_policy::route::Source;
@@ -27,10 +26,10 @@ impl Check {
     fn attempts(&mut self, r: usize, call: &Call, config: &Config) {
         let (retries, redirects) = (config.max_retries(), config.max_redirects());
         let [primary, replica] = call.attempts;
-        self.that(primary <= 1 + retries + redirects, || {
+        self.that(primary <= 1 + retries + redirects + call.closed, || {
             format!("router {r}: {primary} attempts on primaries, with {retries} retries and {redirects} redirects")
         });
-        self.that(replica <= 8 + retries, || format!("router {r}: {replica} attempts on replicas"));
+        self.that(replica <= 8 + retries + call.closed, || format!("router {r}: {replica} attempts on replicas"));
     }
 
     /// A read goes to the callback.
@@ -65,7 +64,7 @@ impl Check {
         call: &Call,
         router: &Router,
         current_at: Option<Instant>,
-        model: &Model,
+        model: &mut Model,
         now: Time,
     ) {
         let Some((node, at, source, answer)) = &call.last else { return };
@@ -80,49 +79,11 @@ impl Check {
                 )
             });
         }
+        let primary = if *source == Source::Replica { router.primary_of(*node) } else { None };
+        self.value(r, call, current_at, primary, model, now);
         if *source == Source::Replica {
             self.stood_in(r, (*node, *at), router, current_at, model, now);
         }
-    }
-
-    /// A replica's answer is not said to be younger than it is, as far as the router could know: it was
-    /// told offsets of both from after the first write that the replica lacks, and of its primary
-    /// from before. (After a promotion the first offsets that are compared tell nothing of what was before.)
-    fn stood_in(
-        &mut self,
-        r: usize,
-        (node, at): (NodeKey, usize),
-        router: &Router,
-        current_at: Option<Instant>,
-        model: &Model,
-        now: Time,
-    ) {
-        let lacks = model.listening(at).and_then(|n| Some((n, model.lacks_since(n)?)));
-        let Some((n, lacks)) = lacks.filter(|_| !self.rewritten && model.promotions == 0) else { return };
-        let primary = model.copies(n).map(|p| endpoint(model.nodes[p].address));
-        let primary = router.members.iter().flatten().find(|m| Some(&m.endpoint) == primary.as_ref()).map(|m| m.key);
-        let Some(primary) = primary else { return };
-        let heard = &mut self.routers[r];
-        let limit = heard.limit;
-        let told = heard.node(primary);
-        let before = told.sampled.is_some_and(|first| first <= lacks);
-        let sampled = told.asked.filter(|&at| before && at > lacks).and(told.reported);
-        let compared = heard.node(node).asked.zip(sampled).is_some_and(|(asked, sampled)| asked > sampled);
-        let honest = current_at.is_none_or(|at| at.as_nanos() <= lacks + limit);
-        self.that(!compared || honest, || {
-            let (lacks, now) = (lacks / MS, now / MS);
-            format!("router {r}: address {at} lacks what was written at {lacks} ms, but is current at {current_at:?} (now {now} ms)")
-        });
-    }
-
-    /// A replica is asked: its answers are not older than the budget allows; where nobody can say how old they are,
-    /// its primary's last answer is not.
-    pub(crate) fn stands_in(&mut self, r: usize, counts_from: Option<Instant>, config: &Config, now: Time) {
-        let budget = config.outage_budget();
-        let fits = counts_from.is_some_and(|at| instant(now).since(at) < budget);
-        self.that(fits, || {
-            format!("router {r} asks a replica whose age counts from {counts_from:?}, with a budget of {budget:?}")
-        });
     }
 
     /// A write ended.
@@ -139,7 +100,15 @@ impl Check {
     }
 
     /// A caller has its answer.
-    pub(crate) fn caller_ends(&mut self, r: usize, caller: &Caller, config: &Config, suspended: Time, now: Time) {
+    pub(crate) fn caller_ends(
+        &mut self,
+        r: usize,
+        caller: &Caller,
+        config: &Config,
+        suspended: Time,
+        unseen: bool,
+        now: Time,
+    ) {
         let paused = suspended - caller.suspended_before;
         let loads = u64::from(caller.rounds) * config.load_timeout().as_nanos() as Time;
         let most = config.deadline().as_nanos() as Time + loads + paused;
@@ -154,6 +123,17 @@ impl Check {
         self.that(excused, || {
             let gave = caller.callback;
             format!("router {r}: a caller got {:?}, but its callback would have answered: {gave:?}", caller.failure)
+        });
+        // Before the first view there is nothing that could be said, and the wait for it takes all the time there is.
+        let all = caller.deadline.map_or(Time::MAX, |end| end - caller.began).min(config.deadline().as_nanos() as Time);
+        let patient = !unseen || took + MS >= all || !matches!(caller.failure, Some(Failure::Unavailable(_)));
+        self.that(patient, || {
+            format!(
+                "router {r}: a caller got {:?} after {} of {} ms, before the first view",
+                caller.failure,
+                took / MS,
+                all / MS
+            )
         });
         let known = !matches!(caller.failure, Some(Failure::Unavailable(_))) || caller.callback.is_none();
         self.that(known, || format!("router {r}: a caller with a callback was told that nobody could say"));

@@ -1,20 +1,37 @@
 //! What a router was told of each node, whatever it made of it.
 
 use super::Check;
+use super::blame::Wire;
 use super::map::Map;
 use super::votes::Votes;
-use crate::model::{MS, Time};
+use crate::model::{BLOCKS, MS, Time};
 use crate::plan::RouterPlan;
+use crate::router::slot_of;
 use failsoft_policy::NodeKey;
+use failsoft_policy::route::{Route, Snapshot};
 use failsoft_policy::view::{Probe, View};
+
+/// How much of a probe's word is to be heeded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heed {
+    /// The router holds the node in a minority.
+    pub(crate) out: bool,
+    /// It is the node that the router took it for: what is said beside anything else is not heeded.
+    pub(crate) ours: bool,
+    /// The node is of another cluster.
+    pub(crate) foreign: bool,
+    /// The witness is of ours.
+    pub(crate) witness: bool,
+    /// The router knows no other node.
+    pub(crate) alone: bool,
+}
 
 /// What a router was told of one node.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     generation: u32,
-    id: Option<String>,
     /// Since when its probes have said that it is ready.
-    pub(crate) ready: Option<Time>,
+    ready: Option<Time>,
     /// Since when it counts as failed: until a probe of it, with a witness, clears it.
     pub(super) failed: Option<Time>,
     /// Whether it last said that it is a primary.
@@ -27,6 +44,22 @@ pub(super) struct Told {
     /// When the probe was sent that it last reported to, and whether one is under way.
     pub(super) asked: Option<Time>,
     probing: bool,
+    /// When the probes were sent that told its last offsets, newest last.
+    samples: Vec<Time>,
+    /// Whether its link to its primary was up, by its last word.
+    pub(super) link_up: Option<bool>,
+    /// The latest moment at which that link can have been up, by what it said.
+    pub(super) linked_at: Option<Time>,
+    /// The highest epoch that it said to have seen.
+    pub(super) current_epoch: Option<u64>,
+    /// Probes in turn that it did not answer, and when the last of them ended.
+    unanswered: (u32, Time),
+    /// Whether it got reads when that was last looked at.
+    pub(super) open: bool,
+    /// Since when it gets none.
+    pub(super) closed: Option<Time>,
+    /// When a probe last cleared it.
+    pub(super) cleared: Option<Time>,
 }
 
 /// What one router was told.
@@ -34,6 +67,7 @@ pub(super) struct Told {
 pub(super) struct Heard {
     nodes: Vec<Told>,
     pub(super) map: Map,
+    pub(super) wire: Wire,
     pub(super) votes: Votes,
     pub(super) refreshed_at: Option<Time>,
     /// Until when views have to be asked for, and why.
@@ -45,10 +79,21 @@ pub(super) struct Heard {
     pub(super) retries: i64,
     /// The same after `TRYAGAIN`.
     pub(super) tries_again: i64,
+    /// How long an answer may take before the node counts as hung.
+    pub(super) attempt: Time,
     /// How long one question may take, and how often the cluster is looked at.
     pub(super) limit: Time,
     pub(super) interval: Time,
+    /// The highest epoch that any node was told to have seen, and since when.
+    pub(super) highest: (u64, Time),
 }
+
+/// The cool-down of a breaker after a probe that was not its first.
+const COOL_DOWN: Time = 100 * MS;
+/// How long a node gets a part of the reads after it was cleared.
+const READMISSION: Time = 300 * MS;
+/// How many offsets of a node are compared at the most.
+const SAMPLES: usize = 8;
 
 impl Heard {
     pub(super) fn new(plan: &RouterPlan) -> Self {
@@ -56,6 +101,8 @@ impl Heard {
         Self {
             nodes: Vec::new(),
             map: Map::default(),
+            wire: Wire::default(),
+            attempt: config.attempt_timeout().as_nanos() as Time,
             votes: Votes::default(),
             refreshed_at: None,
             owed: None,
@@ -65,7 +112,17 @@ impl Heard {
             tries_again: 10_000,
             limit: config.attempt_timeout().as_nanos() as Time + 50 * MS,
             interval: (config.slot_refresh_interval().as_nanos() as Time).max(1_000 * MS),
+            highest: (0, 0),
         }
+    }
+
+    /// The last moment of a primary that a replica is known to have copied all of, by the offsets of both; none
+    /// if they were never compared.
+    pub(super) fn compared(&mut self, replica: NodeKey, primary: NodeKey) -> Option<Time> {
+        let told = self.node(replica);
+        let (asked, reported) = (told.samples.last().copied()?, told.reported?);
+        let sampled = self.node(primary).samples.iter().rev().find(|&&at| at < reported).copied()?;
+        Some(sampled.min(asked))
     }
 
     pub(super) fn node(&mut self, key: NodeKey) -> &mut Told {
@@ -82,52 +139,104 @@ impl Heard {
 }
 
 impl Check {
-    /// A probe is sent.
-    pub(crate) fn probed(&mut self, r: usize, node: NodeKey) {
-        let twice = std::mem::replace(&mut self.routers[r].node(node).probing, true);
+    /// A probe is sent: one at a time, and not at once again to a node that gave no answer to the last two.
+    pub(crate) fn probed(&mut self, r: usize, node: NodeKey, now: Time) {
+        let told = self.routers[r].node(node);
+        let twice = std::mem::replace(&mut told.probing, true);
+        let (unanswered, last) = told.unanswered;
         self.that(!twice, || format!("router {r} sends two probes to one node at a time"));
+        let pause = now - last;
+        self.that(unanswered < 2 || pause >= COOL_DOWN, || {
+            format!("router {r} probes a node {} us after it left {unanswered} probes unanswered", pause / 1_000)
+        });
     }
 
     /// A view came.
-    pub(crate) fn heard_view(&mut self, r: usize, round: u64, view: &View) {
-        self.routers[r].map.heard(view);
-        self.routers[r].votes.heard(round, view);
+    pub(crate) fn heard_view(&mut self, r: usize, round: u64, view: &View, by: Option<NodeKey>, out: bool, now: Time) {
+        let heard = &mut self.routers[r];
+        heard.map.heard(view);
+        heard.votes.heard(round, view, now);
+        if let (Some(by), Some(epoch)) = (by, view.info.and_then(|i| i.current_epoch)) {
+            heard.node(by).current_epoch = Some(epoch);
+            if epoch > heard.highest.0 && !out {
+                heard.highest = (epoch, now);
+            }
+        }
     }
 
-    pub(crate) fn round_done(&mut self, r: usize) {
-        self.routers[r].votes.close();
+    pub(crate) fn round_done(&mut self, r: usize, now: Time) {
+        self.routers[r].votes.close(now);
+    }
+
+    /// A connection to a node was opened, or carried a reply: it is there.
+    pub(crate) fn greeted(&mut self, r: usize, node: NodeKey, now: Time) {
+        self.routers[r].node(node).heard = Some(now);
+    }
+
+    /// A probe of a closed node opened it.
+    pub(crate) fn cleared(&mut self, r: usize, node: NodeKey, now: Time) {
+        self.routers[r].node(node).cleared = Some(now);
+    }
+
+    /// New routes are in force: a node that has just come back gets all reads only where nobody else can take them.
+    pub(crate) fn published(&mut self, r: usize, snapshot: &Snapshot, now: Time) {
+        for block in 0..BLOCKS {
+            let Route::Primary { node, backed: true } = snapshot.route(slot_of(block as u8)) else { continue };
+            let cleared = self.routers[r].node(node).cleared.filter(|&at| now - at < READMISSION);
+            self.that(cleared.is_none(), || {
+                format!(
+                    "router {r}: {node:?} gets all reads {} us after it was cleared",
+                    (now - cleared.unwrap_or(0)) / 1_000
+                )
+            });
+        }
     }
 
     /// A probe came back.
-    pub(crate) fn heard_probe(&mut self, r: usize, probe: &Probe, now: Time) {
+    pub(crate) fn heard_probe(&mut self, r: usize, probe: &Probe, heed: Heed, now: Time) {
         let heard = &mut self.routers[r];
         let told = heard.node(probe.node);
         told.probing = false;
-        let mut ours = true;
         match &probe.report {
             Ok(report) => {
-                // Another node lives there: what was said beside that is not heeded.
-                ours = told.id.get_or_insert_with(|| report.id.clone().unwrap_or_default())
-                    == report.id.as_deref().unwrap_or_default();
+                told.unanswered = (0, now);
                 (told.heard, told.primary) = (Some(now), report.primary);
                 told.sampled.get_or_insert(now);
                 (told.reported, told.asked) = (Some(now), Some(probe.sent_at.as_nanos()));
+                told.current_epoch = report.current_epoch;
+                // What a replica has whose link is down says nothing of its primary of now.
+                if report.offset.is_some() && report.link_up != Some(false) {
+                    told.samples.push(probe.sent_at.as_nanos());
+                    let extra = told.samples.len().saturating_sub(SAMPLES);
+                    told.samples.drain(..extra);
+                }
+                told.link_up = report.link_up;
+                let down = report.link_down_for.map_or(0, |d| d.as_nanos() as Time);
+                told.linked_at = (report.link_up == Some(false)).then_some(now.saturating_sub(down));
                 let ready = report.unready().is_none();
                 told.ready = if ready { told.ready.or(Some(now)) } else { None };
-                // Where no witness can be had, its own word for a second.
+                // Where nobody else is, its own word has to do; where no witness can be had, that of a second.
                 let patient = told.ready.is_some_and(|at| now >= at + 1_000 * MS);
-                if ready && (probe.witness.is_some() || patient) {
+                if (probe.witness.is_some() || heed.alone || patient) && ready {
                     told.failed = None;
                 }
             }
             // A node that answered a read since the probe was sent need not be blamed for it.
             Err(_) if told.heard > Some(probe.sent_at.as_nanos()) => {}
             Err(_) => {
+                // Who has answered something since it was asked is there.
+                if told.heard.is_none_or(|at| at <= probe.sent_at.as_nanos()) {
+                    told.failed.get_or_insert(now);
+                }
                 told.ready = None;
-                told.failed.get_or_insert(now);
+                told.unanswered = (told.unanswered.0 + 1, now);
             }
         }
-        if let Some(view) = probe.witness.as_ref().filter(|_| ours) {
+        let epoch = probe.report.as_ref().ok().and_then(|r| r.current_epoch);
+        if let Some(epoch) = epoch.filter(|&e| heed.ours && !heed.foreign && !heed.out && e > heard.highest.0) {
+            heard.highest = (epoch, now);
+        }
+        if let Some(view) = probe.witness.as_ref().filter(|_| heed.ours && heed.witness) {
             heard.map.heard(view);
             heard.votes.named(view);
         }

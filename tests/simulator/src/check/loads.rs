@@ -42,7 +42,7 @@ impl Check {
                 format!("router {r}: {load:?} runs for {} ms, not {} ms at the most", lasted / MS, most / MS)
             });
         }
-        let counts = router.flights.counts();
+        let counts = router.loads.counts();
         let mine = router.running.values().filter(|l| !l.timed_out).count();
         self.that(counts.loads == mine, || format!("router {r}: {} loads are known, {mine} run", counts.loads));
         let waiting = router.callers.iter().flatten().filter(|c| !c.awaited.is_empty()).count();

@@ -20,8 +20,9 @@ struct Block {
     /// Views in turn that named none of those.
     unnamed: u32,
     unnamed_at: Instant,
-    /// Wherever a view or a redirect ever said its owner to be.
+    /// Wherever a view or a redirect ever said its owner to be, and whom a view said it to be.
     named: Addresses,
+    owners: Nodes,
     patch: Option<Patch>,
 }
 
@@ -64,6 +65,7 @@ impl Map {
             if let Some(at) = owner.and_then(|n| n.endpoint.as_ref()).map(address) {
                 block.named |= 1 << at;
             }
+            block.owners |= owner.map_or(0, |n| 1 << number(n));
             if let Some((who, epoch)) = owner.and_then(|n| Some((number(n), n.epoch?))) {
                 block.claim(who, epoch);
             }
@@ -112,7 +114,9 @@ impl Map {
 
     /// Whether a node was ever named as the owner of a block.
     pub(super) fn named(&self, block: usize, address: usize) -> bool {
-        self.blocks[block].named & (1 << address) != 0
+        let Block { named, owners, .. } = self.blocks[block];
+        // An owner that has moved is followed.
+        named & (1 << address) != 0 || (0..MAX).any(|n| owners & (1 << n) != 0 && self.addresses[n] == address)
     }
 
     /// Whether another node claims the block with a higher epoch than any claim of this one, and no

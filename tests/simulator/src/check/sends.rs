@@ -4,7 +4,6 @@ use super::Check;
 use crate::model::{ADDRESSES, Ask, BLOCKS, MS, Time, address};
 use crate::router::{Call, Work};
 use failsoft_policy::NodeKey;
-use failsoft_policy::config::Config;
 use failsoft_policy::partition::Verdict;
 use failsoft_policy::read::Answer;
 use failsoft_policy::reply::{ErrorReply, Target};
@@ -32,7 +31,7 @@ impl Check {
         let reads = matches!(call.work, Work::Read { .. });
         call.attempts[source as usize] += 1;
         // After a `MOVED` to an unknown place the wait for a view is part of following it.
-        let followed = matches!(last, Some(Answer::Error(ErrorReply::Moved(_, Target::Unknown))));
+        let followed = matches!(last, Some(Answer::Error(ErrorReply::Moved(_, Target::Unknown)) | Answer::Closed));
         let again = matches!(last, Some(Answer::Error(ErrorReply::TryAgain))) && source == Source::Primary;
         if reads && repeated && again {
             self.routers[r].tries_again -= 1_000;
@@ -53,6 +52,9 @@ impl Check {
         self.that(forbidden.is_none(), || format!("router {r} asks address {at}, {}", forbidden.unwrap_or_default()));
         let quarantined = verdict == Some(Verdict::Minority);
         self.that(!quarantined, || format!("router {r} asks address {at}, which it holds in a minority"));
+        if let Work::Write { fill: Some(by), .. } = &call.work {
+            self.that(*by == node, || format!("router {r} fills at {node:?}, but {by:?} confirmed the miss"));
+        }
         let fills = matches!(ask, Ask::Set { only_if_absent: true, .. });
         let sure = verdict == Some(Verdict::Majority);
         self.that(!fills || sure, || format!("router {r} fills at address {at}, whose side is {verdict:?}"));
@@ -60,7 +62,7 @@ impl Check {
             return;
         }
         let heard = &mut self.routers[r];
-        let named = heard.map.named(block, at);
+        let named = heard.map.named(block, at) || self.moves;
         let superseded = heard.map.superseded(block, at);
         let patched = heard.map.patched(block).filter(|p| p.1 < call.begun && p.0 != at);
         self.that(named, || {
@@ -69,7 +71,7 @@ impl Check {
         // Who said TRYAGAIN is asked again itself.
         let again = matches!(last, Some(Answer::Error(ErrorReply::TryAgain))) && reads;
         // Two nodes that name each other as the owner can both not be right.
-        let again = again || self.contradicted & (1 << block) != 0 || self.replaced;
+        let again = again || self.contradicted & (1 << block) != 0 || self.replaced || self.moves;
         let (superseded, patched) = (superseded && !again, patched.filter(|_| !again));
         if let Some((target, since)) = patched {
             self.that(false, || {
@@ -89,6 +91,13 @@ impl Check {
         let told = self.routers[r].node(node).clone();
         self.that(told.primary, || format!("router {r} writes to address {at}, which never said that it is a primary"));
         let fresh = told.heard.is_some_and(|heard| now - heard < 1_000 * MS);
+        let (highest, since) = self.routers[r].highest;
+        let lags = told.current_epoch.is_some_and(|epoch| epoch < highest);
+        let counted = self.routers[r].votes.counted_at >= since || self.another_cluster;
+        self.that(!lags || counted, || {
+            let epoch = told.current_epoch;
+            format!("router {r} writes to address {at}, which has seen the epoch {epoch:?}, not yet {highest}")
+        });
         self.that(fresh, || {
             let heard = told.heard.map(|h| h / MS);
             format!("router {r} writes to address {at}, last heard of at {heard:?} ms")
@@ -104,7 +113,6 @@ impl Check {
         node: NodeKey,
         at: usize,
         answer: &Answer,
-        config: &Config,
         admitted: bool,
         now: Time,
     ) {
@@ -112,20 +120,16 @@ impl Check {
         let heard = &mut self.routers[r];
         let (limit, interval) = (heard.limit, heard.interval);
         let told = heard.node(node);
-        if !matches!(answer, Answer::Timeout | Answer::Connection | Answer::Saturated) {
+        if !matches!(answer, Answer::Timeout | Answer::Hung | Answer::Connection | Answer::Saturated) {
             told.heard = Some(now);
         }
-        let full = config.attempt_timeout().min(config.deadline() / 2).as_nanos() as Time;
-        let reads = matches!(call.work, Work::Read { .. });
         let pings = matches!(call.work, Work::Write { pinging: true, .. });
         let fails = match answer {
-            // Whatever was said to a `PING`, somebody is there.
-            Answer::Timeout | Answer::Connection if pings => true,
+            // What is wrong with a connection that a `PING` was sent on, that tells itself.
             _ if pings => false,
-            Answer::Timeout => !reads || call.until - call.sent >= full,
-            Answer::Connection | Answer::Stranger | Answer::Protocol | Answer::Refused(_) => true,
+            Answer::Hung | Answer::Connection | Answer::Stranger | Answer::Protocol | Answer::Refused(_) => true,
             Answer::Error(error) => matches!(error, ErrorReply::ClusterDown | ErrorReply::Unwilling),
-            Answer::Value | Answer::Nil | Answer::Saturated => false,
+            Answer::Value | Answer::Nil | Answer::Saturated | Answer::Timeout | Answer::Closed => false,
         };
         let known = at < ADDRESSES;
         if fails && known {
@@ -157,9 +161,9 @@ impl Check {
     /// What a node answered, and whether its breaker let reads through before and after.
     pub(crate) fn judged(&mut self, r: usize, answer: &Answer, before: bool, after: bool) {
         let harmless = match answer {
-            Answer::Value | Answer::Nil | Answer::Saturated => true,
+            Answer::Value | Answer::Nil | Answer::Saturated | Answer::Timeout | Answer::Closed => true,
             Answer::Error(error) => !matches!(error, ErrorReply::ClusterDown | ErrorReply::Unwilling),
-            Answer::Protocol | Answer::Timeout | Answer::Connection | Answer::Stranger | Answer::Refused(_) => false,
+            Answer::Protocol | Answer::Hung | Answer::Connection | Answer::Stranger | Answer::Refused(_) => false,
         };
         self.that(!harmless || !before || after, || format!("router {r} closes a node because of {answer:?}"));
     }

@@ -6,6 +6,7 @@ use crate::plan::{Fault, Plan};
 use crate::router::Router;
 use failsoft_policy::partition::Verdict;
 use failsoft_policy::view::{Role, View, ViewNode};
+use failsoft_policy::{Endpoint, NodeKey};
 
 /// How long ago a node may have seen itself in a minority for a verdict to come of it.
 const RECENT: Time = 8_000 * MS;
@@ -32,11 +33,13 @@ pub(super) struct Votes {
     /// Nodes in the view with the most of them.
     known: usize,
     /// Voted into the minority in the last round that said so: where, and who.
-    minority: Vec<(usize, Option<String>)>,
+    minority: Vec<(usize, Option<String>, Time)>,
+    /// When a round last ended with enough ballots.
+    pub(super) counted_at: Time,
     /// No ballot of the last round saw a majority.
     none: bool,
     was_down: bool,
-    was_minority: Addresses,
+    was_minority: Vec<NodeKey>,
 }
 
 impl Votes {
@@ -45,7 +48,7 @@ impl Votes {
         self.ballots.clear();
     }
 
-    pub(super) fn heard(&mut self, round: u64, view: &View) {
+    pub(super) fn heard(&mut self, round: u64, view: &View, now: Time) {
         let Some(nodes) = view.nodes.as_ref().filter(|_| view.has_epochs()) else { return };
         self.known = nodes.len();
         let owners = || nodes.iter().filter(|n| n.role == Role::Primary && !n.slots.is_empty());
@@ -60,12 +63,15 @@ impl Votes {
             accuses: nodes.iter().filter(lost).fold(0, |set, n| set | places(n)),
         };
         // Any later word may set a node free.
-        self.minority.retain(|(at, _)| *at != ballot.by);
+        self.minority.retain(|(at, ..)| *at != ballot.by);
         self.named(view);
         self.none = false;
         if round == self.round && all > 0 {
             self.ballots.retain(|b| b.by != ballot.by);
             self.ballots.push(ballot);
+            if self.suffice() {
+                self.counted_at = now;
+            }
         }
     }
 
@@ -75,20 +81,21 @@ impl Votes {
         let another = |at: usize, id: &Option<String>| {
             named().any(|n| n.endpoint.as_ref().map(address) == Some(at) && Some(&n.id) != id.as_ref())
         };
-        self.minority.retain(|(at, id)| !another(*at, id));
+        self.minority.retain(|(at, id, _)| !another(*at, id));
     }
 
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, now: Time) {
         self.over = true;
         if self.ballots.len() < 3 {
             return;
         }
+        self.counted_at = now;
         let majority: Vec<&Ballot> = self.ballots.iter().filter(|b| b.majority).collect();
         self.none = majority.is_empty();
         for lost in self.ballots.iter().filter(|b| !b.majority && !majority.is_empty()) {
             let accusers = majority.iter().filter(|m| m.accuses & (1 << lost.by) != 0 && m.epoch >= lost.epoch).count();
             if 2 * accusers > majority.len() {
-                self.minority.push((lost.by, lost.id.clone()));
+                self.minority.push((lost.by, lost.id.clone(), now));
             }
         }
     }
@@ -97,11 +104,16 @@ impl Votes {
     pub(super) fn forbids(&self, at: usize) -> Option<&'static str> {
         if self.none {
             Some("though no ballot of the last round saw a majority")
-        } else if self.minority.iter().any(|(lost, _)| *lost == at) {
+        } else if self.minority.iter().any(|(lost, ..)| *lost == at) {
             Some("which the last ballots hold in a minority")
         } else {
             None
         }
+    }
+
+    /// When the node at an address was voted out, if it is out.
+    pub(super) fn out_since(&self, at: usize) -> Option<Time> {
+        self.minority.iter().filter(|(lost, ..)| *lost == at).map(|(_, _, since)| *since).min()
     }
 
     /// Whether the ballots of this round are enough for a verdict.
@@ -116,16 +128,14 @@ impl Check {
     /// After each word of a node: verdicts need enough ballots, and an ordinary failover is no partition.
     pub(crate) fn verdicts(&mut self, r: usize, router: &Router, model: &Model, now: Time) {
         let down = router.cluster.is_down();
-        let mut minority = 0;
-        for member in router.members.iter().flatten() {
-            if router.cluster.verdict(member.key) == Some(Verdict::Minority) {
-                minority |= 1 << address(&member.endpoint);
-            }
-        }
+        let members = || router.members.iter().flatten();
+        let out = members().filter(|m| router.cluster.verdict(m.key) == Some(Verdict::Minority));
+        let minority: Vec<NodeKey> = out.map(|m| m.key).collect();
         let votes = &mut self.routers[r].votes;
-        let newly = minority & !votes.was_minority;
-        let changed = newly != 0 || (down && !votes.was_down);
-        (votes.was_down, votes.was_minority) = (down, minority);
+        let was = std::mem::replace(&mut votes.was_minority, minority.clone());
+        let newly = || members().filter(|m| minority.contains(&m.key) && !was.contains(&m.key));
+        let changed = newly().next().is_some() || (down && !votes.was_down);
+        votes.was_down = down;
         let (enough, heard, asked) = (votes.suffice(), votes.ballots.len(), votes.asked);
         self.that(!changed || enough, || {
             format!("router {r} comes to a verdict by {heard} ballots of {asked} that were asked")
@@ -133,7 +143,7 @@ impl Check {
         if self.cuts {
             return;
         }
-        for at in (0..crate::model::ADDRESSES).filter(|at| newly & (1 << at) != 0) {
+        for at in newly().map(|m| address(&m.endpoint)) {
             let Some(n) = model.listening(at) else { continue };
             let node = &model.nodes[n];
             let counted_out = model
@@ -147,8 +157,9 @@ impl Check {
     }
 
     /// Once all is whole nobody is in quarantine.
-    pub(crate) fn quarantines_over(&mut self, r: usize, router: &Router) {
-        for member in router.members.iter().flatten() {
+    pub(crate) fn quarantines_over(&mut self, r: usize, router: &Router, model: &Model) {
+        let there = |at: &Endpoint| model.listening(address(at)).is_some();
+        for member in router.members.iter().flatten().filter(|m| there(&m.endpoint)) {
             let verdict = router.cluster.verdict(member.key);
             let at = address(&member.endpoint);
             self.that(verdict == Some(Verdict::Majority), || {
@@ -173,6 +184,9 @@ pub(super) fn rewrites(plan: &Plan) -> bool {
                 | Fault::SlowStore { .. }
                 | Fault::OtherType(_)
                 | Fault::Misbehave { .. }
+                | Fault::Throttle { .. }
+                | Fault::Lost(_)
+                | Fault::NoLink(_)
                 | Fault::Hang(_)
                 | Fault::HangOwner(_)
         )
@@ -182,5 +196,16 @@ pub(super) fn rewrites(plan: &Plan) -> bool {
 
 /// Whether the nodes are ever cut off from each other in a run.
 pub(super) fn cuts(plan: &Plan) -> bool {
-    plan.faults.iter().any(|f| matches!(f.fault, Fault::Cut { .. } | Fault::AnotherCluster | Fault::Replace(_)))
+    plan.faults.iter().any(|f| {
+        matches!(
+            f.fault,
+            Fault::Cut { .. }
+                | Fault::AnotherCluster
+                | Fault::Replace(_)
+                | Fault::Swap(..)
+                | Fault::Move(_)
+                | Fault::Stranger { .. }
+                | Fault::ScaleOut(_)
+        )
+    })
 }

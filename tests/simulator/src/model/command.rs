@@ -29,8 +29,6 @@ pub(crate) enum Said {
     OutOfMemory,
     /// Bytes that are no reply.
     Garbage,
-    /// The handshake was refused.
-    TooManyClients,
     Denied,
 }
 
@@ -51,7 +49,6 @@ impl Said {
             Self::WrongType => 8,
             Self::OutOfMemory => 9,
             Self::Garbage => 10,
-            Self::TooManyClients => 11,
             Self::Denied => 12,
         }
     }

@@ -54,6 +54,7 @@ impl Model {
 
     /// A primary changes a key.
     pub(crate) fn put(&mut self, n: usize, key: usize, value: u32, now: Time) {
+        self.note_key(key, now);
         let node = &mut self.nodes[n];
         node.data[key] = value;
         node.log.push(Entry { at: now, key: key as u8, value });
@@ -104,11 +105,12 @@ impl Model {
         let of = usize::from(link.to);
         let there = self.nodes[of].up;
         let open = there == Up::Running
+            && !self.nodes[n].unlinked
             && net.node_to_node(self.nodes[of].address, self.nodes[n].address)
             && net.node_to_node(self.nodes[n].address, self.nodes[of].address);
         if !open {
             // A process that died closes its connections; who is hung or cut off does not.
-            if link.up && matches!(there, Up::Down | Up::Gone) {
+            if link.up && (matches!(there, Up::Down | Up::Gone) || self.nodes[n].unlinked) {
                 let link = &mut self.nodes[n].link;
                 (link.up, link.since, link.synced_at) = (false, now, 0);
             }
@@ -186,6 +188,7 @@ impl Model {
         let persistent = self.setup.persistent;
         let node = &mut self.nodes[n];
         node.up = Up::Running;
+        node.life += 1;
         node.loading_until = now + loading;
         node.holding_back_until = now + loading + hold;
         node.cluster_ok = false;

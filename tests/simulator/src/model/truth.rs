@@ -8,7 +8,7 @@ impl Model {
     pub(crate) fn true_owner(&self, block: usize) -> Option<usize> {
         let claims = |&n: &usize| {
             let node = &self.nodes[n];
-            node.up != Up::Gone && node.is_primary(n) && usize::from(node.owner[block]) == n
+            node.up != Up::Gone && node.group == self.ours && node.is_primary(n) && usize::from(node.owner[block]) == n
         };
         (0..self.nodes.len()).filter(claims).max_by_key(|&n| (self.nodes[n].config_epoch[n], n))
     }
@@ -18,10 +18,32 @@ impl Model {
         (0..BLOCKS).any(|b| usize::from(self.nodes[n].owner[b]) == n && self.true_owner(b) != Some(n))
     }
 
+    /// Whether all nodes that run take this one for what it takes itself for, miss nobody who runs, and are not
+    /// missed by it.
+    pub(crate) fn is_agreed_on(&self, n: usize) -> bool {
+        let me = &self.nodes[n];
+        let others = || {
+            let running =
+                |&(k, other): &(usize, &super::Node)| k != n && other.up == Up::Running && other.group == me.group;
+            self.nodes.iter().enumerate().filter(running)
+        };
+        me.importing == [NOBODY; BLOCKS]
+            && me.migrating == [NOBODY; BLOCKS]
+            && others().all(|(k, other)| {
+                (other.pfail | other.fail) & (1 << n) == 0
+                    && (me.pfail | me.fail) & (1 << k) == 0
+                    && other.known & (1 << n) != 0
+                    && other.follows[n] == me.follows[n]
+                    && other.owner == me.owner
+                    && (!me.is_primary(n) || other.config_epoch[n] == me.config_epoch[n])
+            })
+    }
+
     /// Whether every node works, all agree on every owner, and nothing is under way.
     pub(crate) fn whole(&self, now: Time) -> bool {
         let owners: [u8; BLOCKS] = std::array::from_fn(|b| self.true_owner(b).map_or(NOBODY, |n| n as u8));
         let living = || self.nodes.iter().enumerate().filter(|(_, n)| n.up != Up::Gone);
+        let gone = (0..self.nodes.len()).filter(|&n| self.nodes[n].up == Up::Gone).fold(0, |set: Set, n| set | 1 << n);
         !owners.contains(&NOBODY)
             && living().all(|(n, node)| {
                 let epochs_agree = members(node.known)
@@ -34,7 +56,7 @@ impl Model {
                     && now >= node.loading_until
                     && node.cluster_ok
                     && node.owner == owners
-                    && node.pfail | node.fail == 0
+                    && (node.pfail | node.fail) & !gone == 0
                     && epochs_agree
                     && roles_agree
                     && (node.is_primary(n) || (node.link.up && self.lacks_since(n).is_none()))
@@ -82,51 +104,6 @@ impl Model {
         let node = &mut self.nodes[n];
         node.data = data;
         node.link.position = position;
-    }
-
-    /// `CLUSTER MEET` and `CLUSTER FORGET`: a new node is known to those who are there, and knows them;
-    /// an old one is forgotten.
-    pub(crate) fn introduce(&mut self, n: usize, old: usize, there: Set, now: Time) {
-        for k in members(there) {
-            let node = &mut self.nodes[k];
-            node.known = (node.known | 1 << n) & !(1 << old);
-            node.pfail &= !(1 << old);
-            node.fail &= !(1 << old);
-            node.heard[n] = now;
-            node.follows[n] = NOBODY;
-            node.owner.iter_mut().filter(|o| usize::from(**o) == old).for_each(|o| *o = NOBODY);
-            node.changed();
-        }
-        // What the old one owned is given to who is there, as an operator would repair it.
-        let heir = members(there).find(|&k| self.nodes[k].is_primary(k) && self.nodes[k].owned_by(k) != 0);
-        let Some(heir) = heir else { return };
-        for block in 0..BLOCKS {
-            let claimed = members(there).any(|k| usize::from(self.nodes[k].owner[block]) == k);
-            if !claimed {
-                self.own(heir, block);
-            }
-        }
-        let (known, epochs, follows, owner, epoch) = {
-            let node = &self.nodes[heir];
-            (node.known, node.config_epoch, node.follows, node.owner, node.current_epoch)
-        };
-        let node = &mut self.nodes[n];
-        node.known |= known;
-        node.config_epoch = epochs;
-        node.config_epoch[n] = 0;
-        node.follows = follows;
-        // It is a replica of the heir from now on.
-        node.follows[n] = heir as u8;
-        node.owner = owner;
-        node.current_epoch = epoch;
-        node.changed();
-        // Replicas of the forgotten one follow the heir.
-        for k in members(there) {
-            if usize::from(self.nodes[k].follows[k]) == old {
-                self.nodes[k].follows[k] = heir as u8;
-                self.nodes[k].changed();
-            }
-        }
     }
 
     /// The source of a migration is told that the block is the target's.

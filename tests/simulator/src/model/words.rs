@@ -109,6 +109,7 @@ impl Model {
             loading: now < node.loading_until,
             offset: Some(u64::from(node.offset())),
             link_up: (!primary).then_some(node.link.up),
+            clients: self.setup.clients,
             link_down_for: down,
             ..NodeReport::default()
         }
@@ -135,7 +136,6 @@ pub(crate) fn answer(said: Said, short_redirects: bool) -> Answer {
         Said::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
         Said::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
         Said::Garbage => return Answer::Protocol,
-        Said::TooManyClients => return Answer::Refused(classify("ERR max number of clients reached")),
         Said::Denied => "NOPERM User default has no permissions to run the command",
     };
     Answer::Error(classify(line))

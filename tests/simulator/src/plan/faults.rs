@@ -10,6 +10,27 @@ pub(crate) enum Misbehaviour {
     Garbage,
     TooManyClients,
     Denied,
+    /// `MOVED` for everything, to where nobody is.
+    Lies,
+}
+
+/// Whether strangers come to our addresses: not before the model knows that at its start a router takes up what the
+/// only seeds that answer name.
+const WITH_STRANGERS: bool = false;
+/// Whether replicas are lost for good.
+const WITH_LOSSES: bool = true;
+
+/// Questions that the user of the routers has no right to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Denied {
+    /// `CLUSTER NODES`.
+    pub(crate) nodes: bool,
+    /// `INFO`.
+    pub(crate) info: bool,
+    /// `CLUSTER INFO`.
+    pub(crate) cluster_info: bool,
+    /// `CLUSTER SHARDS` and `CLUSTER SLOTS`.
+    pub(crate) shards: bool,
 }
 
 /// One fault.
@@ -66,6 +87,29 @@ pub(crate) enum Fault {
     Replace(u8),
     AnotherCluster,
     OtherType(u8),
+    /// A router's process gets little of the processor: it runs and stops in turns.
+    Throttle {
+        router: u8,
+        run: Time,
+        stop: Time,
+    },
+    /// A cluster that is not ours lives at this address for a while; with `alone` nobody else is there.
+    Stranger {
+        address: u8,
+        alone: bool,
+    },
+    /// A node goes on at another address, with its id and its data.
+    Move(u8),
+    /// Two nodes change places.
+    Swap(u8, u8),
+    /// A replica is lost for good, and nobody forgets it.
+    Lost(u8),
+    /// Another primary joins and takes a block; in the end it gives it back, leaves and is forgotten.
+    ScaleOut(u8),
+    /// The link of a replica to its primary is down.
+    NoLink(u8),
+    /// The routers may not ask these questions any more.
+    Deny(Denied),
     Misbehave {
         address: u8,
         what: Misbehaviour,
@@ -101,7 +145,7 @@ pub(super) fn draw(
         let block = rng.u8(0..BLOCKS as u8);
         let router = rng.u8(0..routers as u8);
         let side = rng.u32(1..1 << addresses);
-        let fault = match rng.u8(0..40) {
+        let fault = match rng.u8(0..60) {
             0..=3 => Fault::CrashOwner(block),
             4 => Fault::Crash(address),
             5..=8 => Fault::HangOwner(block),
@@ -136,6 +180,17 @@ pub(super) fn draw(
                 Fault::AnotherCluster
             }
             37 => Fault::OtherType(rng.u8(0..KEYS as u8)),
+            40..=42 => Fault::Throttle { router, run: rng.u64(1..60) * MS, stop: rng.u64(30..450) * MS },
+            43..=45 if WITH_STRANGERS => Fault::Stranger { address, alone: rng.u8(0..3) == 0 },
+            46 | 47 => Fault::Move(address),
+            48 | 49 => Fault::Swap(address, rng.u8(0..addresses as u8)),
+            50 | 51 if WITH_LOSSES => Fault::Lost(address),
+            52 | 53 => Fault::ScaleOut(block),
+            54 | 55 => Fault::NoLink(address),
+            56..=58 => {
+                let mut any = || rng.u8(0..3) == 0;
+                Fault::Deny(Denied { nodes: any(), info: any(), cluster_info: any(), shards: any() })
+            }
             _ => {
                 let all = [
                     Misbehaviour::TryAgain,
@@ -143,11 +198,16 @@ pub(super) fn draw(
                     Misbehaviour::Garbage,
                     Misbehaviour::TooManyClients,
                     Misbehaviour::Denied,
+                    Misbehaviour::Lies,
                 ];
                 Fault::Misbehave { address, what: all[rng.usize(0..all.len())] }
             }
         };
-        let at = rng.u64(50 * MS..heals * 2 / 3);
+        let at = match fault {
+            // Some links are down since the start.
+            Fault::NoLink(_) if rng.bool() => 0,
+            _ => rng.u64(50 * MS..heals * 2 / 3),
+        };
         let lasts = match fault {
             Fault::Migrate { .. } => rng.u64(20..600) * MS,
             Fault::Misbehave { .. } | Fault::Suspend { .. } => rng.u64(20..800) * MS,

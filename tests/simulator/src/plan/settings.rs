@@ -13,6 +13,7 @@ pub(super) fn servers(rng: &mut fastrand::Rng) -> Setup {
         lag: if rng.u8(0..3) == 0 { rng.u64(20..400) * MS } else { rng.u64(1..5) * MS },
         short_redirects: rng.u8(0..4) == 0,
         persistent: rng.u8(0..3) != 0,
+        clients: (rng.u8(0..6) == 0).then(|| rng.u64(200..3_000)),
     }
 }
 
@@ -54,7 +55,7 @@ pub(super) fn router(rng: &mut fastrand::Rng, addresses: usize) -> RouterPlan {
     rng.shuffle(&mut seeds);
     seeds.truncate(rng.usize(1..=3).min(addresses));
     // One that lives in whatever cluster is there.
-    seeds.push(rng.usize(0..3));
+    seeds.push(rng.usize(0..3.min(addresses)));
     // Some are there before the trouble, some come into it.
     let begins = if rng.u8(0..5) == 0 { rng.u64(0..1_500) * MS } else { rng.u64(1..5) * MS };
     RouterPlan { config, begins, seeds }

@@ -1,8 +1,11 @@
 //! The background: asks the policy what is to be asked, sends it out, and brings the answers back.
 
-use crate::model::{MS, Time, address};
+use crate::check::Heed;
+use crate::model::{MS, STRANGERS, Time, address, number_of};
 use crate::sim::{Ev, Local, Question, Sim, instant};
 use failsoft_policy::cluster::Command;
+use failsoft_policy::connection::Failure;
+use failsoft_policy::partition::Verdict;
 use failsoft_policy::reply::ErrorReply;
 use failsoft_policy::view::{Probe, View};
 
@@ -17,7 +20,7 @@ impl Sim<'_> {
         self.check.credited(r, router.successes - router.credited);
         router.credited = router.successes;
         for member in router.members.iter().flatten() {
-            if let Some(at) = member.contact {
+            if let Some(at) = member.contact() {
                 router.cluster.saw(member.key, at);
             }
         }
@@ -41,6 +44,8 @@ impl Sim<'_> {
             router.conduct_at = soonest;
             self.at(soonest, Ev::Local(r as u8, Local::Conduct));
         }
+        self.check.closings(r, &self.routers[r], self.now);
+        self.look(r);
         self.check.bounds(r, &self.routers[r], self.now);
     }
 
@@ -48,18 +53,7 @@ impl Sim<'_> {
         self.trace.say(self.now, || format!("router {r}: {command:?}"));
         match command {
             Command::Close { node } => {
-                let router = &mut self.routers[r];
-                if let Some(member) = router.member(node) {
-                    member.contact = None;
-                }
-                let on_it = |c: &Option<super::Call>| {
-                    c.as_ref().filter(|c| c.target.is_some_and(|t| t.0 == node)).map(|c| c.tag)
-                };
-                let lost: Vec<(u32, u32)> =
-                    router.calls.iter().enumerate().filter_map(|(i, c)| Some((i as u32, on_it(c)?))).collect();
-                for (call, tag) in lost {
-                    self.local(r, 0, Local::Lost { call, tag });
-                }
+                self.close(r, node, None, &Failure::Lost("closed after a failure".into()));
             }
             Command::Refresh { round, targets, epochs } => {
                 self.check.refreshed(r, round, targets.len(), epochs, self.now);
@@ -72,7 +66,7 @@ impl Sim<'_> {
                 }
             }
             Command::Probe { node, endpoint, witness } => {
-                self.check.probed(r, node);
+                self.check.probed(r, node, self.now);
                 let witness = witness.as_ref().map(address);
                 self.ask(r, address(&endpoint), Question::Report { node, witness });
             }
@@ -84,7 +78,11 @@ impl Sim<'_> {
         match view {
             Some(view) => {
                 self.trace.mix(view.nodes.iter().flatten().filter_map(|n| n.epoch).sum());
-                self.check.heard_view(r, round, &view);
+                let at = self.routers[r].members.iter().flatten().find(|m| m.endpoint == view.via).map(|m| m.key);
+                let out = at.and_then(|at| self.routers[r].cluster.verdict(at)) == Some(Verdict::Minority);
+                if !self.is_foreign(&view) {
+                    self.check.heard_view(r, round, &view, at, out, self.now);
+                }
                 self.trace.say(self.now, || {
                     let nodes = view.nodes.iter().flatten().map(|n| {
                         let flags = if n.failed {
@@ -108,20 +106,36 @@ impl Sim<'_> {
             router.round_left.1 = router.round_left.1.saturating_sub(1);
             if router.round_left.1 == 0 {
                 router.cluster.on_refresh_done(round, now);
-                self.check.round_done(r);
+                self.check.round_done(r, self.now);
             }
         }
         self.check.verdicts(r, &self.routers[r], &self.model, self.now);
         self.settle(r, true);
     }
 
+    /// Whether a view is that of a cluster that is not ours: nothing of it is to be heeded.
+    fn is_foreign(&self, view: &View) -> bool {
+        view.by.as_deref().is_some_and(|id| self.model.nodes[number_of(id)].group == STRANGERS)
+    }
+
     pub(super) fn on_probed(&mut self, r: usize, probe: Probe) {
         if self.routers[r].cluster.endpoint(probe.node).is_some() {
-            self.check.heard_probe(r, &probe, self.now);
+            let out = self.routers[r].cluster.verdict(probe.node) == Some(Verdict::Minority);
+            let said = probe.report.as_ref().ok().and_then(|r| r.id.as_deref());
+            let foreign = said.is_some_and(|id| self.model.nodes[number_of(id)].group == STRANGERS);
+            let witness = probe.witness.as_ref().is_none_or(|view| !self.is_foreign(view));
+            let known = self.routers[r].cluster.id(probe.node);
+            let ours = known.is_none() || said.is_none() || known == said;
+            let alone = self.routers[r].members.iter().flatten().count() == 1;
+            self.check.heard_probe(r, &probe, Heed { out, ours, foreign, witness, alone }, self.now);
         }
         let words = self.trace.lines.is_some().then(|| format!("{probe:?}"));
         let node = probe.node;
+        let admitted = self.routers[r].cluster.admits(node);
         self.routers[r].cluster.on_probe(probe, instant(self.now));
+        if !admitted && self.routers[r].cluster.admits(node) {
+            self.check.cleared(r, node, self.now);
+        }
         self.check.verdicts(r, &self.routers[r], &self.model, self.now);
         if let Some(words) = words {
             let admits = self.routers[r].cluster.admits(node);

@@ -2,11 +2,13 @@
 
 use super::state::{Failure, Loaded, Running};
 use super::{key_of, name_of};
-use crate::model::Time;
-use crate::plan::{Behaviour, End};
+use crate::model::{MS, Time};
+use crate::plan::{Behaviour, End, Fault};
 use crate::sim::{Local, Sim, instant};
 use failsoft_policy::NodeKey;
 use failsoft_policy::flight::{LoadId, LoadKeys, WaiterId};
+use failsoft_policy::load::{Ending, Wanted};
+use failsoft_policy::topology::Kind;
 
 impl Sim<'_> {
     /// The cluster side of one key is over: it is to be loaded, or done, or failed.
@@ -31,31 +33,15 @@ impl Sim<'_> {
         }
     }
 
-    /// Joins the flights once.
+    /// Joins the loads once.
     fn join(&mut self, r: usize, id: u32, mut wanted: Vec<(u8, Option<NodeKey>)>) {
         let now = instant(self.now);
         let router = &mut self.routers[r];
         let Some(caller) = router.callers[id as usize].as_mut() else { return };
         caller.rounds += 1;
-        let began = instant(caller.began);
-        let (echoes, results) = (&router.echoes, &router.results);
-        let mut failed = None;
-        wanted.retain(|&(key, _)| match echoes.find(&name_of(key), began).and_then(|load| results.get(&load)) {
-            Some(result) => {
-                failed = failed.or(result.as_ref().err().copied());
-                false
-            }
-            None => true,
-        });
-        if let Some(failure) = failed {
-            (caller.failure, caller.excused) = (Some(failure), true);
-        }
-        if wanted.is_empty() {
-            return self.end_caller(r, id);
-        }
-        let keys: Vec<_> = wanted.iter().map(|w| name_of(w.0)).collect();
-        let joined = router.flights.join(&keys, caller.inside, now, router.config.load_timeout());
-        let join = match joined {
+        let began = caller.began;
+        let all: Vec<Wanted> = wanted.iter().map(|&(key, confirmed)| Wanted { key: name_of(key), confirmed }).collect();
+        let join = match router.loads.join(&all, caller.inside, instant(began), now) {
             Ok(join) => join,
             Err(circle) => {
                 let inside = caller.inside;
@@ -68,33 +54,55 @@ impl Sim<'_> {
                 return self.end_caller(r, id);
             }
         };
+        for answered in &join.answered {
+            let Some((result, ended)) = router.results.get(&answered.load) else {
+                self.check
+                    .that(false, || format!("router {r}: {:?} answers, but nobody has its result", answered.load));
+                continue;
+            };
+            self.check.that(*ended >= began, || {
+                let (ended, began) = (ended / MS, began / MS);
+                format!(
+                    "router {r}: a caller who set out at {began} ms gets what a load came to that ended at {ended} ms"
+                )
+            });
+            if let Err(failure) = result {
+                (caller.failure, caller.excused) = (Some(*failure), true);
+            }
+            wanted.retain(|w| !answered.keys.contains(&name_of(w.0)));
+        }
         caller.waiter = Some(join.waiter);
         let all = join.lead.iter().chain(&join.waits);
         caller.awaited = all.map(|l| (l.load, l.keys.iter().map(key_of).collect())).collect();
         // For those whose loads go away the confirmations are kept.
         caller.gone.clear();
         let (inside, callback) = (caller.inside, caller.callback);
-        let confirmed: Vec<(u8, NodeKey)> = wanted.iter().filter_map(|w| Some((w.0, w.1?))).collect();
         caller.wanted = wanted;
-        let spent = caller.spent;
+        let (spent, serial) = (caller.spent, caller.serial);
         caller.spent |= join.lead.is_some();
+        caller.led = join.lead.as_ref().map(|lead| lead.load);
         self.check.that(join.lead.is_none() || !spent, || format!("router {r}: a callback is to run twice"));
         let circle = inside.is_some_and(|p| join.waits.iter().any(|l| router.awaits(l.load, p)));
         self.check.that(!circle, || format!("router {r}: a callback waits for itself"));
         if let (Some(lead), Some(behaviour)) = (join.lead, callback) {
-            self.start_load(r, lead, confirmed, behaviour);
+            self.start_load(r, lead, behaviour);
+        }
+        let waits = self.routers[r].callers[id as usize].as_ref().is_some_and(|c| c.awaited.is_empty());
+        if waits {
+            self.rounds_over(r, vec![(id, serial)]);
         }
     }
 
-    fn start_load(&mut self, r: usize, lead: LoadKeys, confirmed: Vec<(u8, NodeKey)>, behaviour: Behaviour) {
+    fn start_load(&mut self, r: usize, lead: LoadKeys, behaviour: Behaviour) {
         let load = lead.load;
         let keys: Vec<u8> = lead.keys.iter().map(key_of).collect();
         self.trace.say(self.now, || format!("router {r}: {load:?} of keys {keys:?} begins: {behaviour:?}"));
         self.check.load_begins(r, &keys);
         let router = &mut self.routers[r];
+        let awaited = router.loads.begin(load);
+        self.check.that(awaited, || format!("router {r}: {load:?} begins for nobody"));
         let running = Running {
             keys,
-            confirmed,
             behaviour,
             began: self.now,
             suspended_before: router.suspended,
@@ -150,37 +158,43 @@ impl Sim<'_> {
     fn finish_load(&mut self, r: usize, load: LoadId, result: Loaded) {
         let now = instant(self.now);
         let router = &mut self.routers[r];
-        let completed = router.flights.complete(load);
-        let running = router.running.remove(&load);
-        if let Some(ended) = completed.as_ref().filter(|c| !c.late && result != Err(Failure::Gone)) {
-            let bytes = result.as_ref().map_or(0, |values| values.len() * 4);
-            let mut dropped = Vec::new();
-            if router.echoes.keep(load, ended.keys.clone(), bytes, now, &mut dropped) {
-                router.results.insert(load, result.clone());
-            }
-            dropped.iter().for_each(|load| drop(router.results.remove(load)));
-        }
-        let Some(running) = running else { return };
+        let ending = match &result {
+            Ok(values) => Ending::Loaded { bytes: values.len() * 4 },
+            Err(Failure::Gone) => Ending::Gone,
+            Err(_) => Ending::Failed,
+        };
+        let ended = router.loads.finish(load, ending, now);
+        let Some(running) = router.running.remove(&load) else { return };
         self.trace.say(self.now, || format!("router {r}: {load:?} ends: {result:?}"));
         self.check.load_ends(r, &running);
-        let Some(completed) = completed else {
-            return self.check.that(false, || format!("router {r}: {load:?} runs, but the flights do not know it"));
+        let Some(ended) = ended else {
+            return self.check.that(false, || format!("router {r}: {load:?} runs, but the loads do not know it"));
         };
+        if ended.kept {
+            router.results.insert(load, (result.clone(), self.now));
+        }
+        ended.dropped.iter().for_each(|load| drop(router.results.remove(load)));
         if let Ok(values) = &result {
-            for &(key, value) in values.iter().filter(|v| v.1 != 0) {
-                if let Some(&(_, by)) = running.confirmed.iter().find(|c| c.0 == key) {
+            for (key, by) in ended.fills {
+                let key = key_of(&key);
+                if let Some(&(_, value)) = values.iter().find(|v| v.0 == key && v.1 != 0) {
                     self.fill(r, key, value, by);
                 }
             }
         }
-        if !completed.late {
-            let over = self.tell(r, load, &result, true, completed.waiters.len());
-            self.rounds_over(r, over);
-        }
+        let over = self.tell(r, load, (&result, ending), true, ended.waiters);
+        self.rounds_over(r, over);
     }
 
     /// All who wait for a load, so many as are `told`, hear what it came to; those who now wait for nothing.
-    fn tell(&mut self, r: usize, load: LoadId, result: &Loaded, excused: bool, told: usize) -> Vec<(u32, u32)> {
+    fn tell(
+        &mut self,
+        r: usize,
+        load: LoadId,
+        (result, ending): (&Loaded, Ending),
+        excused: bool,
+        told: usize,
+    ) -> Vec<(u32, u32)> {
         let router = &mut self.routers[r];
         let mut waiting = 0;
         let mut over = Vec::new();
@@ -190,7 +204,7 @@ impl Sim<'_> {
             waiting += 1;
             let (_, keys) = caller.awaited.remove(at);
             match result {
-                Err(Failure::Gone) if !caller.spent => {
+                _ if ending.leaves_it_to(!caller.spent) => {
                     let again = caller.wanted.iter().filter(|w| keys.contains(&w.0)).copied();
                     caller.gone.extend(again);
                 }
@@ -219,7 +233,7 @@ impl Sim<'_> {
     }
 
     fn leave(&mut self, r: usize, waiter: WaiterId) {
-        let cancelled = self.routers[r].flights.leave(waiter);
+        let cancelled = self.routers[r].loads.leave(waiter);
         for load in cancelled {
             self.abort(r, load);
         }
@@ -238,31 +252,30 @@ impl Sim<'_> {
     pub(super) fn expire(&mut self, r: usize) -> Option<Time> {
         let now = instant(self.now);
         let router = &mut self.routers[r];
-        let expired = router.flights.expire(now);
+        let due = router.loads.expire(now);
+        due.dropped.iter().for_each(|load| drop(router.results.remove(load)));
         // All that are late have lost their flights at once, before any caller goes on.
         let mut over = Vec::new();
-        for late in expired.timed_out {
+        for late in due.timed_out {
             let router = &mut self.routers[r];
             let limit = router.config.load_timeout().as_nanos() as Time;
             let mut excused = true;
-            if let Some(running) = router.running.get_mut(&late.load) {
+            if let Some(running) = router.running.get_mut(&late) {
                 running.timed_out = true;
                 excused = self.now - running.began >= limit;
                 self.check.load_detached(r, &running.keys);
             }
-            self.trace.say(self.now, || format!("router {r}: {:?} has reached its limit", late.load));
-            self.check.that(excused, || format!("router {r}: {:?} was given up before its limit", late.load));
-            over.extend(self.tell(r, late.load, &Err(Failure::LoadTimeout), excused, late.waiters.len()));
+            self.trace.say(self.now, || format!("router {r}: {:?} has reached its limit", late));
+            self.check.that(excused, || format!("router {r}: {:?} was given up before its limit", late));
+            let waiters =
+                self.routers[r].callers.iter().flatten().filter(|c| c.awaited.iter().any(|a| a.0 == late)).count();
+            over.extend(self.tell(r, late, (&Err(Failure::LoadTimeout), Ending::Failed), excused, waiters));
         }
         self.rounds_over(r, over);
-        for load in expired.abort {
+        for load in due.stop {
             self.abort(r, load);
         }
-        let router = &mut self.routers[r];
-        let mut dropped = Vec::new();
-        router.echoes.expire(now, router.config.deadline(), &mut dropped);
-        dropped.iter().for_each(|load| drop(router.results.remove(load)));
-        router.flights.next_timeout().map(failsoft_policy::Instant::as_nanos)
+        self.routers[r].loads.next_timeout().map(failsoft_policy::Instant::as_nanos)
     }
 
     pub(super) fn on_cancelled(&mut self, r: usize, id: u32, serial: u32) {
@@ -280,7 +293,11 @@ impl Sim<'_> {
         let router = &mut self.routers[r];
         let there = router.callers.get_mut(id as usize).and_then(Option::as_mut).filter(|c| c.serial == serial);
         let Some(caller) = there else { return };
-        (caller.failure, caller.excused) = (Some(failure), true);
+        let excused =
+            failure != Failure::Deadline || router.suspended != caller.suspended_before || !self.had_time(r, id);
+        let router = &mut self.routers[r];
+        let Some(caller) = router.callers[id as usize].as_mut() else { return };
+        (caller.failure, caller.excused) = (Some(failure), excused);
         let waiter = caller.waiter.take();
         let calls: Vec<(u32, u32)> = router
             .calls
@@ -289,6 +306,8 @@ impl Sim<'_> {
             .filter_map(|(i, c)| c.as_ref().filter(|c| c.caller == id).map(|c| (i as u32, c.tag)))
             .collect();
         for (call, tag) in calls {
+            let place = self.routers[r].calls[call as usize].as_mut().and_then(|c| c.place.take());
+            place.into_iter().for_each(|place| self.let_go(r, place));
             self.take_attempt(r, call, tag);
             self.routers[r].calls[call as usize] = None;
         }
@@ -298,12 +317,24 @@ impl Sim<'_> {
         self.end_caller(r, id);
     }
 
+    /// Whether a caller's own callback would have answered in time: half of a call's deadline is the callback's.
+    fn had_time(&self, r: usize, id: u32) -> bool {
+        let Some(caller) = &self.routers[r].callers[id as usize] else { return false };
+        let (Some(callback), Some(deadline)) = (caller.callback, caller.deadline) else { return false };
+        let answers = matches!(callback.end, End::Value | End::Absent) && callback.asks == [None, None];
+        // Loads of others, and a store that is slow, take what time they take.
+        let own = caller.awaited.iter().all(|a| Some(a.0) == caller.led);
+        let slow = self.plan.faults.iter().any(|f| matches!(f.fault, Fault::SlowStore { .. }));
+        answers && own && caller.rounds <= 1 && !slow && callback.takes + 2 * MS < (deadline - caller.began) / 2
+    }
+
     /// A caller has its answer, or its error.
     fn end_caller(&mut self, r: usize, id: u32) {
         let router = &mut self.routers[r];
         let Some(caller) = router.callers[id as usize].take() else { return };
         self.trace.say(self.now, || format!("router {r}: caller {id} ends, failure {:?}", caller.failure));
-        self.check.caller_ends(r, &caller, &router.config, router.suspended, self.now);
+        let unseen = router.cluster.kind() == Kind::Unknown;
+        self.check.caller_ends(r, &caller, &router.config, router.suspended, unseen, self.now);
         if let Some(load) = caller.inside
             && caller.failure != Some(Failure::Cancelled)
         {

@@ -2,10 +2,11 @@
 
 use super::slot_of;
 use super::state::{Call, Caller, Failure, Work};
-use crate::model::{Ask, Said, Time, address, answer};
+use crate::model::{Ask, Said, Time, address};
 use crate::plan::Behaviour;
-use crate::sim::{Local, Message, Sim, instant};
+use crate::sim::{Local, Sim, instant};
 use failsoft_policy::action::Finish;
+use failsoft_policy::connection::{self, Attempt};
 use failsoft_policy::flight::LoadId;
 use failsoft_policy::read::{Action, Answer, Event, Read};
 use failsoft_policy::route::{Bounds, Source, Step, first_step};
@@ -31,6 +32,7 @@ impl Sim<'_> {
             suspended_before: router.suspended,
             callback,
             spent: false,
+            led: None,
             deadline: deadline.map(|d| self.now + d),
             routing: keys.len() as u32,
             wanted: Vec::new(),
@@ -75,20 +77,24 @@ impl Sim<'_> {
             tag,
             waiting: false,
             target: None,
+            place: None,
             sent: self.now,
             until: self.now,
             last: None,
+            value: None,
             woken: false,
+            crowded: false,
             attempts: [0, 0],
             redirects: 0,
+            closed: 0,
         });
-        if let Step::Send { node, source, until, .. } = step
+        if let Step::Send { node, source, until, limit, .. } = step
             && router.member(node).is_some()
         {
             if let Some(Call { work: Work::Read { first, .. }, .. }) = &mut router.calls[call as usize] {
                 *first = Some(step);
             }
-            return self.attempt(r, call, node, source, false, until.as_nanos());
+            return self.attempt(r, call, node, source, false, Attempt { until, limit });
         }
         let router = &mut self.routers[r];
         let mut read = Box::new(Read::new(&router.config, slot_of(key), bounds, has_callback));
@@ -130,8 +136,11 @@ impl Sim<'_> {
 
     fn act(&mut self, r: usize, id: u32, action: Action) {
         match action {
-            Action::Send { node, source, asking, until, .. } => {
-                self.attempt(r, id, node, source, asking, until.as_nanos())
+            Action::Send { node, source, asking, renew, until, limit } => {
+                if renew {
+                    self.close(r, node, Some(source), &connection::Failure::Closed);
+                }
+                self.attempt(r, id, node, source, asking, Attempt { until, limit });
             }
             Action::Wait { until } => self.pause(r, id, until.as_nanos()),
             Action::Load { reason, confirmed } => {
@@ -170,15 +179,15 @@ impl Sim<'_> {
     fn served(&mut self, r: usize, call: &Call, node: NodeKey) {
         let router = &self.routers[r];
         let current_at = router.cluster.current_at(node);
-        self.check.served(r, call, router, current_at, &self.model, self.now);
+        self.check.served(r, call, router, current_at, &mut self.model, self.now);
     }
 
     /// Sends an attempt: on a connection that is there, with room, or not at all.
-    pub(super) fn attempt(&mut self, r: usize, id: u32, node: NodeKey, source: Source, asking: bool, until: Time) {
+    pub(super) fn attempt(&mut self, r: usize, id: u32, node: NodeKey, source: Source, asking: bool, attempt: Attempt) {
         let router = &mut self.routers[r];
         let tag = router.next_tag();
-        let limit = router.config.max_in_flight();
-        let place = router.member(node).map(|m| (address(&m.endpoint), m.in_flight[source as usize]));
+        let until = attempt.until.as_nanos();
+        let place = router.member(node).map(|m| address(&m.endpoint));
         let Some(call) = router.calls[id as usize].as_mut() else { return };
         call.tag = tag;
         (call.sent, call.until, call.waiting) = (self.now, until, false);
@@ -189,29 +198,29 @@ impl Sim<'_> {
                 Ask::Set { key: call.key, value: *value, only_if_absent: fill.is_some(), asking }
             }
         };
-        let Some((address, in_flight)) = place else {
+        let Some(address) = place else {
             // The node was forgotten between the decision and now.
             call.target = Some((node, crate::model::ADDRESSES, source));
-            return self.local(r, 0, Local::Lost { call: id, tag });
+            return self.local(r, 0, Local::Failed { call: id, tag, answer: Answer::Closed });
         };
         call.target = Some((node, address, source));
-        if in_flight >= limit {
+        let submitted = self.submit(r, node, source, (id, tag), ask, attempt);
+        let router = &mut self.routers[r];
+        let Some(call) = router.calls[id as usize].as_mut() else { return };
+        let Some(place) = submitted else {
             return self.local(r, 0, Local::Saturated { call: id, tag });
-        }
+        };
+        call.place = Some(place);
         let verdict = router.cluster.verdict(node);
         self.check.sent(r, call, node, address, source, asking, ask, verdict, self.now);
         if source == Source::Replica {
-            self.check.stands_in(r, router.cluster.dated(node).map(|d| d.counts_from), &router.config, self.now);
-        }
-        if let Some(member) = router.member(node) {
-            member.in_flight[source as usize] += 1;
+            let first = call.attempts[source as usize] == 1 && !call.crowded;
+            self.check.stands_in(r, node, first, &self.routers[r], self.now);
         }
         self.trace.say(self.now, || {
             let millis = until.saturating_sub(self.now) / crate::model::MS;
             format!("router {r} call {id}.{tag}: {ask:?} to address {address} as {source:?}, for {millis} ms")
         });
-        self.send(Message { router: r as u8, call: id, tag, address: address as u8, ask });
-        self.at(until.max(self.now), crate::sim::Ev::Local(r as u8, Local::TimedOut { call: id, tag }));
     }
 
     /// The attempt under way is over; gives whom it was sent to.
@@ -219,40 +228,32 @@ impl Sim<'_> {
         let router = &mut self.routers[r];
         let call = router.calls.get_mut(id as usize)?.as_mut().filter(|c| c.tag == tag && !c.waiting)?;
         let target = call.target.take()?;
-        if let Some(member) = router.member(target.0) {
-            let in_flight = &mut member.in_flight[target.2 as usize];
-            *in_flight = in_flight.saturating_sub(1);
-        }
+        call.place = None;
         Some(target)
     }
 
-    pub(super) fn on_answer(&mut self, r: usize, id: u32, tag: u32, said: Said) {
+    pub(super) fn on_answer(&mut self, r: usize, id: u32, tag: u32, answer: Answer, said: Said) {
         let Some(target) = self.take_attempt(r, id, tag) else { return };
-        let now = instant(self.now);
-        if let Some(member) = self.routers[r].member(target.0) {
-            member.contact = Some(now);
+        if let (Said::Value(value), Some(call)) = (said, self.routers[r].calls[id as usize].as_mut()) {
+            call.value = Some(value);
         }
-        let short = self.model.setup.short_redirects;
-        self.ended(r, id, target, answer(said, short));
+        self.ended(r, id, target, answer);
     }
 
-    pub(super) fn on_lost(&mut self, r: usize, id: u32, tag: u32) {
+    pub(super) fn on_failed(&mut self, r: usize, id: u32, tag: u32, answer: Answer) {
         if let Some(target) = self.take_attempt(r, id, tag) {
-            self.ended(r, id, target, Answer::Connection);
+            self.ended(r, id, target, answer);
         }
     }
 
     pub(super) fn on_saturated(&mut self, r: usize, id: u32, tag: u32) {
         let router = &mut self.routers[r];
         let call = router.calls.get_mut(id as usize).and_then(Option::as_mut).filter(|c| c.tag == tag);
-        if let Some(target) = call.and_then(|c| c.target.take()) {
+        if let Some(target) = call.and_then(|c| {
+            c.crowded = true;
+            c.target.take()
+        }) {
             self.ended(r, id, target, Answer::Saturated);
-        }
-    }
-
-    pub(super) fn on_timeout(&mut self, r: usize, id: u32, tag: u32) {
-        if let Some(target) = self.take_attempt(r, id, tag) {
-            self.ended(r, id, target, Answer::Timeout);
         }
     }
 
@@ -285,7 +286,8 @@ impl Sim<'_> {
         let Some(call) = router.calls[id as usize].as_mut() else { return };
         call.last = Some((node, at, source, answer.clone()));
         call.woken = false;
-        self.check.answered(r, call, node, at, &answer, &router.config, admitted, self.now);
+        call.closed += u32::from(answer == Answer::Closed);
+        self.check.answered(r, call, node, at, &answer, admitted, self.now);
         let write = matches!(call.work, Work::Write { .. });
         if write {
             self.write_ended(r, id, answer.clone(), contact);

@@ -1,26 +1,73 @@
 //! What a router's process holds: the policy's machines, its connections, calls and loads.
 
-use crate::model::{MS, Time, endpoint};
+use crate::model::{Ask, MS, Said, Time, endpoint};
 use crate::plan::{Behaviour, RouterPlan};
-use crate::sim::instant;
+use crate::sim::{LaneId, Process, instant};
 use failsoft_policy::cluster::Cluster;
 use failsoft_policy::config::Config;
-use failsoft_policy::echo::Echoes;
-use failsoft_policy::flight::{Flights, LoadId, WaiterId};
+use failsoft_policy::connection::{Connection, Deliver, Failure as Failed, Outcome};
+use failsoft_policy::fills::Fills;
+use failsoft_policy::flight::{LoadId, WaiterId};
+use failsoft_policy::load::Loads;
 use failsoft_policy::read::{Answer, Read};
 use failsoft_policy::route::{Bounds, Snapshot, Source, Step};
+use failsoft_policy::view::Role;
 use failsoft_policy::write::Write;
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One node's connections.
-#[derive(Clone, Debug)]
+/// One connection: its machine, and what its driver keeps beside it.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) machine: Connection<(u32, u32), Said>,
+    pub(crate) serial: u32,
+    /// What was not written yet.
+    pub(crate) queued: Vec<(u32, u32, Ask)>,
+    /// Where it leads, once it is open.
+    pub(crate) process: Option<Process>,
+    /// When its machine is looked at next.
+    pub(crate) timer: Time,
+}
+
+/// Whose requests a connection leaves.
+#[derive(Default)]
+struct Left(Vec<(u32, u32)>);
+
+impl Deliver<(u32, u32), Said> for Left {
+    fn deliver(&mut self, caller: (u32, u32), _: Outcome<Said>) -> Option<Outcome<Said>> {
+        self.0.push(caller);
+        None
+    }
+}
+
+impl Lane {
+    /// We close it ourselves; those who still wait.
+    pub(crate) fn end(&mut self) -> Vec<(u32, u32)> {
+        let mut left = Left::default();
+        self.machine.end(Failed::Closed, &mut left);
+        left.0
+    }
+}
+
+/// One node's connections, for what it is asked as the owner and as a replica.
+#[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) key: NodeKey,
     pub(crate) endpoint: Endpoint,
-    pub(crate) contact: Option<Instant>,
-    pub(crate) in_flight: [u32; 2],
+    pub(crate) lanes: [Option<Lane>; 2],
+}
+
+impl Member {
+    /// When the node is known to have been there.
+    pub(crate) fn contact(&self) -> Option<Instant> {
+        self.lanes.iter().flatten().filter_map(|l| l.machine.contact()).max()
+    }
+
+    /// Requests that wait on its connections.
+    pub(crate) fn waiting(&self) -> [usize; 2] {
+        [0, 1].map(|lane: usize| self.lanes[lane].as_ref().map_or(0, |l| l.machine.waiting()))
+    }
 }
 
 /// The machine of a call, and what the checks need to know of it.
@@ -52,13 +99,21 @@ pub(crate) struct Call {
     pub(crate) tag: u32,
     pub(crate) waiting: bool,
     pub(crate) target: Option<(NodeKey, usize, Source)>,
+    /// Its place on a connection, while it waits there.
+    pub(crate) place: Option<(LaneId, u32)>,
     /// When the attempt under way began and is given up.
     pub(crate) sent: Time,
     pub(crate) until: Time,
     pub(crate) last: Option<(NodeKey, usize, Source, Answer)>,
+    /// The value that came last.
+    pub(crate) value: Option<u32>,
     pub(crate) woken: bool,
+    /// A node had no room for one of its attempts.
+    pub(crate) crowded: bool,
     pub(crate) attempts: [u32; 2],
     pub(crate) redirects: u32,
+    /// Attempts on connections that we closed ourselves.
+    pub(crate) closed: u32,
 }
 
 /// Why a caller got no answer.
@@ -81,6 +136,8 @@ pub(crate) struct Caller {
     pub(crate) suspended_before: Time,
     pub(crate) callback: Option<Behaviour>,
     pub(crate) spent: bool,
+    /// The load that its callback runs for.
+    pub(crate) led: Option<LoadId>,
     pub(crate) deadline: Option<Time>,
     /// Keys still with the cluster.
     pub(crate) routing: u32,
@@ -101,7 +158,6 @@ pub(crate) struct Caller {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) keys: Vec<u8>,
-    pub(crate) confirmed: Vec<(u8, NodeKey)>,
     pub(crate) behaviour: Behaviour,
     pub(crate) began: Time,
     pub(crate) suspended_before: Time,
@@ -118,26 +174,30 @@ pub(crate) struct Router {
     pub(crate) cluster: Cluster,
     pub(crate) snapshot: Snapshot,
     pub(crate) members: Vec<Option<Member>>,
-    pub(crate) flights: Flights,
-    pub(crate) echoes: Echoes,
-    pub(crate) results: BTreeMap<LoadId, Loaded>,
+    pub(crate) loads: Loads,
+    /// What loads came to that ended a moment ago, and when.
+    pub(crate) results: BTreeMap<LoadId, (Loaded, Time)>,
     pub(crate) running: BTreeMap<LoadId, Running>,
     pub(crate) calls: Vec<Option<Call>>,
     pub(crate) callers: Vec<Option<Caller>>,
     pub(crate) tags: u32,
     pub(crate) successes: u64,
     pub(crate) credited: u64,
-    pub(crate) fills: u32,
+    pub(crate) fills: Fills<(u8, u32)>,
     pub(crate) conduct_at: Time,
     pub(crate) round_left: (u64, usize),
     pub(crate) started: bool,
     pub(crate) suspended_until: Time,
     pub(crate) suspended: Time,
     seeds: Vec<usize>,
+    /// How many clients the nodes say to have.
+    clients: Option<u64>,
+    /// Whether a node lies in this run.
+    lied_to: bool,
 }
 
 impl Router {
-    pub(crate) fn new(plan: &RouterPlan) -> Self {
+    pub(crate) fn new(plan: &RouterPlan, clients: Option<u64>, lied_to: bool) -> Self {
         let config = plan.config.clone();
         let mut cluster = Cluster::new(&config, Vec::new(), Instant::ZERO);
         let snapshot = cluster.snapshot();
@@ -146,8 +206,7 @@ impl Router {
             cluster,
             snapshot,
             members: Vec::new(),
-            flights: Flights::default(),
-            echoes: Echoes::default(),
+            loads: Loads::new(&plan.config),
             results: BTreeMap::new(),
             running: BTreeMap::new(),
             calls: Vec::new(),
@@ -155,13 +214,15 @@ impl Router {
             tags: 0,
             successes: 0,
             credited: 0,
-            fills: 0,
+            fills: Fills::default(),
             conduct_at: Time::MAX,
             round_left: (0, 0),
             started: false,
             suspended_until: 0,
             suspended: 0,
             seeds: plan.seeds.clone(),
+            clients,
+            lied_to,
         }
     }
 
@@ -185,26 +246,32 @@ impl Router {
     /// a breaker, and the steps of readmission.
     pub(crate) fn heals_within(&self) -> Time {
         let interval = self.config.slot_refresh_interval().as_nanos() as Time;
-        interval + interval / 10 + 2_500 * MS
+        // In a large fleet everybody waits for a turn first: before the probe, and before the ballots.
+        let turns = self.clients.map_or(0, |clients| 2 * (clients * MS).min(interval) + 2_000 * MS);
+        // A redirect that lies is believed until three views, asked for at growing pauses, know nothing of it.
+        let lies = if self.lied_to { 2 * interval } else { 0 };
+        interval + interval / 10 + 2_500 * MS + turns + lies
     }
 
-    pub(crate) fn publish(&mut self) {
+    /// Puts the routes of now in force. Gives the connections to those who are not known any more.
+    pub(crate) fn publish(&mut self) -> Vec<Lane> {
         self.snapshot = self.cluster.snapshot();
         let mut next: Vec<Option<Member>> = Vec::new();
         for (key, endpoint) in self.cluster.endpoints() {
             let place = key.index as usize;
             if next.len() <= place {
-                next.resize(place + 1, None);
+                next.resize_with(place + 1, || None);
             }
             let old = self.members.get_mut(place).and_then(|m| m.take_if(|m| m.key == key && m.endpoint == *endpoint));
-            next[place] = Some(old.unwrap_or_else(|| Member {
-                key,
-                endpoint: endpoint.clone(),
-                contact: None,
-                in_flight: [0; 2],
-            }));
+            next[place] = Some(old.unwrap_or_else(|| Member { key, endpoint: endpoint.clone(), lanes: [None, None] }));
         }
-        self.members = next;
+        let gone = std::mem::replace(&mut self.members, next);
+        gone.into_iter().flatten().flat_map(|m| m.lanes).flatten().collect()
+    }
+
+    /// A connection, unless it was replaced.
+    pub(crate) fn lane_mut(&mut self, id: LaneId) -> Option<&mut Lane> {
+        self.member(id.node)?.lanes[usize::from(id.lane)].as_mut().filter(|l| l.serial == id.serial)
     }
 
     pub(crate) fn member(&mut self, key: NodeKey) -> Option<&mut Member> {
@@ -212,7 +279,7 @@ impl Router {
     }
 
     pub(crate) fn contact(&mut self, key: NodeKey) -> Option<Instant> {
-        self.member(key)?.contact
+        self.member(key)?.contact()
     }
 
     /// How many results of loads are kept.
@@ -243,6 +310,14 @@ impl Router {
         load.zip(loads_it).is_some_and(|(inside, loads_it)| self.awaits(loads_it, inside))
     }
 
+    /// The primary that a node copies, as the router sees it.
+    pub(crate) fn primary_of(&self, node: NodeKey) -> Option<NodeKey> {
+        let report = self.cluster.report(Instant::ZERO);
+        let role = &report.nodes.iter().find(|n| n.key == node)?.role;
+        let Role::Replica(Some(of)) = role else { return None };
+        report.nodes.iter().find(|n| n.endpoint == *of).map(|n| n.key)
+    }
+
     pub(crate) fn next_tag(&mut self) -> u32 {
         self.tags += 1;
         self.tags
@@ -262,11 +337,13 @@ impl Router {
         all.filter(|(_, c)| c.waiting).map(|(i, c)| (i, c.tag))
     }
 
-    /// The attempts in flight to an address.
-    pub(crate) fn in_flight_at(&self, at: &Endpoint) -> impl Iterator<Item = (u32, u32)> {
-        let address = crate::model::address(at);
-        let all = self.calls.iter().enumerate().filter_map(|(i, c)| Some((i as u32, c.as_ref()?)));
-        all.filter(move |(_, c)| c.target.is_some_and(|t| t.1 == address)).map(|(i, c)| (i, c.tag))
+    /// The connections that lead to a process at an address.
+    pub(crate) fn lanes_to(&self, at: &Endpoint) -> impl Iterator<Item = LaneId> {
+        let there = self.members.iter().flatten().filter(move |m| m.endpoint == *at);
+        there.flat_map(|m| {
+            let lanes = m.lanes.iter().enumerate();
+            lanes.filter_map(|(n, lane)| Some(LaneId { node: m.key, lane: n as u8, serial: lane.as_ref()?.serial }))
+        })
     }
 }
 

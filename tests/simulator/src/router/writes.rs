@@ -4,13 +4,15 @@ use super::slot_of;
 use super::state::{Call, Work};
 use crate::model::Time;
 use crate::sim::{Sim, instant};
+use failsoft_policy::connection::Attempt;
+use failsoft_policy::fills::{Fill, Offer};
 use failsoft_policy::read::Answer;
 use failsoft_policy::route::{Bounds, Route, Source};
 use failsoft_policy::write::{Cause, Write, WriteAction, WriteEvent};
 use failsoft_policy::{Instant, NodeKey, Turn};
 
-/// The most fills under way at once.
-const MAX_FILLS: u32 = 256;
+/// The length of a key and its value.
+const FILL: usize = 5;
 
 impl Sim<'_> {
     pub(super) fn begin_set(&mut self, r: usize, key: u8) {
@@ -24,13 +26,16 @@ impl Sim<'_> {
     /// Writes a loaded value back, if nothing stands in the way.
     pub(super) fn fill(&mut self, r: usize, key: u8, value: u32, confirmed_by: NodeKey) {
         let router = &mut self.routers[r];
-        if !router.config.fill() || router.fills >= MAX_FILLS {
-            return;
-        }
-        router.fills += 1;
         let deadline = instant(self.now) + router.config.deadline();
-        let write = Write::fill(&router.config, slot_of(key), confirmed_by, deadline);
-        self.write(r, key, value, Some(confirmed_by), write);
+        let fill = Fill { node: confirmed_by, deadline, bytes: FILL, what: (key, value) };
+        if let Offer::Write(fill) = router.fills.offer(fill) {
+            self.begin_fill(r, fill);
+        }
+    }
+
+    fn begin_fill(&mut self, r: usize, Fill { node, deadline, what: (key, value), .. }: Fill<(u8, u32)>) {
+        let write = Write::fill(&self.routers[r].config, slot_of(key), node, deadline);
+        self.write(r, key, value, Some(node), write);
     }
 
     fn write(&mut self, r: usize, key: u8, value: u32, fill: Option<NodeKey>, mut write: Write) {
@@ -56,12 +61,16 @@ impl Sim<'_> {
             tag,
             waiting: false,
             target: None,
+            place: None,
             sent: self.now,
             until: self.now,
             last: None,
+            value: None,
             woken: false,
+            crowded: false,
             attempts: [0, 0],
             redirects: 0,
+            closed: 0,
         });
         self.publish(r);
         self.act_write(r, call, action);
@@ -81,7 +90,7 @@ impl Sim<'_> {
             return;
         };
         let event = if *pinging && answer != Answer::Saturated {
-            WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Connection))
+            WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Hung | Answer::Closed | Answer::Connection))
         } else {
             WriteEvent::Answered { answer, contact }
         };
@@ -94,9 +103,11 @@ impl Sim<'_> {
             *pinging = pings;
         }
         match action {
-            WriteAction::Ping { node, until } => self.attempt(r, id, node, Source::Primary, false, until.as_nanos()),
-            WriteAction::Send { node, asking, until, .. } => {
-                self.attempt(r, id, node, Source::Primary, asking, until.as_nanos());
+            WriteAction::Ping { node, until } => {
+                self.attempt(r, id, node, Source::Primary, false, Attempt::until(until))
+            }
+            WriteAction::Send { node, asking, until, limit, .. } => {
+                self.attempt(r, id, node, Source::Primary, asking, Attempt { until, limit });
             }
             WriteAction::Wait { until } => self.pause(r, id, until.as_nanos()),
             WriteAction::Written => self.written(r, id, None),
@@ -107,11 +118,17 @@ impl Sim<'_> {
     fn written(&mut self, r: usize, id: u32, refused: Option<Cause>) {
         let router = &mut self.routers[r];
         let Some(call) = router.calls[id as usize].take() else { return };
-        if let Work::Write { fill: Some(_), .. } = call.work {
-            router.fills -= 1;
-        }
+        let next = match call.work {
+            Work::Write { fill: Some(node), .. } => {
+                router.fills.written(node, FILL, instant(self.now), &mut Vec::new())
+            }
+            Work::Write { .. } | Work::Read { .. } => None,
+        };
         self.trace.say(self.now, || format!("router {r} call {id}: write of key {} ended {refused:?}", call.key));
         let now: Time = self.now;
         self.check.write_ended(r, &call, refused, now);
+        if let Some(fill) = next {
+            self.begin_fill(r, fill);
+        }
     }
 }

@@ -2,7 +2,10 @@
 
 use super::{Ev, Sim};
 use crate::model::{BLOCKS, MS, Model, NOBODY, OTHER_TYPE, Set, Up};
-use crate::plan::Fault;
+use crate::plan::{Denied, Fault};
+
+/// How long it may take until a router finds out who lives where.
+const IDENTITY: crate::model::Time = 20_000 * MS;
 
 impl Sim<'_> {
     pub(super) fn fault(&mut self, f: usize) {
@@ -15,9 +18,15 @@ impl Sim<'_> {
             Fault::HangOwner(b) => fault = owner(self, b).map_or(fault, |a| Fault::Hang(a as u8)),
             _ => {}
         }
+        self.model.note_values(self.now);
         self.trace.say(self.now, || format!("FAULT {f}: {fault:?}"));
         self.active[f] = Some(fault);
-        self.check.faulted(&fault, self.plan.faults[f].until);
+        self.check.faulted(&fault);
+        if matches!(fault, Fault::Replace(_) | Fault::AnotherCluster | Fault::Swap(..) | Fault::Move(_)) {
+            // Another node lives there from now on, or nobody: whatever is found there is unexpected.
+            let until = self.now + IDENTITY;
+            (0..self.routers.len()).for_each(|r| self.check.all_explained(r, until));
+        }
         match fault {
             Fault::Crash(a) => self.crash(usize::from(a)),
             Fault::Hang(a) => self.hang(usize::from(a)),
@@ -29,6 +38,7 @@ impl Sim<'_> {
             | Fault::SlowNode { .. }
             | Fault::Loss { .. } => self.rewire(),
             Fault::Suspend { router } => {
+                self.check.paused(usize::from(router), self.plan.faults[f].until);
                 let until = self.plan.faults[f].until;
                 let router = &mut self.routers[usize::from(router)];
                 router.suspend(self.now, until);
@@ -49,11 +59,20 @@ impl Sim<'_> {
                 }
             }
             Fault::Misbehave { address, what } => self.misbehaving[usize::from(address)] = Some(what),
+            Fault::Throttle { .. } => self.throttled(f),
+            Fault::Stranger { address, alone } => self.let_stranger_in(usize::from(address), alone),
+            Fault::Move(a) => self.move_away(usize::from(a)),
+            Fault::Swap(a, b) => self.swap(usize::from(a), usize::from(b)),
+            Fault::Lost(a) => self.lose(usize::from(a)),
+            Fault::ScaleOut(block) => self.active[f] = self.scale_out(usize::from(block)),
+            Fault::NoLink(a) => self.unlink(usize::from(a), true),
+            Fault::Deny(denied) => self.denied = denied,
             Fault::CrashOwner(_) | Fault::HangOwner(_) => {}
         }
     }
 
     pub(super) fn fault_over(&mut self, f: usize) {
+        self.model.note_values(self.now);
         if f >= self.active.len() {
             return self.late_owner(usize::from(u16::MAX) - f);
         }
@@ -79,9 +98,17 @@ impl Sim<'_> {
                 }
             }
             Fault::Misbehave { address, .. } => self.misbehaving[usize::from(address)] = None,
+            Fault::Stranger { address, .. } => self.see_stranger_off(usize::from(address)),
+            Fault::ScaleOut(address) => self.scale_in(usize::from(address)),
+            Fault::NoLink(a) => self.unlink(usize::from(a), false),
+            Fault::Deny(_) => self.denied = Denied::default(),
             Fault::CrashOwner(_)
             | Fault::HangOwner(_)
             | Fault::Suspend { .. }
+            | Fault::Throttle { .. }
+            | Fault::Move(_)
+            | Fault::Swap(..)
+            | Fault::Lost(_)
             | Fault::Failover(_)
             | Fault::TakeOver(_)
             | Fault::Replace(_)
@@ -111,7 +138,7 @@ impl Sim<'_> {
         self.model.listening(address).filter(|&n| self.model.running(n))
     }
 
-    fn crash(&mut self, address: usize) {
+    pub(super) fn crash(&mut self, address: usize) {
         if let Some(n) = self.model.listening(address) {
             self.model.nodes[n].up = Up::Down;
             self.drop_inbox(address);
@@ -119,11 +146,19 @@ impl Sim<'_> {
         }
     }
 
-    fn restart(&mut self, address: usize) {
+    pub(super) fn restart(&mut self, address: usize) {
         let n = usize::from(self.model.at[address]);
         if self.model.nodes.get(n).is_some_and(|n| n.up == Up::Down) {
             let loading = if self.rng.bool() { self.rng.u64(0..200) * MS } else { 0 };
             self.model.restart(n, loading, self.now);
+        }
+    }
+
+    /// The link of whoever lives there to its primary; it does not come up by itself.
+    fn unlink(&mut self, address: usize, down: bool) {
+        let n = usize::from(self.model.at[address]);
+        if let Some(node) = self.model.nodes.get_mut(n) {
+            node.unlinked = down;
         }
     }
 
@@ -176,7 +211,8 @@ impl Sim<'_> {
     /// All nodes are gone; others, who know nothing of them, live at the same addresses.
     fn recreate(&mut self) {
         let addresses = self.plan.addresses();
-        let primaries = 3;
+        let primaries = self.plan.primaries.min(3);
+        self.model.ours = 1;
         if self.model.nodes.len() + primaries > crate::model::MAX {
             return;
         }

@@ -1,29 +1,80 @@
 //! What reaches the servers, and what they send back.
 
-use super::{Ev, Local, Message, Question, Sim, instant};
-use crate::model::{Ask, Said, Time, Up, endpoint};
-use crate::plan::Misbehaviour;
+use super::{Dial, Ev, LaneId, Local, Message, Process, Question, Sim, instant};
+use crate::model::{ADDRESSES, Ask, BLOCKS, STRANGERS, Said, Time, Up, endpoint};
+use crate::plan::{Denied, Misbehaviour};
 use failsoft_policy::Reason;
-use failsoft_policy::view::Probe;
+use failsoft_policy::connection::Failure;
+use failsoft_policy::view::{NodeReport, Probe, View};
+
+/// Where the numbers of connections and of questions begin, those of commands being lower.
+const DIALS: u64 = 1 << 39;
+/// How long a lost packet is missed before it is sent again.
+const RETRANSMISSION: Time = 200 * crate::model::MS;
+const QUESTIONS: u64 = 1 << 40;
 
 impl Sim<'_> {
     /// Sends a command; whether it arrives is the network's matter.
     pub(crate) fn send(&mut self, message: Message) {
         let (router, address) = (usize::from(message.router), usize::from(message.address));
+        let id = u64::from(message.tag);
+        self.check.asked_at(router, address, id, self.now);
+        let open = self.net.router_to_node(router, address);
+        let Some(time) = self.carry(router, address, message.id, open) else { return };
+        let at = self.order.next(router, address, usize::from(message.id.lane), false, self.now + time);
+        self.at(at, Ev::Arrive(message));
+    }
+
+    /// Opens a connection: the way there and back, and the greetings, are one and a half round trips.
+    pub(crate) fn dial(&mut self, dial: Dial) {
+        let (router, address) = (usize::from(dial.router), usize::from(dial.address));
+        self.check.asked_at(router, address, DIALS + u64::from(dial.id.serial), self.now);
         if !self.net.router_to_node(router, address) {
             return;
         }
         if let Some(time) = self.net.travel(&mut self.rng, router, address) {
-            self.after(time, Ev::Arrive(message));
+            self.after(3 * time, Ev::Dialled(dial));
         }
+    }
+
+    pub(super) fn dialled(&mut self, dial: Dial) {
+        let Dial { id, sent, .. } = dial;
+        let (router, address) = (usize::from(dial.router), usize::from(dial.address));
+        let listening = self.model.listening(address);
+        if listening.is_some_and(|n| self.model.nodes[n].up == Up::Hung) || !self.net.node_to_router(address, router) {
+            // The kernel takes the connection; nobody greets. Or nobody hears the greeting.
+            return;
+        }
+        let Some(time) = self.net.travel(&mut self.rng, router, address) else { return };
+        let number = DIALS + u64::from(id.serial);
+        let event = match listening {
+            None => Local::Broken { id, why: Box::new(Failure::Connect("refused".into())) },
+            Some(_) if self.misbehaving[address] == Some(Misbehaviour::TooManyClients) => {
+                Local::Broken { id, why: Box::new(Failure::Refused("ERR max number of clients reached".into())) }
+            }
+            Some(n) if dial.expects.is_some_and(|expected| usize::from(expected) != n) => {
+                Local::Broken { id, why: Box::new(Failure::Stranger("another".into())) }
+            }
+            Some(n) => {
+                self.check.answered_at(router, address, number, self.now + time);
+                Local::Opened { id, process: Process { node: n as u8, life: self.model.nodes[n].life }, sent }
+            }
+        };
+        if !matches!(event, Local::Opened { .. }) {
+            self.check.explained(router, address, self.now + time);
+        }
+        self.local(router, time, event);
     }
 
     pub(super) fn arrive(&mut self, message: Message) {
         let Message { call, tag, address, ask, .. } = message;
         let address = usize::from(address);
-        let Some(n) = self.model.listening(address) else {
-            return self.reply(message, |m| Local::Lost { call: m.call, tag: m.tag });
-        };
+        let broken = |m: Message| Local::Broken { id: m.id, why: Box::new(Failure::Lost("reset".into())) };
+        let Some(n) = self.model.listening(address) else { return self.reply(message, broken) };
+        if message.to != (Process { node: n as u8, life: self.model.nodes[n].life }) {
+            // The process that the connection led to is gone.
+            return self.reply(message, broken);
+        }
         if self.model.nodes[n].up == Up::Hung {
             return self.inbox[address].push(message);
         }
@@ -31,24 +82,58 @@ impl Sim<'_> {
             (Some(Misbehaviour::TryAgain), Ask::Get { .. } | Ask::Set { .. }) => Said::TryAgain,
             (Some(Misbehaviour::OutOfMemory), Ask::Set { .. }) => Said::OutOfMemory,
             (Some(Misbehaviour::Garbage), _) => Said::Garbage,
-            (Some(Misbehaviour::TooManyClients), _) => Said::TooManyClients,
             (Some(Misbehaviour::Denied), Ask::Get { .. } | Ask::Set { .. }) => Said::Denied,
+            (Some(Misbehaviour::Lies), Ask::Get { key, .. } | Ask::Set { key, .. }) => {
+                Said::Moved(key % BLOCKS as u8, ADDRESSES as u8 - 1)
+            }
             _ => self.model.command(&self.net, n, ask, self.now),
         };
+        if let (STRANGERS, Ask::Set { key, .. }) = (self.model.nodes[n].group, ask) {
+            self.check
+                .that(false, || format!("router {} writes key {key} to another cluster at {address}", message.router));
+        }
         self.trace.mix(said.code());
+        if !matches!(said, Said::Value(_) | Said::Nil | Said::Done | Said::Moved(..) | Said::Asked(..)) {
+            self.check.explained(usize::from(message.router), address, self.now);
+        }
         self.trace.say(self.now, || {
             format!("node {n} says {said:?} to {ask:?} of router {} (call {call}.{tag})", message.router)
         });
-        self.reply(message, |m| Local::Answer { call: m.call, tag: m.tag, said });
+        let asking = matches!(ask, Ask::Get { asking: true, .. } | Ask::Set { asking: true, .. });
+        self.reply(message, |m| Local::Reply { id: m.id, said, asking });
+    }
+
+    /// How long something takes on a connection. What is lost is sent again, while all behind it waits; what
+    /// meets a cut stops the connection for good, for nobody waits as long as the next attempt would take.
+    fn carry(&mut self, router: usize, address: usize, id: LaneId, open: bool) -> Option<Time> {
+        if !open {
+            self.stopped.insert((router, id.serial));
+        }
+        if self.stopped.contains(&(router, id.serial)) {
+            return None;
+        }
+        let mut again = 0;
+        loop {
+            match self.net.travel(&mut self.rng, router, address) {
+                Some(time) => return Some(again + time),
+                None => again += RETRANSMISSION,
+            }
+        }
     }
 
     fn reply(&mut self, message: Message, event: impl FnOnce(Message) -> Local) {
         let (router, address) = (usize::from(message.router), usize::from(message.address));
-        if !self.net.node_to_router(address, router) {
-            return;
-        }
-        if let Some(time) = self.net.travel(&mut self.rng, router, address) {
-            self.local(router, time, event(message));
+        let open = self.net.node_to_router(address, router);
+        if let Some(time) = self.carry(router, address, message.id, open) {
+            let event = event(message);
+            let at = self.order.next(router, address, usize::from(message.id.lane), true, self.now + time);
+            let time = at - self.now;
+            if matches!(event, Local::Reply { .. }) {
+                self.check.answered_at(router, address, u64::from(message.tag), self.now + time);
+            } else {
+                self.check.explained(router, address, self.now + time);
+            }
+            self.local(router, time, event);
         }
     }
 
@@ -56,8 +141,7 @@ impl Sim<'_> {
     pub(super) fn thaw(&mut self, address: usize) {
         let waiting = std::mem::take(&mut self.inbox[address]);
         for message in waiting {
-            let pause = self.rng.u64(0..2 * crate::model::MS);
-            self.after(pause, Ev::Arrive(message));
+            self.after(0, Ev::Arrive(message));
         }
     }
 
@@ -67,19 +151,23 @@ impl Sim<'_> {
 
     /// Asks a question of the control plane. It ends with an answer, a refusal, or the time for it.
     pub(crate) fn ask(&mut self, r: usize, address: usize, question: Question) {
+        self.questions += 1;
+        self.check.asked_at(r, address, QUESTIONS + self.questions, self.now);
         let there = if self.net.router_to_node(r, address) { self.net.travel(&mut self.rng, r, address) } else { None };
         let sent = self.now;
-        match there {
+        match there.filter(|&time| time <= self.routers[r].response_limit()) {
             Some(time) => {
                 let question = Box::new(question);
-                self.after(time, Ev::Asked { router: r as u8, address: address as u8, sent, question });
+                let id = self.questions;
+                self.after(time, Ev::Asked { router: r as u8, address: address as u8, sent, id, question });
             }
             None => self.unanswered(r, sent, question),
         }
     }
 
-    pub(super) fn asked(&mut self, r: usize, address: usize, sent: Time, question: Question) {
+    pub(super) fn asked(&mut self, r: usize, address: usize, sent: Time, id: u64, question: Question) {
         let Some(n) = self.model.listening(address) else {
+            self.check.explained(r, address, self.now);
             let pause = self.rng.u64(1..crate::model::MS);
             return self.no_answer(r, pause, question);
         };
@@ -91,23 +179,26 @@ impl Sim<'_> {
         if self.now + back > sent + self.routers[r].response_limit() {
             return self.unanswered(r, sent, question);
         }
+        self.check.answered_at(r, address, QUESTIONS + id, self.now + back);
         let loading = self.now < self.model.nodes[n].loading_until;
+        if loading || self.model.nodes[n].group != self.model.ours {
+            self.check.explained(r, address, self.now);
+        }
         match question {
             Question::View { round, epochs } => {
-                let view = (!loading).then(|| Box::new(self.model.view(n, instant(sent), epochs)));
+                let view = if loading { None } else { self.view_of(n, sent, epochs).map(Box::new) };
                 self.local(r, back, Local::View { round, view, loading });
             }
             Question::Witness { mut probe } => {
-                probe.witness = (!loading).then(|| self.model.view(n, instant(sent), true));
+                probe.witness = if loading { None } else { self.view_of(n, sent, true) };
                 self.local(r, back, Local::Probed(probe));
             }
             Question::Report { node, witness } => {
-                let report = if loading && self.rng.bool() {
-                    Err(Reason::Loading)
-                } else {
-                    Ok(self.model.report(&self.net, n, self.now))
-                };
+                let report = if loading && self.rng.bool() { Err(Reason::Loading) } else { Ok(self.report_of(n)) };
                 let ready = report.as_ref().is_ok_and(|r| r.unready().is_none());
+                if !ready {
+                    self.check.explained(r, address, self.now);
+                }
                 let probe = Box::new(Probe { node, sent_at: instant(sent), report, witness: None });
                 match witness.filter(|_| ready) {
                     Some(witness) => self.local(r, back, Local::AskWitness { address: witness, probe }),
@@ -115,6 +206,37 @@ impl Sim<'_> {
                 }
             }
         }
+    }
+
+    /// What a node says of the cluster, as far as it may be asked.
+    fn view_of(&self, n: usize, sent: Time, epochs: bool) -> Option<View> {
+        let Denied { nodes, shards, cluster_info, .. } = self.denied;
+        let epochs = epochs && !nodes;
+        if shards && !epochs {
+            return None;
+        }
+        let mut view = self.model.view(n, instant(sent), epochs);
+        view.info = view.info.filter(|_| !cluster_info);
+        Some(view)
+    }
+
+    /// What a node says of itself, as far as it may be asked.
+    fn report_of(&mut self, n: usize) -> NodeReport {
+        let mut report = self.model.report(&self.net, n, self.now);
+        if self.denied.info {
+            (report.offset, report.link_up, report.link_down_for, report.clients) = (None, None, None, None);
+            report.denied.push("INFO");
+        }
+        if self.denied.cluster_info {
+            report.cluster_ok = true;
+            (report.my_epoch, report.current_epoch, report.slots_pfail, report.slots_fail) = (None, None, None, None);
+            report.denied.push("CLUSTER INFO");
+        }
+        if self.denied.nodes {
+            report.my_epoch = None;
+            report.denied.push("CLUSTER NODES");
+        }
+        report
     }
 
     /// Nobody answers before the time for it is up.
@@ -141,10 +263,11 @@ impl Sim<'_> {
             if !self.net.node_to_router(address, r) {
                 continue;
             }
-            let lost: Vec<(u32, u32)> = self.routers[r].in_flight_at(&endpoint(address)).collect();
-            for (call, tag) in lost {
+            self.check.explained(r, address, self.now);
+            let lanes: Vec<LaneId> = self.routers[r].lanes_to(&endpoint(address)).collect();
+            for id in lanes {
                 let pause = self.rng.u64(0..crate::model::MS);
-                self.local(r, pause, Local::Lost { call, tag });
+                self.local(r, pause, Local::Broken { id, why: Box::new(Failure::Lost("reset".into())) });
             }
         }
     }

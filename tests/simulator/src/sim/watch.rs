@@ -1,8 +1,8 @@
 //! After the faults: waits for the cluster to become whole, then for the routers, and asks them.
 
 use super::{Ev, Sim};
-use crate::model::{BLOCKS, KEYS, MS, Time, endpoint};
-use crate::plan::{Behaviour, CallPlan, End, What};
+use crate::model::{ADDRESSES, BLOCKS, KEYS, MS, Time, Up, endpoint};
+use crate::plan::{Behaviour, CallPlan, Denied, End, What};
 use crate::router::slot_of;
 use failsoft_policy::route::Route;
 
@@ -22,10 +22,38 @@ pub(super) struct Healing {
 }
 
 impl Sim<'_> {
+    /// What is true of every address, for one router: whether all is well there and on the way.
+    pub(crate) fn look(&mut self, r: usize) {
+        let running = self.routers[r].suspended_until <= self.now && self.net.loss[r] == 0;
+        for at in 0..ADDRESSES {
+            let well = running && self.denied == Denied::default() && self.is_well(r, at);
+            self.check.well(r, at, well, self.now);
+        }
+        self.check.returns(r, &self.routers[r], self.now);
+    }
+
+    /// Whether the node at an address answers, serves, reaches all, and is what all others take it for.
+    fn is_well(&self, r: usize, at: usize) -> bool {
+        let Some(n) = self.model.listening(at) else { return false };
+        let node = &self.model.nodes[n];
+        let there = self.net.router_to_node(r, at)
+            && self.net.node_to_router(at, r)
+            && self.net.router_delay[r] == 0
+            && self.net.node_delay[at] == 0
+            && self.misbehaving[at].is_none();
+        there
+            && node.group == self.model.ours
+            && node.up == Up::Running
+            && self.now >= node.loading_until
+            && node.cluster_ok
+            && self.model.is_agreed_on(n)
+    }
+
     pub(super) fn watch(&mut self) {
         if self.healing.judging {
             return self.judge();
         }
+        self.model.note_values(self.now);
         self.model.clean(self.now);
         if self.now >= self.plan.heals + 500 * MS {
             self.model.repair(&self.net, self.now);
@@ -94,7 +122,7 @@ impl Sim<'_> {
     /// Routers know the true owners, trust them, and have nothing open.
     fn judge_healed(&mut self) {
         for r in 0..self.routers.len() {
-            self.check.quarantines_over(r, &self.routers[r]);
+            self.check.quarantines_over(r, &self.routers[r], &self.model);
             self.check.account(r, &self.routers[r], self.now);
             for block in 0..BLOCKS {
                 let route = self.routers[r].cluster.route(slot_of(block as u8));

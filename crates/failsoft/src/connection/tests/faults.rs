@@ -2,10 +2,10 @@
 
 use super::*;
 
-fn dead(lane: &Lane) -> Option<LaneError> {
+fn dead(lane: &Lane) -> Option<Failure> {
     match lane.state() {
-        LaneState::Dead(why) => Some(why),
-        LaneState::Connecting | LaneState::Open => None,
+        Phase::Ended(why) => Some(why),
+        Phase::Connecting | Phase::Open => None,
     }
 }
 
@@ -15,9 +15,9 @@ async fn a_lost_connection_fails_all_in_flight_and_takes_no_more() {
     let pending: Vec<_> = (0..3).map(|_| lane.get(b"k", false, far(&clock)).unwrap()).collect();
     drop(server);
     for p in pending {
-        assert!(matches!(p.await, Err(LaneError::Lost(_))));
+        assert!(matches!(p.await, Err(Failure::Lost(_))));
     }
-    assert!(matches!(lane.get(b"k", false, far(&clock)), Err(SubmitError::Dead(LaneError::Lost(_)))));
+    assert!(matches!(lane.get(b"k", false, far(&clock)), Err(SubmitError::Ended(Failure::Lost(_)))));
     assert_eq!(lane.in_flight(), 0);
 }
 
@@ -26,26 +26,26 @@ async fn an_idle_connection_that_the_server_closes_is_dead() {
     let (server, lane, _) = open_lane(|_| {}).await;
     drop(server);
     until(|| dead(&lane).is_some()).await;
-    assert!(matches!(dead(&lane), Some(LaneError::Lost(_))));
+    assert!(matches!(dead(&lane), Some(Failure::Lost(_))));
 }
 
 #[tokio::test]
 async fn closing_answers_everyone_once_and_keeps_the_first_reason() {
     let (_server, lane, clock) = open_lane(|_| {}).await;
     let pending = lane.get(b"k", false, far(&clock)).unwrap();
-    lane.close(LaneError::Closed);
-    lane.close(LaneError::Timeout);
-    assert_eq!(pending.await, Err(LaneError::Closed));
-    assert_eq!(dead(&lane), Some(LaneError::Closed));
+    lane.close(Failure::Closed);
+    lane.close(Failure::Timeout);
+    assert_eq!(pending.await, Err(Failure::Closed));
+    assert_eq!(dead(&lane), Some(Failure::Closed));
 }
 
 #[tokio::test]
 async fn half_a_reply_and_then_silence_is_a_timeout() {
     let (mut server, lane, clock) = open_lane(|_| {}).await;
-    let pending = lane.get(b"k", false, clock.now() + Duration::from_millis(30)).unwrap();
+    let pending = lane.get(b"k", false, within(&clock, Duration::from_millis(30))).unwrap();
     server.write_all(b"$10\r\nabc").await.unwrap();
-    assert_eq!(pending.await, Err(LaneError::Timeout));
-    assert_eq!(lane.state(), LaneState::Open, "what to do about it is the owner's business");
+    assert_eq!(pending.await, Err(Failure::Timeout));
+    assert_eq!(lane.state(), Phase::Open, "what to do about it is the owner's business");
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn nonsense_ends_the_lane() {
         expect(&mut server, &get("k")).await;
         server.write_all(bytes).await.unwrap();
         until(|| dead(&lane).is_some()).await;
-        let Some(LaneError::Protocol(what)) = dead(&lane) else { panic!("{lane:?}") };
+        let Some(Failure::Protocol(what)) = dead(&lane) else { panic!("{lane:?}") };
         assert!(what.contains(word), "{what}");
     }
 }
@@ -68,7 +68,7 @@ async fn nonsense_ends_the_lane() {
 #[tokio::test]
 async fn a_value_that_comes_byte_by_byte_does_not_move_its_deadline() {
     let (mut server, lane, clock) = open_lane(|_| {}).await;
-    let mut pending = lane.get(b"drip", false, clock.now() + Duration::from_millis(100)).unwrap();
+    let mut pending = lane.get(b"drip", false, within(&clock, Duration::from_millis(100))).unwrap();
     let next = lane.get(b"next", false, far(&clock)).unwrap();
     server.write_all(b"$30000\r\n").await.unwrap();
     let mut sent = 0;
@@ -81,7 +81,7 @@ async fn a_value_that_comes_byte_by_byte_does_not_move_its_deadline() {
             break outcome;
         }
     };
-    assert_eq!(outcome, Err(LaneError::Timeout));
+    assert_eq!(outcome, Err(Failure::Timeout));
     server.write_all(&vec![b'x'; 30_000 - sent]).await.unwrap();
     server.write_all(b"\r\n$1\r\nn\r\n").await.unwrap();
     assert_eq!(next.await, value("n"), "the lane is in step");
@@ -91,10 +91,10 @@ async fn a_value_that_comes_byte_by_byte_does_not_move_its_deadline() {
 async fn a_request_that_the_server_does_not_take_times_out() {
     let (_server, lane, clock) = open_lane(|_| {}).await;
     let data = vec![0; 64 << 20];
-    let set = lane.command(&[b"SET", b"k", &data], false, clock.now() + Duration::from_millis(30)).unwrap();
-    let get = lane.get(b"k", false, clock.now() + Duration::from_millis(30)).unwrap();
-    assert_eq!((set.await, get.await), (Err(LaneError::Timeout), Err(LaneError::Timeout)));
-    assert_eq!((lane.state(), lane.in_flight()), (LaneState::Open, 0));
+    let set = lane.command(&[b"SET", b"k", &data], false, within(&clock, Duration::from_millis(30))).unwrap();
+    let get = lane.get(b"k", false, within(&clock, Duration::from_millis(30))).unwrap();
+    assert_eq!((set.await, get.await), (Err(Failure::Timeout), Err(Failure::Timeout)));
+    assert_eq!((lane.state(), lane.in_flight()), (Phase::Open, 0));
 }
 
 #[tokio::test]
@@ -105,18 +105,18 @@ async fn nobody_listens() {
     let clock = Clock::new();
     let lane = Lane::open(Arc::new(config(port)), clock, &Handle::current());
     until(|| dead(&lane).is_some()).await;
-    let Some(LaneError::Connect(why)) = dead(&lane) else { panic!("{lane:?}") };
+    let Some(Failure::Connect(why)) = dead(&lane) else { panic!("{lane:?}") };
     assert!(why.contains(&port.to_string()), "{why}");
 }
 
 #[tokio::test]
 async fn a_server_that_accepts_and_never_answers_ends_at_the_connect_timeout() {
     let (listener, lane, clock) = lane(|c| c.connect_timeout = Duration::from_millis(100)).await;
-    let early = lane.get(b"k", false, clock.now() + Duration::from_millis(20)).unwrap();
+    let early = lane.get(b"k", false, within(&clock, Duration::from_millis(20))).unwrap();
     let patient = lane.get(b"k", false, far(&clock)).unwrap();
     let (_server, _) = listener.accept().await.unwrap();
-    assert_eq!(early.await, Err(LaneError::Timeout), "deadlines hold while connecting");
-    assert!(matches!(patient.await, Err(LaneError::Connect(_))));
+    assert_eq!(early.await, Err(Failure::Timeout), "deadlines hold while connecting");
+    assert!(matches!(patient.await, Err(Failure::Connect(_))));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_runtime_that_ends_leaves_nobody_waiting() {
     let pending = lane.get(b"k", false, far(&clock)).unwrap();
     drop(runtime);
     let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    assert_eq!(other.block_on(pending), Err(LaneError::Closed));
+    assert_eq!(other.block_on(pending), Err(Failure::Closed));
 }
 
 #[test]
@@ -147,10 +147,10 @@ fn who_submits_while_the_lane_dies_gets_one_answer() {
                         for pending in submitted {
                             let why = match pending {
                                 Ok(p) => runtime.block_on(p).expect_err("nobody replies"),
-                                Err(SubmitError::Dead(why)) => why,
+                                Err(SubmitError::Ended(why)) => why,
                                 Err(SubmitError::Full) => panic!("there is room for all"),
                             };
-                            assert!(matches!(why, LaneError::Lost(_) | LaneError::Closed), "{why}");
+                            assert!(matches!(why, Failure::Lost(_) | Failure::Closed), "{why}");
                         }
                         if refused {
                             break;
@@ -163,7 +163,7 @@ fn who_submits_while_the_lane_dies_gets_one_answer() {
                 std::thread::yield_now();
             }
             if round % 2 == 0 {
-                lane.close(LaneError::Closed);
+                lane.close(Failure::Closed);
             } else {
                 drop(server);
             }
@@ -202,12 +202,12 @@ fn a_huge_value_that_stops_holds_no_memory() {
         assert!(resident() < limit, "a header alone costs nothing");
 
         let (mut server, lane, clock) = open_lane(|c| c.attempt_timeout = Duration::from_millis(300)).await;
-        let huge = lane.get(b"huge", false, clock.now() + Duration::from_millis(300)).unwrap();
+        let huge = lane.get(b"huge", false, within(&clock, Duration::from_millis(300))).unwrap();
         server.write_all(b"$536870912\r\n").await.unwrap();
         for _ in 0..128 {
             server.write_all(&[b'x'; 1 << 20]).await.unwrap();
         }
-        assert_eq!(huge.await, Err(LaneError::Timeout));
+        assert_eq!(huge.await, Err(Failure::Timeout));
         until(|| resident() < limit).await;
     });
 }

@@ -26,7 +26,7 @@ async fn play(listener: &TcpListener, scenes: &[(&str, &str)]) -> Option<TcpStre
 async fn read_after(
     change: impl FnOnce(&mut LaneConfig),
     connections: &[&[(&str, &str)]],
-) -> (Result<Reply, LaneError>, Arc<Lane>) {
+) -> (Result<Reply, Failure>, Arc<Lane>) {
     let (listener, lane, clock) = lane(change).await;
     let pending = lane.get(b"k", false, far(&clock)).unwrap();
     let serve = async {
@@ -53,12 +53,12 @@ async fn a_wrong_password_is_refused_with_the_line_and_without_the_password() {
     let password = |c: &mut LaneConfig| c.password = Some("s3cret".to_owned());
     let first = ("HELLO 3 AUTH default s3cret", "-WRONGPASS not with `s3cret`\r\n");
     let (refused, _) = read_after(password, &[&[first]]).await;
-    assert_eq!(refused, Err(LaneError::Refused("WRONGPASS not with `***`".into())));
+    assert_eq!(refused, Err(Failure::Refused("WRONGPASS not with `***`".into())));
     // Of a server that has no HELLO: it still wants a password, and this is not it.
     let first = ("HELLO 3 AUTH default s3cret", "-NOAUTH Authentication required.\r\n");
     let then = ("AUTH s3cret|PING", "-ERR invalid password\r\n-NOAUTH Authentication required.\r\n");
     let (refused, _) = read_after(password, &[&[first, then]]).await;
-    assert_eq!(refused, Err(LaneError::Refused("ERR invalid password".into())));
+    assert_eq!(refused, Err(Failure::Refused("ERR invalid password".into())));
 }
 
 #[tokio::test]
@@ -91,9 +91,13 @@ async fn whatever_a_server_says_against_hello_means_resp2() {
 
 #[tokio::test]
 async fn nobody_is_let_in_now_is_no_word_against_hello() {
-    for line in ["ERR max number of clients reached", "LOADING Redis is loading the dataset in memory"] {
+    for line in [
+        "ERR max number of clients reached",
+        "LOADING Redis is loading the dataset in memory",
+        "NOAUTH HELLO must be called with the client already authenticated",
+    ] {
         let (refused, _) = read_after(|_| {}, &[&[("HELLO 3", &format!("-{line}\r\n"))]]).await;
-        assert_eq!(refused, Err(LaneError::Refused(line.into())));
+        assert_eq!(refused, Err(Failure::Refused(line.into())));
     }
 }
 
@@ -104,7 +108,7 @@ async fn a_connection_closed_at_hello_is_tried_once_without() {
     let (value_read, _) = read_after(named, &[hello, &[("CLIENT SETNAME me", "+OK\r\n")]]).await;
     assert_eq!(value_read, value("v"));
     let (lost, _) = read_after(named, &[hello, &[("CLIENT SETNAME me", "")]]).await;
-    assert!(matches!(lost, Err(LaneError::Lost(_))), "{lost:?}");
+    assert!(matches!(lost, Err(Failure::Lost(_))), "{lost:?}");
 }
 
 #[tokio::test]
@@ -132,7 +136,7 @@ async fn a_stranger_gets_no_request() {
         assert_eq!(value_read, whoever, "{says}");
     }
     let (other, _) = read_after(meant, &[&[(asked, &format!("{hello}$5\r\nother\r\n"))]]).await;
-    assert_eq!(other, Err(LaneError::Stranger("other".into())));
+    assert_eq!(other, Err(Failure::Stranger("other".into())));
     // One that does not say who it is, is taken for the one that is meant, and known for it.
     let (value_read, lane) = read_after(meant, &[&[(asked, &format!("{hello}-ERR unknown subcommand\r\n"))]]).await;
     assert_eq!(value_read, value("v"));

@@ -44,7 +44,7 @@ async fn server(clients: Option<CertificateDer<'static>>) -> (u16, Vec<u8>) {
     (port, made.cert.pem().into_bytes())
 }
 
-async fn read_over(port: u16, pem: TlsPem) -> Result<Reply, LaneError> {
+async fn read_over(port: u16, pem: TlsPem) -> Result<Reply, Failure> {
     let mut config = config(port);
     config.tls = Some(Arc::new(TlsSetup::new(pem).unwrap()));
     let clock = Clock::new();
@@ -63,10 +63,10 @@ async fn a_trusted_certificate_for_the_right_name() {
 async fn a_wrong_name_or_an_unknown_authority_is_no_connection() {
     let (port, roots) = server(None).await;
     let wrong_name = TlsPem { roots: Some(roots), ..TlsPem::default() };
-    assert!(matches!(read_over(port, wrong_name).await, Err(LaneError::Connect(_))));
+    assert!(matches!(read_over(port, wrong_name).await, Err(Failure::Connect(_))));
     let (port, _) = server(None).await;
     let unknown = TlsPem { server_name: Some("localhost".to_owned()), ..TlsPem::default() };
-    assert!(matches!(read_over(port, unknown).await, Err(LaneError::Connect(_))));
+    assert!(matches!(read_over(port, unknown).await, Err(Failure::Connect(_))));
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_server_that_asks_for_a_certificate_takes_ours_and_no_other() {
             assert_eq!(read, value("v"));
         } else {
             // With TLS 1.3 a client hears of it after its side of the handshake.
-            assert!(matches!(read, Err(LaneError::Lost(_) | LaneError::Connect(_))), "{read:?}");
+            assert!(matches!(read, Err(Failure::Lost(_) | Failure::Connect(_))), "{read:?}");
         }
     }
 }

@@ -1,0 +1,221 @@
+//! One connection to a node as a machine without I/O: what waits to be sent, what is in flight, how long that may
+//! take, and when the connection itself is at fault.
+//!
+//! Requests and replies are opaque: a caller `C` for each request, a reply `R` for each answer. The bytes stay with
+//! the driver, which tells how many there are. The time is an argument. The router's I/O task and the simulator drive
+//! the same code. Modelled on the way quinn documents its connection:
+//!
+//! | | |
+//! |---|---|
+//! | commands | [`submit`](Connection::submit), [`release`](Connection::release), [`end`](Connection::end) |
+//! | facts | [`handle_opened`](Connection::handle_opened), [`handle_taken`](Connection::handle_taken), [`handle_written`](Connection::handle_written), [`handle_reply`](Connection::handle_reply), [`handle_arriving`](Connection::handle_arriving), [`handle_timeout`](Connection::handle_timeout) |
+//! | getters | [`phase`](Connection::phase), [`next_timeout`](Connection::next_timeout), [`contact`](Connection::contact), … |
+//!
+//! The order that matters: whoever wakes for a timer first reads everything that has arrived and tells of it
+//! ([`handle_reply`](Connection::handle_reply), [`handle_arriving`](Connection::handle_arriving)), and only then calls
+//! [`handle_timeout`](Connection::handle_timeout). A process that had no processor for a while so finds its replies
+//! in its buffer, instead of holding its own pause against the node.
+//!
+//! Two different things can take too long:
+//!
+//! - **A request.** At `until` its caller gets [`Failure::Timeout`] and goes elsewhere. That says nothing of the node:
+//!   the caller may have been in a hurry. Behind a long transfer that advances no request is late before its `limit`.
+//! - **The connection.** Something was sent, and for `attempt_timeout` no reply came and no transfer advanced: it ends
+//!   as [`Failure::Hung`], whoever still waits. That is the node's fault, and is noticed without a caller.
+//!
+//! A request given up before it was sent is not sent ([`Connection::take`]). One given up after that keeps its place
+//! in flight until its reply came, so what a connection holds is bounded by `max_in_flight`.
+
+mod failure;
+mod requests;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+pub use failure::Failure;
+pub use requests::Attempt;
+
+use crate::time::Instant;
+use crate::words::Reason;
+use alloc::vec::Vec;
+use core::time::Duration;
+use requests::Requests;
+use watch::Watch;
+
+/// Where a connection is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It connects and shakes hands; requests queue.
+    Connecting,
+    /// Requests are sent.
+    Open,
+    /// It is over, for this reason.
+    Ended(Failure),
+}
+
+/// How a request ended.
+pub type Outcome<R> = Result<R, Failure>;
+
+/// Where the outcomes of requests go.
+pub trait Deliver<C, R> {
+    /// The one outcome of `caller`'s request. What is given back is kept for the caller, who asks for it with
+    /// [`Connection::poll`]; nothing more follows for one that takes it here.
+    fn deliver(&mut self, caller: C, outcome: Outcome<R>) -> Option<Outcome<R>>;
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Connection<C, R> {
+    phase: Phase,
+    requests: Requests<C, R>,
+    watch: Watch,
+    max_in_flight: usize,
+    /// No later than the earliest moment at which a request is late.
+    next_late: Instant,
+    /// When what the last reply answered was sent.
+    contact: Option<Instant>,
+    /// What its end says of the node.
+    blame: Option<Reason>,
+}
+
+impl<C, R> Connection<C, R> {
+    /// A connection that is being made. `attempt_timeout` bounds the silence of a node that owes a reply,
+    /// `max_in_flight` the requests in flight, those given up included.
+    pub fn new(attempt_timeout: Duration, max_in_flight: usize) -> Self {
+        Self {
+            phase: Phase::Connecting,
+            requests: Requests::default(),
+            watch: Watch::new(attempt_timeout),
+            max_in_flight,
+            next_late: Instant::MAX,
+            contact: None,
+            blame: None,
+        }
+    }
+
+    /// Where it is in its life.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Whether it takes a further request.
+    pub fn has_room(&self) -> bool {
+        self.requests.in_flight() < self.max_in_flight
+    }
+
+    /// Requests whose caller waits.
+    pub fn waiting(&self) -> usize {
+        self.requests.waiting()
+    }
+
+    /// When the node is known to have been there: the moment at which what it last answered was sent. (A reply says
+    /// that the node was well at some time after that, and no more.)
+    pub fn contact(&self) -> Option<Instant> {
+        self.contact
+    }
+
+    /// Queues a request of `bytes` bytes behind all others; with `asking` an `ASKING` goes before it in the same
+    /// bytes. Its place, which is its own until its outcome was taken or it is released.
+    #[inline]
+    pub fn submit(&mut self, attempt: Attempt, bytes: usize, asking: bool, caller: C) -> u32 {
+        self.next_late = self.next_late.min(attempt.until);
+        self.requests.push(attempt, bytes, asking, caller)
+    }
+
+    /// The outcome of a request, if it is there; the place is given back with it.
+    #[inline]
+    pub fn poll(&mut self, place: u32) -> Option<Outcome<R>> {
+        self.requests.poll(place)
+    }
+
+    /// The caller of a request that waits, to change it.
+    #[inline]
+    pub fn caller_mut(&mut self, place: u32) -> Option<&mut C> {
+        self.requests.caller_mut(place)
+    }
+
+    /// The caller gave up, or does not want what lies ready. What it left is given back, to be dropped where that is
+    /// convenient.
+    pub fn release(&mut self, place: u32) -> (Option<C>, Option<Outcome<R>>) {
+        self.requests.release(place)
+    }
+
+    /// The connection is over: every request that waits gets `why`. The first reason holds.
+    pub fn end(&mut self, why: Failure, out: &mut impl Deliver<C, R>) {
+        if matches!(self.phase, Phase::Ended(_)) {
+            return;
+        }
+        // A node that closes what nobody uses is within its rights.
+        self.blame = why.blame().filter(|_| self.requests.in_flight() > 0);
+        self.requests.end(&why, out);
+        self.phase = Phase::Ended(why);
+        self.next_late = Instant::MAX;
+        self.watch.rest();
+    }
+
+    /// What the connection's end says of the node, if it says anything; once.
+    pub fn take_blame(&mut self) -> Option<Reason> {
+        self.blame.take()
+    }
+
+    /// The handshake is done, and was begun at `sent_at`.
+    pub fn handle_opened(&mut self, sent_at: Instant) {
+        if self.phase == Phase::Connecting {
+            self.phase = Phase::Open;
+            self.contact = Some(sent_at);
+        }
+    }
+
+    /// Everything queued is about to be written. The requests among it that nobody waits for any more are left out:
+    /// for each request in order its bytes, and whether they are to be sent. Empty if all of them are.
+    pub fn take(&mut self, now: Instant) -> Vec<(usize, bool)> {
+        let cut = self.requests.cut();
+        let bytes = self.requests.take(now);
+        if bytes > 0 {
+            self.watch.writing(bytes, now);
+        }
+        cut
+    }
+
+    /// The socket took this many of the bytes, `all` if nothing is left of them.
+    #[inline]
+    pub fn handle_written(&mut self, bytes: usize, all: bool, now: Instant) {
+        self.watch.written(bytes, all, now);
+    }
+
+    /// A reply came: it is that of the oldest request. False if nobody asked for it.
+    #[inline]
+    pub fn handle_reply(&mut self, reply: R, now: Instant, out: &mut impl Deliver<C, R>) -> bool {
+        if !self.requests.complete(reply, out) {
+            return false;
+        }
+        self.contact = self.requests.answered_sent_at().max(self.contact);
+        self.watch.answered(self.requests.owed() > 0, now);
+        true
+    }
+
+    /// So many bytes of a long reply of `total` are here, and no reply is complete after it. False if nobody waits
+    /// for it: then its bytes need not be kept.
+    pub fn handle_arriving(&mut self, here: usize, total: usize, now: Instant) -> bool {
+        self.watch.arriving(here, total, now);
+        self.requests.first_waits()
+    }
+
+    /// The time of [`next_timeout`](Self::next_timeout) has come: requests that are late are told so, and a node that
+    /// hangs is found out. Everything that has arrived must have been told before.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Deliver<C, R>) {
+        if self.phase == Phase::Open && self.watch.is_hung(now) {
+            self.end(Failure::Hung, out);
+            return;
+        }
+        if self.next_late <= now {
+            self.next_late = self.requests.expire(self.watch.advancing_until(), now, out);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    #[inline]
+    pub fn next_timeout(&self) -> Instant {
+        if self.phase == Phase::Open { self.next_late.min(self.watch.hung_at()) } else { self.next_late }
+    }
+}

@@ -1,0 +1,151 @@
+//! What an operator wants to be told of: nodes that are lost and back, verdicts, values not written back. At most one
+//! message a second of each kind; what happens meanwhile is gathered into the next one.
+
+use crate::cluster::NodeStatus;
+use crate::partition::Verdict;
+use crate::time::Instant;
+use crate::words::{Endpoint, words};
+use crate::write::Cause;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// The least time between two messages of one kind.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How many different subjects one message names; the others are counted only.
+pub const MAX_SUBJECTS: usize = 16;
+
+words! {
+    /// What a message is about.
+    EventKind {
+        /// Nodes get no reads any more.
+        NodeDown = "node_down",
+        /// Nodes get reads again.
+        NodeUp = "node_up",
+        /// Nodes are on another side of a partition than before, or it is not known any more.
+        Verdict = "verdict",
+        /// Loaded values were not written back.
+        FillFailed = "fill_failed",
+    }
+}
+
+/// Whom a message names, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The node.
+    pub node: Option<Endpoint>,
+    /// A reason, a verdict, or the cause of a fill that failed: a word of those lists.
+    pub word: Option<&'static str>,
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What it is about.
+    pub kind: EventKind,
+    /// How often it happened since the last message of this kind.
+    pub count: u64,
+    /// To whom: different ones, at most [`MAX_SUBJECTS`].
+    pub subjects: Vec<Subject>,
+}
+
+#[derive(Default)]
+struct Pending {
+    count: u64,
+    subjects: Vec<Subject>,
+    told: Option<Instant>,
+}
+
+/// What was seen, and what of it is to be told.
+#[derive(Default)]
+pub struct Journal {
+    nodes: BTreeMap<Endpoint, (bool, Verdict)>,
+    fills: BTreeMap<&'static str, u64>,
+    pending: [Pending; EventKind::ALL.len()],
+}
+
+impl Journal {
+    /// The state of all nodes. One that is new and well is no news, and neither is one that is gone.
+    pub fn nodes(&mut self, nodes: &[NodeStatus]) {
+        let mut known = BTreeMap::new();
+        for node in nodes {
+            let (down, verdict) = (node.trouble.is_some(), node.verdict);
+            let (was_down, before) = self.nodes.get(&node.endpoint).copied().unwrap_or((false, Verdict::Majority));
+            if down != was_down {
+                let kind = if down { EventKind::NodeDown } else { EventKind::NodeUp };
+                self.note(kind, 1, Some(&node.endpoint), node.trouble.map(|(reason, _)| reason.as_str()));
+            }
+            if verdict != before {
+                self.note(EventKind::Verdict, 1, Some(&node.endpoint), Some(verdict.as_str()));
+            }
+            known.insert(node.endpoint.clone(), (down, verdict));
+        }
+        self.nodes = known;
+    }
+
+    /// How many fills were not written so far for this cause.
+    pub fn fills(&mut self, cause: Cause, count: u64) {
+        let more = count.saturating_sub(self.fills.insert(cause.as_str(), count).unwrap_or(0));
+        if more > 0 {
+            self.note(EventKind::FillFailed, more, None, Some(cause.as_str()));
+        }
+    }
+
+    /// What is to be told now.
+    pub fn due(&mut self, now: Instant) -> Vec<Event> {
+        let mut due = Vec::new();
+        for (kind, pending) in EventKind::ALL.iter().zip(&mut self.pending) {
+            if pending.count == 0 || pending.told.is_some_and(|told| now < told + PAUSE) {
+                continue;
+            }
+            let told = core::mem::replace(pending, Pending { told: Some(now), ..Pending::default() });
+            due.push(Event { kind: *kind, count: told.count, subjects: told.subjects });
+        }
+        due
+    }
+
+    fn note(&mut self, kind: EventKind, count: u64, node: Option<&Endpoint>, word: Option<&'static str>) {
+        let pending = &mut self.pending[kind as usize];
+        pending.count += count;
+        let subject = Subject { node: node.cloned(), word };
+        if pending.subjects.len() < MAX_SUBJECTS && !pending.subjects.contains(&subject) {
+            pending.subjects.push(subject);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn one_message_a_second_gathers_what_happened_meanwhile() {
+        let mut journal = Journal::default();
+        let start = Instant::ZERO;
+        journal.fills(Cause::Busy, 3);
+        let busy = Subject { node: None, word: Some("busy") };
+        let first = Event { kind: EventKind::FillFailed, count: 3, subjects: vec![busy.clone()] };
+        assert_eq!(journal.due(start), [first]);
+        journal.fills(Cause::Busy, 5);
+        journal.fills(Cause::Denied, 1);
+        assert_eq!(journal.due(start + PAUSE / 2), []);
+        let denied = Subject { node: None, word: Some("denied") };
+        let second = Event { kind: EventKind::FillFailed, count: 3, subjects: vec![busy, denied] };
+        assert_eq!(journal.due(start + PAUSE), [second]);
+        journal.fills(Cause::Busy, 5);
+        assert_eq!(journal.due(start + PAUSE * 10), [], "nothing new");
+    }
+
+    #[test]
+    fn a_message_names_a_bounded_number_of_subjects() {
+        let mut journal = Journal::default();
+        for port in 1..=100 {
+            let node = Endpoint { host: "h".into(), port };
+            journal.note(EventKind::NodeDown, 1, Some(&node), Some("timeout"));
+        }
+        let [event] = <[Event; 1]>::try_from(journal.due(Instant::ZERO)).expect("one");
+        assert_eq!((event.count, event.subjects.len()), (100, MAX_SUBJECTS));
+    }
+}

@@ -1,0 +1,165 @@
+//! What an attempt came to, and what it says of the node and of the key.
+
+use super::{Action, Answer, Finish, Read, State};
+use crate::reply::ErrorReply;
+use crate::route::Source;
+use crate::time::Instant;
+use crate::turn::Turn;
+use crate::words::{NodeKey, Reason, ServedBy, Status};
+
+impl Read {
+    pub(super) fn answered(
+        &mut self,
+        node: NodeKey,
+        source: Source,
+        answer: Answer,
+        contact: Option<Instant>,
+        turn: &mut Turn<'_>,
+    ) -> Action {
+        let refused = matches!(answer, Answer::Refused(_));
+        let trouble = match answer {
+            Answer::Value => return self.serve(node, source),
+            Answer::Nil if source == Source::Primary => return self.missed(node),
+            Answer::Nil => {
+                // A replica's nil is no confirmed miss: the key may be on its way.
+                self.note(Status::Error, self.reason);
+                self.tried.push(node);
+                if self.callback {
+                    return self.give_up(Reason::Absent, turn.now);
+                }
+                return self.next_source(false, turn);
+            }
+            Answer::Error(ErrorReply::Moved(slot, target)) if slot == self.slot => {
+                if source == Source::Replica {
+                    self.tried.push(node);
+                }
+                return self.follow_moved(&target, node, turn);
+            }
+            Answer::Error(ErrorReply::Ask(slot, target)) if slot == self.slot => {
+                return self.follow_ask(&target, node, turn);
+            }
+            Answer::Error(ErrorReply::TryAgain) => {
+                // A replica that can't say now is not waited for: there may be another source.
+                self.count_failure(source, Reason::ErrorReply);
+                self.tried.push(node);
+                return self.next_source(false, turn);
+            }
+            Answer::Error(error) | Answer::Refused(error) => match unwilling(&error) {
+                Some(reason) => reason,
+                None => {
+                    if refused {
+                        // Without a connection each further read would knock, and be refused, again.
+                        turn.cluster.failed(node, Reason::ErrorReply, contact, turn.now);
+                    }
+                    self.note(Status::Error, Some(Reason::ErrorReply));
+                    return self.give_up(Reason::ErrorReply, turn.now);
+                }
+            },
+            Answer::Protocol => Reason::Protocol,
+            Answer::Hung => Reason::Timeout,
+            Answer::Timeout => {
+                // This caller had no more time for it; whether the node is at fault, its connection knows.
+                self.count_failure(source, Reason::Timeout);
+                self.tried.push(node);
+                return self.next_source(true, turn);
+            }
+            Answer::Closed => return self.closed(node, source, turn),
+            Answer::Connection => Reason::Connection,
+            Answer::Stranger => {
+                turn.cluster.handle_stranger(node, turn.now);
+                Reason::Connection
+            }
+            Answer::Saturated => {
+                // The node is busy with other reads, not in trouble: nothing to tell its breaker.
+                self.count_failure(source, Reason::BreakerOpen);
+                self.tried.push(node);
+                return self.next_source(false, turn);
+            }
+        };
+        self.failed(node, source, trouble, contact, turn)
+    }
+
+    /// We closed the connection ourselves, because the node was renamed perhaps: once, the owner is asked anew.
+    fn closed(&mut self, node: NodeKey, source: Source, turn: &mut Turn<'_>) -> Action {
+        if !self.asked_anew
+            && let Some(owner) = turn.cluster.open_primary(self.slot)
+        {
+            self.asked_anew = true;
+            return self.ask_primary(owner, turn);
+        }
+        self.count_failure(source, Reason::Connection);
+        self.tried.push(node);
+        self.next_source(true, turn)
+    }
+
+    fn serve(&mut self, node: NodeKey, source: Source) -> Action {
+        self.state = State::Over;
+        let (served_by, status) = match source {
+            Source::Primary => (ServedBy::Primary, Status::PrimaryHit),
+            Source::Replica => (ServedBy::Replica, Status::ReplicaHit),
+        };
+        // The primary itself served it in the end: there is no reason why it did not.
+        let reason = self.reason.filter(|_| source == Source::Replica);
+        self.note(status, reason);
+        Action::Finish(Finish::Value { served_by, node, reason })
+    }
+
+    fn missed(&mut self, node: NodeKey) -> Action {
+        self.state = State::Over;
+        self.note(Status::Miss, Some(Reason::Absent));
+        if !self.callback {
+            return Action::Finish(Finish::Missing { reason: Reason::Absent });
+        }
+        self.note(Status::SecondaryFallback, Some(Reason::Absent));
+        Action::Load { reason: Reason::Absent, confirmed: Some(node) }
+    }
+
+    fn failed(
+        &mut self,
+        node: NodeKey,
+        source: Source,
+        reason: Reason,
+        contact: Option<Instant>,
+        turn: &mut Turn<'_>,
+    ) -> Action {
+        self.count_failure(source, reason);
+        if reason == Reason::SlotUncovered {
+            turn.cluster.doubt();
+            return self.give_up(reason, turn.now);
+        }
+        turn.cluster.failed(node, reason, contact, turn.now);
+        self.tried.push(node);
+        // Bytes that are no answer are counted for what they are, too.
+        if reason == Reason::Protocol {
+            self.note(Status::Error, Some(reason));
+        }
+        let lost = matches!(reason, Reason::Timeout | Reason::Connection | Reason::Protocol);
+        self.next_source(lost, turn)
+    }
+
+    fn count_failure(&mut self, source: Source, reason: Reason) {
+        self.reason.get_or_insert(reason);
+        let status = match source {
+            Source::Primary => Status::PrimaryFailover,
+            Source::Replica => Status::Error,
+        };
+        self.note(status, Some(reason));
+    }
+}
+
+/// The errors with which a node says that it, or the cluster, can't serve now.
+fn unwilling(error: &ErrorReply) -> Option<Reason> {
+    match error {
+        ErrorReply::ClusterDown => Some(Reason::ClusterDown),
+        ErrorReply::SlotUncovered => Some(Reason::SlotUncovered),
+        ErrorReply::Unwilling => Some(Reason::Loading),
+        ErrorReply::Moved(..)
+        | ErrorReply::Ask(..)
+        | ErrorReply::TryAgain
+        | ErrorReply::ReadOnly
+        | ErrorReply::WriteRefused
+        | ErrorReply::WrongType
+        | ErrorReply::Denied
+        | ErrorReply::Other => None,
+    }
+}

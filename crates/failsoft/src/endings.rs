@@ -1,0 +1,35 @@
+//! Connections that ended through their node's fault, until the policy has heard of it: a node that hangs is noticed
+//! even if every caller has gone elsewhere.
+
+use failsoft_policy::{Instant, NodeKey, Reason};
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::Notify;
+
+/// One connection that ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    pub(crate) node: NodeKey,
+    /// What is to be held against the node.
+    pub(crate) reason: Reason,
+    /// When the node was last known to be there.
+    pub(crate) contact: Option<Instant>,
+}
+
+/// No more than one for each connection that was open: the conductor, woken by each, takes them all.
+#[derive(Debug, Default)]
+pub(crate) struct Endings {
+    list: Mutex<Vec<Ending>>,
+    /// Wakes the conductor, for this and for everything else.
+    pub(crate) wake: Notify,
+}
+
+impl Endings {
+    pub(crate) fn push(&self, ending: Ending) {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).push(ending);
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn take(&self) -> Vec<Ending> {
+        std::mem::take(&mut *self.list.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

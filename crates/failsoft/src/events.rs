@@ -1,0 +1,54 @@
+//! Tells an observer what an operator wants to know. What that is, and how often, the policy decides.
+
+use crate::shared::Shared;
+use failsoft_policy::Instant;
+use failsoft_policy::events::{Event, Journal};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where many nodes change, they are looked at so often and no more.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Who is told.
+#[derive(Clone)]
+pub(crate) struct Observer(pub(crate) Arc<dyn Fn(&Event) + Send + Sync>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
+}
+
+/// What the conductor keeps for its observer.
+pub(crate) struct Watch {
+    observer: Observer,
+    journal: Journal,
+    next: Instant,
+}
+
+impl Watch {
+    pub(crate) fn new(shared: &Shared) -> Option<Self> {
+        let observer = shared.opener.observer.clone()?;
+        Some(Self { observer, journal: Journal::default(), next: shared.now() })
+    }
+
+    /// Looks at what has changed and tells what is due; the time of the next look, if this one came too early.
+    pub(crate) fn look(&mut self, shared: &Shared) -> Option<Instant> {
+        let now = shared.now();
+        if now < self.next {
+            return Some(self.next);
+        }
+        self.next = now + LOOK;
+        self.journal.nodes(&shared.conduct(|cluster, now| cluster.report(now)).nodes);
+        for (cause, count) in shared.tally.skipped() {
+            self.journal.fills(cause, count);
+        }
+        for event in self.journal.due(now) {
+            // A panic in it is its own affair, and must not end the conductor.
+            let _ = catch_unwind(AssertUnwindSafe(|| (self.observer.0)(&event)));
+        }
+        None
+    }
+}

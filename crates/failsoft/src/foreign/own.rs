@@ -1,0 +1,71 @@
+//! What a callback came back with in the thread of its caller: that caller gets it, however late it was.
+
+use super::channel::Completion;
+use super::run::{Answer, Run};
+use crate::error::Error;
+use crate::outcome::Outcome;
+use bytes::Bytes;
+use failsoft_policy::{Reason, ServedBy};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Kept by a caller whose own thread runs its callback: `load_timeout` cannot stop that, and the value is in its hands.
+/// Those who wait elsewhere get [`Error::DeadlineExceeded`] all the same.
+#[derive(Clone, Debug)]
+pub struct Own {
+    keys: Vec<Bytes>,
+    values: HashMap<Bytes, Bytes>,
+    reason: Option<Reason>,
+    attempts: u32,
+}
+
+impl Own {
+    /// Of an answer, before it is given; nothing if the callback failed.
+    pub fn of(run: &Run, answer: &Answer) -> Option<Self> {
+        let values = match answer {
+            Answer::Value(value) => run.keys.iter().cloned().zip(value.clone()).collect(),
+            Answer::Values(values) => values.clone(),
+            Answer::Failed(_) => return None,
+        };
+        Some(Self { keys: run.keys.clone(), values, reason: run.reason, attempts: run.attempts })
+    }
+
+    /// Puts it into the call's final completion, where that has given up waiting for it. `asked` are the keys of a call
+    /// for many, in its order.
+    #[must_use]
+    pub fn instead_of(&self, completion: Completion, asked: &[Bytes]) -> Completion {
+        match completion {
+            Completion::Value { token, result: Err(error) } if late(&error) => {
+                let own = self.keys.first().and_then(|key| self.outcome(key));
+                Completion::Value { token, result: own.map(|outcome| outcome.value).ok_or(error) }
+            }
+            Completion::Outcome { token, result: Err(error) } if late(&error) => {
+                let own = self.keys.first().and_then(|key| self.outcome(key));
+                Completion::Outcome { token, result: own.ok_or(error) }
+            }
+            Completion::Many { token, result: Ok(mut results) } => {
+                for (key, result) in asked.iter().zip(&mut results) {
+                    if let (true, Some(own)) = (result.as_ref().is_err_and(late), self.outcome(key)) {
+                        *result = Ok(own);
+                    }
+                }
+                Completion::Many { token, result: Ok(results) }
+            }
+            other => other,
+        }
+    }
+
+    /// The outcome of a key, if the callback was asked for it.
+    fn outcome(&self, key: &Bytes) -> Option<Outcome> {
+        self.keys.contains(key).then(|| {
+            let value = self.values.get(key).cloned();
+            let served_by = if value.is_some() { ServedBy::Secondary } else { ServedBy::None };
+            let (reason, attempts) = (self.reason, self.attempts);
+            Outcome { value, served_by, reason, age: Duration::ZERO, attempts, coalesced: false, node: None }
+        })
+    }
+}
+
+fn late(error: &Error) -> bool {
+    matches!(error, Error::DeadlineExceeded { limit: "load_timeout" })
+}

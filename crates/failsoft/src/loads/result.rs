@@ -1,0 +1,111 @@
+//! What callbacks give, and what a load comes to for each of its keys.
+
+use crate::error::{CallbackGone, Error};
+use bytes::Bytes;
+use failsoft_policy::load::Ending;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// What a value costs beside its bytes in a mapping of many.
+const ENTRY_OVERHEAD: usize = 128;
+
+/// What a callback came back with.
+#[derive(Debug)]
+pub(crate) enum Values {
+    /// One key's value.
+    One(Option<Bytes>),
+    /// The values of those keys that exist.
+    Many(HashMap<Bytes, Bytes>),
+}
+
+impl Values {
+    /// What keeping them costs.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::One(value) => value.as_ref().map_or(0, Bytes::len),
+            Self::Many(values) => values.iter().map(|(key, value)| key.len() + value.len() + ENTRY_OVERHEAD).sum(),
+        }
+    }
+
+    pub(super) fn get(&self, key: &Bytes) -> Option<Bytes> {
+        match self {
+            Self::One(value) => value.clone(),
+            Self::Many(values) => values.get(key).cloned(),
+        }
+    }
+}
+
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Loading = Pin<Box<dyn Future<Output = Result<Values, BoxError>> + Send>>;
+/// A callback, ready to be run for the keys it leads.
+pub(crate) enum Call {
+    /// It can be run once.
+    Once(Box<dyn FnOnce(Vec<Bytes>) -> Loading + Send>),
+    /// It can be run again, for the keys of callers whose own callback is gone.
+    Again(Arc<dyn Fn(Vec<Bytes>) -> Loading + Send + Sync>),
+}
+
+impl Call {
+    pub(crate) fn once(call: impl FnOnce(Vec<Bytes>) -> Loading + Send + 'static) -> Self {
+        Self::Once(Box::new(call))
+    }
+
+    pub(crate) fn again(call: impl Fn(Vec<Bytes>) -> Loading + Send + Sync + 'static) -> Self {
+        Self::Again(Arc::new(call))
+    }
+
+    /// One run of it; what is left in the slot can be run once more.
+    pub(super) fn take(slot: &mut Option<Self>) -> Option<Self> {
+        match slot {
+            Some(Self::Again(call)) => Some(Self::Again(Arc::clone(call))),
+            _ => slot.take(),
+        }
+    }
+
+    pub(super) fn run(self, keys: Vec<Bytes>) -> Loading {
+        match self {
+            Self::Once(call) => call(keys),
+            Self::Again(call) => call(keys),
+        }
+    }
+}
+
+/// What a load came to.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    pub(super) ending: Ending,
+    pub(super) result: Result<Arc<Values>, Error>,
+}
+
+impl Loaded {
+    pub(super) fn values(values: Values) -> Self {
+        Self { ending: Ending::Loaded { bytes: values.bytes() }, result: Ok(Arc::new(values)) }
+    }
+
+    pub(super) fn failed(error: Error) -> Self {
+        Self { ending: Ending::Failed, result: Err(error) }
+    }
+
+    pub(super) fn gone() -> Self {
+        Self { ending: Ending::Gone, result: Err(Error::Fallback(Arc::new(CallbackGone))) }
+    }
+
+    pub(super) fn of_callback(error: BoxError) -> Self {
+        if error.is::<CallbackGone>() { Self::gone() } else { Self::failed(Error::Fallback(error.into())) }
+    }
+
+    pub(super) fn key(&self, key: Bytes, coalesced: bool) -> Got {
+        let result = self.result.as_ref().map(|values| values.get(&key)).map_err(Clone::clone);
+        Got { key, ending: self.ending, result, coalesced }
+    }
+}
+
+/// What became of one key.
+pub(crate) struct Got {
+    pub(crate) key: Bytes,
+    pub(super) ending: Ending,
+    pub(crate) result: Result<Option<Bytes>, Error>,
+    /// Another caller's load served it.
+    pub(crate) coalesced: bool,
+}

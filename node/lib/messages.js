@@ -1,0 +1,33 @@
+'use strict'
+// What an operator may want to know, by `node:diagnostics_channel`. Nobody has to listen.
+
+const { channel } = require('node:diagnostics_channel')
+
+// The channel for each kind of message that the core has.
+const CHANNELS = {
+  node_down: channel('failsoft:node'),
+  node_up: channel('failsoft:node'),
+  verdict: channel('failsoft:verdict'),
+  fill_failed: channel('failsoft:fill')
+}
+
+const routers = new Map()
+const gone = new FinalizationRegistry((number) => routers.delete(number))
+let last = 0
+
+/** A number for a router that is about to be made. */
+function numbered(router) {
+  last = (last + 1) >>> 0
+  routers.set(last, new WeakRef(router))
+  gone.register(router, last)
+  return last
+}
+
+function publish({ router, event, count, subjects }) {
+  const target = CHANNELS[event]
+  if (!target?.hasSubscribers) return
+  const told = subjects.map(({ node, reason }) => ({ node: node ?? null, reason: reason ?? null }))
+  target.publish({ router: routers.get(router)?.deref(), event, count, subjects: told })
+}
+
+module.exports = { CHANNELS, numbered, publish }

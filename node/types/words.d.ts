@@ -1,0 +1,48 @@
+// The closed lists of words, the same in every language. They are the core's; a test holds the two together.
+
+/** Which source answered; `none`: the key does not exist. */
+export type ServedBy = 'primary' | 'replica' | 'secondary' | 'none'
+
+/** Why the primary did not serve a read. */
+export type Reason =
+  | 'absent'
+  | 'timeout'
+  | 'connection'
+  | 'loading'
+  | 'cluster_down'
+  | 'breaker_open'
+  | 'quarantined'
+  | 'slot_uncovered'
+  | 'redirect_limit'
+  | 'error_reply'
+  | 'protocol'
+  | 'deadline'
+
+/** Why a `set` was refused, or a loaded value not written back. */
+export type Cause =
+  | 'slot_uncovered'
+  | 'no_view'
+  | 'breaker_open'
+  | 'quarantined'
+  | 'verdict_unknown'
+  | 'cluster_down'
+  | 'loading'
+  | 'no_contact'
+  | 'not_proved'
+  | 'owner_changed'
+  | 'redirect_limit'
+  | 'exists'
+  | 'server_refused'
+  | 'denied'
+  | 'error_reply'
+  | 'protocol'
+  | 'timeout'
+  | 'connection'
+  | 'busy'
+
+/** What a message of the channels `failsoft:node`, `failsoft:verdict` and `failsoft:fill` is about. */
+export type EventKind =
+  | 'node_down'
+  | 'node_up'
+  | 'verdict'
+  | 'fill_failed'

@@ -1,0 +1,160 @@
+"""What types and documentation say is what the core has, and what is so."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import pickle
+import types
+import typing
+from typing import Any, get_args
+
+import failsoft
+import pytest
+from conftest import run
+from failsoft import Outcome, Router, _failsoft, _types, blocking
+
+
+def test_the_words_are_the_cores() -> None:
+    words = _failsoft.vocabulary()
+    assert list(get_args(_types.ServedBy)) == words["served_by"]
+    assert list(get_args(_types.Reason)) == words["reason"]
+    assert list(get_args(_types.Cause)) == words["cause"]
+
+
+def fits(value: Any, kind: Any, path: str) -> None:
+    """Whether a value is what a type says, with every field and none more."""
+    origin, arguments = typing.get_origin(kind), get_args(kind)
+    if typing.is_typeddict(kind):
+        hints = typing.get_type_hints(kind)
+        assert set(value) == set(hints), path
+        for name, hint in hints.items():
+            fits(value[name], hint, f"{path}.{name}")
+    elif origin is list:
+        assert isinstance(value, list), path
+        for item in value:
+            fits(item, arguments[0], f"{path}[]")
+    elif origin is dict:
+        assert isinstance(value, dict), path
+    elif origin is typing.Literal:
+        assert value in arguments, (path, value)
+    elif origin in (typing.Union, types.UnionType):
+        if value is not None:
+            [some] = [argument for argument in arguments if argument is not type(None)]
+            fits(value, some, path)
+    else:
+        assert type(value) is kind, (path, value)
+
+
+def test_health_has_the_fields_of_its_types(cluster: list[str], patient: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with Router(cluster, **patient) as router:
+            await router.ready(10)
+            await router.set("types:health", "x")
+            await router.get_with_fallback("types:health:none", lambda _: b"v")
+            health = router.health()
+            assert health["nodes"] and health["counters"]["reads"]
+            fits(health, _types.Health, "health")
+
+    run(main())
+    with blocking.Router(["127.0.0.1:1"], deadline=0.1) as down:
+        down.get_with_fallback("k", lambda _: b"v")
+        fits(down.health(), _types.Health, "health")
+
+
+@pytest.mark.parametrize("router", [Router, blocking.Router])
+def test_every_method_says_what_it_does(router: type[Any]) -> None:
+    methods = [name for name in dir(router) if not name.startswith("_")]
+    assert {"get_with_fallback", "resolve", "resolve_many", "get_many_with_fallback", "set", "ready", "close"} < set(
+        methods
+    )
+    for name in methods:
+        method = inspect.getattr_static(router, name)
+        text = inspect.getdoc(getattr(router, name)) or ""
+        assert text, name
+        if name not in ("state", "health_json"):
+            assert "Example" in text and name in text.split("Example")[1], name
+            assert "self" in inspect.signature(method).parameters, name
+    assert "Example" in (router.__doc__ or "")
+
+
+def test_outcomes_are_values() -> None:
+    first = Outcome(b"v", "replica", "timeout", age=1.5, attempts=2, coalesced=True, node="h:1")
+    for other in (copy.copy(first), copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
+        assert other == first and hash(other) == hash(first) and repr(other) == repr(first)
+    different = [
+        Outcome(b"w", "replica", "timeout", age=1.5, attempts=2, coalesced=True, node="h:1"),
+        Outcome(b"v", "primary", "timeout", age=1.5, attempts=2, coalesced=True, node="h:1"),
+        Outcome(b"v", "replica", None, age=1.5, attempts=2, coalesced=True, node="h:1"),
+        Outcome(b"v", "replica", "timeout", age=1.0, attempts=2, coalesced=True, node="h:1"),
+        Outcome(b"v", "replica", "timeout", age=1.5, attempts=3, coalesced=True, node="h:1"),
+        Outcome(b"v", "replica", "timeout", age=1.5, attempts=2, coalesced=False, node="h:1"),
+        Outcome(b"v", "replica", "timeout", age=1.5, attempts=2, coalesced=True, node="h:2"),
+    ]
+    assert len({first, *different}) == 8
+    assert first != object()
+    wrong: Any = "elsewhere"
+    with pytest.raises(failsoft.InvalidArgument, match="served_by"):
+        Outcome(b"v", wrong)
+    with pytest.raises(failsoft.InvalidArgument, match="reason"):
+        Outcome(b"v", "primary", wrong)
+
+
+def test_errors_are_pickled_with_their_details() -> None:
+    with pytest.raises(failsoft.ConfigError) as wrong:
+        Router("127.0.0.1:1", deadline=-1.0)
+    again = pickle.loads(pickle.dumps(wrong.value))
+    assert (type(again), str(again), again.key) == (failsoft.ConfigError, str(wrong.value), "deadline")
+
+
+def test_a_router_shows_where_it_reads_and_how_it_is(cluster: list[str]) -> None:
+    async def main() -> None:
+        router = Router([f"redis://user:secret@{cluster[0]}"])
+        assert "secret" not in repr(router) and f"<failsoft.Router nodes={cluster[0]} state=" in repr(router)
+        await router.close()
+        assert router.state == "closed" and "state=closed" in repr(router)
+
+    run(main())
+    with blocking.Router(cluster) as router:
+        router.ready(10)
+        assert repr(router) == f"<failsoft.blocking.Router nodes={','.join(cluster)} state=ready>"
+
+
+def test_a_router_that_is_not_closed_is_told() -> None:
+    for kind in (Router, blocking.Router):
+        router = kind(["127.0.0.1:1"])
+        with pytest.warns(ResourceWarning, match=r"unclosed <failsoft.*127\.0\.0\.1:1"):
+            del router
+
+
+def test_a_circle_names_its_key() -> None:
+    with blocking.Router(["127.0.0.1:1"], deadline=0.1) as router:
+
+        def load(key: str) -> Any:
+            return router.get_with_fallback(key, load)
+
+        with pytest.raises(failsoft.Reentrant) as circle:
+            router.get_with_fallback("circle", load)
+        assert circle.value.key == b"circle"
+
+
+def test_a_batch_has_options_of_its_own(cluster: list[str], patient: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with Router(cluster, **patient) as router:
+            await router.set("batch:hit", "v")
+
+            async def never(_: list[str]) -> dict[str, bytes]:
+                await asyncio.sleep(1000)
+                return {}
+
+            first, second = await router.resolve_many(["batch:hit", "batch:miss"], never, deadline=0.5)
+            assert isinstance(first, Outcome) and first.value == b"v"
+            assert isinstance(second, failsoft.DeadlineExceeded) and second.limit == "deadline"
+            with pytest.raises(failsoft.DeadlineExceeded):
+                await router.get_many_with_fallback(["batch:miss"], never, deadline=0.2)
+            for options in ({"ttl": 0.0}, {"ttl": -1.0}, {"deadline": float("nan")}):
+                with pytest.raises(failsoft.InvalidArgument):
+                    router.resolve_many(["batch:hit"], dict, **options)
+
+    run(main())

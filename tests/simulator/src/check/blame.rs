@@ -1,0 +1,127 @@
+//! Blame: a router closes only nodes that gave it a reason, and opens them again soon once they give none.
+//!
+//! Judged by what is true at the router's host: what was sent, and whether its answer came back within
+//! `attempt_timeout`, whatever the router's process made of it and when.
+
+use super::Check;
+use crate::model::{ADDRESSES, MS, Time};
+use crate::router::{Member, Router};
+use failsoft_policy::NodeKey;
+use failsoft_policy::partition::Verdict;
+
+/// How long what happened at an address explains that it is closed: answers may be read late, and a probe
+/// that found it unready may have been under way.
+const EXPLAINS: Time = 100 * MS;
+
+/// What one router's host saw of each address.
+#[derive(Debug)]
+pub(super) struct Wire {
+    /// Until when something explains that the router closes it.
+    explained: [Time; ADDRESSES],
+    /// When questions were sent that have no answer yet, the oldest first.
+    open: [Vec<(u64, Time)>; ADDRESSES],
+    /// Since when all is well there, by what is true, and whether the router lets reads through.
+    well: [Option<Time>; ADDRESSES],
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self { explained: [0; ADDRESSES], open: std::array::from_fn(|_| Vec::new()), well: [None; ADDRESSES] }
+    }
+}
+
+impl Check {
+    /// Something was sent to an address; `id` is its own.
+    pub(crate) fn asked_at(&mut self, r: usize, at: usize, id: u64, now: Time) {
+        let heard = &mut self.routers[r];
+        // What nobody will answer any more explains nothing after a while.
+        let old = 2 * heard.attempt + EXPLAINS;
+        let awake = heard.suspended_until + heard.attempt + EXPLAINS;
+        heard.wire.open[at].retain(|(_, sent)| now < sent + old || now < awake);
+        heard.wire.open[at].push((id, now));
+    }
+
+    /// The answer to it comes to the router's host at `arrives`.
+    pub(crate) fn answered_at(&mut self, r: usize, at: usize, id: u64, arrives: Time) {
+        let limit = self.routers[r].attempt;
+        let wire = &mut self.routers[r].wire;
+        let Some(place) = wire.open[at].iter().position(|o| o.0 == id) else { return };
+        let (_, sent) = wire.open[at].remove(place);
+        if arrives - sent > limit {
+            self.explained(r, at, arrives);
+        }
+    }
+
+    /// A connection ended in a way that is held against its node.
+    pub(crate) fn blamed(&mut self, r: usize, node: NodeKey, now: Time) {
+        self.routers[r].node(node).failed.get_or_insert(now);
+    }
+
+    /// Something at this address, or on the way to it, explains that the router closes it, up to some time later.
+    pub(crate) fn explained(&mut self, r: usize, at: usize, until: Time) {
+        let heard = &mut self.routers[r];
+        let late = until.max(heard.suspended_until) + heard.attempt + EXPLAINS;
+        if let Some(explained) = heard.wire.explained.get_mut(at) {
+            *explained = late.max(*explained);
+        }
+    }
+
+    /// All addresses at once.
+    pub(crate) fn all_explained(&mut self, r: usize, until: Time) {
+        (0..ADDRESSES).for_each(|at| self.explained(r, at, until));
+    }
+
+    /// After each thing that a router did: whom it closed gave it a reason.
+    pub(crate) fn closings(&mut self, r: usize, router: &Router, now: Time) {
+        if router.cluster.is_down() {
+            self.all_explained(r, now);
+        }
+        // Who was forgotten is not closed.
+        let known = |m: &&Member| router.cluster.endpoint(m.key).is_some();
+        for member in router.members.iter().flatten().filter(known) {
+            let open = router.cluster.admits(member.key);
+            let told = self.routers[r].node(member.key);
+            let was = std::mem::replace(&mut told.open, open);
+            told.closed = if open { None } else { told.closed.or(Some(now)) };
+            if was && !open {
+                self.closed(r, member.key, crate::model::address(&member.endpoint), router, now);
+            }
+        }
+    }
+
+    fn closed(&mut self, r: usize, node: NodeKey, at: usize, router: &Router, now: Time) {
+        let judged = router.cluster.verdict(node) == Some(Verdict::Minority) || self.another_cluster;
+        let heard = &self.routers[r];
+        let late = |&(_, sent): &(u64, Time)| {
+            now - sent >= heard.attempt
+                && now <= (sent + heard.attempt).max(heard.suspended_until) + heard.attempt + EXPLAINS
+        };
+        let late = heard.wire.open[at].iter().any(late);
+        let explained = judged || late || now <= heard.wire.explained[at];
+        self.that(explained, || format!("router {r} closes address {at}, which has answered everything in time"));
+    }
+
+    /// What is true of an address for this router: whether nothing is wrong there, or on the way.
+    pub(crate) fn well(&mut self, r: usize, at: usize, well: bool, now: Time) {
+        let since = &mut self.routers[r].wire.well[at];
+        *since = since.filter(|_| well).or(well.then_some(now));
+    }
+
+    /// A node where all has been well for long gets reads again, whatever else is wrong.
+    pub(crate) fn returns(&mut self, r: usize, router: &Router, now: Time) {
+        // Another cluster at the same addresses takes longer: the end of the run judges that.
+        if self.another_cluster {
+            return;
+        }
+        let limit = router.heals_within();
+        for member in router.members.iter().flatten() {
+            let at = crate::model::address(&member.endpoint);
+            let Some(well) = self.routers[r].wire.well[at] else { continue };
+            let closed = self.routers[r].node(member.key).closed.filter(|closed| now - well.max(*closed) > limit);
+            self.that(closed.is_none(), || {
+                let (well, closed) = ((now - well) / MS, (now - closed.unwrap_or(now)) / MS);
+                format!("router {r}: address {at} has been well for {well} ms, but gets no reads for {closed} ms")
+            });
+        }
+    }
+}

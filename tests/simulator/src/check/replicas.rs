@@ -1,0 +1,87 @@
+//! What must hold of replicas that stand in for their primaries: who is asked, and how old its answers are said to be.
+
+use super::Check;
+use crate::model::{MS, Model, Time, endpoint};
+use crate::router::Router;
+use crate::sim::instant;
+use failsoft_policy::view::Role;
+use failsoft_policy::{Instant, NodeKey};
+use std::cmp::Reverse;
+
+impl Check {
+    /// A replica is asked: its answers are not older than the budget allows, nor said to be younger than what the
+    /// router was told of its link and of its primary, and no better replica is there.
+    pub(crate) fn stands_in(&mut self, r: usize, node: NodeKey, first: bool, router: &Router, now: Time) {
+        let current_at = router.cluster.current_at(node);
+        let budget = router.config.outage_budget();
+        // Where nobody can say how old its answers are, its primary's last answer is not older.
+        let dated = router.cluster.dated(node);
+        let fits = dated.is_some_and(|d| instant(now).since(d.counts_from) < budget);
+        self.that(fits, || format!("router {r} asks a replica, dated {dated:?}, with a budget of {budget:?}"));
+        let told = self.routers[r].node(node).clone();
+        self.that(!told.primary, || format!("router {r} asks {node:?} as a replica, which says that it is a primary"));
+        let claimed = current_at.map_or(0, Instant::as_nanos);
+        let linked = told.linked_at.is_none_or(|at| claimed <= at);
+        self.that(linked, || {
+            let (at, claimed) = (told.linked_at.unwrap_or(0) / MS, claimed / MS);
+            format!(
+                "router {r}: a replica said that its link is down since {at} ms, but counts as current at {claimed} ms"
+            )
+        });
+        let report = router.cluster.report(instant(now));
+        let Some(status) = report.nodes.iter().find(|n| n.key == node) else { return };
+        let Role::Replica(Some(of)) = &status.role else { return };
+        let out = self.routers[r].votes.out_since(crate::model::address(of)).filter(|_| !self.another_cluster);
+        self.that(out.is_none_or(|since| claimed <= since), || {
+            let (since, claimed) = (out.unwrap_or(0) / MS, claimed / MS);
+            format!("router {r}: a replica is dated {claimed} ms by a primary that was voted out at {since} ms")
+        });
+        if !first {
+            return;
+        }
+        let rank = |n: &failsoft_policy::cluster::NodeStatus| {
+            (n.report.link_up == Some(false), Reverse(n.report.offset.unwrap_or(0)))
+        };
+        let better = report.nodes.iter().find(|n| {
+            n.role == status.role
+                && !matches!(n.breaker, "open" | "half_open")
+                && !n.report.primary
+                && n.lag.is_some_and(|lag| lag < budget)
+                && rank(n) < rank(status)
+        });
+        self.that(better.is_none(), || {
+            let better = better.map(|n| (&n.endpoint, rank(n)));
+            format!("router {r} asks {:?} with {:?}, though there is {better:?}", status.endpoint, rank(status))
+        });
+    }
+
+    /// A replica's answer is not said to be younger than it is, as far as the router could know: it was
+    /// told offsets of both from after the first write that the replica lacks, and of its primary
+    /// from before. (After a promotion the first offsets that are compared tell nothing of what was before.)
+    pub(super) fn stood_in(
+        &mut self,
+        r: usize,
+        (node, at): (NodeKey, usize),
+        router: &Router,
+        current_at: Option<Instant>,
+        model: &Model,
+        now: Time,
+    ) {
+        let lacks = model.listening(at).and_then(|n| Some((n, model.lacks_since(n)?)));
+        let Some((n, lacks)) = lacks.filter(|_| !self.rewritten && model.promotions == 0) else { return };
+        let primary = model.copies(n).map(|p| endpoint(model.nodes[p].address));
+        let primary = router.members.iter().flatten().find(|m| Some(&m.endpoint) == primary.as_ref()).map(|m| m.key);
+        let Some(primary) = primary else { return };
+        let heard = &mut self.routers[r];
+        let limit = heard.limit;
+        let told = heard.node(primary);
+        let before = told.sampled.is_some_and(|first| first <= lacks);
+        let sampled = told.asked.filter(|&at| before && at > lacks).and(told.reported);
+        let compared = heard.node(node).asked.zip(sampled).is_some_and(|(asked, sampled)| asked > sampled);
+        let honest = current_at.is_none_or(|at| at.as_nanos() <= lacks + limit);
+        self.that(!compared || honest, || {
+            let (lacks, now) = (lacks / MS, now / MS);
+            format!("router {r}: address {at} lacks what was written at {lacks} ms, but is current at {current_at:?} (now {now} ms)")
+        });
+    }
+}

@@ -1,0 +1,46 @@
+//! What a read says: a value that the key had within the age claimed, and never one of another cluster.
+
+use super::Check;
+use crate::model::{FOREIGN, MS, Model, Time};
+use crate::router::Call;
+use failsoft_policy::route::Source;
+use failsoft_policy::{Instant, NodeKey};
+
+impl Check {
+    /// A read ends with a node's value. A primary's is the key's while the question was under way. A replica's is
+    /// as old as the policy says, or as much older as replication may have fallen behind since the router last
+    /// compared the two.
+    pub(super) fn value(
+        &mut self,
+        r: usize,
+        call: &Call,
+        current_at: Option<Instant>,
+        primary: Option<NodeKey>,
+        model: &mut Model,
+        now: Time,
+    ) {
+        let Some((node, at, source, _)) = &call.last else { return };
+        let (key, Some(value)) = (usize::from(call.key), call.value) else {
+            return self.that(false, || format!("router {r}: a value of key {} that nobody gave", call.key));
+        };
+        self.that(value < FOREIGN, || format!("router {r}: key {key} is read from another cluster at address {at}"));
+        let Some(last) = model.last_had(key, value, now) else {
+            return self.that(false, || format!("router {r}: key {key} is said to be {value}, which it never was"));
+        };
+        let claimed = match source {
+            Source::Primary => Some(call.sent),
+            Source::Replica => current_at.and_then(|at| {
+                let compared = self.routers[r].compared(*node, primary?)?;
+                Some(at.as_nanos().min(compared).saturating_sub(model.setup.lag))
+            }),
+        };
+        let honest = claimed.is_none_or(|claimed| last >= claimed);
+        self.that(honest, || {
+            let (last, claimed) = (last / MS, claimed.unwrap_or(0) / MS);
+            format!(
+                "router {r}: key {key} has not been {value} since {last} ms, but {source:?} at address {at} is said to \
+                 be as of {claimed} ms"
+            )
+        });
+    }
+}

@@ -1,0 +1,199 @@
+//! What happens in a run: messages, questions, connections on their way, and what comes to a router.
+
+use crate::model::{Ask, Said, Time};
+use failsoft_policy::NodeKey;
+use failsoft_policy::connection::Failure;
+use failsoft_policy::flight::LoadId;
+use failsoft_policy::read::Answer;
+use failsoft_policy::view::{Probe, View};
+
+/// A command on its way to an address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message {
+    pub(crate) router: u8,
+    pub(crate) call: u32,
+    pub(crate) tag: u32,
+    pub(crate) address: u8,
+    pub(crate) ask: Ask,
+    /// The connection that it is on, and the process that this leads to.
+    pub(crate) id: LaneId,
+    pub(crate) to: Process,
+}
+
+/// A connection of a router: to which node, for which source, and which one of those there ever were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LaneId {
+    pub(crate) node: NodeKey,
+    pub(crate) lane: u8,
+    pub(crate) serial: u32,
+}
+
+/// A connection on its way to be opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dial {
+    pub(crate) router: u8,
+    pub(crate) address: u8,
+    pub(crate) id: LaneId,
+    /// Who has to live there: the node of the id that the router knows.
+    pub(crate) expects: Option<u8>,
+    pub(crate) sent: Time,
+}
+
+/// One life of a node's process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) node: u8,
+    pub(crate) life: u32,
+}
+
+/// A question of the control plane on its way.
+#[derive(Clone, Debug)]
+pub(crate) enum Question {
+    View {
+        round: u64,
+        epochs: bool,
+    },
+    Report {
+        node: NodeKey,
+        witness: Option<usize>,
+    },
+    /// The report has come; the witness is asked.
+    Witness {
+        probe: Box<Probe>,
+    },
+}
+
+/// What happens to a router. While its process is suspended it waits.
+#[derive(Debug)]
+pub(crate) enum Local {
+    Start,
+    Conduct,
+    /// A connection is open.
+    Opened {
+        id: LaneId,
+        process: Process,
+        sent: Time,
+    },
+    /// It is over: refused by somebody, or lost.
+    Broken {
+        id: LaneId,
+        why: Box<Failure>,
+    },
+    /// The time for opening it is over.
+    NotOpened {
+        id: LaneId,
+    },
+    /// The time has come that its machine waits for.
+    LaneTimer {
+        id: LaneId,
+    },
+    Reply {
+        id: LaneId,
+        said: Said,
+        asking: bool,
+    },
+    /// An attempt ended without a reply.
+    Failed {
+        call: u32,
+        tag: u32,
+        answer: Answer,
+    },
+    Saturated {
+        call: u32,
+        tag: u32,
+    },
+    Woken {
+        call: u32,
+        tag: u32,
+    },
+    Cancel {
+        caller: u32,
+        serial: u32,
+    },
+    Deadline {
+        caller: u32,
+        serial: u32,
+    },
+    Loaded {
+        load: LoadId,
+    },
+    View {
+        round: u64,
+        view: Option<Box<View>>,
+        loading: bool,
+    },
+    Probed(Box<Probe>),
+    /// Asks the witness for its view.
+    AskWitness {
+        address: usize,
+        probe: Box<Probe>,
+    },
+}
+
+impl Local {
+    /// Whether it is a time that has come, and nothing that anybody sent.
+    pub(super) fn is_timer(&self) -> bool {
+        match self {
+            Self::Conduct
+            | Self::NotOpened { .. }
+            | Self::LaneTimer { .. }
+            | Self::Woken { .. }
+            | Self::Cancel { .. }
+            | Self::Deadline { .. } => true,
+            Self::Start
+            | Self::Opened { .. }
+            | Self::Broken { .. }
+            | Self::Reply { .. }
+            | Self::Failed { .. }
+            | Self::Saturated { .. }
+            | Self::Loaded { .. }
+            | Self::View { .. }
+            | Self::Probed(_)
+            | Self::AskWitness { .. } => false,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Ev {
+    Fault(u16),
+    FaultOver(u16),
+    Tick(u8),
+    Call(u16),
+    Watch,
+    /// A router that is throttled stops again.
+    Throttled(u16),
+    Arrive(Message),
+    Dialled(Dial),
+    Asked {
+        router: u8,
+        address: u8,
+        sent: Time,
+        id: u64,
+        question: Box<Question>,
+    },
+    Local(u8, Local),
+}
+
+/// Tells the events of a router apart in the trace.
+pub(super) fn local_kind(event: &Local) -> u64 {
+    let (kind, call, tag) = match event {
+        Local::Start => (1, 0, 0),
+        Local::Conduct => (2, 0, 0),
+        Local::Reply { id, .. } => (3, u32::from(id.lane), id.serial),
+        Local::Failed { call, tag, .. } => (4, *call, *tag),
+        Local::Opened { id, .. } => (15, u32::from(id.lane), id.serial),
+        Local::Broken { id, .. } => (16, u32::from(id.lane), id.serial),
+        Local::NotOpened { id } => (17, u32::from(id.lane), id.serial),
+        Local::LaneTimer { id } => (18, u32::from(id.lane), id.serial),
+        Local::Saturated { call, tag } => (5, *call, *tag),
+        Local::Woken { call, tag } => (7, *call, *tag),
+        Local::Cancel { caller, serial } => (8, *caller, *serial),
+        Local::Deadline { caller, serial } => (9, *caller, *serial),
+        Local::Loaded { .. } => (10, 0, 0),
+        Local::View { round, .. } => (11, *round as u32, 0),
+        Local::Probed(probe) => (12, probe.node.index, u32::from(probe.report.is_ok())),
+        Local::AskWitness { address, .. } => (13, *address as u32, 0),
+    };
+    (kind << 8) + (u64::from(call) << 20) + (u64::from(tag) << 40)
+}
