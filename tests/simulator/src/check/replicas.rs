@@ -14,7 +14,8 @@ impl Check {
     pub(crate) fn stands_in(&mut self, r: usize, node: NodeKey, first: bool, router: &Router, now: Time) {
         let current_at = router.cluster.current_at(node);
         let budget = router.config.outage_budget();
-        let fits = current_at.is_some_and(|at| instant(now).since(at) < budget);
+        // One of unknown age is not said to be of any.
+        let fits = current_at.is_none_or(|at| instant(now).since(at) < budget);
         self.that(fits, || {
             format!("router {r} asks a replica, current at {current_at:?}, with a budget of {budget:?}")
         });
