@@ -29,14 +29,33 @@ c_template() {
         -e "s|@LIBS@|$2|" "$C_SOURCES/$1"
 }
 
+# c_exported: the functions of the header.
+c_exported() { grep -oE '^[a-z_].*[ *]failsoft_[a-z_]+\(' "$C_SOURCES/include/failsoft.h" | grep -oE 'failsoft_[a-z_]+\($' | tr -d '('; }
+
+# c_static ARCHIVE LIBRARY: that static library with the functions of the header as its only names: those of Rust's
+# library, of `ring` and of all else inside are not to meet a program's own. LD and OBJCOPY for another processor.
+c_static() {
+    local place roots
+    place=$(mktemp -d)
+    c_exported >"$place/exported"
+    roots=$(sed 's/^/-u /' "$place/exported")
+    # shellcheck disable=SC2086 # words
+    "${LD:-ld}" -r --gc-sections --force-group-allocation $roots -o "$place/failsoft.o" --whole-archive "$1" &&
+        "${OBJCOPY:-objcopy}" --keep-global-symbols="$place/exported" -R .llvmbc -R .llvmcmd "$place/failsoft.o" &&
+        rm -f "$2" && "${AR:-ar}" rcs "$2" "$place/failsoft.o" || return 1
+    rm -rf "$place"
+}
+
 # c_install ARCHIVE: header, both libraries, .pc and CMake package of that static library into $DESTDIR$PREFIX. The
 # shared library is linked from the static one: a cdylib of cargo takes no version script of ours.
 c_install() {
     local archive=$1 into=${DESTDIR:-}$PREFIX libraries major=${C_VERSION%%.*}
     libraries=$(c_libraries)
+    # The compiler that links a program brings it, in the form that fits: `-static` has none of this name.
+    local for_programs=${libraries/-lgcc_s /}
     mkdir -p "$into/include" "$into/lib/pkgconfig" "$into/lib/cmake/failsoft"
     install -m 644 "$C_SOURCES/include/failsoft.h" "$into/include/failsoft.h"
-    install -m 644 "$archive" "$into/lib/libfailsoft.a"
+    c_static "$archive" "$into/lib/libfailsoft.a" || return 1
     # `nodelete`: its threads run on if a program unloads it. `--gc-sections`: what no function of ours reaches, goes.
     # shellcheck disable=SC2086 # a command with its options; a list of libraries
     ${CC:-cc} -shared -o "$into/lib/libfailsoft.so.$C_VERSION" \
@@ -45,8 +64,8 @@ c_install() {
         -Wl,-z,defs -Wl,-z,relro -Wl,-z,now -Wl,-z,nodelete $libraries || return 1
     ln -sf "libfailsoft.so.$C_VERSION" "$into/lib/libfailsoft.so.$major"
     ln -sf "libfailsoft.so.$major" "$into/lib/libfailsoft.so"
-    c_template failsoft.pc.in "$libraries" >"$into/lib/pkgconfig/failsoft.pc"
-    c_template failsoft-config.cmake.in "${libraries// /;}" >"$into/lib/cmake/failsoft/failsoft-config.cmake"
+    c_template failsoft.pc.in "$for_programs" >"$into/lib/pkgconfig/failsoft.pc"
+    c_template failsoft-config.cmake.in "${for_programs// /;}" >"$into/lib/cmake/failsoft/failsoft-config.cmake"
     c_template failsoft-config-version.cmake.in '' >"$into/lib/cmake/failsoft/failsoft-config-version.cmake"
 }
 

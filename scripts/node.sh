@@ -43,18 +43,12 @@ library() {
 
 # addon_release TARGET: the addon as it is published for what Rust calls TARGET; its path.
 addon_release() {
-    local addon target=$1
-    local -a command=(cargo)
-    case $1 in
-    *-linux-*)
-        zig_set_up || return 1
-        command=(cargo-zigbuild)
-        target=$(zig_target "$1")
-        ;;
-    esac
-    "${command[@]}" rustc --release --locked -p failsoft-node --target "$target" -- -C strip=symbols >&2 || return 1
+    local addon
+    if [[ $1 == *-linux-* ]]; then zig_set_up "$1" || return 1; fi
+    cargo rustc --release --locked -p failsoft-node --target "$1" -- -C strip=symbols >&2 || return 1
     addon=$(library "${CARGO_TARGET_DIR:-target}/$1/release")
     [ -n "$addon" ] || die "cargo put no addon for $1 where it was looked for"
+    [[ $1 != *-linux-gnu ]] || check_linked "$addon" || return 1
     say "$addon"
 }
 

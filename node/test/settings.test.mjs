@@ -55,7 +55,7 @@ test('bad settings are named as they were written', () => {
     ['maxRetries', 1e300, /allowed: 0 to 10/],
     ['maxRetries', {}, /allowed: 0 to 10/],
     ['maxRetries', () => 1, /allowed: 0 to 10/],
-    ['addressMap', { a: 'b' }, /address/],
+    ['addressMap', { 'a:': 'b' }, /address/],
     ['addressMap', { '127.0.0.1:1': 3 }, /strings/],
     ['encoding', 'latin1', /allowed: 'utf8', 'utf-8', or null/],
     ['tls', 3, /allowed: true, false, or an object/],

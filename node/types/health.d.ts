@@ -113,6 +113,8 @@ export interface Counters {
   setsInDoubt: number
   /** Values that were not set, by cause. */
   setsRefused: Count[]
+  /** Panics in background tasks that were caught: each is a defect of Failsoft. */
+  panics: number
 }
 
 /** What a router knows of the cluster and of itself, at one moment. */

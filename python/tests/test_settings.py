@@ -53,7 +53,7 @@ def test_bad_settings_are_named(router: type[Any]) -> None:
         ("max_retries", 11, "allowed: 0 to 10"),
         ("max_retries", 10**30, "out of range"),
         ("max_retries", object(), "object is not a setting; allowed: 0 to 10"),
-        ("address_map", {"a": "b"}, "address"),
+        ("address_map", {"a:": "b"}, "address"),
         ("decode_responses", "yes", "allowed: true or false"),
         ("tls", 3, "allowed: true or false"),
         ("password", "", "1 to 65536"),
@@ -61,7 +61,7 @@ def test_bad_settings_are_named(router: type[Any]) -> None:
         with pytest.raises(failsoft.ConfigError, match=problem) as wrong:
             router(NODES, **{key: value})
         assert wrong.value.key == key and isinstance(wrong.value, ValueError) and wrong.value.code == "CONFIG"
-    for nodes in ([], ["nowhere"], 3, ["redis://user:secret@host:7000/3"]):
+    for nodes in ([], ["nowhere:"], 3, ["redis://user:secret@host:7000/3"]):
         with pytest.raises(failsoft.ConfigError) as wrong:
             router(nodes)
         assert wrong.value.key == "nodes" and "secret" not in str(wrong.value)

@@ -129,14 +129,35 @@ typedef struct failsoft_outcomes failsoft_outcomes;
 typedef struct failsoft_router failsoft_router;
 
 /**
+ * Called for what an operator wants to know, at most once a second of each `kind`: "node_down" and "node_up" (nodes get
+ * no reads any more, or get them again), "verdict" (nodes are on another side of a partition than before) and
+ * "fill_failed" (loaded values were not written back). `count` is how often that happened since the last call for this
+ * kind, `text` says to whom and why: "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection". Both texts end with the call.
+ *
+ * It is called on the library's thread for I/O, whatever the delivery is, so it must neither block nor call this library,
+ * neither throw nor jump out; not after failsoft_router_close has returned.
+ */
+typedef void (*failsoft_on_event)(const char *kind, uint64_t count, const char *text, void *event_data);
+
+/**
+ * Called at the end of an asynchronous call that gives nothing but its status, exactly once if that call gave FAILSOFT_OK.
+ * Until it returns, failsoft_last_error and its detail tell of that status on this thread. Otherwise as
+ * failsoft_on_outcome.
+ */
+typedef void (*failsoft_on_done)(failsoft_status status, void *done_data);
+
+/**
  * The callback of a read: it is asked when the primary has no value, or no node may answer. It answers `request` with
  * failsoft_load_reply, _missing or _fail, now or later, and frees it.
  *
- * `user_data` has to stay valid until the router is closed, or until the program knows that the loader has returned:
- * it may still run when its read has ended before it, by a deadline or a cancellation. It is not started after that.
+ * `user_data` has to stay valid while the loader may be called or runs, and it may still run when its read has ended
+ * before it, by a deadline or a cancellation (it is not started after that): failsoft_get_options_on_release tells when
+ * nothing needs `user_data` any more. failsoft_load_is_wanted says whether anybody still waits. A loader that frees its
+ * request without an answer has failed; one that never frees it is ended by `load_timeout`.
  *
  * It may block, and it may call this library; a read of the very key that it loads, directly or through other loads on
- * this thread, ends with FAILSOFT_REENTRANT. It must neither throw nor jump out.
+ * this thread, ends with FAILSOFT_REENTRANT. It must neither throw nor jump out, nor end its thread; pthread_cancel of
+ * its thread waits until the blocking call has returned.
  */
 typedef void (*failsoft_loader)(failsoft_load *request, void *user_data);
 
@@ -151,6 +172,11 @@ typedef void (*failsoft_loader)(failsoft_load *request, void *user_data);
 typedef void (*failsoft_on_outcome)(failsoft_status status, failsoft_outcome *outcome, void *outcome_data);
 
 /**
+ * Called once for a read, when nothing of the library needs the `user_data` of its loader any more.
+ */
+typedef void (*failsoft_on_release)(void *user_data);
+
+/**
  * Called at the end of an asynchronous read of many keys, as failsoft_on_outcome at that of one. `outcomes` is NULL if
  * the call as such failed, and is to be freed with failsoft_outcomes_free.
  */
@@ -162,7 +188,8 @@ extern "C" {
 
 /**
  * Settings with their defaults, for a router that begins with these nodes: `host:port`, `[v6]:port`,
- * `redis://user:password@host:port` or `rediss://...`, parted by commas; one is enough. The addresses are checked by
+ * `redis://user:password@host:port` or `valkey://...`, with TLS `rediss://...` or `valkeys://...`, parted by commas; one
+ * is enough. Without a port it is 6379. The addresses are checked by
  * failsoft_router_open. The caller frees it with failsoft_config_free; NULL if `nodes` is NULL or no UTF-8.
  */
 failsoft_config *failsoft_config_new(const char *nodes);
@@ -187,6 +214,12 @@ failsoft_config *failsoft_config_new(const char *nodes);
 failsoft_status failsoft_config_set(failsoft_config *config,
                                     const char *key,
                                     const char *value);
+
+/**
+ * Has `on_event` called for what an operator wants to know of the routers that are opened with these settings.
+ * `event_data` has to stay valid until they are closed. NULL is FAILSOFT_INVALID_ARGUMENT.
+ */
+failsoft_status failsoft_config_on_event(failsoft_config *config, failsoft_on_event on_event, void *event_data);
 
 /**
  * Frees settings; routers that were opened with them stay as they are. NULL is fine.
@@ -223,6 +256,15 @@ failsoft_status failsoft_router_close(failsoft_router *router);
  */
 failsoft_status failsoft_router_ready(failsoft_router *router,
                                       uint64_t timeout_ms);
+
+/**
+ * Starts to wait for that; `on_done` is called when it does, or when it does not in time. Otherwise as failsoft_set_async.
+ */
+failsoft_status failsoft_router_ready_async(failsoft_router *router,
+                                            uint64_t timeout_ms,
+                                            failsoft_on_done on_done,
+                                            void *done_data,
+                                            uint64_t *call_id);
 
 /**
  * The descriptor that is readable while there is something to dispatch, for poll, epoll or select; it stays the same
@@ -323,6 +365,15 @@ failsoft_status failsoft_get_options_set(failsoft_get_options *options,
                                          const char *value);
 
 /**
+ * Has `on_release` called with the `user_data` of each read made with these options, exactly once, when its loader
+ * neither runs nor will be called any more: the time to free `user_data`. It is called as well if there is no loader, if
+ * it was never called, and if the call that starts the read fails; not in a child process. It may be called on a thread
+ * of the library, or inside the call that starts the read or dispatches; it must not call this library. NULL unsets it.
+ */
+failsoft_status failsoft_get_options_on_release(failsoft_get_options *options,
+                                                failsoft_on_release on_release);
+
+/**
  * Frees options. NULL is fine.
  */
 void failsoft_get_options_free(failsoft_get_options *options);
@@ -349,6 +400,12 @@ const uint8_t *failsoft_load_key_at(const failsoft_load *load, size_t index, siz
  * for.
  */
 const char *failsoft_load_reason(const failsoft_load *load);
+
+/**
+ * Whether anybody still waits for the answer: a loader that works for long may ask now and then, and give up. False once
+ * it is answered, and for NULL.
+ */
+bool failsoft_load_is_wanted(const failsoft_load *load);
 
 /**
  * Answers a load of one key with a value, which is copied. From any thread; it does not free the load.
@@ -410,10 +467,9 @@ const uint8_t *failsoft_outcome_value(const failsoft_outcome *outcome, size_t *l
 const char *failsoft_outcome_served_by(const failsoft_outcome *outcome);
 
 /**
- * Why the primary did not serve it: "absent", "expired", "evicted", "invalidated", "unknown", "timeout", "connection",
- * "loading", "cluster_down", "breaker_open", "quarantined", "slot_uncovered", "redirect_limit", "error_reply",
- * "protocol", "deadline", "hedge", "slow_source", "shed" or "failed_source". Static; NULL if it did, or the read
- * failed.
+ * Why the primary did not serve it: "absent", "timeout", "connection", "loading", "cluster_down", "breaker_open",
+ * "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol" or "deadline"; later versions may know
+ * more. Static; NULL if it did, or the read failed.
  */
 const char *failsoft_outcome_reason(const failsoft_outcome *outcome);
 
@@ -449,6 +505,17 @@ int32_t failsoft_outcome_error_code(const failsoft_outcome *outcome);
 const char *failsoft_outcome_error_message(const failsoft_outcome *outcome);
 
 /**
+ * What the error says beside its message, as failsoft_last_error_detail_name; NULL if there is no such thing. It belongs to
+ * the outcome.
+ */
+const char *failsoft_outcome_error_detail_name(const failsoft_outcome *outcome);
+
+/**
+ * The value of that, and its length, as failsoft_last_error_detail. It belongs to the outcome.
+ */
+const uint8_t *failsoft_outcome_error_detail(const failsoft_outcome *outcome, size_t *len);
+
+/**
  * Frees an outcome and all that belongs to it. NULL is fine.
  */
 void failsoft_outcome_free(failsoft_outcome *outcome);
@@ -472,6 +539,19 @@ failsoft_status failsoft_get_many_with_fallback(failsoft_router *router,
                                                 failsoft_outcomes **out);
 
 /**
+ * The same with options for this call, all its keys together; NULL is none. A key that has no answer by the deadline gets
+ * FAILSOFT_DEADLINE_EXCEEDED; the others keep theirs.
+ */
+failsoft_status failsoft_resolve_many(failsoft_router *router,
+                                      const uint8_t *const *keys,
+                                      const size_t *lens,
+                                      size_t count,
+                                      const failsoft_get_options *options,
+                                      failsoft_loader loader,
+                                      void *user_data,
+                                      failsoft_outcomes **out);
+
+/**
  * Starts to read many keys; `on_outcomes` is called at the end, as with failsoft_get_with_fallback_async.
  */
 failsoft_status failsoft_get_many_with_fallback_async(failsoft_router *router,
@@ -483,6 +563,20 @@ failsoft_status failsoft_get_many_with_fallback_async(failsoft_router *router,
                                                       failsoft_on_outcomes on_outcomes,
                                                       void *outcome_data,
                                                       uint64_t *read_id);
+
+/**
+ * The same with options for this call, as failsoft_resolve_many; NULL is none.
+ */
+failsoft_status failsoft_resolve_many_async(failsoft_router *router,
+                                            const uint8_t *const *keys,
+                                            const size_t *lens,
+                                            size_t count,
+                                            const failsoft_get_options *options,
+                                            failsoft_loader loader,
+                                            void *user_data,
+                                            failsoft_on_outcomes on_outcomes,
+                                            void *outcome_data,
+                                            uint64_t *read_id);
 
 /**
  * How many outcomes there are: as many as keys were given.
@@ -513,10 +607,38 @@ failsoft_status failsoft_set(failsoft_router *router,
                              const uint64_t *ttl_ms);
 
 /**
+ * Starts to write a value; `on_done` is called at the end with what failsoft_set would give, and never if this gives
+ * another status than FAILSOFT_OK. It may be called before this returns. `*call_id`, which may be NULL, becomes a number
+ * for failsoft_cancel; of a write that was cancelled nobody can say whether it was done.
+ */
+failsoft_status failsoft_set_async(failsoft_router *router,
+                                   const uint8_t *key,
+                                   size_t key_len,
+                                   const uint8_t *value,
+                                   size_t value_len,
+                                   const uint64_t *ttl_ms,
+                                   failsoft_on_done on_done,
+                                   void *done_data,
+                                   uint64_t *call_id);
+
+/**
  * What went wrong in the last call of this thread that did not end with FAILSOFT_OK; "" if there was none. Valid until
  * the next call of this thread. What went wrong with a read is told by its outcome as well.
  */
 const char *failsoft_last_error(void);
+
+/**
+ * What that error says beside its message: "key" of a bad setting or of a load that asks for itself, "argument" of a bad
+ * argument, "reason" of FAILSOFT_UNAVAILABLE, "limit" of FAILSOFT_DEADLINE_EXCEEDED, "cause" of FAILSOFT_WRITE_REFUSED.
+ * NULL if there is no such thing. Valid as failsoft_last_error.
+ */
+const char *failsoft_last_error_detail_name(void);
+
+/**
+ * The value of that, and its length: a name or a word, or a key, which may hold any bytes. A NUL follows. NULL and 0 if
+ * there is no such thing. Valid as failsoft_last_error.
+ */
+const uint8_t *failsoft_last_error_detail(size_t *len);
 
 /**
  * The name of a status: "OK", "CONFIG", ...; "UNKNOWN" for a number that is none. Static.
@@ -532,6 +654,8 @@ void failsoft_string_free(char *text);
  * The version of the library that runs, such as "0.1.0"; FAILSOFT_VERSION is that of the header. Static.
  */
 const char *failsoft_version(void);
+
+extern int pthread_setcancelstate(int state, int *before);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -2,9 +2,9 @@
 //! and for TLS, which is a value of its own in the core.
 
 use crate::pointers::text;
-use crate::status::{Failure, Status, guarded, guarded_or};
-use failsoft::{Builder, ConfigError, KeySpec, Router, SettingKind, Tls};
-use std::ffi::c_char;
+use crate::status::{Failure, Status, guarded, guarded_or, text as to_c};
+use failsoft::{Builder, ConfigError, Event, KeySpec, Router, SettingKind, Subject, Tls};
+use std::ffi::{c_char, c_void};
 
 /// The keys that are known here and not in the core.
 const OWN: &str = "delivery, tls, tls_ca_pem, tls_client_cert_pem, tls_client_key_pem, tls_server_name, \
@@ -104,6 +104,41 @@ impl Config {
     }
 }
 
+/// Called for what an operator wants to know, at most once a second of each `kind`: "node_down" and "node_up" (nodes get
+/// no reads any more, or get them again), "verdict" (nodes are on another side of a partition than before) and
+/// "fill_failed" (loaded values were not written back). `count` is how often that happened since the last call for this
+/// kind, `text` says to whom and why: "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection". Both texts end with the call.
+///
+/// It is called on the library's thread for I/O, whatever the delivery is, so it must neither block nor call this library,
+/// neither throw nor jump out; not after failsoft_router_close has returned.
+pub type OnEvent =
+    Option<unsafe extern "C" fn(kind: *const c_char, count: u64, text: *const c_char, event_data: *mut c_void)>;
+
+/// Whom to tell of events.
+struct Listener {
+    on_event: unsafe extern "C" fn(*const c_char, u64, *const c_char, *mut c_void),
+    event_data: *mut c_void,
+}
+
+// SAFETY: the header says that it is called on a thread of the library.
+unsafe impl Send for Listener {}
+// SAFETY: that thread is one.
+unsafe impl Sync for Listener {}
+
+impl Listener {
+    fn tell(&self, event: &Event) {
+        let subject = |subject: &Subject| match (&subject.node, subject.word) {
+            (Some(node), Some(word)) => format!("{node} {word}"),
+            (Some(node), None) => node.to_string(),
+            (None, word) => word.unwrap_or_default().to_owned(),
+        };
+        let subjects: Vec<_> = event.subjects.iter().map(subject).collect();
+        let (kind, text) = (to_c(event.kind.as_str()), to_c(&subjects.join(", ")));
+        // SAFETY: the program gave the function and what it is called with for this.
+        unsafe { (self.on_event)(kind.as_ptr(), event.count, text.as_ptr(), self.event_data) };
+    }
+}
+
 fn is_key_of(key: &str, spec: &KeySpec) -> bool {
     match spec.kind {
         SettingKind::Duration { .. } => key.strip_suffix("_ms") == Some(spec.name),
@@ -125,14 +160,15 @@ fn yes_or_no(key: &str, value: &str) -> Result<bool, ConfigError> {
 }
 
 /// Settings with their defaults, for a router that begins with these nodes: `host:port`, `[v6]:port`,
-/// `redis://user:password@host:port` or `rediss://...`, parted by commas; one is enough. The addresses are checked by
+/// `redis://user:password@host:port` or `valkey://...`, with TLS `rediss://...` or `valkeys://...`, parted by commas; one
+/// is enough. Without a port it is 6379. The addresses are checked by
 /// failsoft_router_open. The caller frees it with failsoft_config_free; NULL if `nodes` is NULL or no UTF-8.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_config_new(nodes: *const c_char) -> Option<Box<Config>> {
     guarded_or(None, || {
         // SAFETY: `nodes` is a text, as the header says.
         let nodes = unsafe { text("nodes", nodes) }?;
-        let builder = Router::builder(nodes.split(',').map(str::trim));
+        let builder = Router::builder([nodes]);
         Ok(Some(Box::new(Config { builder, tls: TlsSettings::default(), delivery: Delivery::Threads })))
     })
 }
@@ -163,6 +199,23 @@ pub unsafe extern "C" fn failsoft_config_set(
         // SAFETY: both are texts, as the header says.
         let (key, value) = unsafe { (text("key", key)?, text("value", value)?) };
         Ok(config.set(key, value)?)
+    })
+}
+
+/// Has `on_event` called for what an operator wants to know of the routers that are opened with these settings.
+/// `event_data` has to stay valid until they are closed. NULL is FAILSOFT_INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_config_on_event(
+    config: Option<&mut Config>,
+    on_event: OnEvent,
+    event_data: *mut c_void,
+) -> Status {
+    guarded(|| {
+        let config = config.ok_or_else(|| Failure::null("config"))?;
+        let on_event = on_event.ok_or_else(|| Failure::null("on_event"))?;
+        let listener = Listener { on_event, event_data };
+        config.builder = config.builder.clone().observer(move |event| listener.tell(event));
+        Ok(())
     })
 }
 

@@ -4,11 +4,12 @@ use crate::bell::Bell;
 use crate::descriptor::Descriptor;
 use crate::entries::{Entry, Then};
 use crate::inside;
-use crate::load::{Callback, Load};
+use crate::load::{Callback, Kept, Load};
 use crate::many::Outcomes;
 use crate::outcome::Outcome;
 use crate::router::{Delivery, Router};
-use crate::status::{Failure, Status};
+use crate::status::{Failure, Status, guarded};
+use bytes::Bytes;
 use failsoft::Error;
 use failsoft::foreign::{Caller, Channel, Completion, Pending};
 use std::collections::VecDeque;
@@ -55,7 +56,7 @@ impl Dispatcher {
     pub(crate) fn new() -> std::io::Result<(Self, Arc<Channel>)> {
         let (descriptor, bells) = (Arc::new(Descriptor::new()?), Arc::new(Bells::default()));
         let (set, ring) = (Arc::clone(&descriptor), Arc::clone(&bells));
-        let channel = Channel::new(move || {
+        let channel = Channel::without_loading(move || {
             set.set();
             ring.with(|bells| bells.iter().for_each(|bell| bell.ring()));
         });
@@ -82,33 +83,41 @@ impl Drop for Ours {
 }
 
 impl Router {
-    /// Starts something and waits for its final completion. Its loader is called on this thread; with the delivery
+    /// Starts something and waits for its final completion. `asked` are the keys, of a call for many. Its loader is called on this thread; with the delivery
     /// `fd`, so is whatever else is to be called meanwhile.
     pub(crate) fn wait(
         &self,
+        asked: &[Bytes],
         loader: Option<Callback>,
         start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
     ) -> Result<Completion, Failure> {
         let bell = Arc::new(Bell::default());
         let ringer = Arc::clone(&bell);
-        let ours = Ours(Channel::new(move || ringer.ring()));
+        let ours = Ours(Channel::without_loading(move || ringer.ring()));
         let dispatcher = self.dispatcher();
         let _listening = dispatcher.map(|dispatcher| dispatcher.listen(&bell));
         let parent = inside::load();
         start(Caller { channel: &ours.0, token: 0, parent: parent.as_ref() })?;
         let mut batch = Vec::new();
+        let kept = Kept::default();
         loop {
             ours.0.drain(&mut batch);
             for completion in batch.drain(..) {
                 match completion {
                     Completion::Run(run) => {
                         // Without a loader none is asked for; dropped, the load would be another caller's.
-                        if let Some(loader) = loader {
-                            loader.call(self.address(), Load::new(run));
+                        if let Some(loader) = &loader {
+                            loader.call(self.address(), Load::keeping(run, &kept));
                         }
                     }
                     Completion::Loading { .. } | Completion::Stop { .. } => {}
-                    last => return Ok(last),
+                    last => {
+                        let own = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        return Ok(match own {
+                            Some(own) => own.instead_of(last, asked),
+                            None => last,
+                        });
+                    }
                 }
             }
             if let Some(dispatcher) = dispatcher {
@@ -127,6 +136,11 @@ impl Router {
         });
         while let Some(completion) = dispatcher.with_queue(|queue| queue.ready.pop_front()) {
             self.deliver(completion);
+        }
+        // What came since was told before or after it was taken: only what is still there is a reason to come again.
+        dispatcher.descriptor.clear();
+        if !self.channel.is_empty() {
+            dispatcher.descriptor.set();
         }
     }
 
@@ -161,8 +175,9 @@ impl Router {
                 }
                 return;
             }
-            // Nothing that ends with a value alone, or with nothing, is started on this channel.
-            Completion::Loading { .. } | Completion::Value { .. } | Completion::Done { .. } => return,
+            Completion::Done { token, result } => (token, Told::Done(result.map_err(Failure::from))),
+            // Nothing that ends with a value alone is started on this channel, and it is told of no loading.
+            Completion::Loading { .. } | Completion::Value { .. } => return,
         };
         if let Delivery::Threads(threads) = &self.delivery {
             threads.withdraw_read(token);
@@ -181,9 +196,10 @@ impl Router {
     }
 }
 
-/// How a read ended.
+/// How it ended.
 enum Told {
     One(Outcome),
+    Done(Result<(), Failure>),
     Many(Result<Outcomes, Failure>),
     Cancelled,
 }
@@ -194,7 +210,7 @@ impl Entry {
             Then::Outcome(then) => {
                 let outcome = match told {
                     Told::One(outcome) => outcome,
-                    Told::Many(_) | Told::Cancelled => Outcome::cancelled(),
+                    Told::Many(_) | Told::Done(_) | Told::Cancelled => Outcome::cancelled(),
                 };
                 let (status, outcome) = (outcome.status(), Box::into_raw(Box::new(outcome)));
                 // SAFETY: the program gave the function and what it is called with for this.
@@ -204,10 +220,20 @@ impl Entry {
                 let (status, outcomes) = match told {
                     Told::Many(Ok(outcomes)) => (outcomes.status(), Box::into_raw(Box::new(outcomes))),
                     Told::Many(Err(failure)) => (failure.status, std::ptr::null_mut()),
-                    Told::One(_) | Told::Cancelled => (Status::FAILSOFT_CANCELLED, std::ptr::null_mut()),
+                    Told::One(_) | Told::Done(_) | Told::Cancelled => {
+                        (Status::FAILSOFT_CANCELLED, std::ptr::null_mut())
+                    }
                 };
                 // SAFETY: the same.
                 unsafe { then(status, outcomes, self.data) };
+            }
+            Then::Done(then) => {
+                let status = match told {
+                    Told::Done(result) => guarded(|| result),
+                    Told::One(_) | Told::Many(_) | Told::Cancelled => Status::FAILSOFT_CANCELLED,
+                };
+                // SAFETY: the same.
+                unsafe { then(status, self.data) };
             }
         }
     }

@@ -4,6 +4,8 @@ use crate::load::Callback;
 use crate::many::{OnOutcomes, Outcomes};
 use crate::outcome::Outcome;
 use crate::reads::OnOutcome;
+use crate::status::Failure;
+use crate::writes::OnDone;
 use failsoft::foreign::Pending;
 use slab::Slab;
 use std::ffi::c_void;
@@ -21,6 +23,7 @@ pub(crate) struct Entry {
 pub(crate) enum Then {
     Outcome(unsafe extern "C" fn(crate::status::Status, *mut Outcome, *mut c_void)),
     Outcomes(unsafe extern "C" fn(crate::status::Status, *mut Outcomes, *mut c_void)),
+    Done(unsafe extern "C" fn(crate::status::Status, *mut c_void)),
 }
 
 impl Then {
@@ -30,6 +33,10 @@ impl Then {
 
     pub(crate) fn outcomes(then: OnOutcomes) -> Option<Self> {
         then.map(Self::Outcomes)
+    }
+
+    pub(crate) fn done(then: OnDone) -> Result<Self, Failure> {
+        then.map(Self::Done).ok_or_else(|| Failure::null("on_done"))
     }
 }
 
@@ -92,7 +99,7 @@ impl Entries {
 
     /// The loader of a read.
     pub(crate) fn loader(&self, token: u64) -> Option<Callback> {
-        self.lock().reads.get(usize::try_from(token).ok()?)?.0.loader
+        self.lock().reads.get(usize::try_from(token).ok()?)?.0.loader.clone()
     }
 
     /// The read has ended, or did not begin. [`told`](Self::told) follows.

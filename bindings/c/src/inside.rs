@@ -4,6 +4,7 @@
 use crate::status::{Failure, Status};
 use failsoft::foreign::Parent;
 use std::cell::RefCell;
+use std::ffi::c_int;
 
 /// One callback.
 struct Frame {
@@ -26,16 +27,46 @@ impl Drop for Left {
     }
 }
 
+/// A thread that is cancelled unwinds its stack, and there are frames of ours outside the callback, which may hold locks
+/// and catch panics: until the callback returns, it is not cancelled.
+struct NotCancelled(c_int);
+
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+}
+
+/// `PTHREAD_CANCEL_DISABLE` of glibc and musl.
+const DISABLED: c_int = 1;
+
+impl NotCancelled {
+    fn new() -> Self {
+        let mut before = DISABLED;
+        // SAFETY: it writes one number. With a state that exists it cannot fail.
+        unsafe { pthread_setcancelstate(DISABLED, &raw mut before) };
+        Self(before)
+    }
+}
+
+impl Drop for NotCancelled {
+    fn drop(&mut self) {
+        let mut unused = 0;
+        // SAFETY: as above; this is no point at which a cancelled thread ends.
+        unsafe { pthread_setcancelstate(self.0, &raw mut unused) };
+    }
+}
+
 /// Runs a callback of the router at this address.
 pub(crate) fn callback(router: usize, load: Option<Parent>, call: impl FnOnce()) {
     FRAMES.with_borrow_mut(|frames| frames.push(Frame { router, load }));
     let _left = Left;
+    let _not_cancelled = NotCancelled::new();
     call();
 }
 
-/// The load that the thread is inside of, if its innermost callback is a loader.
+/// The load that the thread is inside of: that of the innermost loader, whatever other callbacks it has called by
+/// dispatching. It cannot go on before they return.
 pub(crate) fn load() -> Option<Parent> {
-    FRAMES.with_borrow(|frames| frames.last().and_then(|frame| frame.load.clone()))
+    FRAMES.with_borrow(|frames| frames.iter().rev().find_map(|frame| frame.load.clone()))
 }
 
 /// An error if the thread is inside a callback of this router.

@@ -5,12 +5,12 @@ use crate::pointers;
 use crate::status::{Failure, Status, guarded, guarded_or};
 use crate::words;
 use bytes::Bytes;
-use failsoft::foreign::{Answer, Parent, Run};
+use failsoft::foreign::{Answer, Own, Parent, Run};
 use std::collections::HashMap;
 use std::ffi::{c_char, c_void};
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a loader is asked for. Opaque; it belongs to the loader, which frees it with failsoft_load_free exactly once,
 /// before or after it returns, on any thread. It outlives its read and its router: an answer that nobody waits for any
@@ -22,7 +22,12 @@ pub struct Load {
     many: bool,
     id: u64,
     parent: Parent,
+    /// Of a blocking call: the answer is kept for it, however late it is.
+    kept: Option<Kept>,
 }
+
+/// What the loader of a blocking call has answered, for that call.
+pub(crate) type Kept = Arc<Mutex<Option<Own>>>;
 
 // SAFETY: the one pointer in it is to a static text.
 unsafe impl Send for Load {}
@@ -54,30 +59,64 @@ impl std::error::Error for LoadFailed {}
 /// The callback of a read: it is asked when the primary has no value, or no node may answer. It answers `request` with
 /// failsoft_load_reply, _missing or _fail, now or later, and frees it.
 ///
-/// `user_data` has to stay valid until the router is closed, or until the program knows that the loader has returned:
-/// it may still run when its read has ended before it, by a deadline or a cancellation. It is not started after that.
+/// `user_data` has to stay valid while the loader may be called or runs, and it may still run when its read has ended
+/// before it, by a deadline or a cancellation (it is not started after that): failsoft_get_options_on_release tells when
+/// nothing needs `user_data` any more. failsoft_load_is_wanted says whether anybody still waits. A loader that frees its
+/// request without an answer has failed; one that never frees it is ended by `load_timeout`.
 ///
 /// It may block, and it may call this library; a read of the very key that it loads, directly or through other loads on
-/// this thread, ends with FAILSOFT_REENTRANT. It must neither throw nor jump out.
+/// this thread, ends with FAILSOFT_REENTRANT. It must neither throw nor jump out, nor end its thread; pthread_cancel of
+/// its thread waits until the blocking call has returned.
 pub type Loader = Option<unsafe extern "C" fn(request: *mut Load, user_data: *mut c_void)>;
 
+/// Called once for a read, when nothing of the library needs the `user_data` of its loader any more.
+pub type OnRelease = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
+
 /// A loader and what it is called with.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Callback {
     loader: unsafe extern "C" fn(*mut Load, *mut c_void),
     user_data: *mut c_void,
+    /// Shared by all who may still call it.
+    _release: Option<Arc<Release>>,
+}
+
+/// Tells the program that its `user_data` is its own again.
+pub(crate) struct Release {
+    on_release: unsafe extern "C" fn(*mut c_void),
+    user_data: *mut c_void,
+}
+
+// SAFETY: the header says that it is called on threads of the library.
+unsafe impl Send for Release {}
+// SAFETY: it is only used when it is dropped.
+unsafe impl Sync for Release {}
+
+impl Release {
+    /// None if the program does not want to be told.
+    pub(crate) fn new(on_release: OnRelease, user_data: *mut c_void) -> Option<Self> {
+        on_release.map(|on_release| Self { on_release, user_data })
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        // SAFETY: the program gave the function and what it is called with for this.
+        unsafe { (self.on_release)(self.user_data) };
+    }
 }
 
 // SAFETY: the header says that loaders are called on threads of the library.
 unsafe impl Send for Callback {}
 
 impl Callback {
-    pub(crate) fn new(loader: Loader, user_data: *mut c_void) -> Option<Self> {
-        loader.map(|loader| Self { loader, user_data })
+    /// None without a loader; what is to be released, is then released at once.
+    pub(crate) fn new(loader: Loader, user_data: *mut c_void, release: Option<Release>) -> Option<Self> {
+        loader.map(|loader| Self { loader, user_data, _release: release.map(Arc::new) })
     }
 
     /// Calls the loader, on this thread; from here on the load is its own.
-    pub(crate) fn call(self, router: usize, load: Load) {
+    pub(crate) fn call(&self, router: usize, load: Load) {
         let parent = load.parent.clone();
         let request = Box::into_raw(Box::new(load));
         inside::callback(router, Some(parent), || {
@@ -95,8 +134,14 @@ impl Load {
             many: run.reason.is_none(),
             id: run.id(),
             parent: run.parent().clone(),
+            kept: None,
             run: Mutex::new(State { run: Some(run), values: HashMap::new() }),
         }
+    }
+
+    /// The same for a call whose own thread runs the loader.
+    pub(crate) fn keeping(run: Run, kept: &Kept) -> Self {
+        Self { kept: Some(Arc::clone(kept)), ..Self::new(run) }
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -112,6 +157,9 @@ impl Load {
         let run = state.run.take().ok_or_else(already_answered)?;
         let answer = answer(&mut state);
         drop(state);
+        if let Some(kept) = &self.kept {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Own::of(&run, &answer);
+        }
         run.finish(answer);
         Ok(())
     }
@@ -172,6 +220,13 @@ pub extern "C" fn failsoft_load_key_at(
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_load_reason(load: Option<&Load>) -> *const c_char {
     load.map_or(std::ptr::null(), |load| load.reason)
+}
+
+/// Whether anybody still waits for the answer: a loader that works for long may ask now and then, and give up. False once
+/// it is answered, and for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_load_is_wanted(load: Option<&Load>) -> bool {
+    load.is_some_and(|load| load.lock().run.as_ref().is_some_and(Run::is_wanted))
 }
 
 /// Answers a load of one key with a value, which is copied. From any thread; it does not free the load.

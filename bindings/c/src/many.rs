@@ -2,13 +2,14 @@
 
 use crate::entries::{Entry, Then};
 use crate::load::{Callback, Loader};
+use crate::options::GetOptions;
 use crate::outcome::Outcome;
 use crate::pointers::bytes;
 use crate::router::{Router, unexpected};
 use crate::status::{Failure, Status, guarded};
 use bytes::Bytes;
 use failsoft::Error;
-use failsoft::foreign::{Completion, ReadOptions};
+use failsoft::foreign::Completion;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 
@@ -76,18 +77,38 @@ pub unsafe extern "C" fn failsoft_get_many_with_fallback(
     count: usize,
     loader: Loader,
     user_data: *mut c_void,
+    out: Option<&mut MaybeUninit<*mut Outcomes>>,
+) -> Status {
+    // SAFETY: as the header says of this function.
+    unsafe { failsoft_resolve_many(router, keys, lens, count, None, loader, user_data, out) }
+}
+
+/// The same with options for this call, all its keys together; NULL is none. A key that has no answer by the deadline gets
+/// FAILSOFT_DEADLINE_EXCEEDED; the others keep theirs.
+#[unsafe(no_mangle)]
+// As many as the header has.
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C" fn failsoft_resolve_many(
+    router: *mut Router,
+    keys: *const *const u8,
+    lens: *const usize,
+    count: usize,
+    options: Option<&GetOptions>,
+    loader: Loader,
+    user_data: *mut c_void,
     mut out: Option<&mut MaybeUninit<*mut Outcomes>>,
 ) -> Status {
+    let release = GetOptions::release(options, user_data);
     guarded(|| {
         if let Some(out) = &mut out {
             out.write(std::ptr::null_mut());
         }
         // SAFETY: the handle is open and the keys are as the header says.
         let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count)?) };
-        let loader = Callback::new(loader, user_data).ok_or_else(|| Failure::null("loader"))?;
-        let outcomes = match router
-            .wait(Some(loader), |caller| router.foreign.resolve_many(caller, keys, ReadOptions::default()))?
-        {
+        let loader = Callback::new(loader, user_data, release).ok_or_else(|| Failure::null("loader"))?;
+        let outcomes = match router.wait(&keys, Some(loader), |caller| {
+            router.foreign.resolve_many(caller, keys.clone(), GetOptions::of(options))
+        })? {
             Completion::Many { result, .. } => Outcomes::of(result)?,
             _ => return Err(unexpected()),
         };
@@ -114,13 +135,47 @@ pub unsafe extern "C" fn failsoft_get_many_with_fallback_async(
     outcome_data: *mut c_void,
     read_id: Option<&mut MaybeUninit<u64>>,
 ) -> Status {
+    // SAFETY: as the header says of this function.
+    unsafe {
+        failsoft_resolve_many_async(
+            router,
+            keys,
+            lens,
+            count,
+            None,
+            loader,
+            user_data,
+            on_outcomes,
+            outcome_data,
+            read_id,
+        )
+    }
+}
+
+/// The same with options for this call, as failsoft_resolve_many; NULL is none.
+#[unsafe(no_mangle)]
+// As many as the header has.
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C" fn failsoft_resolve_many_async(
+    router: *mut Router,
+    keys: *const *const u8,
+    lens: *const usize,
+    count: usize,
+    options: Option<&GetOptions>,
+    loader: Loader,
+    user_data: *mut c_void,
+    on_outcomes: OnOutcomes,
+    outcome_data: *mut c_void,
+    read_id: Option<&mut MaybeUninit<u64>>,
+) -> Status {
+    let release = GetOptions::release(options, user_data);
     guarded(|| {
         // SAFETY: the handle is open and the keys are as the header says.
         let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count)?) };
         let then = Then::outcomes(on_outcomes).ok_or_else(|| Failure::null("on_outcomes"))?;
-        let loader = Callback::new(loader, user_data).ok_or_else(|| Failure::null("loader"))?;
+        let loader = Callback::new(loader, user_data, release).ok_or_else(|| Failure::null("loader"))?;
         let entry = Entry { loader: Some(loader), then, data: outcome_data };
-        router.start(entry, read_id, |caller| router.foreign.resolve_many(caller, keys, ReadOptions::default()))
+        router.start(entry, read_id, |caller| router.foreign.resolve_many(caller, keys, GetOptions::of(options)))
     })
 }
 

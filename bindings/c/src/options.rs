@@ -1,18 +1,26 @@
 //! What one read may set for itself.
 
+use crate::load::{OnRelease, Release};
 use crate::pointers::text;
 use crate::status::{Failure, Status, guarded};
 use failsoft::foreign::ReadOptions;
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
 /// What one read sets for itself. Opaque. A read copies it: it may be changed or freed once the call has returned.
 #[derive(Default)]
 pub struct GetOptions {
     read: ReadOptions,
+    on_release: OnRelease,
 }
 
 impl GetOptions {
+    /// What tells the program that a read with these options needs its `user_data` no more. Made first of all, so that
+    /// it is told of a read that does not begin, too.
+    pub(crate) fn release(options: Option<&Self>, user_data: *mut c_void) -> Option<Release> {
+        options.and_then(|options| Release::new(options.on_release, user_data))
+    }
+
     /// NULL is none.
     pub(crate) fn of(options: Option<&Self>) -> ReadOptions {
         options.map_or_else(ReadOptions::default, |options| options.read)
@@ -48,6 +56,18 @@ pub unsafe extern "C" fn failsoft_get_options_set(
             _ => return Err(Failure::argument("key", &format!("{key:?} is no option; allowed: ttl_ms, deadline_ms"))),
         };
         *place = if value.is_empty() { None } else { Some(millis(key, value)?) };
+        Ok(())
+    })
+}
+
+/// Has `on_release` called with the `user_data` of each read made with these options, exactly once, when its loader
+/// neither runs nor will be called any more: the time to free `user_data`. It is called as well if there is no loader, if
+/// it was never called, and if the call that starts the read fails; not in a child process. It may be called on a thread
+/// of the library, or inside the call that starts the read or dispatches; it must not call this library. NULL unsets it.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_get_options_on_release(options: Option<&mut GetOptions>, on_release: OnRelease) -> Status {
+    guarded(|| {
+        options.ok_or_else(|| Failure::null("options"))?.on_release = on_release;
         Ok(())
     })
 }

@@ -1,7 +1,7 @@
 //! What a read came to, as C sees it.
 
 use crate::load::LoadFailed;
-use crate::status::{Failure, Status, text};
+use crate::status::{Failure, Status, Told, text};
 use crate::words;
 use failsoft::Error;
 use std::ffi::{CString, c_char};
@@ -20,6 +20,7 @@ struct Failed {
     /// The loader's own.
     code: i32,
     message: CString,
+    detail: Option<Told>,
 }
 
 impl Outcome {
@@ -28,7 +29,12 @@ impl Outcome {
     }
 
     pub(crate) fn cancelled() -> Self {
-        let failed = Failed { status: Status::FAILSOFT_CANCELLED, code: 0, message: text("the read was cancelled") };
+        let failed = Failed {
+            status: Status::FAILSOFT_CANCELLED,
+            code: 0,
+            message: text("the read was cancelled"),
+            detail: None,
+        };
         Self { result: Err(failed), node: OnceLock::new() }
     }
 
@@ -39,11 +45,15 @@ impl Outcome {
     /// The failure that a call ends with, if this is one.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let failed = self.result.as_ref().err();
-        failed.map_or(Ok(()), |f| Err(Failure::new(f.status, f.message.to_string_lossy())))
+        failed.map_or(Ok(()), |f| Err(Failure::new(f.status, f.message.to_string_lossy()).with(f.detail.clone())))
     }
 
     fn read(&self) -> Option<&failsoft::Outcome> {
         self.result.as_ref().ok()
+    }
+
+    fn detail(&self) -> Option<&Told> {
+        self.result.as_ref().err()?.detail.as_ref()
     }
 
     fn node(&self) -> Option<&CString> {
@@ -58,9 +68,9 @@ impl Failed {
         if let Error::Fallback(inner) = error
             && let Some(failed) = inner.downcast_ref::<LoadFailed>()
         {
-            return Self { status, code: failed.code, message: text(&failed.message) };
+            return Self { status, code: failed.code, message: text(&failed.message), detail: None };
         }
-        Self { status, code: 0, message: text(&error.to_string()) }
+        Self { status, code: 0, message: text(&error.to_string()), detail: Told::of(error) }
     }
 }
 
@@ -93,10 +103,9 @@ pub extern "C" fn failsoft_outcome_served_by(outcome: Option<&Outcome>) -> *cons
     outcome.and_then(Outcome::read).map_or(std::ptr::null(), |read| words::source(read.served_by))
 }
 
-/// Why the primary did not serve it: "absent", "expired", "evicted", "invalidated", "unknown", "timeout", "connection",
-/// "loading", "cluster_down", "breaker_open", "quarantined", "slot_uncovered", "redirect_limit", "error_reply",
-/// "protocol", "deadline", "hedge", "slow_source", "shed" or "failed_source". Static; NULL if it did, or the read
-/// failed.
+/// Why the primary did not serve it: "absent", "timeout", "connection", "loading", "cluster_down", "breaker_open",
+/// "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol" or "deadline"; later versions may know
+/// more. Static; NULL if it did, or the read failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_outcome_reason(outcome: Option<&Outcome>) -> *const c_char {
     words::reason(outcome.and_then(Outcome::read).and_then(|read| read.reason))
@@ -141,8 +150,48 @@ pub extern "C" fn failsoft_outcome_error_message(outcome: Option<&Outcome>) -> *
     failed.map_or(std::ptr::null(), |failed| failed.message.as_ptr())
 }
 
+/// What the error says beside its message, as failsoft_last_error_detail_name; NULL if there is no such thing. It belongs to
+/// the outcome.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_outcome_error_detail_name(outcome: Option<&Outcome>) -> *const c_char {
+    outcome.and_then(Outcome::detail).map_or(std::ptr::null(), |told| told.name.as_ptr())
+}
+
+/// The value of that, and its length, as failsoft_last_error_detail. It belongs to the outcome.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_outcome_error_detail(
+    outcome: Option<&Outcome>,
+    len: Option<&mut MaybeUninit<usize>>,
+) -> *const u8 {
+    let value = outcome.and_then(Outcome::detail).map(Told::value);
+    if let Some(len) = len {
+        len.write(value.map_or(0, <[u8]>::len));
+    }
+    value.map_or(std::ptr::null(), <[u8]>::as_ptr)
+}
+
 /// Frees an outcome and all that belongs to it. NULL is fine.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_outcome_free(outcome: Option<Box<Outcome>>) {
     drop(outcome);
+}
+
+#[cfg(test)]
+mod tests {
+    use failsoft::{Reason, ServedBy};
+
+    /// The words in quotes between these two.
+    fn words(from: &str, to: &str) -> Vec<String> {
+        let source = include_str!("outcome.rs").replace("\n/// ", " ");
+        let text = source.split(from).nth(1).and_then(|rest| rest.split(to).next()).unwrap_or_default();
+        text.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_header_names_the_words_of_the_core_and_no_others() {
+        let known: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str().to_owned()).collect();
+        assert_eq!(words("/// Why the primary did not serve it:", "Static;"), known);
+        let known: Vec<_> = ServedBy::ALL.iter().map(|source| source.as_str().to_owned()).collect();
+        assert_eq!(words("/// Who answered:", "Static;"), known);
+    }
 }

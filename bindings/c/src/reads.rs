@@ -79,15 +79,16 @@ pub unsafe extern "C" fn failsoft_resolve(
     user_data: *mut c_void,
     mut out: Option<&mut MaybeUninit<*mut Outcome>>,
 ) -> Status {
+    let release = GetOptions::release(options, user_data);
     guarded(|| {
         if let Some(out) = &mut out {
             out.write(std::ptr::null_mut());
         }
         // SAFETY: the handle is open and `key` points to `len` bytes, as the header says.
         let (router, key) = unsafe { (Router::open_one(router)?, Bytes::copy_from_slice(bytes("key", key, len)?)) };
-        let loader = Callback::new(loader, user_data);
+        let loader = Callback::new(loader, user_data, release);
         let (options, asks) = (GetOptions::of(options), loader.is_some());
-        let ended = router.wait(loader, |caller| router.foreign.resolve(caller, key, options, asks))?;
+        let ended = router.wait(&[], loader, |caller| router.foreign.resolve(caller, key, options, asks))?;
         let outcome = match ended {
             Completion::Outcome { result, .. } => Outcome::new(result),
             _ => return Err(unexpected()),
@@ -132,11 +133,12 @@ pub unsafe extern "C" fn failsoft_resolve_async(
     outcome_data: *mut c_void,
     read_id: Option<&mut MaybeUninit<u64>>,
 ) -> Status {
+    let release = GetOptions::release(options, user_data);
     guarded(|| {
         // SAFETY: the handle is open and `key` points to `len` bytes, as the header says.
         let (router, key) = unsafe { (Router::open_one(router)?, Bytes::copy_from_slice(bytes("key", key, len)?)) };
         let then = Then::outcome(on_outcome).ok_or_else(|| Failure::null("on_outcome"))?;
-        let loader = Callback::new(loader, user_data);
+        let loader = Callback::new(loader, user_data, release);
         let (options, asks) = (GetOptions::of(options), loader.is_some());
         let entry = Entry { loader, then, data: outcome_data };
         router.start(entry, read_id, |caller| router.foreign.resolve(caller, key, options, asks))

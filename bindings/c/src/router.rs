@@ -3,14 +3,15 @@
 use crate::bell::Bell;
 use crate::config::{self, Config};
 use crate::deliver::Dispatcher;
-use crate::entries::Entries;
+use crate::entries::{Entries, Entry, Then};
 use crate::pointers::needed;
 use crate::status::{Failure, Status, guarded, guarded_or, text};
 use crate::threads::Threads;
+use crate::writes::OnDone;
 use crate::{fork, inside};
 use failsoft::Error;
 use failsoft::foreign::{Channel, Completion, Foreign};
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +40,7 @@ impl Router {
             config::Delivery::Threads => {
                 let bell = Arc::new(Bell::default());
                 let ringer = Arc::clone(&bell);
-                (Delivery::Threads(Threads::new(bell)), Channel::new(move || ringer.ring()))
+                (Delivery::Threads(Threads::new(bell)), Channel::without_loading(move || ringer.ring()))
             }
             config::Delivery::Fd => {
                 let none = |error| format!("the system gives no descriptor: {error}");
@@ -127,7 +128,7 @@ impl Router {
     }
 
     fn close(&self) -> Result<(), Failure> {
-        let closed = self.wait(None, |caller| self.foreign.close(caller))?;
+        let closed = self.wait(&[], None, |caller| self.foreign.close(caller))?;
         self.done(closed)?;
         match &self.delivery {
             Delivery::Threads(threads) => {
@@ -196,8 +197,25 @@ pub unsafe extern "C" fn failsoft_router_ready(router: *mut Router, timeout_ms: 
     guarded(|| {
         // SAFETY: the handle is open, as the header says.
         let router = unsafe { Router::open_one(router) }?;
-        let ready = router.wait(None, |caller| router.foreign.ready(caller, Duration::from_millis(timeout_ms)))?;
+        let ready = router.wait(&[], None, |caller| router.foreign.ready(caller, Duration::from_millis(timeout_ms)))?;
         router.done(ready)
+    })
+}
+
+/// Starts to wait for that; `on_done` is called when it does, or when it does not in time. Otherwise as failsoft_set_async.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn failsoft_router_ready_async(
+    router: *mut Router,
+    timeout_ms: u64,
+    on_done: OnDone,
+    done_data: *mut c_void,
+    call_id: Option<&mut MaybeUninit<u64>>,
+) -> Status {
+    guarded(|| {
+        // SAFETY: the handle is open, as the header says.
+        let router = unsafe { Router::open_one(router) }?;
+        let entry = Entry { loader: None, then: Then::done(on_done)?, data: done_data };
+        router.start(entry, call_id, |caller| router.foreign.ready(caller, Duration::from_millis(timeout_ms)))
     })
 }
 

@@ -1,9 +1,10 @@
 //! Statuses: what every call ends with, the core's errors as statuses, and each thread's last error.
 
-use failsoft::{ConfigError, Error};
+use failsoft::{ConfigError, Detail, DetailValue, Error};
 use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How a call ended. The numbers are fixed for ever; later versions may add some.
@@ -80,16 +81,52 @@ impl Status {
 pub(crate) struct Failure {
     pub(crate) status: Status,
     message: String,
+    detail: Option<Told>,
+}
+
+/// What an error says beside its message: the name of it, and its value, which ends with a NUL.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) name: CString,
+    value: Vec<u8>,
+}
+
+impl Told {
+    pub(crate) fn of(error: &Error) -> Option<Self> {
+        let Detail { name, value } = error.detail()?;
+        Some(Self::new(
+            name,
+            match value {
+                DetailValue::Setting(word) | DetailValue::Word(word) => word.as_bytes(),
+                DetailValue::Key(key) => key,
+            },
+        ))
+    }
+
+    fn new(name: &str, value: &[u8]) -> Self {
+        Self { name: text(name), value: [value, &[0]].concat() }
+    }
+
+    /// Without the NUL that follows.
+    pub(crate) fn value(&self) -> &[u8] {
+        self.value.split_last().map_or(&[], |(_, value)| value)
+    }
 }
 
 impl Failure {
     pub(crate) fn new(status: Status, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), detail: None }
+    }
+
+    /// The same with what it says beside its message.
+    pub(crate) fn with(self, detail: Option<Told>) -> Self {
+        Self { detail, ..self }
     }
 
     /// A bad argument, by its name in the header.
     pub(crate) fn argument(name: &str, problem: &str) -> Self {
         Self::new(FAILSOFT_INVALID_ARGUMENT, format!("`{name}`: {problem}"))
+            .with(Some(Told::new("argument", name.as_bytes())))
     }
 
     pub(crate) fn null(name: &str) -> Self {
@@ -99,7 +136,7 @@ impl Failure {
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        Self::new(Status::of(error), error.to_string())
+        Self::new(Status::of(error), error.to_string()).with(Told::of(error))
     }
 }
 
@@ -111,12 +148,12 @@ impl From<Error> for Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::new(FAILSOFT_CONFIG, error.to_string())
+        Self::from(Error::Config(error))
     }
 }
 
 thread_local! {
-    static LAST_ERROR: RefCell<CString> = RefCell::default();
+    static LAST_ERROR: RefCell<(CString, Option<Told>)> = RefCell::default();
 }
 
 /// Runs the body of an exported function: a failure becomes its status and this thread's last error, and so does a
@@ -144,7 +181,7 @@ fn caught<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
 
 fn failed(failure: &Failure) -> Status {
     // An error means that the thread is ending: nobody will ask.
-    let _ = LAST_ERROR.try_with(|last| last.replace(text(&failure.message)));
+    let _ = LAST_ERROR.try_with(|last| last.replace((text(&failure.message), failure.detail.clone())));
     failure.status
 }
 
@@ -163,7 +200,29 @@ pub(crate) fn text(text: &str) -> CString {
 /// the next call of this thread. What went wrong with a read is told by its outcome as well.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_last_error() -> *const c_char {
-    LAST_ERROR.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
+    LAST_ERROR.try_with(|last| last.borrow().0.as_ptr()).unwrap_or(c"".as_ptr())
+}
+
+/// What that error says beside its message: "key" of a bad setting or of a load that asks for itself, "argument" of a bad
+/// argument, "reason" of FAILSOFT_UNAVAILABLE, "limit" of FAILSOFT_DEADLINE_EXCEEDED, "cause" of FAILSOFT_WRITE_REFUSED.
+/// NULL if there is no such thing. Valid as failsoft_last_error.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_last_error_detail_name() -> *const c_char {
+    let name = |last: &RefCell<(CString, Option<Told>)>| last.borrow().1.as_ref().map(|told| told.name.as_ptr());
+    LAST_ERROR.try_with(name).ok().flatten().unwrap_or(std::ptr::null())
+}
+
+/// The value of that, and its length: a name or a word, or a key, which may hold any bytes. A NUL follows. NULL and 0 if
+/// there is no such thing. Valid as failsoft_last_error.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_last_error_detail(len: Option<&mut MaybeUninit<usize>>) -> *const u8 {
+    let place =
+        LAST_ERROR.try_with(|last| last.borrow().1.as_ref().map(|told| (told.value().as_ptr(), told.value().len())));
+    let (value, length) = place.ok().flatten().unwrap_or((std::ptr::null(), 0));
+    if let Some(len) = len {
+        len.write(length);
+    }
+    value
 }
 
 /// The name of a status: "OK", "CONFIG", ...; "UNKNOWN" for a number that is none. Static.
@@ -187,6 +246,6 @@ mod tests {
     #[test]
     fn a_panic_becomes_a_status() {
         assert_eq!(guarded(|| panic!("on purpose")), FAILSOFT_INTERNAL);
-        assert_eq!(LAST_ERROR.with_borrow(Clone::clone).to_str(), Ok("a panic: on purpose"));
+        assert_eq!(LAST_ERROR.with_borrow(|last| last.0.clone()).to_str(), Ok("a panic: on purpose"));
     }
 }

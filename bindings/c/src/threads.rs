@@ -4,6 +4,7 @@
 use crate::bell::Bell;
 use crate::load::{Callback, Load};
 use crate::router::Router;
+use failsoft::foreign::without_signals;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -53,7 +54,7 @@ impl Threads {
     /// Starts the thread that delivers.
     pub(crate) fn start(&self, router: &Arc<Router>) -> std::io::Result<()> {
         let router = Arc::clone(router);
-        let thread = thread().spawn(move || {
+        let thread = start_thread(move || {
             let mut batch = Vec::new();
             while let Some(threads) = router.threads().filter(|t| !t.stopped.load(Ordering::Acquire)) {
                 threads.bell.wait();
@@ -75,7 +76,7 @@ impl Threads {
         }
         if line.idle <= line.waiting.len() && line.threads.len() < LOADERS {
             let loaders = Arc::clone(&self.loaders);
-            match thread().spawn(move || loaders.work(router)) {
+            match start_thread(move || loaders.work(router)) {
                 Ok(thread) => line.threads.push(thread),
                 Err(_) if line.threads.is_empty() => return,
                 Err(_) => {}
@@ -115,8 +116,9 @@ impl Threads {
     }
 }
 
-fn thread() -> std::thread::Builder {
-    std::thread::Builder::new().name("failsoft-c".to_owned())
+/// A thread that takes no signals: those are for the program's own.
+fn start_thread(run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    without_signals(|| std::thread::Builder::new().name("failsoft-c".to_owned()).spawn(run))
 }
 
 impl Loaders {

@@ -84,7 +84,7 @@ static void settings(void) {
     STATUS(FAILSOFT_OK, failsoft_router_open(config, &router));
     STATUS(FAILSOFT_OK, failsoft_router_close(router));
     failsoft_config_free(config);
-    config = failsoft_config_new("127.0.0.1:7000, nowhere");
+    config = failsoft_config_new("127.0.0.1:7000, nowhere:");
     STATUS(FAILSOFT_CONFIG, failsoft_router_open(config, &router));
     CHECK(strstr(failsoft_last_error(), "nowhere"));
     failsoft_config_free(config);

@@ -43,7 +43,7 @@ fn camel(snake: &str) -> String {
 /// Reads the settings of a router. `encoding` is read by the JavaScript side and not among them.
 pub(crate) fn read(nodes: Unknown<'_>, config: &Object<'_>) -> Result<std::result::Result<Builder, ConfigError>> {
     let addresses = match nodes.get_type()? {
-        ValueType::String => Some(String::from_unknown(nodes)?.split(',').map(|node| node.trim().to_owned()).collect()),
+        ValueType::String => Some(vec![String::from_unknown(nodes)?]),
         _ => texts(nodes)?,
     };
     let Some(addresses) = addresses else {

@@ -2,7 +2,7 @@
 
 use crate::aside::Aside;
 use crate::config;
-use failsoft::{CallbackGone, ConfigError, Error};
+use failsoft::{CallbackGone, ConfigError, DetailValue, Error};
 use napi_derive::napi;
 use std::fmt;
 use std::sync::Arc;
@@ -38,32 +38,20 @@ impl Failure {
             if let Some(thrown) = inner.downcast_ref::<Thrown>() {
                 return Self { thrown: Some(thrown.number), ..Self::new("FALLBACK", String::new(), None) };
             }
-            if let Some(bad) = inner.downcast_ref::<BadResult>() {
-                return Self::new("INVALID_ARGUMENT", bad.to_string(), Some(("argument", "fallback".to_owned())));
-            }
             if inner.is::<CallbackGone>() {
                 return Self::new("GONE", inner.to_string(), None);
             }
         }
-        match error {
-            Error::Config(problem) => {
-                let key = config::by_core_name(&problem.key);
-                Self::config(&ConfigError::new(key, problem.problem.clone()))
-            }
-            Error::InvalidArgument { argument, problem } => {
-                let argument = config::argument(argument);
-                let message = format!("`{argument}`: {problem}");
-                Self::new(error.code(), message, Some(("argument", argument)))
-            }
-            Error::DeadlineExceeded { limit } => {
-                let named = config::by_core_name(limit);
-                let message = error.to_string().replace(&format!("`{limit}`"), &format!("`{named}`"));
-                Self::new(error.code(), message, Some(("limit", named)))
-            }
-            Error::Unavailable { reason } => Self::told(error, Some(("reason", reason.as_str().to_owned()))),
-            Error::WriteRefused { cause } => Self::told(error, Some(("cause", cause.as_str().to_owned()))),
-            _ => Self::told(error, None),
-        }
+        let detail = error.detail().map(|told| {
+            let value = match told.value {
+                DetailValue::Setting(setting) => own_name(error, setting),
+                DetailValue::Word(word) => word.to_owned(),
+                // Where it is no text, it is shown as one that resembles it.
+                DetailValue::Key(key) => String::from_utf8_lossy(key).into_owned(),
+            };
+            (told.name, value)
+        });
+        Self::new(error.code(), error.message_with(|name| own_name(error, name)), detail)
     }
 
     /// What a caller is told of a setting, by the name that it has here.
@@ -71,14 +59,15 @@ impl Failure {
         Self::new("CONFIG", problem.to_string(), Some(("key", problem.key.clone())))
     }
 
-    fn told(error: &Error, detail: Option<(&str, String)>) -> Self {
-        Self::new(error.code(), error.to_string(), detail)
-    }
-
     fn new(code: &str, message: String, detail: Option<(&str, String)>) -> Self {
         let detail = detail.map(|(name, value)| Detail { name: name.to_owned(), value });
         Self { code: code.to_owned(), message, detail, thrown: None }
     }
+}
+
+/// What the package calls an argument or a setting that the core names.
+fn own_name(error: &Error, name: &str) -> String {
+    if matches!(error, Error::InvalidArgument { .. }) { config::argument(name) } else { config::by_core_name(name) }
 }
 
 /// What a callback threw, on its way through the core: its number in a table on the JavaScript side, for no
@@ -113,15 +102,3 @@ impl fmt::Display for Thrown {
 }
 
 impl std::error::Error for Thrown {}
-
-/// A callback's result that is no answer.
-#[derive(Debug)]
-pub(crate) struct BadResult(pub(crate) String);
-
-impl fmt::Display for BadResult {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the fallback gave {}", self.0)
-    }
-}
-
-impl std::error::Error for BadResult {}

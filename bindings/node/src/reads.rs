@@ -3,8 +3,9 @@
 
 use crate::aside::Aside;
 use crate::event::{COLUMNS, Event, LOADING, MISSING, RELEASED, VALUE, place};
-use crate::failure::{BadResult, Thrown};
+use crate::failure::Thrown;
 use crate::key::{Octets, octets};
+use failsoft::BadResult;
 use failsoft::foreign::{Answer, Channel, Completion, Parent, Pending, Run};
 use napi::bindgen_prelude::{Buffer, BufferSlice, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};

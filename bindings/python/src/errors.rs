@@ -1,7 +1,7 @@
 //! The core's errors as exceptions of `failsoft._errors`, and the callback's own exceptions as they are.
 
 use crate::wake::Home;
-use failsoft::{CallbackGone, Error};
+use failsoft::{CallbackGone, Detail, DetailValue, Error};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyType};
@@ -58,21 +58,14 @@ pub(crate) fn thrown<'py>(py: Python<'py>, error: &Error) -> PyResult<Thrown<'py
         if inner.is::<CallbackGone>() {
             return Ok(Thrown::Cancelled);
         }
-        if let Some(bad) = inner.downcast_ref::<BadResult>() {
-            let argument = PyString::new(py, "fallback").into_any();
-            return made(py, "INVALID_ARGUMENT", bad.to_string(), Some(("argument", argument))).map(Thrown::Exception);
-        }
     }
-    let text = |text: &str| PyString::new(py, text).into_any();
-    let detail = match error {
-        Error::Config(problem) => Some(("key", text(&problem.key))),
-        Error::InvalidArgument { argument, .. } => Some(("argument", text(argument))),
-        Error::Unavailable { reason } => Some(("reason", text(reason.as_str()))),
-        Error::DeadlineExceeded { limit } => Some(("limit", text(limit))),
-        Error::Reentrant { key } => Some(("key", PyBytes::new(py, key).into_any())),
-        Error::WriteRefused { cause } => Some(("cause", text(cause.as_str()))),
-        _ => None,
-    };
+    let detail = error.detail().map(|Detail { name, value }| {
+        let value = match value {
+            DetailValue::Setting(word) | DetailValue::Word(word) => PyString::new(py, word).into_any(),
+            DetailValue::Key(key) => PyBytes::new(py, key).into_any(),
+        };
+        (name, value)
+    });
     made(py, error.code(), error.to_string(), detail).map(Thrown::Exception)
 }
 
@@ -93,18 +86,6 @@ pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
 pub(crate) fn invalid(py: Python<'_>, argument: &'static str, problem: impl Into<String>) -> PyErr {
     raised(py, &Error::InvalidArgument { argument, problem: problem.into() })
 }
-
-/// A callback's result that is no answer.
-#[derive(Debug)]
-pub(crate) struct BadResult(pub(crate) String);
-
-impl fmt::Display for BadResult {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the fallback gave {}", self.0)
-    }
-}
-
-impl std::error::Error for BadResult {}
 
 fn made<'py>(
     py: Python<'py>,

@@ -1,9 +1,10 @@
 //! One run of a callback, as the Python side sees it.
 
 use crate::convert::{failed, owned, type_name};
-use crate::errors::{BadResult, Raised};
+use crate::errors::Raised;
 use crate::wake::Home;
 use bytes::Bytes;
+use failsoft::BadResult;
 use failsoft::foreign::{self, Answer, Own, Run};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;

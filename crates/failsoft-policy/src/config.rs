@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-pub use crate::endpoint::check_nodes;
+pub use crate::endpoint::{check_nodes, split_nodes};
 pub use crate::setting::{KeySpec, Kind, Setting};
 
 const MS: Duration = Duration::from_millis(1);

@@ -7,7 +7,7 @@ use crate::events::Observer;
 use crate::member::Opener;
 use crate::router::Router;
 use failsoft_policy::Endpoint;
-use failsoft_policy::config::{Config, Setting, check_nodes};
+use failsoft_policy::config::{Config, Setting, check_nodes, split_nodes};
 use failsoft_policy::error::ConfigError;
 use failsoft_policy::events::Event;
 use redis::{ConnectionAddr, IntoConnectionInfo};
@@ -15,6 +15,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
+
+/// What the URLs of servers begin with.
+const SCHEMES: [&str; 4] = ["redis://", "rediss://", "valkey://", "valkeys://"];
 
 /// How connections are encrypted. `rediss://` addresses turn TLS on with the defaults.
 #[derive(Clone, Default)]
@@ -209,10 +212,11 @@ impl Builder {
         }
         check_nodes(&self.nodes)?;
         let mut seeds = Vec::new();
-        for node in std::mem::take(&mut self.nodes) {
+        let nodes = std::mem::take(&mut self.nodes);
+        for node in nodes.iter().flat_map(|node| split_nodes(node)) {
             // An `@` stands in no address: who wrote one meant a URL, perhaps with a password.
             let url = node.contains("://") || node.contains('@');
-            let seed = if url { self.read_url(&node)? } else { Endpoint::parse(&node)? };
+            let seed = if url { self.read_url(node)? } else { Endpoint::parse(node)? };
             if !seeds.contains(&seed) {
                 seeds.push(seed);
             }
@@ -237,14 +241,15 @@ impl Builder {
     /// Takes over what a URL says beside the address: TLS, user and password.
     fn read_url(&mut self, url: &str) -> Result<Endpoint, ConfigError> {
         let bad = |problem: &str| ConfigError::new("nodes", format!("'{}': {problem}", without_password(url)));
-        let allowed = "allowed: redis://[user:password@]host:port or rediss://…";
-        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+        let allowed = "allowed: redis://[user:password@]host:port, valkey://…, or with TLS rediss://…, valkeys://…";
+        if !SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
             return Err(bad(&format!("an unknown kind of URL; {allowed}")));
         }
         if url[url.rfind('@').unwrap_or(0)..].contains(['?', '#']) {
             return Err(bad(&format!("options belong into the settings; {allowed}")));
         }
-        let info = url.into_connection_info().map_err(|_| bad(&format!("no URL of a server; {allowed}")))?;
+        let (url, scope) = without_scope(url);
+        let info = url.as_str().into_connection_info().map_err(|_| bad(&format!("no URL of a server; {allowed}")))?;
         if info.redis_settings().db() != 0 {
             return Err(bad("names a database; a cluster has database 0 only"));
         }
@@ -257,7 +262,7 @@ impl Builder {
             _ => return Err(bad(allowed)),
         };
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let address = if bare.contains(':') { format!("[{bare}]:{port}") } else { format!("{bare}:{port}") };
+        let address = if bare.contains(':') { format!("[{bare}{scope}]:{port}") } else { format!("{bare}:{port}") };
         let pairs = [("username", info.redis_settings().username()), ("password", info.redis_settings().password())];
         for (key, value) in pairs {
             let Some(value) = value else { continue };
@@ -269,6 +274,16 @@ impl Builder {
         }
         Endpoint::parse(&address)
     }
+}
+
+/// A URL without the scope of its IPv6 address, which the parser of URLs does not know, and that scope: `%eth0`, which
+/// URLs write `%25eth0` (RFC 6874).
+fn without_scope(url: &str) -> (String, String) {
+    let host = url.rfind('@').map_or(0, |at| at + 1);
+    let scope = url[host..].split_once('[').and_then(|(_, rest)| rest.split_once(']')?.0.split_once('%'));
+    let Some((_, scope)) = scope else { return (url.to_owned(), String::new()) };
+    let cut = url[..host].to_owned() + &url[host..].replacen(&format!("%{scope}]"), "]", 1);
+    (cut, format!("%{}", scope.strip_prefix("25").filter(|rest| !rest.is_empty()).unwrap_or(scope)))
 }
 
 /// An error may end up in a log: it shows no password.

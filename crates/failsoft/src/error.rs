@@ -54,13 +54,14 @@ pub enum Error {
 impl Error {
     /// The kind as a word, the same in every language: `CONFIG`, `INVALID_ARGUMENT`, `UNAVAILABLE`,
     /// `DEADLINE_EXCEEDED`, `FALLBACK`, `REENTRANT`, `WRITE_REFUSED`, `CLOSED`,
-    /// `FORKED`, `INTERNAL`.
+    /// `FORKED`, `INTERNAL`. A callback's result that is no answer ([`BadResult`]) is an `INVALID_ARGUMENT`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Config(_) => "CONFIG",
             Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
             Self::Unavailable { .. } => "UNAVAILABLE",
             Self::DeadlineExceeded { .. } => "DEADLINE_EXCEEDED",
+            Self::Fallback(inner) if inner.is::<BadResult>() => "INVALID_ARGUMENT",
             Self::Fallback(_) => "FALLBACK",
             Self::Reentrant { .. } => "REENTRANT",
             Self::WriteRefused { .. } => "WRITE_REFUSED",
@@ -71,13 +72,63 @@ impl Error {
     }
 }
 
+/// What an error says beside its message: one thing, the same in every language. The names are the core's; a binding
+/// whose settings are called otherwise translates those of settings and arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detail<'a> {
+    /// What it is: `key`, `argument`, `reason`, `limit` or `cause`.
+    pub name: &'static str,
+    /// Its value.
+    pub value: DetailValue<'a>,
+}
+
+/// See [`Detail`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DetailValue<'a> {
+    /// The name of a setting or of an argument.
+    Setting(&'a str),
+    /// A word of a closed list.
+    Word(&'static str),
+    /// The key of a cache entry.
+    Key(&'a Bytes),
+}
+
+impl Error {
+    /// What it says beside its message, if it does.
+    pub fn detail(&self) -> Option<Detail<'_>> {
+        use DetailValue::{Key, Setting, Word};
+        let (name, value) = match self {
+            Self::Config(problem) => ("key", Setting(&problem.key)),
+            Self::InvalidArgument { argument, .. } => ("argument", Setting(argument)),
+            Self::Unavailable { reason } => ("reason", Word(reason.as_str())),
+            Self::DeadlineExceeded { limit } => ("limit", Setting(limit)),
+            Self::Reentrant { key } => ("key", Key(key)),
+            Self::WriteRefused { cause } => ("cause", Word(cause.as_str())),
+            Self::Fallback(inner) if inner.is::<BadResult>() => ("argument", Setting(BadResult::ARGUMENT)),
+            Self::Fallback(_) | Self::Closed | Self::Forked | Self::Internal(_) => return None,
+        };
+        Some(Detail { name, value })
+    }
+
+    /// The message, with the names of settings and arguments as another language has them.
+    pub fn message_with(&self, named: impl Fn(&str) -> String) -> String {
+        match self {
+            Self::Config(problem) => ConfigError::new(named(&problem.key), problem.problem.clone()).to_string(),
+            Self::InvalidArgument { argument, problem } => format!("`{}`: {problem}", named(argument)),
+            Self::DeadlineExceeded { limit } => format!("`{}` passed before there was an answer", named(limit)),
+            _ => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(e) => e.fmt(f),
-            Self::InvalidArgument { argument, problem } => write!(f, "`{argument}`: {problem}"),
+            Self::Config(_) | Self::InvalidArgument { .. } | Self::DeadlineExceeded { .. } => {
+                f.write_str(&self.message_with(str::to_owned))
+            }
             Self::Unavailable { reason } => write!(f, "no source could say whether the key exists: {reason}"),
-            Self::DeadlineExceeded { limit } => write!(f, "`{limit}` passed before there was an answer"),
+            Self::Fallback(e) if e.is::<BadResult>() => e.fmt(f),
             Self::Fallback(e) => write!(f, "the fallback failed: {e}"),
             Self::Reentrant { key } => {
                 // A key may be large; its beginning tells enough.
@@ -123,6 +174,23 @@ impl fmt::Display for CallbackPanicked {
 
 impl StdError for CallbackPanicked {}
 
+/// A callback in another language gave something that is no answer: the error inside [`Error::Fallback`]. It is told as
+/// a bad argument, `fallback`.
+#[derive(Clone, Debug)]
+pub struct BadResult(pub String);
+
+impl BadResult {
+    const ARGUMENT: &'static str = "fallback";
+}
+
+impl fmt::Display for BadResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the fallback gave {}", self.0)
+    }
+}
+
+impl StdError for BadResult {}
+
 /// What the caller of a callback is told whose event loop or thread went away before it answered: the
 /// error inside [`Error::Fallback`]. Others who waited for it run their own.
 #[derive(Clone, Copy, Debug)]
@@ -135,3 +203,40 @@ impl fmt::Display for CallbackGone {
 }
 
 impl StdError for CallbackGone {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_stands_in_the_message_under_the_name_that_a_language_has_for_it() {
+        let named = |name: &str| format!("{name}_ms");
+        let cases = [
+            (Error::Config(ConfigError::new("deadline", "too long")), "key", "deadline"),
+            (Error::InvalidArgument { argument: "ttl", problem: "is 0".to_owned() }, "argument", "ttl"),
+            (Error::DeadlineExceeded { limit: "load_timeout" }, "limit", "load_timeout"),
+        ];
+        for (error, name, value) in cases {
+            assert_eq!(error.detail(), Some(Detail { name, value: DetailValue::Setting(value) }));
+            let shown = error.to_string();
+            assert!(shown.contains(&format!("`{value}`")), "{shown}");
+            assert_eq!(error.message_with(named), shown.replacen(value, &named(value), 1));
+        }
+    }
+
+    #[test]
+    fn a_result_that_is_no_answer_is_a_bad_argument() {
+        let error = Error::Fallback(Arc::new(BadResult("an int".to_owned())));
+        assert_eq!((error.code(), error.to_string()), ("INVALID_ARGUMENT", "the fallback gave an int".to_owned()));
+        assert_eq!(error.detail(), Some(Detail { name: "argument", value: DetailValue::Setting("fallback") }));
+        let other = Error::Fallback(Arc::new(CallbackGone));
+        assert_eq!((other.code(), other.detail()), ("FALLBACK", None));
+    }
+
+    #[test]
+    fn the_key_that_closes_a_circle_is_told() {
+        let key = Bytes::from_static(b"k\xff");
+        let error = Error::Reentrant { key: key.clone() };
+        assert_eq!(error.detail(), Some(Detail { name: "key", value: DetailValue::Key(&key) }));
+    }
+}

@@ -33,7 +33,7 @@ mod writes;
 
 pub use builder::{Builder, Tls};
 pub use bytes::Bytes;
-pub use error::{CallbackGone, CallbackPanicked, Error};
+pub use error::{BadResult, CallbackGone, CallbackPanicked, Detail, DetailValue, Error};
 pub use failsoft_policy::config::{Config, KeySpec, Kind as SettingKind, Setting, unknown as unknown_key};
 pub use failsoft_policy::error::ConfigError;
 pub use failsoft_policy::events::{Event, EventKind, MAX_SUBJECTS, Subject};

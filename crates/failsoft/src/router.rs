@@ -55,8 +55,9 @@ impl Drop for Handle {
 }
 
 impl Router {
-    /// Settings for a router that begins with these nodes: `host:port`, `[v6]:port`,
-    /// `redis://user:password@host:port` or `rediss://…`. One is enough.
+    /// Settings for a router that begins with these nodes: `host:port`, `[v6]:port`, `redis://user:password@host:port` or
+    /// `valkey://…`, with TLS `rediss://…` or `valkeys://…`. Without a port it is 6379. Each may be several that commas
+    /// part; one is enough.
     pub fn builder<N: Into<String>>(nodes: impl IntoIterator<Item = N>) -> Builder {
         Builder::new(nodes.into_iter().map(Into::into).collect())
     }

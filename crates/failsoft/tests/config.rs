@@ -20,18 +20,19 @@ fn refused(builder: Builder) -> ConfigError {
 async fn bad_addresses_name_nodes_and_what_is_allowed() {
     let cases = [
         ("", "is empty"),
-        ("localhost", "no port"),
         ("localhost:", "no port"),
         (":7000", "no host"),
         ("h:0", "out of range"),
         ("h:65536", "out of range"),
         ("h:x", "no number"),
         ("::1:7000", "brackets"),
-        ("[::1]", "no port"),
+        ("[::1]x", "else than a port"),
+        ("[fe80::1%]:1", "scope"),
         ("[::1:7000", "`]`"),
         ("h :1", "space"),
         ("h\n:1", "control character"),
-        ("h,i:1", "characters"),
+        ("h,i/:1", "characters"),
+        ("h:1,", "is empty"),
         ("256.0.0.1:1", "IPv4"),
     ];
     for (address, why) in cases {
@@ -77,9 +78,17 @@ async fn bad_urls_name_nodes_and_show_no_password() {
 
 #[tokio::test]
 async fn a_url_brings_user_password_and_tls() {
-    for url in
-        ["redis://app:hunter2@127.0.0.1:1", "rediss://app:hunter2@127.0.0.1:1", "redis://[::1]:1", "redis://h:1/0"]
-    {
+    let urls = [
+        "redis://app:hunter2@127.0.0.1:1",
+        "rediss://app:hunter2@127.0.0.1:1",
+        "valkey://app:hunter2@127.0.0.1:1",
+        "valkeys://app:hunter2@127.0.0.1:1",
+        "valkey://:hunter2,3@127.0.0.1:1,127.0.0.1:2,redis://[::1]",
+        "redis://[::1]:1",
+        "redis://[fe80::1%25lo]:1",
+        "redis://h:1/0",
+    ];
+    for url in urls {
         let router = Router::builder([url]).build().unwrap_or_else(|e| panic!("{url}: {e}"));
         router.close().await;
     }
@@ -194,7 +203,7 @@ async fn an_unknown_key_is_told_with_those_that_exist() {
     assert!(error.problem.contains("allowed: max_retries"), "the closest first: {error}");
     assert!(refused(Router::builder([GOOD]).set_text("deadline", "1")).problem.contains("deadline_ms"));
     // The first problem is the one that is told, and nothing after it hides it.
-    let error = refused(Router::builder(["bad"]).max_retries(11).deadline(Duration::ZERO));
+    let error = refused(Router::builder(["bad:"]).max_retries(11).deadline(Duration::ZERO));
     assert_eq!(error.key, "max_retries");
 }
 
@@ -227,7 +236,7 @@ async fn a_refused_router_has_connected_to_nobody() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("its address");
     let node = address.to_string();
-    refused(Router::builder([node.as_str(), "bad"]));
+    refused(Router::builder([node.as_str(), "bad:"]));
     refused(Router::builder([node.as_str()]).max_retries(11));
     refused(Router::builder([node.as_str()]).username("app"));
     refused(Router::builder([format!("redis://:x@{node}")]).password("y"));

@@ -115,6 +115,8 @@ impl fmt::Debug for TlsSetup {
 }
 
 fn server_name(name: &str) -> Option<ServerName<'static>> {
+    // No certificate is for the scope of an address.
+    let name = name.split('%').next().unwrap_or(name);
     ServerName::try_from(name).ok().map(|n| n.to_owned())
 }
 

@@ -66,6 +66,7 @@ pub enum Completion {
 pub struct Channel {
     queue: Mutex<Queue>,
     wake: Box<dyn Fn() + Send + Sync>,
+    tells_loading: bool,
 }
 
 #[derive(Default)]
@@ -84,7 +85,18 @@ impl Channel {
     /// A channel whose consumer is woken by `wake`: it is called on the I/O thread when the first
     /// completion comes after the channel was empty, and must not block.
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::default(), wake: Box::new(wake) })
+        Arc::new(Self { queue: Mutex::default(), wake: Box::new(wake), tells_loading: true })
+    }
+
+    /// The same for a consumer that cancels whatever its callers give up, and is not to be woken to hear
+    /// [`Completion::Loading`].
+    pub fn without_loading(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { queue: Mutex::default(), wake: Box::new(wake), tells_loading: false })
+    }
+
+    /// Whether there is nothing to take.
+    pub fn is_empty(&self) -> bool {
+        self.lock().completions.is_empty()
     }
 
     /// Takes all that is there. `batch` should be empty; its room is used for the next completions.
@@ -105,6 +117,13 @@ impl Channel {
     pub(super) fn push(&self, completion: Completion) {
         if self.add(completion) {
             (self.wake)();
+        }
+    }
+
+    /// From now on the read of this token waits for a load.
+    pub(super) fn push_loading(&self, token: u64) {
+        if self.tells_loading {
+            self.push(Completion::Loading { token });
         }
     }
 

@@ -64,6 +64,11 @@ impl Run {
         &self.parent
     }
 
+    /// Whether anybody still waits for the answer.
+    pub fn is_wanted(&self) -> bool {
+        !self.answer.is_closed()
+    }
+
     /// Ends the load. An answer that nobody waits for any more is dropped.
     pub fn finish(self, answer: Answer) {
         // An error would mean that nobody waits.
@@ -91,7 +96,7 @@ impl Parent {
 pub(super) fn fallback(channel: &Arc<Channel>, token: u64) -> Fallback {
     let channel = Arc::clone(channel);
     Box::new(move |reason, attempts| {
-        channel.push(Completion::Loading { token });
+        channel.push_loading(token);
         call(channel, token, Some(reason), attempts)
     })
 }
