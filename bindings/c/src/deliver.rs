@@ -4,11 +4,12 @@ use crate::bell::Bell;
 use crate::descriptor::Descriptor;
 use crate::entries::{Entry, Then};
 use crate::inside;
-use crate::load::{Callback, Load};
+use crate::load::{Callback, Kept, Load};
 use crate::many::Outcomes;
 use crate::outcome::Outcome;
 use crate::router::{Delivery, Router};
 use crate::status::{Failure, Status, guarded};
+use bytes::Bytes;
 use failsoft::Error;
 use failsoft::foreign::{Caller, Channel, Completion, Pending};
 use std::collections::VecDeque;
@@ -82,10 +83,11 @@ impl Drop for Ours {
 }
 
 impl Router {
-    /// Starts something and waits for its final completion. Its loader is called on this thread; with the delivery
+    /// Starts something and waits for its final completion. `asked` are the keys, of a call for many. Its loader is called on this thread; with the delivery
     /// `fd`, so is whatever else is to be called meanwhile.
     pub(crate) fn wait(
         &self,
+        asked: &[Bytes],
         loader: Option<Callback>,
         start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
     ) -> Result<Completion, Failure> {
@@ -97,6 +99,7 @@ impl Router {
         let parent = inside::load();
         start(Caller { channel: &ours.0, token: 0, parent: parent.as_ref() })?;
         let mut batch = Vec::new();
+        let kept = Kept::default();
         loop {
             ours.0.drain(&mut batch);
             for completion in batch.drain(..) {
@@ -104,11 +107,17 @@ impl Router {
                     Completion::Run(run) => {
                         // Without a loader none is asked for; dropped, the load would be another caller's.
                         if let Some(loader) = &loader {
-                            loader.call(self.address(), Load::new(run));
+                            loader.call(self.address(), Load::keeping(run, &kept));
                         }
                     }
                     Completion::Loading { .. } | Completion::Stop { .. } => {}
-                    last => return Ok(last),
+                    last => {
+                        let own = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        return Ok(match own {
+                            Some(own) => own.instead_of(last, asked),
+                            None => last,
+                        });
+                    }
                 }
             }
             if let Some(dispatcher) = dispatcher {

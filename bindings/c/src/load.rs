@@ -5,7 +5,7 @@ use crate::pointers;
 use crate::status::{Failure, Status, guarded, guarded_or};
 use crate::words;
 use bytes::Bytes;
-use failsoft::foreign::{Answer, Parent, Run};
+use failsoft::foreign::{Answer, Own, Parent, Run};
 use std::collections::HashMap;
 use std::ffi::{c_char, c_void};
 use std::fmt;
@@ -22,7 +22,12 @@ pub struct Load {
     many: bool,
     id: u64,
     parent: Parent,
+    /// Of a blocking call: the answer is kept for it, however late it is.
+    kept: Option<Kept>,
 }
+
+/// What the loader of a blocking call has answered, for that call.
+pub(crate) type Kept = Arc<Mutex<Option<Own>>>;
 
 // SAFETY: the one pointer in it is to a static text.
 unsafe impl Send for Load {}
@@ -129,8 +134,14 @@ impl Load {
             many: run.reason.is_none(),
             id: run.id(),
             parent: run.parent().clone(),
+            kept: None,
             run: Mutex::new(State { run: Some(run), values: HashMap::new() }),
         }
+    }
+
+    /// The same for a call whose own thread runs the loader.
+    pub(crate) fn keeping(run: Run, kept: &Kept) -> Self {
+        Self { kept: Some(Arc::clone(kept)), ..Self::new(run) }
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -146,6 +157,9 @@ impl Load {
         let run = state.run.take().ok_or_else(already_answered)?;
         let answer = answer(&mut state);
         drop(state);
+        if let Some(kept) = &self.kept {
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = Own::of(&run, &answer);
+        }
         run.finish(answer);
         Ok(())
     }

@@ -106,9 +106,9 @@ pub unsafe extern "C" fn failsoft_resolve_many(
         // SAFETY: the handle is open and the keys are as the header says.
         let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count)?) };
         let loader = Callback::new(loader, user_data, release).ok_or_else(|| Failure::null("loader"))?;
-        let outcomes = match router
-            .wait(Some(loader), |caller| router.foreign.resolve_many(caller, keys, GetOptions::of(options)))?
-        {
+        let outcomes = match router.wait(&keys, Some(loader), |caller| {
+            router.foreign.resolve_many(caller, keys.clone(), GetOptions::of(options))
+        })? {
             Completion::Many { result, .. } => Outcomes::of(result)?,
             _ => return Err(unexpected()),
         };

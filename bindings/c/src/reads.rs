@@ -88,7 +88,7 @@ pub unsafe extern "C" fn failsoft_resolve(
         let (router, key) = unsafe { (Router::open_one(router)?, Bytes::copy_from_slice(bytes("key", key, len)?)) };
         let loader = Callback::new(loader, user_data, release);
         let (options, asks) = (GetOptions::of(options), loader.is_some());
-        let ended = router.wait(loader, |caller| router.foreign.resolve(caller, key, options, asks))?;
+        let ended = router.wait(&[], loader, |caller| router.foreign.resolve(caller, key, options, asks))?;
         let outcome = match ended {
             Completion::Outcome { result, .. } => Outcome::new(result),
             _ => return Err(unexpected()),

@@ -128,7 +128,7 @@ impl Router {
     }
 
     fn close(&self) -> Result<(), Failure> {
-        let closed = self.wait(None, |caller| self.foreign.close(caller))?;
+        let closed = self.wait(&[], None, |caller| self.foreign.close(caller))?;
         self.done(closed)?;
         match &self.delivery {
             Delivery::Threads(threads) => {
@@ -197,7 +197,7 @@ pub unsafe extern "C" fn failsoft_router_ready(router: *mut Router, timeout_ms: 
     guarded(|| {
         // SAFETY: the handle is open, as the header says.
         let router = unsafe { Router::open_one(router) }?;
-        let ready = router.wait(None, |caller| router.foreign.ready(caller, Duration::from_millis(timeout_ms)))?;
+        let ready = router.wait(&[], None, |caller| router.foreign.ready(caller, Duration::from_millis(timeout_ms)))?;
         router.done(ready)
     })
 }

@@ -33,7 +33,7 @@ pub unsafe extern "C" fn failsoft_set(
             unsafe { (Router::open_one(router)?, bytes("key", key, key_len)?, bytes("value", value, value_len)?) };
         let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
         let ttl = ttl_ms.map(|ttl| Duration::from_millis(*ttl));
-        let written = router.wait(None, |caller| router.foreign.set(caller, key, value, ttl))?;
+        let written = router.wait(&[], None, |caller| router.foreign.set(caller, key, value, ttl))?;
         router.done(written)
     })
 }

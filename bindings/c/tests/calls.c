@@ -258,6 +258,24 @@ static void signals(void) {
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
+static void slow(failsoft_load *request, void *unused) {
+    (void)unused;
+    while (failsoft_load_is_wanted(request))
+        pause_ms(1);
+    STATUS(FAILSOFT_OK, failsoft_load_reply(request, bytes("late"), 4));
+    failsoft_load_free(request);
+}
+
+/* Nobody can stop a loader on its caller's own thread: what it gives after load_timeout is its caller's all the same. */
+static void late_for_others_alone(void) {
+    failsoft_router *router = open_router("127.0.0.1:1", delivery_of_all, "deadline_ms", "50", "load_timeout_ms", "100", NULL);
+    failsoft_outcome *outcome;
+    STATUS(FAILSOFT_OK, failsoft_get_with_fallback(router, bytes("k"), 1, slow, NULL, &outcome));
+    CHECK(has_value(outcome, "late") && strcmp(failsoft_outcome_served_by(outcome), "secondary") == 0);
+    failsoft_outcome_free(outcome);
+    STATUS(FAILSOFT_OK, failsoft_router_close(router));
+}
+
 /* A thread that is cancelled inside its loader ends after the call, and the router is as before. */
 typedef struct {
     failsoft_router *router;
@@ -361,6 +379,7 @@ int main(int argc, char **argv) {
         signals();
     }
     details(router);
+    late_for_others_alone();
     kit *kit = kit_start();
     others_asynchronous(kit, router);
     events(kit);

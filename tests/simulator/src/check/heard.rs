@@ -88,6 +88,8 @@ pub(super) struct Heard {
     pub(super) highest: (u64, Time),
 }
 
+/// For how long a node has to be in trouble to return by its own word.
+const OWN_WORD: Time = 1_000 * MS;
 /// The cool-down of a breaker after a probe that was not its first.
 const COOL_DOWN: Time = 100 * MS;
 /// How long a node gets a part of the reads after it was cleared.
@@ -173,9 +175,13 @@ impl Check {
         self.routers[r].node(node).heard = Some(now);
     }
 
-    /// A probe of a closed node opened it.
+    /// A probe of a closed node opened it: with a witness, or, where none can be had, by its own word after a second.
     pub(crate) fn cleared(&mut self, r: usize, node: NodeKey, now: Time) {
-        self.routers[r].node(node).cleared = Some(now);
+        let told = self.routers[r].node(node);
+        told.cleared = Some(now);
+        if told.failed.is_some_and(|at| now - at >= OWN_WORD) {
+            told.failed = None;
+        }
     }
 
     /// New routes are in force: a node that has just come back gets all reads only where nobody else can take them.
