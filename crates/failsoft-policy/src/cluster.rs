@@ -6,6 +6,7 @@
 mod ballots;
 mod census;
 mod facts;
+mod probes;
 mod report;
 mod routes;
 mod targets;
