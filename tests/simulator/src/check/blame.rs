@@ -53,8 +53,13 @@ impl Check {
     }
 
     /// A connection ended in a way that is held against its node.
-    pub(crate) fn blamed(&mut self, r: usize, node: NodeKey, now: Time) {
+    /// Views are asked for if it was in no trouble before.
+    pub(crate) fn blamed(&mut self, r: usize, node: NodeKey, admitted: bool, now: Time) {
         self.routers[r].node(node).failed.get_or_insert(now);
+        if admitted {
+            let limit = self.routers[r].limit;
+            self.owes(r, now + 1_000 * MS + 3 * limit, "a connection ended");
+        }
     }
 
     /// Something at this address, or on the way to it, explains that the router closes it, up to some time later.

@@ -30,6 +30,8 @@ pub(crate) struct Heed {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     generation: u32,
+    /// Since when its probes have said that it is ready.
+    ready: Option<Time>,
     /// Since when it counts as failed: until a probe of it, with a witness, clears it.
     pub(super) failed: Option<Time>,
     /// Whether it last said that it is a primary.
@@ -86,6 +88,8 @@ pub(super) struct Heard {
     pub(super) highest: (u64, Time),
 }
 
+/// For how long a node has to be in trouble to return by its own word.
+const OWN_WORD: Time = 1_000 * MS;
 /// The cool-down of a breaker after a probe that was not its first.
 const COOL_DOWN: Time = 100 * MS;
 /// How long a node gets a part of the reads after it was cleared.
@@ -171,9 +175,13 @@ impl Check {
         self.routers[r].node(node).heard = Some(now);
     }
 
-    /// A probe of a closed node opened it.
+    /// A probe of a closed node opened it: with a witness, or, where none can be had, by its own word after a second.
     pub(crate) fn cleared(&mut self, r: usize, node: NodeKey, now: Time) {
-        self.routers[r].node(node).cleared = Some(now);
+        let told = self.routers[r].node(node);
+        told.cleared = Some(now);
+        if told.failed.is_some_and(|at| now - at >= OWN_WORD) {
+            told.failed = None;
+        }
     }
 
     /// New routes are in force: a node that has just come back gets all reads only where nobody else can take them.
@@ -211,8 +219,11 @@ impl Check {
                 told.link_up = report.link_up;
                 let down = report.link_down_for.map_or(0, |d| d.as_nanos() as Time);
                 told.linked_at = (report.link_up == Some(false)).then_some(now.saturating_sub(down));
-                // Where nobody else is, its own word has to do.
-                if (probe.witness.is_some() || heed.alone) && report.unready().is_none() {
+                let ready = report.unready().is_none();
+                told.ready = if ready { told.ready.or(Some(now)) } else { None };
+                // Where nobody else is, its own word has to do; where no witness can be had, that of a second.
+                let patient = told.ready.is_some_and(|at| now >= at + 1_000 * MS);
+                if (probe.witness.is_some() || heed.alone || patient) && ready {
                     told.failed = None;
                 }
             }
@@ -223,6 +234,7 @@ impl Check {
                 if told.heard.is_none_or(|at| at <= probe.sent_at.as_nanos()) {
                     told.failed.get_or_insert(now);
                 }
+                told.ready = None;
                 told.unanswered = (told.unanswered.0 + 1, now);
             }
         }

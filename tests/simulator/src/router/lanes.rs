@@ -163,7 +163,8 @@ impl Sim<'_> {
         let (blame, contact) = (lane.machine.take_blame(), lane.machine.contact());
         if let Some(reason) = blame {
             self.trace.say(self.now, || format!("router {r}: {id:?} ended, which is held against the node: {reason}"));
-            self.check.blamed(r, id.node, self.now);
+            let admitted = self.routers[r].cluster.admits(id.node);
+            self.check.blamed(r, id.node, admitted, self.now);
             self.routers[r].cluster.failed(id.node, reason, contact, instant(self.now));
         }
         for ((call, tag), outcome) in out.0 {
