@@ -58,9 +58,12 @@ pub type Outcome<R> = Result<R, Failure>;
 
 /// Where the outcomes of requests go.
 pub trait Deliver<C, R> {
-    /// The one outcome of `caller`'s request. What is given back is kept for the caller, who asks for it with
-    /// [`Connection::poll`]; nothing more follows for one that takes it here.
-    fn deliver(&mut self, caller: C, outcome: Outcome<R>) -> Option<Outcome<R>>;
+    /// Whether the outcome of this caller's request is kept for it: it asks for it with [`Connection::poll`], and is
+    /// to be woken for that.
+    fn wakes(&mut self, caller: &mut C) -> bool;
+
+    /// The one outcome of the request of a caller for whom it is not kept.
+    fn deliver(&mut self, caller: C, outcome: Outcome<R>);
 }
 
 /// See the module.

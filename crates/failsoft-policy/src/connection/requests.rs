@@ -304,13 +304,11 @@ impl<C, R> Place<C, R> {
     /// Gives the outcome to the caller, if it waits.
     #[inline]
     fn hand(&mut self, outcome: Outcome<R>, out: &mut impl Deliver<C, R>) {
-        match mem::replace(&mut self.holder, Holder::Gone) {
-            Holder::Waiting(caller) => {
-                if let Some(kept) = out.deliver(caller, outcome) {
-                    self.holder = Holder::Ready(kept);
-                }
-            }
-            ready_or_gone => self.holder = ready_or_gone,
+        let Holder::Waiting(caller) = &mut self.holder else { return };
+        if out.wakes(caller) {
+            self.holder = Holder::Ready(outcome);
+        } else if let Holder::Waiting(caller) = mem::replace(&mut self.holder, Holder::Gone) {
+            out.deliver(caller, outcome);
         }
     }
 }

@@ -16,9 +16,12 @@ fn at(ms: u64) -> Instant {
 struct Told(Vec<(u32, Outcome<u32>)>);
 
 impl Deliver<u32, u32> for Told {
-    fn deliver(&mut self, caller: u32, outcome: Outcome<u32>) -> Option<Outcome<u32>> {
+    fn wakes(&mut self, _: &mut u32) -> bool {
+        false
+    }
+
+    fn deliver(&mut self, caller: u32, outcome: Outcome<u32>) {
         self.0.push((caller, outcome));
-        None
     }
 }
 
