@@ -4,7 +4,9 @@
 //! what is to be asked next; the reads ask for routes. Nothing here waits or draws lots.
 
 mod ballots;
+mod census;
 mod facts;
+mod probes;
 mod report;
 mod routes;
 mod targets;
@@ -16,16 +18,17 @@ pub use routes::{Blocked, WriteGate};
 use crate::breaker::Admission;
 use crate::budget::Budget;
 use crate::config::Config;
-use crate::nodes::Nodes;
+use crate::nodes::{Node, Nodes, Step};
 use crate::pace;
 use crate::partition::Partition;
 use crate::refresh::{Refresh, Scope};
 use crate::time::Instant;
 use crate::topology::{Kind, Topology};
-use crate::view::View;
+use crate::view::Role;
 use crate::words::{Endpoint, NodeKey, Reason};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use census::Census;
 use core::time::Duration;
 use witness::Witness;
 
@@ -33,6 +36,8 @@ use witness::Witness;
 const PROBE_SPREAD: Duration = Duration::from_millis(2);
 /// Up to this many nodes, all are probed at once.
 const PROBE_BURST: u32 = 32;
+/// How long routes wait in which nothing has changed but that replicas are younger.
+const AGES_PAUSE: Duration = Duration::from_millis(50);
 /// How often the replicas of a primary in trouble are probed: their rank may change.
 const STAND_IN_PROBE: Duration = Duration::from_secs(1);
 
@@ -71,6 +76,7 @@ pub enum Command {
 #[derive(Clone, Debug)]
 pub struct Cluster {
     outage_budget: Duration,
+    attempt_timeout: Duration,
     interval: Duration,
     seeds: Vec<Endpoint>,
     nodes: Nodes,
@@ -93,13 +99,18 @@ pub struct Cluster {
     starting_until: Option<Instant>,
     /// Why the last node that was asked for a view gave none.
     no_view: Reason,
-    /// A view of what seems to be another cluster, until the round that brought it ends.
-    foreign: Option<View>,
+    census: Census,
+    /// When the answers of the first seeds decide, without those that are still to come.
+    elect_at: Option<Instant>,
+    /// How many rounds in turn brought views, but none with epochs.
+    blind_rounds: u32,
     /// The slot part of the snapshot, while no owner changes, and the owners it names.
     slots: Option<(Arc<[u16]>, Vec<NodeKey>)>,
     /// Nodes whose connections are to be closed.
     closing: Vec<NodeKey>,
     dirty: bool,
+    /// When the routes are to be worked out again because answers of replicas have become younger.
+    ages_at: Option<Instant>,
 }
 
 impl Cluster {
@@ -108,6 +119,7 @@ impl Cluster {
         seeds.truncate(64);
         Self {
             outage_budget: config.outage_budget(),
+            attempt_timeout: config.attempt_timeout(),
             interval: config.slot_refresh_interval(),
             seeds,
             nodes: Nodes::default(),
@@ -123,10 +135,13 @@ impl Cluster {
             witness: Witness::default(),
             starting_until: Some(now + config.attempt_timeout()),
             no_view: Reason::Connection,
-            foreign: None,
+            census: Census::default(),
+            elect_at: None,
+            blind_rounds: 0,
             slots: None,
             closing: Vec::new(),
             dirty: true,
+            ages_at: None,
         }
     }
 
@@ -139,18 +154,18 @@ impl Cluster {
             self.starting_until = None;
             self.dirty = true;
         }
-        for node in self.nodes.iter_mut() {
-            if node.breaker.tick(now) {
-                if node.breaker.admission() == Admission::All {
-                    node.trouble = None;
-                }
-                self.dirty = true;
-            }
+        if self.elect_at.is_some_and(|at| at <= now) {
+            self.elect(now);
+        }
+        if self.ages_at.is_some_and(|at| at <= now) {
+            self.ages_at = None;
+            self.dirty = true;
         }
         let jitter = self.interval / 10 * (dice % 1000) / 1000;
         if let Some((round, scope)) = self.refresh.start(now, jitter) {
             let targets = self.targets(scope, dice);
             let epochs = scope > Scope::Routine;
+            self.census.open(&targets, &self.seeds);
             if epochs {
                 self.unsettled = false;
                 self.partition.open(round, targets.iter().filter_map(|e| self.nodes.at(e)).collect(), now);
@@ -159,27 +174,49 @@ impl Cluster {
         }
         let turn = pace::turn(self.clients, self.interval);
         let key = loop {
-            let node = self.nodes.iter_mut().find(|n| n.probe_due().is_some_and(|at| at <= now))?;
-            if !node.hold_back(turn, now, dice) {
-                break node.key;
+            let key = self.nodes.first_due(now)?;
+            let node = self.nodes.get_mut(key)?;
+            if node.breaker.tick(now) {
+                if node.breaker.admission() == Admission::All {
+                    node.trouble = None;
+                }
+                self.dirty = true;
+            } else if !node.hold_back(turn, now, dice) {
+                break key;
             }
         };
         let witness = self.call_witness(key, dice, now);
-        let stands_in = self.stands_in(key);
-        let routine = self.interval.max(pace::pause(self.clients));
+        let pause = self.pause_of(key, turn, dice) + jitter;
         let node = self.nodes.get_mut(key)?;
-        node.held_until = None;
-        let pause = match node.latency {
-            _ if stands_in => self.interval.min(STAND_IN_PROBE).max(turn),
+        node.probed(now, pause);
+        Some(Command::Probe { node: key, endpoint: node.endpoint.clone(), witness })
+    }
+
+    /// How long after this probe of a node the next one is due, if nothing happens before.
+    fn pause_of(&self, key: NodeKey, turn: Duration, dice: u32) -> Duration {
+        let routine = self.interval.max(pace::pause(self.clients));
+        if self.stands_in(key) {
+            return self.interval.min(STAND_IN_PROBE).max(turn);
+        }
+        match self.nodes.get(key) {
+            // Its primary's next report calls for it: compared right after that, it is dated best.
+            Some(node) if self.is_dated_by_primary(node) => routine + routine / 4,
+            Some(node) if node.latency.is_some() => routine,
             // Probes spread over the interval: each node's word tells of a cut, so the first sign of
             // one comes the earlier, the more nodes there are.
-            None => routine - routine / 1000 * 9 / 10 * (dice % 1000),
-            Some(_) => routine,
-        };
-        node.breaker.take_probe(now);
-        node.probing = true;
-        node.probe_at = now + pause + jitter;
-        Some(Command::Probe { node: key, endpoint: node.endpoint.clone(), witness })
+            _ => routine - routine / 1000 * 9 / 10 * (dice % 1000),
+        }
+    }
+
+    fn is_dated_by_primary(&self, node: &Node) -> bool {
+        let Role::Replica(Some(of)) = node.role else { return false };
+        let primary = self.nodes.get(of).filter(|p| p.admits() && !p.offsets.is_empty());
+        primary.is_some() && node.step != Step::Unmeasured
+    }
+
+    /// The ages of stand-ins have changed for the better: the next table of routes can wait a moment for more.
+    fn rejuvenate(&mut self, now: Instant) {
+        self.ages_at.get_or_insert(now + AGES_PAUSE);
     }
 
     /// Whether something waits for [`Self::poll`] that a read or a write may have left there: a
@@ -190,8 +227,8 @@ impl Cluster {
 
     /// When [`Self::poll`] has something to do, if no fact comes before.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let nodes = self.nodes.iter().flat_map(|n| [n.probe_due(), n.breaker.next_timeout().filter(|_| n.admits())]);
-        nodes.flatten().chain(self.refresh.due()).chain(self.starting_until).min()
+        let timers = [self.nodes.next_due(), self.refresh.due(), self.starting_until, self.elect_at, self.ages_at];
+        timers.into_iter().flatten().min()
     }
 
     /// Where a node listens, if it is still known.

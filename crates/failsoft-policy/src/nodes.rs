@@ -1,147 +1,28 @@
-//! The table of known nodes: who they are, and what is known of their state.
+//! The table of known nodes.
 
-use crate::breaker::{Admission, Breaker};
-use crate::partition::Verdict;
+mod agenda;
+mod node;
+mod step;
+
+pub use node::{Node, Trouble};
+pub use step::{Offsets, Step};
+
 use crate::time::Instant;
-use crate::view::{NodeReport, Role};
-use crate::words::{Endpoint, NodeKey, Reason};
+use crate::view::Role;
+use crate::words::{Endpoint, NodeKey};
+use agenda::{Agenda, confirmed};
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 /// The most nodes a router keeps in mind; redirects to further addresses are not followed.
 pub const MAX_NODES: usize = 8192;
-/// How many samples of a primary's offset are kept to date its replicas by.
-const SAMPLES: usize = 8;
-
-/// Why a node gets no reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// Since when.
-    pub since: Instant,
-    /// The first cause.
-    pub reason: Reason,
-}
-
-/// One known node.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// Its name in the policy.
-    pub key: NodeKey,
-    /// Its node id; none for a server without cluster mode, or known from a redirect alone.
-    pub id: Option<String>,
-    /// Where it listens.
-    pub endpoint: Endpoint,
-    /// Its role by the newest view.
-    pub role: Role<NodeKey>,
-    /// The highest config epoch known of it.
-    pub epoch: u64,
-    /// When the newest view that names it was asked for.
-    pub seen_at: Instant,
-    /// Whether the cluster counts it as failed.
-    pub failed: bool,
-    /// On which side of a partition it is.
-    pub verdict: Verdict,
-    /// When the ballots were asked for that last put it with the majority.
-    pub vouched_at: Option<Instant>,
-    /// The highest epoch that it was last heard to have seen (`cluster_current_epoch`).
-    pub current_epoch: Option<u64>,
-    /// Whether its last probe was answered.
-    pub heard: bool,
-    /// Whether all seemed well with it in its last probe: it was ready, reached everybody, and agreed
-    /// with the views.
-    pub seems_well: bool,
-    /// Its breaker.
-    pub breaker: Breaker,
-    /// Why it gets no reads, while its breaker is open.
-    pub trouble: Option<Trouble>,
-    /// When it last answered anything.
-    pub contact: Option<Instant>,
-    /// Its last report.
-    pub report: NodeReport,
-    /// When that came.
-    pub reported_at: Instant,
-    /// Whether its own word and a view agree that it is the primary it is taken for.
-    pub validated: bool,
-    /// Whether a probe is under way.
-    pub probing: bool,
-    /// When the next routine probe is due.
-    pub probe_at: Instant,
-    /// While its breaker lets no reads through: since when it has been ready to serve, by its own word.
-    pub ready_at: Option<Instant>,
-    /// From when on the next probe may be sent, if it is one that other routers want to send, too.
-    pub held_until: Option<Instant>,
-    /// Round-trip time of the last probe.
-    pub latency: Option<Duration>,
-    /// For a replica that was behind its primary when both were last compared: the moment up to which
-    /// it held all that the primary had.
-    pub behind_since: Option<Instant>,
-    /// A primary's offsets, newest last.
-    samples: Vec<(Instant, u64)>,
-}
-
-impl Node {
-    /// Whether its breaker lets reads through at all.
-    pub fn admits(&self) -> bool {
-        self.breaker.admission() != Admission::Closed
-    }
-
-    /// When it is to be probed next: routinely, or by its breaker while that lets no reads through.
-    pub fn probe_due(&self) -> Option<Instant> {
-        let due = match (self.probing, self.admits()) {
-            (true, _) => None,
-            (false, true) => Some(self.probe_at),
-            (false, false) => self.breaker.next_timeout(),
-        };
-        due.map(|at| at.max(self.held_until.unwrap_or(Instant::ZERO)))
-    }
-
-    /// Whether a probe that is due has to wait for its turn first: once, for a part of `turn`.
-    pub fn hold_back(&mut self, turn: Duration, now: Instant, dice: u32) -> bool {
-        let part = turn / 1000 * (dice % 1000);
-        if part.is_zero() || self.held_until.is_some() {
-            return false;
-        }
-        self.held_until = Some(now + part);
-        true
-    }
-
-    /// Whether its own word fits what the views say of it: its role, and as a primary its epoch.
-    pub fn agrees(&self) -> bool {
-        let primary = self.role == Role::Primary;
-        self.report.primary == primary && (!primary || self.report.my_epoch.is_none_or(|e| e == self.epoch))
-    }
-
-    /// A primary's offset, read at `at`.
-    pub fn sample_offset(&mut self, at: Instant, offset: u64) {
-        if self.samples.len() == SAMPLES {
-            self.samples.remove(0);
-        }
-        self.samples.push((at, offset));
-    }
-
-    /// Since when a replica at `offset` is behind: the newest sample it covers, or none if that is the
-    /// newest one. One that covers none has been behind for longer than they tell, and is as old as it
-    /// was `before`, or as the oldest of them. None if there is nothing to compare.
-    pub fn behind_since(&self, offset: u64, before: Option<Instant>) -> Option<Option<Instant>> {
-        let (newest, oldest) = (self.samples.last()?, self.samples.first()?);
-        Some(match self.samples.iter().rev().find(|&&(_, o)| o <= offset) {
-            Some(covered) => (covered != newest || newest.1 > offset).then_some(covered.0),
-            None => Some(before.map_or(oldest.0, |b| b.min(oldest.0))),
-        })
-    }
-
-    /// Forgets the offsets: they are of another history.
-    pub fn forget_offsets(&mut self) {
-        self.samples.clear();
-    }
-}
 
 /// See the module. Positions are reused with a higher generation.
 #[derive(Clone, Debug, Default)]
 pub struct Nodes {
     places: Vec<(u32, Option<Node>)>,
     free: Vec<u32>,
+    agenda: Agenda,
 }
 
 impl Nodes {
@@ -154,7 +35,9 @@ impl Nodes {
     /// The same, to change it.
     pub fn get_mut(&mut self, key: NodeKey) -> Option<&mut Node> {
         let (generation, node) = self.places.get_mut(key.index as usize)?;
-        node.as_mut().filter(|_| *generation == key.generation)
+        let node = node.as_mut().filter(|_| *generation == key.generation)?;
+        self.agenda.touch(key);
+        Some(node)
     }
 
     /// All nodes, by position.
@@ -162,9 +45,44 @@ impl Nodes {
         self.places.iter().filter_map(|(_, n)| n.as_ref())
     }
 
-    /// All nodes, by position, to change them.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Node> {
-        self.places.iter_mut().filter_map(|(_, n)| n.as_mut())
+    /// Changes all nodes that are `such`.
+    pub fn change(&mut self, such: impl Fn(&Node) -> bool, mut change: impl FnMut(&mut Node)) {
+        for node in self.places.iter_mut().filter_map(|(_, n)| n.as_mut()) {
+            if such(node) {
+                change(node);
+                self.agenda.touch(node.key);
+            }
+        }
+    }
+
+    /// The replicas of a primary, by position.
+    pub fn replicas_of(&self, primary: NodeKey) -> impl Iterator<Item = &Node> {
+        let role = Role::Replica(Some(primary));
+        let maybe = self.agenda.replicas_of(primary);
+        let keys = confirmed(maybe, |key| self.get(key).is_some_and(|n| n.role == role));
+        keys.into_iter().filter_map(|key| self.get(key))
+    }
+
+    /// The nodes in trouble, by position.
+    pub fn troubled(&self) -> impl Iterator<Item = &Node> {
+        let keys = confirmed(self.agenda.troubled(), |key| self.get(key).is_some_and(|n| n.trouble.is_some()));
+        keys.into_iter().filter_map(|key| self.get(key))
+    }
+
+    /// The first one who is due by now.
+    pub fn first_due(&mut self, now: Instant) -> Option<NodeKey> {
+        let places = &self.places;
+        self.agenda.follow(|key| {
+            let (generation, node) = places.get(key.index as usize)?;
+            node.as_ref().filter(|_| *generation == key.generation)
+        });
+        self.agenda.first_due(now)
+    }
+
+    /// When the next one is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        let touched = self.agenda.touched().filter_map(|key| self.get(key)?.due()).min();
+        [self.agenda.next_due(), touched].into_iter().flatten().min()
     }
 
     /// How many there are.
@@ -200,33 +118,8 @@ impl Nodes {
         });
         let place = &mut self.places[index as usize];
         let key = NodeKey { index, generation: place.0 };
-        place.1 = Some(Node {
-            key,
-            id,
-            endpoint,
-            role,
-            epoch: 0,
-            seen_at: now,
-            failed: false,
-            verdict: Verdict::Majority,
-            vouched_at: None,
-            current_epoch: None,
-            heard: false,
-            seems_well: false,
-            breaker: Breaker::default(),
-            trouble: None,
-            contact: None,
-            report: NodeReport::default(),
-            reported_at: now,
-            validated: false,
-            probing: false,
-            probe_at: now,
-            ready_at: None,
-            held_until: None,
-            latency: None,
-            behind_since: None,
-            samples: Vec::new(),
-        });
+        place.1 = Some(Node::new(key, id, endpoint, role, now));
+        self.agenda.touch(key);
         Some(key)
     }
 
@@ -237,6 +130,7 @@ impl Nodes {
             place.0 = place.0.wrapping_add(1);
             place.1 = None;
             self.free.push(key.index);
+            self.agenda.touch(key);
         }
     }
 

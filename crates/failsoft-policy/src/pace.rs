@@ -15,6 +15,9 @@ const CONNECTIONS: u64 = 2;
 /// Turns shorter than this are not worth taking.
 const SHORTEST_TURN: Duration = Duration::from_millis(50);
 
+/// The longest turn that is taken where somebody waits for the answer.
+pub(crate) const SHORT_TURN: Duration = Duration::from_secs(1);
+
 /// The shortest time between two routine probes of a node, in a cluster whose nodes have up to `clients`
 /// clients.
 pub(crate) fn pause(clients: u64) -> Duration {

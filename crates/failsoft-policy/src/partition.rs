@@ -134,6 +134,11 @@ impl Partition {
         *self = Self { round: Some(round), opened: now, asked, over: false, ballots: Vec::new() };
     }
 
+    /// The last round.
+    pub fn round(&self) -> Option<u64> {
+        self.round
+    }
+
     /// When the last round began.
     pub fn opened(&self) -> Instant {
         self.opened

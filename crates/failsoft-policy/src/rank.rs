@@ -1,6 +1,6 @@
 //! The order in which the replicas of a shard are asked, and how old their answers are.
 
-use crate::nodes::{Node, Nodes};
+use crate::nodes::{Node, Nodes, Step};
 use crate::partition::Verdict;
 use crate::time::Instant;
 use crate::view::Role;
@@ -10,12 +10,15 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
 
-/// The replicas of `primary` that may be read from, best first: link up before link down,
-/// `replica-priority` ascending with 0 last (such a replica is never promoted), the furthest offset,
-/// the quickest answer.
+/// The servers tell in whole seconds, cut off, for how long a link has been down: it may be so much longer.
+const CUT_OFF: Duration = Duration::from_secs(1);
+
+/// The replicas of `primary` that may be read from, best first: those whose answers can be dated at all, link up
+/// before link down, `replica-priority` ascending with 0 last (such a replica is never promoted), the furthest
+/// offset, the quickest answer.
 pub fn ranked(nodes: &Nodes, primary: NodeKey) -> Vec<&Node> {
-    let mut replicas: Vec<&Node> = nodes.iter().filter(|n| stands_in_for(n) == Some(primary)).collect();
-    replicas.sort_by_key(|n| rank(n));
+    let mut replicas: Vec<&Node> = nodes.replicas_of(primary).filter(|n| stands_in_for(n).is_some()).collect();
+    replicas.sort_by_cached_key(|n| rank(nodes, n));
     replicas
 }
 
@@ -25,7 +28,7 @@ pub fn best(nodes: &Nodes) -> BTreeMap<NodeKey, &Node> {
     for node in nodes.iter() {
         let Some(primary) = stands_in_for(node) else { continue };
         let first: &mut &Node = best.entry(primary).or_insert(node);
-        if rank(node) < rank(first) {
+        if node.key != first.key && rank(nodes, node) < rank(nodes, first) {
             *first = node;
         }
     }
@@ -41,7 +44,7 @@ fn stands_in_for(node: &Node) -> Option<NodeKey> {
     }
 }
 
-fn rank(node: &Node) -> impl Ord + use<> {
+fn rank(nodes: &Nodes, node: &Node) -> impl Ord + use<> {
     let report = &node.report;
     let priority = match report.priority {
         Some(0) => u32::MAX,
@@ -49,6 +52,7 @@ fn rank(node: &Node) -> impl Ord + use<> {
         None => 100, // the servers' default
     };
     (
+        dated(nodes, node).is_none(),
         report.link_up == Some(false),
         priority,
         Reverse(report.offset.unwrap_or(0)),
@@ -57,14 +61,26 @@ fn rank(node: &Node) -> impl Ord + use<> {
     )
 }
 
-/// The last moment at which a replica was known to hold all that its primary had: the primary's last
-/// answer to us, unless the replica was behind or its link down when that was last measured. What was
-/// measured is dated by when it was measured, not by an answer that came later. What could not be
-/// measured (nothing compared yet, `INFO` denied) counts as no gap.
+/// What is known of the age of a replica's answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dated {
+    /// The last moment at which it is known to have held all that its primary had; none if it was never compared
+    /// with it, so that nobody can say.
+    pub current_at: Option<Instant>,
+    /// From when on the time counts for which it may stand in.
+    pub counts_from: Instant,
+}
+
+/// How old a replica's answers are.
 ///
-/// None if its primary is not known or never answered, or that moment was before the clock's origin:
-/// its age can't be told then.
-pub fn current_at(nodes: &Nodes, replica: &Node) -> Option<Instant> {
+/// It is as current as when it was last known to be level with its primary: its link may have broken any time since.
+/// One that was behind, or whose link was down, is as old as that. One that nothing is known of (`INFO` is denied, or
+/// nothing was compared yet) is of unknown age, and may stand in for as long after its primary's last answer as any
+/// other.
+///
+/// None if it must not stand in: it is behind by more than can be dated, its link has been down for nobody knows how
+/// long, or its primary never answered.
+pub fn dated(nodes: &Nodes, replica: &Node) -> Option<Dated> {
     let Role::Replica(Some(of)) = replica.role else { return None };
     let primary = nodes.get(of)?;
     let contact = match primary.trouble {
@@ -72,11 +88,32 @@ pub fn current_at(nodes: &Nodes, replica: &Node) -> Option<Instant> {
         Some(t) if primary.verdict == Verdict::Minority => primary.contact?.min(t.since),
         _ => primary.contact?,
     };
-    let at = contact.min(replica.behind_since.unwrap_or(contact));
-    match replica.report.link_down_for.filter(|_| replica.report.link_up == Some(false)) {
-        // Before the origin of the clock there is no instant: that is older than any budget can be dated.
-        Some(down) if replica.reported_at.since(Instant::ZERO) < down => None,
-        Some(down) => Some(at.min(replica.reported_at - down)),
-        None => Some(at),
+    let linked = match replica.report.link_up {
+        Some(false) => contact.min(broken_at(replica)?),
+        _ => contact,
+    };
+    match replica.step {
+        Step::Unmeasured => Some(Dated { current_at: None, counts_from: linked }),
+        Step::Level(at) | Step::UpTo(at) => Some(Dated::at(linked.min(at))),
+        Step::Lost => None,
     }
+}
+
+/// The last moment at which a replica is known to have held all that its primary had; none if that is not known.
+pub fn current_at(nodes: &Nodes, replica: &Node) -> Option<Instant> {
+    dated(nodes, replica)?.current_at
+}
+
+impl Dated {
+    fn at(at: Instant) -> Self {
+        Self { current_at: Some(at), counts_from: at }
+    }
+}
+
+/// When the link of a replica broke, at the earliest; none if it does not say, or if that was before the clock's
+/// origin, where there is no instant.
+fn broken_at(replica: &Node) -> Option<Instant> {
+    let down = replica.report.link_down_for? + CUT_OFF;
+    let looked_at = replica.looked_at?;
+    (looked_at.since(Instant::ZERO) >= down).then(|| looked_at - down)
 }

@@ -34,7 +34,16 @@ struct Round {
     number: u64,
     scope: Scope,
     views: usize,
-    foreign: usize,
+    ours: usize,
+}
+
+/// What is left to be asked when a round is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// How much.
+    pub scope: Scope,
+    /// How far the pause before it may grow while nothing changes.
+    pub most: Duration,
 }
 
 /// See the module.
@@ -58,10 +67,8 @@ pub enum RoundEnd {
     Fine,
     /// Nobody answered.
     Silent,
-    /// All who were asked and answered, far and wide, know none of our nodes: it is another cluster.
-    AnotherCluster,
-    /// Those asked know none of our nodes, but too few were asked to tell.
-    Unclear,
+    /// Nobody who answered knows any of our nodes.
+    Foreign,
 }
 
 impl Refresh {
@@ -100,18 +107,30 @@ impl Refresh {
         }
         let scope = self.wanted.take().unwrap_or(Scope::Routine);
         self.rounds += 1;
-        self.round = Some(Round { number: self.rounds, scope, views: 0, foreign: 0 });
+        self.round = Some(Round { number: self.rounds, scope, views: 0, ours: 0 });
         self.started = Some(now);
         self.routine_at = now + self.interval + jitter;
         Some((self.rounds, scope))
     }
 
     /// A view came in this round; false if the round is over.
-    pub fn on_view(&mut self, number: u64, foreign: bool) -> bool {
+    pub fn on_view(&mut self, number: u64, ours: bool) -> bool {
         let Some(round) = self.round.as_mut().filter(|r| r.number == number) else { return false };
         round.views += 1;
-        round.foreign += usize::from(foreign);
+        round.ours += usize::from(ours);
         true
+    }
+
+    /// What was heard in the round under way turned out to be our cluster.
+    pub fn found_ours(&mut self) {
+        if let Some(round) = &mut self.round {
+            round.ours += 1;
+        }
+    }
+
+    /// How much this round asks; none if it is over.
+    pub fn scope_of(&self, number: u64) -> Option<Scope> {
+        self.round.filter(|r| r.number == number).map(|r| r.scope)
     }
 
     /// Whether a view came in this round, and it is not over.
@@ -119,29 +138,28 @@ impl Refresh {
         self.round.is_some_and(|r| r.number == number && r.views > 0)
     }
 
+    /// Whether a view of our cluster came in this round, and it is not over.
+    pub fn has_ours(&self, number: u64) -> bool {
+        self.round.is_some_and(|r| r.number == number && r.ours > 0)
+    }
+
     /// The round is over; `next` is what the trouble that is left wants to be asked, `unsettled` that
     /// this round has changed something.
-    pub fn finish(&mut self, number: u64, next: Option<Scope>, unsettled: bool) -> Option<RoundEnd> {
+    pub fn finish(&mut self, number: u64, next: Option<Wish>, unsettled: bool) -> Option<RoundEnd> {
         let round = self.round.take_if(|r| r.number == number)?;
         let end = match round {
             Round { views: 0, .. } => RoundEnd::Silent,
-            Round { views, foreign, .. } if foreign < views => RoundEnd::Fine,
-            Round { scope: Scope::Broad, .. } => RoundEnd::AnotherCluster,
-            _ => RoundEnd::Unclear,
+            Round { ours: 0, .. } => RoundEnd::Foreign,
+            _ => RoundEnd::Fine,
         };
         match (end, next) {
-            (RoundEnd::Fine, Some(scope)) if unsettled || self.urgent => {
-                self.pause = SHORTEST;
-                self.wanted = self.wanted.max(Some(scope));
-            }
-            (RoundEnd::Fine, Some(scope)) => {
-                let cap = if scope == Scope::Ballot { self.interval / 3 } else { self.interval };
-                self.pause = (self.pause * 2).min(cap.max(SHORTEST));
-                self.wanted = self.wanted.max(Some(scope));
+            (RoundEnd::Fine, Some(wish)) => {
+                let cap = wish.most.max(SHORTEST);
+                self.pause = if unsettled || self.urgent { SHORTEST } else { (self.pause * 2).min(cap) };
+                self.wanted = self.wanted.max(Some(wish.scope));
             }
             (RoundEnd::Fine, None) => self.pause = SHORTEST,
-            (RoundEnd::AnotherCluster, _) => {}
-            (RoundEnd::Silent | RoundEnd::Unclear, _) => {
+            (RoundEnd::Silent | RoundEnd::Foreign, _) => {
                 self.pause = SHORTEST;
                 self.wanted = Some(Scope::Broad);
             }

@@ -24,8 +24,8 @@ pub enum Source {
 pub struct StandIn {
     /// The replica.
     pub node: NodeKey,
-    /// The last moment at which it was known to hold all that its primary had.
-    pub current_at: Instant,
+    /// The last moment at which it was known to hold all that its primary had; none if nobody can say.
+    pub current_at: Option<Instant>,
     /// When its answers become too old (`outage_budget`): from then on it does not stand in.
     pub until: Instant,
 }
@@ -203,7 +203,7 @@ mod tests {
 
     fn stand_in(index: u32, millis: u64) -> StandIn {
         let at = Instant::from_millis(millis);
-        StandIn { node: node(index), current_at: at, until: at + Duration::from_secs(30) }
+        StandIn { node: node(index), current_at: Some(at), until: at + Duration::from_secs(30) }
     }
 
     #[test]

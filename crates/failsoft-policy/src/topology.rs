@@ -4,16 +4,18 @@
 //! claim with a higher config epoch wins) and "MOVED Redirection".
 
 mod bind;
+mod endings;
 
 use crate::nodes::Nodes;
 use crate::runs::Runs;
 use crate::time::Instant;
-use crate::view::{Role, View, ViewNode};
+use crate::view::{Role, View};
 use crate::words::{Endpoint, NodeKey, Slot};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
-use bind::bind;
+use bind::{Bound, bind};
+use core::time::Duration;
 
 /// Redirects may name at most this many nodes that no view has named yet.
 const MAX_UNSEEN: usize = 64;
@@ -21,6 +23,9 @@ const MAX_UNSEEN: usize = 64;
 /// before it is forgotten: a view may lag, but a redirect that lies must not hold for ever, nor the
 /// claim of a node that the cluster was told to forget.
 const MAX_UNCONFIRMED: u32 = 3;
+
+/// When no view with epochs came for so long, though they were asked for, none can be had.
+const BLIND: Duration = Duration::from_secs(5);
 
 /// What kind of server answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +49,17 @@ pub enum Applied {
     Doubt,
     /// It shares no node with ours: perhaps another cluster lives at these addresses.
     Foreign,
+}
+
+/// What a view is worth when it contradicts the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// Its config epochs decide.
+    Epochs,
+    /// It has none: a view with epochs is asked for.
+    Hint,
+    /// It has none, though they were asked for, as all the last ones: there is nothing better.
+    Best,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +87,25 @@ pub struct Topology {
     patches: BTreeMap<Slot, Patch>,
     /// Owners that the last views with epochs did not name: how many, and when the last was asked for.
     unnamed: BTreeMap<NodeKey, (u32, Instant)>,
+    /// When the last view with epochs was asked for.
+    compared_at: Option<Instant>,
+    /// When the last one was asked for that has none though none can be had, and how many of them contradicted the
+    /// map in turn.
+    blind_at: Option<Instant>,
+    contradictions: u32,
 }
 
 impl Default for Topology {
     fn default() -> Self {
-        Self { kind: Kind::Unknown, claims: Runs::all(None), patches: BTreeMap::new(), unnamed: BTreeMap::new() }
+        Self {
+            kind: Kind::Unknown,
+            claims: Runs::all(None),
+            patches: BTreeMap::new(),
+            unnamed: BTreeMap::new(),
+            compared_at: None,
+            blind_at: None,
+            contradictions: 0,
+        }
     }
 }
 
@@ -151,19 +181,43 @@ impl Topology {
         nodes.insert(None, endpoint.clone(), Role::Primary, now)
     }
 
-    /// Forgets everything and starts anew with this view of another cluster.
-    pub fn start_anew(&mut self, nodes: &mut Nodes, view: &View) {
+    /// Forgets everything: it was about another cluster.
+    pub fn forget(&mut self, nodes: &mut Nodes) {
         nodes.clear();
         *self = Self::default();
-        self.apply(nodes, view);
+    }
+
+    /// Whether a view comes from this cluster, as far as the node ids tell; none if it says nothing.
+    pub fn is_ours(&self, nodes: &Nodes, view: &View) -> Option<bool> {
+        let Some(seen) = &view.nodes else { return Some(self.kind != Kind::Cluster) };
+        let ids: BTreeSet<&str> = nodes.iter().filter_map(|n| n.id.as_deref()).collect();
+        let known = || seen.iter().any(|n| ids.contains(n.id.as_str()));
+        view.covers_anything().then(|| match self.kind {
+            Kind::Unknown => true,
+            Kind::Cluster => known(),
+            Kind::Standalone => false,
+        })
+    }
+
+    /// Whether no view with epochs can be had.
+    pub fn is_blind(&self) -> bool {
+        self.blind_at > self.compared_at
     }
 
     /// Takes in a view.
     pub fn apply(&mut self, nodes: &mut Nodes, view: &View) -> Applied {
+        self.take_in(nodes, view, false)
+    }
+
+    /// The same; `asked_for_epochs` says that it would carry them if its node would tell them.
+    pub fn take_in(&mut self, nodes: &mut Nodes, view: &View, asked_for_epochs: bool) -> Applied {
         let Some(seen) = &view.nodes else { return self.apply_standalone(nodes, view) };
         if !view.covers_anything() {
             return Applied::Nothing;
         }
+        // Views of one round were asked for together, and lag together.
+        let again = self.blind_at.is_none_or(|at| at < view.asked_at);
+        let weight = self.weigh(view, asked_for_epochs);
         let known: BTreeMap<String, NodeKey> =
             nodes.iter().filter_map(|n| n.id.clone().map(|id| (id, n.key))).collect();
         if self.kind == Kind::Standalone
@@ -172,19 +226,27 @@ impl Topology {
             return Applied::Foreign;
         }
         self.kind = Kind::Cluster;
-        let (keys, mut changed) = bind(nodes, known, view, seen, &self.owners());
-        let epochs = view.has_epochs();
+        let best = weight == Weight::Best;
+        let Bound { keys, mut changed, displaced } = bind(nodes, known, view, seen, &self.owners(), best);
+        changed |= self.drop_claims_of(&displaced);
+        let epochs = weight == Weight::Epochs;
         let mut doubt = false;
         let mut claimed = Vec::new();
-        for vn in seen.iter().filter(|n| n.role == Role::Primary) {
+        // Of two at the same epoch the first one has it: not the one that failed.
+        let primaries = |failed| seen.iter().filter(move |n| n.role == Role::Primary && n.failed == failed);
+        for vn in primaries(false).chain(primaries(true)) {
             let Some(&owner) = keys.get(vn.id.as_str()) else { continue };
             let claim = Claim { owner, epoch: vn.epoch.unwrap_or(0) };
             claimed.extend(vn.slots.iter().map(|&(first, last)| (first, last, claim)));
         }
         let named = Runs::of(claimed, |old, new| new.epoch > old.epoch);
+        // What is left where epochs can't be compared: the owner is in trouble, or several views in turn say so.
+        let gone = |owner| nodes.get(owner).is_none_or(|n| !n.admits());
+        let outvoted = best && self.contradictions + 1 >= MAX_UNCONFIRMED;
         self.claims.change(&named, |held, new| {
             let Some(new) = new else { return held };
-            match claim(held, new, epochs) {
+            let yields = |held: Claim| best && (outvoted || gone(held.owner));
+            match claim(held, new, epochs, yields) {
                 Some(next) => {
                     changed |= held.map(|c| c.owner) != Some(next.owner);
                     Some(next)
@@ -195,8 +257,11 @@ impl Topology {
                 }
             }
         });
-        if epochs {
-            changed |= self.settle(&keys, seen, &named, view.asked_at);
+        if best {
+            self.contradictions = if doubt { self.contradictions + u32::from(again) } else { 0 };
+        }
+        if epochs || best {
+            changed |= self.settle(&keys, seen, &named, view.asked_at, best);
             changed |= self.drop_forgotten(&keys, &named, view.asked_at);
             changed |= self.forget_unnamed(nodes, &keys, view.asked_at);
         }
@@ -205,6 +270,20 @@ impl Topology {
             (_, true) => Applied::Changed,
             _ => Applied::Nothing,
         }
+    }
+
+    fn weigh(&mut self, view: &View, asked_for_epochs: bool) -> Weight {
+        if view.can_be_compared() {
+            self.compared_at = self.compared_at.max(Some(view.asked_at));
+            self.contradictions = 0;
+            return Weight::Epochs;
+        }
+        let blind = self.compared_at.is_none_or(|at| view.asked_at > at + BLIND);
+        if !asked_for_epochs || !blind {
+            return Weight::Hint;
+        }
+        self.blind_at = self.blind_at.max(Some(view.asked_at));
+        Weight::Best
     }
 
     fn apply_standalone(&mut self, nodes: &mut Nodes, view: &View) -> Applied {
@@ -223,104 +302,20 @@ impl Topology {
         }
     }
 
-    /// Ends the patches that this later view answers, and the claims it shows to be given up: the
-    /// owner is named, at an epoch no lower than its claim, and nobody owns the slot.
-    fn settle(
-        &mut self,
-        keys: &BTreeMap<&str, NodeKey>,
-        seen: &[ViewNode],
-        named: &Runs<Option<Claim>>,
-        asked_at: Instant,
-    ) -> bool {
-        let before = self.patches.len();
-        let epochs: BTreeMap<NodeKey, u64> =
-            seen.iter().filter_map(|n| Some((*keys.get(n.id.as_str())?, n.epoch?))).collect();
-        let without = |c: Claim| epochs.get(&c.owner).is_some_and(|&e| e >= c.epoch);
-        // Whoever gave a slot away may keep the higher epoch: where a redirect and a later view, which
-        // shows it without the slot, agree on the new owner, it is that one's.
-        for (&slot, patch) in self.patches.iter().filter(|(_, p)| p.at < asked_at) {
-            let new = named.get(slot).filter(|new| new.owner == patch.owner);
-            let held = self.claims.get(slot).filter(|&held| held.owner != patch.owner && without(held));
-            if let (Some(new), Some(_)) = (new, held) {
-                self.claims.set(slot, Some(new));
-            }
-        }
-        let claims = &self.claims;
-        self.patches.retain(|slot, patch| {
-            let agreed = claims.get(*slot).is_some_and(|c| c.owner == patch.owner);
-            let overruled = named.get(*slot).is_some_and(|c| patch.over.is_none_or(|over| c.epoch > over));
-            if patch.at >= asked_at {
-                return true;
-            }
-            // Views of one round were asked for together, and lag together.
-            if patch.unconfirmed_at < asked_at {
-                patch.unconfirmed_at = asked_at;
-                patch.unconfirmed += 1;
-            }
-            !agreed && !overruled && patch.unconfirmed < MAX_UNCONFIRMED
-        });
-        let mut changed = self.patches.len() != before;
-        self.claims.change(named, |held, named| {
-            let ended = named.is_none() && held.is_some_and(without);
-            changed |= ended;
-            held.filter(|_| !ended)
-        });
-        changed
-    }
-
-    /// Ends the claims of owners that several views in turn no longer name, whatever their epochs.
-    fn drop_forgotten(
-        &mut self,
-        keys: &BTreeMap<&str, NodeKey>,
-        named: &Runs<Option<Claim>>,
-        asked_at: Instant,
-    ) -> bool {
-        let there: BTreeSet<NodeKey> = keys.values().copied().collect();
-        let gone = self.owners().into_iter().filter(|o| !there.contains(o));
-        let before = core::mem::take(&mut self.unnamed);
-        for owner in gone {
-            let (views, last) = before.get(&owner).copied().unwrap_or((0, Instant::ZERO));
-            let again = u32::from(last < asked_at);
-            self.unnamed.insert(owner, (views + again, last.max(asked_at)));
-        }
-        let forgotten: BTreeSet<NodeKey> =
-            self.unnamed.iter().filter(|(_, (views, _))| *views >= MAX_UNCONFIRMED).map(|(&owner, _)| owner).collect();
-        if forgotten.is_empty() {
-            return false;
-        }
-        self.unnamed.retain(|owner, _| !forgotten.contains(owner));
-        self.claims
-            .change(named, |held, named| if held.is_some_and(|c| forgotten.contains(&c.owner)) { named } else { held });
-        true
-    }
-
     /// All nodes that own a slot, by claim or by patch.
     pub(crate) fn owners(&self) -> BTreeSet<NodeKey> {
         let claimed = self.claims.iter().filter_map(|(_, _, claim)| Some(claim?.owner));
         claimed.chain(self.patches.values().map(|p| p.owner)).collect()
     }
-
-    /// Forgets nodes that an epoch-carrying view no longer names and that own nothing.
-    fn forget_unnamed(&mut self, nodes: &mut Nodes, keys: &BTreeMap<&str, NodeKey>, asked_at: Instant) -> bool {
-        let named: BTreeSet<NodeKey> = keys.values().copied().collect();
-        let owners = self.owners();
-        let gone: Vec<NodeKey> = nodes
-            .iter()
-            .filter(|n| n.seen_at < asked_at && !named.contains(&n.key) && !owners.contains(&n.key))
-            .map(|n| n.key)
-            .collect();
-        for &key in &gone {
-            nodes.remove(key);
-        }
-        !gone.is_empty()
-    }
 }
 
 /// What a view's claim makes of the one held; none if only an epoch could decide.
-fn claim(held: Option<Claim>, new: Claim, epochs: bool) -> Option<Claim> {
+fn claim(held: Option<Claim>, new: Claim, epochs: bool, yields: impl Fn(Claim) -> bool) -> Option<Claim> {
     match held {
         None => Some(new),
         Some(held) if held.owner == new.owner => Some(Claim { epoch: held.epoch.max(new.epoch), ..held }),
+        // With no epoch, so that the next view that has one decides.
+        Some(held) if yields(held) => Some(Claim { epoch: 0, ..new }),
         Some(_) if !epochs => None,
         Some(held) if new.epoch > held.epoch => Some(new),
         held => held,

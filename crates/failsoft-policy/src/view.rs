@@ -65,9 +65,14 @@ pub struct View {
 }
 
 impl View {
-    /// Whether it carries config epochs, so that ownership can be compared.
+    /// Whether it carries config epochs, and with them what its node holds of the others.
     pub fn has_epochs(&self) -> bool {
         self.nodes.iter().flatten().any(|n| n.epoch.is_some())
+    }
+
+    /// Whether ownership can be compared by it: some servers fill in 0 for every epoch.
+    pub fn can_be_compared(&self) -> bool {
+        self.nodes.iter().flatten().any(|n| n.epoch > Some(0))
     }
 
     /// Whether any slot has an owner in it.

@@ -2,14 +2,21 @@
 
 use super::Cluster;
 use crate::nodes::{Node, Trouble};
+use crate::pace;
 use crate::partition::{Ballot, Verdict};
-use crate::refresh::Scope;
+use crate::refresh::{Scope, Wish};
 use crate::time::Instant;
 use crate::topology::Kind;
 use crate::view::{Role, View};
-use crate::words::{NodeKey, Reason};
+use crate::words::{NodeKey, Reason, Slot};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::time::Duration;
+
+/// After so many rounds in turn without a ballot, those before count no more.
+const BLIND_ROUNDS: u32 = 3;
+/// While slots have no owner, a view is asked for this often, or as often as a large fleet may.
+const UNCOVERED_PAUSE: Duration = Duration::from_secs(2);
 
 impl Cluster {
     /// A view came in this round: it is a ballot if it has epochs and its node is known.
@@ -47,11 +54,8 @@ impl Cluster {
 
     /// Who is said to be out of reach, and is in no trouble with us, is asked whether it is there.
     pub(super) fn look_at_accused(&mut self, ballot: &Ballot, now: Instant) {
-        for node in self.nodes.iter_mut().filter(|n| n.admits() && ballot.accuses(n.key)) {
-            if node.reported_at <= ballot.at {
-                node.probe_at = node.probe_at.min(now);
-            }
-        }
+        let accused = |n: &Node| n.admits() && ballot.accuses(n.key) && n.reported_at <= ballot.at;
+        self.nodes.change(accused, |node| node.probe_at = node.probe_at.min(now));
     }
 
     /// Takes over what the ballots of this round come to so far.
@@ -81,26 +85,37 @@ impl Cluster {
         self.conclude(now);
         let silent: BTreeSet<NodeKey> = self.partition.silent().collect();
         let matters = self.partition.is_wide();
-        for node in self.nodes.iter_mut().filter(|n| matters && n.admits() && silent.contains(&n.key)) {
-            node.probe_at = node.probe_at.min(now);
+        let unheard = |n: &Node| matters && n.admits() && silent.contains(&n.key);
+        self.nodes.change(unheard, |node| node.probe_at = node.probe_at.min(now));
+        if !self.refresh.has_views(round) || self.partition.round() != Some(round) {
+            return;
         }
-        if self.refresh.has_views(round) && self.partition.ballots().is_empty() && !self.isolated {
+        let blind = self.partition.ballots().is_empty();
+        self.blind_rounds = if blind { self.blind_rounds + 1 } else { 0 };
+        if blind && !self.isolated {
             self.dispel(now);
         }
     }
 
     /// What is to be asked in the next round, as long as something is wrong.
-    pub(super) fn next_scope(&self) -> Option<Scope> {
+    pub(super) fn next_wish(&self) -> Option<Wish> {
+        let wish = |scope, most| Some(Wish { scope, most });
         // Who does not answer at all needs no ballot.
         let doubtful = |n: &Node| n.verdict != Verdict::Majority && n.heard;
         if self.down || self.isolated || self.nodes.iter().any(doubtful) {
-            return Some(Scope::Ballot);
+            return wish(Scope::Ballot, self.interval / 3);
         }
         let primary = |n: &Node| n.role == Role::Primary;
         let troubled = self.nodes.iter().any(|n| primary(n) && n.trouble.is_some())
             || self.topology.patched() > 0
             || self.topology.kind() == Kind::Unknown;
-        troubled.then_some(Scope::Suspicion)
+        if troubled {
+            return wish(Scope::Suspicion, self.interval);
+        }
+        // A slot that nobody serves yet may be served any moment.
+        let uncovered = self.topology.kind() == Kind::Cluster && self.topology.assigned() < usize::from(Slot::COUNT);
+        let most = UNCOVERED_PAUSE.max(pace::pause(self.clients)).min(self.interval);
+        if uncovered { wish(Scope::Routine, most) } else { None }
     }
 
     /// Our own reach changed: when more than half of the slots' owners are out of it, it may be we who
@@ -127,9 +142,15 @@ impl Cluster {
         }
     }
 
-    /// Nothing speaks against the nodes that were in doubt.
+    /// Nothing speaks against the nodes that were in doubt. Where ballots could be had before, and now none can be
+    /// for several rounds (rights may have been taken away), nothing that they decided stays for ever: who was voted
+    /// out returns like any node in trouble.
     fn dispel(&mut self, now: Instant) {
-        let doubtful = self.nodes.iter().filter(|n| n.verdict == Verdict::Unknown);
+        let over = self.blind_rounds >= BLIND_ROUNDS;
+        self.dirty |= over && self.down;
+        self.down &= !over;
+        let ends = |n: &Node| n.verdict == Verdict::Unknown || (over && n.verdict == Verdict::Minority);
+        let doubtful = self.nodes.iter().filter(|n| ends(n));
         let doubtful: Vec<NodeKey> = doubtful.map(|n| n.key).collect();
         for key in doubtful {
             self.decide(key, Verdict::Majority, now);
@@ -149,7 +170,7 @@ impl Cluster {
         if verdict == Verdict::Minority {
             let quarantined = node.trouble.is_some_and(|t| t.reason == Reason::Quarantined);
             if !quarantined || node.admits() {
-                node.trouble = Some(Trouble { since: now, reason: Reason::Quarantined });
+                node.trouble = Some(Trouble { since: now, reason: Reason::Quarantined, sudden: false });
                 node.validated = false;
                 node.breaker.on_failure(now);
                 self.dirty = true;

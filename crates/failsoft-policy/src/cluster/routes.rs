@@ -3,8 +3,9 @@
 use super::Cluster;
 use crate::breaker::Admission;
 use crate::nodes::{MAX_NODES, Node};
+use crate::pace;
 use crate::partition::Verdict;
-use crate::rank;
+use crate::rank::{self, Dated};
 use crate::refresh::Scope;
 use crate::route::{Route, Snapshot, StandIn};
 use crate::time::Instant;
@@ -107,14 +108,20 @@ impl Cluster {
         fresh.into_iter().next()
     }
 
-    /// Since when a replica's answers may be out of date.
+    /// What is known of the age of a replica's answers; none if it must not stand in.
+    pub fn dated(&self, replica: NodeKey) -> Option<Dated> {
+        self.nodes.get(replica).and_then(|n| rank::dated(&self.nodes, n))
+    }
+
+    /// Since when a replica's answers may be out of date; none if that is not known.
     pub fn current_at(&self, replica: NodeKey) -> Option<Instant> {
         self.nodes.get(replica).and_then(|n| rank::current_at(&self.nodes, n))
     }
 
-    /// Whether and where a slot may be written now. A node that lacks proof is probed at once.
+    /// Whether and where a slot may be written now. A node that lacks proof is probed soon.
     pub fn write_gate(&mut self, slot: Slot, now: Instant) -> WriteGate {
         let Some(owner) = self.topology.owner(slot) else {
+            self.refresh.want(Scope::Suspicion, false);
             let blocked = if self.topology.kind() == Kind::Unknown { Blocked::NoView } else { Blocked::Uncovered };
             return WriteGate::Closed(blocked);
         };
@@ -131,6 +138,7 @@ impl Cluster {
     /// Whether this node may be written to, as the owner or as the target of an `ASK`.
     pub fn gate_of(&mut self, key: NodeKey, now: Instant) -> WriteGate {
         let (down, up_to_date) = (self.down, self.is_up_to_date(key));
+        let turn = pace::turn(self.clients, self.interval);
         let Some(node) = self.nodes.get_mut(key) else { return WriteGate::Closed(Blocked::Uncovered) };
         match node.trouble {
             Some(trouble) if !node.admits() => return WriteGate::Closed(Blocked::Trouble(trouble.reason)),
@@ -138,8 +146,7 @@ impl Cluster {
             _ => {}
         }
         if !(node.validated && up_to_date) {
-            // Somebody waits for it: no turn is taken.
-            (node.probe_at, node.held_until) = (node.probe_at.min(now), Some(now));
+            node.want_proof(turn, now);
             return WriteGate::NeedsProof(key);
         }
         match node.contact {
@@ -199,10 +206,9 @@ impl Cluster {
 
     fn stand_in(&self, replica: &Node) -> StandIn {
         debug_assert!(matches!(replica.role, Role::Replica(_)));
-        let current_at = rank::current_at(&self.nodes, replica);
-        // A primary that never answered us dates nothing: such a replica may be of any age.
-        let until = current_at.map_or(Instant::ZERO, |at| at + self.outage_budget);
-        StandIn { node: replica.key, current_at: current_at.unwrap_or(Instant::ZERO), until }
+        let dated = rank::dated(&self.nodes, replica);
+        let until = dated.map_or(Instant::ZERO, |d| d.counts_from + self.outage_budget);
+        StandIn { node: replica.key, current_at: dated.and_then(|d| d.current_at), until }
     }
 }
 

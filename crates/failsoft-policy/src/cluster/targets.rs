@@ -18,14 +18,18 @@ impl Cluster {
     /// of the seeds before, which may lead to another cluster; nobody asks more than [`MANY`] at once.
     pub(super) fn targets(&self, scope: Scope, dice: u32) -> Vec<Endpoint> {
         let wanted = match scope {
-            Scope::Routine => 1,
+            Scope::Routine => 1 + usize::from(self.census.asks_seeds()),
             Scope::Suspicion => FEW,
             Scope::Ballot => return self.voters(dice),
             Scope::Broad => MANY,
         };
         let start = dice as usize % self.seeds.len().max(1);
         let seeds = || self.seeds.iter().cycle().skip(start).take(self.seeds.len());
-        let first = if scope == Scope::Broad { MANY - FEW } else { 0 };
+        let first = match scope {
+            Scope::Broad => MANY - FEW,
+            Scope::Routine if self.census.asks_seeds() => 1,
+            _ => 0,
+        };
         let mut targets: Vec<Endpoint> = Vec::new();
         for endpoint in seeds().take(first).chain(self.rotated(dice).map(|n| &n.endpoint)).chain(seeds()) {
             if targets.len() < wanted && !targets.contains(endpoint) {

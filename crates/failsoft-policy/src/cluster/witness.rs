@@ -16,6 +16,8 @@ use core::time::Duration;
 
 /// Up to so many nodes in trouble have a witness each.
 const ALONE: usize = 16;
+/// A node for which no witness can be had returns when it has been ready for so long, by its own word.
+const OWN_WORD: Duration = Duration::from_secs(1);
 /// The shortest time between two witnesses that more nodes share.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -23,6 +25,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Witness {
     next_at: Instant,
+    /// When the last one was asked that sees a majority.
+    asked_at: Option<Instant>,
     said: Option<(View, Option<Ballot>)>,
 }
 
@@ -42,7 +46,7 @@ impl Cluster {
 
     /// What a witness said. It is no ballot, for it was asked for alone, but it can raise the suspicion.
     pub(super) fn hear_witness(&mut self, view: View, now: Instant) {
-        let foreign = self.take_in(&view, now) == Applied::Foreign;
+        let foreign = self.take_in(&view, true, now) == Applied::Foreign;
         let ballot = Ballot::of(&view, &self.nodes, now);
         if let Some(ballot) = &ballot {
             if !ballot.majority() {
@@ -50,7 +54,11 @@ impl Cluster {
             }
             self.look_at_accused(ballot, now);
         }
-        self.witness.said = (!foreign).then_some((view, ballot));
+        let speaks = !foreign && view.covers_anything();
+        if speaks && ballot.as_ref().is_none_or(Ballot::majority) {
+            self.witness.asked_at = self.witness.asked_at.max(Some(view.asked_at));
+        }
+        self.witness.said = speaks.then_some((view, ballot));
     }
 
     /// Whether the last witness speaks for this node: it names it, sees a majority and that node in it.
@@ -65,8 +73,18 @@ impl Cluster {
             && ballot.as_ref().is_none_or(|b| b.majority() && !b.accuses(key))
     }
 
+    /// Whether a node's own word is enough, because no witness can be had: all others are away, or see no majority
+    /// themselves. It has been ready for a second, so that it has heard of what was decided while it was hung; it has
+    /// seen the highest epoch that we know of; and it has the role and the epoch that the last views gave it. So it
+    /// is what it was when it last served us, and is believed no more than if we had never missed it.
+    pub(super) fn is_its_own_witness(&self, key: NodeKey, now: Instant) -> bool {
+        let ready = self.nodes.get(key).and_then(|n| n.ready_at);
+        ready.is_some_and(|at| now.since(at) >= OWN_WORD && self.witness.asked_at.is_none_or(|asked| asked < at))
+            && self.is_up_to_date(key)
+    }
+
     fn share_a_witness(&self) -> bool {
-        self.nodes.iter().filter(|n| waits(n)).nth(ALONE).is_some()
+        self.nodes.troubled().filter(|n| waits(n)).nth(ALONE).is_some()
     }
 }
 

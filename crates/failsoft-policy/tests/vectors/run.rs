@@ -1,7 +1,7 @@
 //! Carries out one vector: events in, what the policy answers compared with what is expected.
 
 use crate::schema::{File, Nodes, Step, Vector, View as ViewText};
-use crate::words::{Names, answer, endpoint, reason, report, view_node};
+use crate::words::{Names, answer, endpoint, name_of, reason, report, view_node};
 use failsoft_policy::action::{Action, Event};
 use failsoft_policy::cluster::{Cluster, Command};
 use failsoft_policy::config::Config;
@@ -9,7 +9,7 @@ use failsoft_policy::read::Read;
 use failsoft_policy::route::Bounds;
 use failsoft_policy::view::{ClusterInfo, Probe, View};
 use failsoft_policy::write::{Write, WriteAction, WriteEvent};
-use failsoft_policy::{Instant, NodeKey, Reason, Slot, Turn};
+use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, Slot, Turn};
 use std::time::Duration;
 
 enum Call {
@@ -54,13 +54,23 @@ pub(crate) fn run(file: &File, vector: &Vector) -> Result<(), String> {
 }
 
 impl Run<'_> {
-    /// At 0 ms the first view is taken in and every node answers its first probe, unless `silent`.
+    /// At 0 ms more than half of the seeds that are asked give their view, and every node answers its first probe,
+    /// unless `silent`.
     fn join(&mut self, name: &str, nodes: &Nodes, silent: &[String]) {
         let now = Instant::ZERO;
-        self.commands(now, 0);
-        let first = nodes.keys().next().expect("a cluster has nodes");
-        let view = self.view(&view_text(first, name), now);
-        self.cluster.on_view(self.round, view, now);
+        let seeds: Vec<Endpoint> = self
+            .commands(now, 0)
+            .into_iter()
+            .find_map(|c| if let Command::Refresh { targets, .. } = c { Some(targets) } else { None })
+            .unwrap_or_default();
+        for seed in seeds.iter().take(seeds.len() / 2 + 1) {
+            let from = name_of(seed);
+            if silent.contains(&from) || nodes.get(&from).is_none_or(|n| n.contains("failed")) {
+                continue;
+            }
+            let view = self.view(&view_text(&from, name), now);
+            self.cluster.on_view(self.round, view, now);
+        }
         self.cluster.on_refresh_done(self.round, now);
         self.commands(now, 0);
         for (id, text) in nodes {
@@ -112,6 +122,11 @@ impl Run<'_> {
             let report = self.cluster.report(now);
             let node = report.nodes.iter().find(|n| n.endpoint == endpoint(name));
             same("breaker", &node.map_or("unknown", |n| n.breaker), &expected.as_str())?;
+        }
+        for (name, expected) in &step.ages {
+            let at = self.cluster.current_at(self.key(name)?);
+            let age = at.map_or("unknown".to_string(), |at| now.since(at).as_millis().to_string());
+            same(&format!("age of {name} in ms"), &age, expected)?;
         }
         let report = self.cluster.report(now);
         for (name, expected) in &step.verdicts {

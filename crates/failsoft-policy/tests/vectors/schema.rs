@@ -62,6 +62,9 @@ pub(crate) struct Step {
     pub(crate) gates: BTreeMap<u16, String>,
     #[serde(default)]
     pub(crate) breakers: BTreeMap<String, String>,
+    /// Of replicas, in milliseconds, or `unknown`.
+    #[serde(default)]
+    pub(crate) ages: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) verdicts: BTreeMap<String, String>,
     pub(crate) down: Option<bool>,

@@ -75,6 +75,8 @@ pub(crate) fn report(id: Option<String>, text: &str) -> NodeReport {
             "fail" => report.slots_fail = number().map(|n| n as u32),
             "current_epoch" => report.current_epoch = number(),
             "link_up" => report.link_up = Some(true),
+            "link_down" => report.link_up = Some(false),
+            "clients" => report.clients = number(),
             "link_down_ms" => {
                 report.link_up = Some(false);
                 report.link_down_for = number().map(Duration::from_millis);

@@ -30,6 +30,8 @@ pub(crate) struct Heed {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     generation: u32,
+    /// Since when its probes have said that it is ready.
+    ready: Option<Time>,
     /// Since when it counts as failed: until a probe of it, with a witness, clears it.
     pub(super) failed: Option<Time>,
     /// Whether it last said that it is a primary.
@@ -217,8 +219,11 @@ impl Check {
                 told.link_up = report.link_up;
                 let down = report.link_down_for.map_or(0, |d| d.as_nanos() as Time);
                 told.linked_at = (report.link_up == Some(false)).then_some(now.saturating_sub(down));
-                // Where nobody else is, its own word has to do.
-                if (probe.witness.is_some() || heed.alone) && report.unready().is_none() {
+                let ready = report.unready().is_none();
+                told.ready = if ready { told.ready.or(Some(now)) } else { None };
+                // Where nobody else is, its own word has to do; where no witness can be had, that of a second.
+                let patient = told.ready.is_some_and(|at| now >= at + 1_000 * MS);
+                if (probe.witness.is_some() || heed.alone || patient) && ready {
                     told.failed = None;
                 }
             }
@@ -229,6 +234,7 @@ impl Check {
                 if told.heard.is_none_or(|at| at <= probe.sent_at.as_nanos()) {
                     told.failed.get_or_insert(now);
                 }
+                told.ready = None;
                 told.unanswered = (told.unanswered.0 + 1, now);
             }
         }

@@ -14,11 +14,10 @@ impl Check {
     pub(crate) fn stands_in(&mut self, r: usize, node: NodeKey, first: bool, router: &Router, now: Time) {
         let current_at = router.cluster.current_at(node);
         let budget = router.config.outage_budget();
-        // One of unknown age is not said to be of any.
-        let fits = current_at.is_none_or(|at| instant(now).since(at) < budget);
-        self.that(fits, || {
-            format!("router {r} asks a replica, current at {current_at:?}, with a budget of {budget:?}")
-        });
+        // Where nobody can say how old its answers are, its primary's last answer is not older.
+        let dated = router.cluster.dated(node);
+        let fits = dated.is_some_and(|d| instant(now).since(d.counts_from) < budget);
+        self.that(fits, || format!("router {r} asks a replica, dated {dated:?}, with a budget of {budget:?}"));
         let told = self.routers[r].node(node).clone();
         self.that(!told.primary, || format!("router {r} asks {node:?} as a replica, which says that it is a primary"));
         let claimed = current_at.map_or(0, Instant::as_nanos);

@@ -14,10 +14,11 @@ pub(crate) enum Misbehaviour {
     Lies,
 }
 
-/// Whether strangers come to our addresses: not before the policy takes up another cluster on the word of most seeds alone.
+/// Whether strangers come to our addresses: not before the model knows that at its start a router takes up what the
+/// only seeds that answer name.
 const WITH_STRANGERS: bool = false;
-/// Whether replicas are lost for good: not before a primary returns without a witness where none can be had.
-const WITH_LOSSES: bool = false;
+/// Whether replicas are lost for good.
+const WITH_LOSSES: bool = true;
 
 /// Questions that the user of the routers has no right to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

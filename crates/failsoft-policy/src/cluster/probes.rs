@@ -1,0 +1,213 @@
+//! What the end of a probe changes: what is known of its node, how old replicas are, and who may return.
+
+use super::Cluster;
+use crate::breaker::Admission;
+use crate::nodes::{Node, Nodes, Step};
+use crate::partition::Verdict;
+use crate::rank::{self, Dated};
+use crate::refresh::Scope;
+use crate::time::Instant;
+use crate::topology::Kind;
+use crate::view::{NodeReport, Probe, Role};
+use crate::words::{NodeKey, Reason};
+use alloc::vec::Vec;
+
+impl Cluster {
+    /// A probe ended.
+    pub fn on_probe(&mut self, probe: Probe, now: Instant) {
+        let Some(node) = self.nodes.get_mut(probe.node) else { return };
+        node.probing = false;
+        node.heard = probe.report.is_ok();
+        if !node.heard {
+            node.ready_at = None;
+        }
+        node.seems_well &= node.heard;
+        let report = match probe.report {
+            Ok(report) => report,
+            // It answered a read that was sent, or at least answered, after the probe: whatever became of the
+            // probe's connection, the node is there.
+            Err(Reason::Timeout | Reason::Connection) if node.contact > Some(probe.sent_at) && node.admits() => return,
+            Err(reason) if node.admits() => return self.failed(probe.node, reason, None, now),
+            Err(_) => return node.breaker.on_probe(false, now),
+        };
+        node.contact = node.contact.max(Some(probe.sent_at));
+        let troubled = node.trouble.is_some();
+        if node.id.is_some() && report.id.is_some() && node.id != report.id {
+            // Another node lives at this address: ours is gone, perhaps the whole cluster is.
+            self.handle_stranger(probe.node, now);
+            if let Some(node) = self.nodes.get_mut(probe.node) {
+                node.breaker.on_probe(false, now);
+            }
+            return;
+        }
+        if report.id.is_some() && node.id == report.id {
+            node.identified = true;
+            self.census.heard_ours();
+        }
+        if troubled {
+            // Its replicas that stand in are as young as this.
+            self.rejuvenate(now);
+        }
+        self.take_report(probe.node, report, probe.sent_at, now);
+        let own = probe.witness.is_some();
+        if let Some(view) = probe.witness {
+            self.hear_witness(view, now);
+        }
+        let alone = self.topology.kind() == Kind::Standalone || self.nodes.len() == 1;
+        let witnessed =
+            self.is_vouched_for(probe.node, own) || (alone && !own) || self.is_its_own_witness(probe.node, now);
+        self.judge(probe.node, witnessed, now);
+        if let Some(node) = self.nodes.get_mut(probe.node) {
+            let ready = !node.admits() && node.report.unready().is_none();
+            node.ready_at = if ready { node.ready_at.or(Some(now)) } else { None };
+        }
+    }
+
+    /// Takes over what a node said of itself; replicas are dated by their primary's offsets.
+    fn take_report(&mut self, key: NodeKey, report: NodeReport, sent_at: Instant, now: Instant) {
+        let Some(before) = self.nodes.get(key).map(|n| Before::of(&self.nodes, n)) else { return };
+        let Some(node) = self.nodes.get_mut(key) else { return };
+        let offset = report.offset;
+        let primary = report.primary;
+        // That it misses somebody is the earliest sign of a cut.
+        if node.report.sees_all() && !report.sees_all() {
+            self.refresh.want(Scope::Ballot, false);
+        }
+        // Who takes itself for a primary does not stand in.
+        self.dirty |= node.report.primary != report.primary;
+        let epoch = report.current_epoch;
+        let clients = (node.report.clients, report.clients);
+        let role = node.role.clone();
+        // Where no view tells epochs, the node's own word is all there is.
+        if self.topology.is_blind() {
+            node.epoch = node.epoch.max(report.my_epoch.unwrap_or(0));
+        }
+        node.report = report;
+        node.latency = Some(now.since(sent_at));
+        node.looked_at = node.looked_at.max(Some(sent_at));
+        node.reported_at = now;
+        if let Some(offset) = offset.filter(|_| primary) {
+            // The offset was read after the probe was sent; how long its answer took says nothing of it.
+            node.offsets.sample(sent_at, offset);
+        }
+        self.count_clients(clients.0, clients.1);
+        self.heard_epoch(key, epoch, now);
+        match role {
+            Role::Primary if offset.is_some() => {
+                let half = self.interval / 2;
+                let due = |n: &Node| {
+                    let old = n.looked_at.is_some_and(|at| now.since(at) > half);
+                    old || (n.step == Step::Unmeasured && n.report.offset.is_some())
+                };
+                self.look_at_replicas(key, now, due);
+            }
+            Role::Replica(Some(of)) => self.compare(key, of, &before, now),
+            Role::Primary | Role::Replica(None) => {}
+        }
+    }
+
+    /// How far a replica has come: it was `before` that at this offset and of this age.
+    fn compare(&mut self, key: NodeKey, of: NodeKey, before: &Before, now: Instant) {
+        let Some((node, primary)) = self.nodes.get(key).zip(self.nodes.get(of)) else { return };
+        let step = node.report.offset.map(|o| primary.offsets.step_of(o, node.step, before.offset));
+        // One that is level after its primary has failed has followed it to its end.
+        let ended =
+            primary.trouble.is_some_and(|t| node.looked_at >= Some(t.since)).then_some(primary.contact).flatten();
+        let step = step.map(|step| match (step, ended) {
+            (Step::Level(at), Some(end)) => Step::Level(at.max(end)),
+            (step, _) => step,
+        });
+        let standing_in = primary.trouble.is_some();
+        if let Some(node) = self.nodes.get_mut(key) {
+            node.step = step.unwrap_or_default();
+        }
+        let after = self.nodes.get(key).map(|n| Before::of(&self.nodes, n));
+        // Its rank, and how old its answers are, stand in the routes.
+        match after.filter(|_| standing_in) {
+            Some(after) if after.is_worse_than(before) => self.dirty = true,
+            Some(_) => self.rejuvenate(now),
+            None => {}
+        }
+    }
+
+    /// Probes those of a primary's replicas soon that are `such`.
+    pub(super) fn look_at_replicas(&mut self, primary: NodeKey, now: Instant, such: impl Fn(&Node) -> bool) {
+        let keys: Vec<NodeKey> =
+            self.nodes.replicas_of(primary).filter(|n| !n.probing && such(n)).map(|n| n.key).collect();
+        for key in keys {
+            if let Some(replica) = self.nodes.get_mut(key) {
+                replica.probe_at = replica.probe_at.min(now);
+            }
+        }
+    }
+
+    /// The most clients that any node has: they are counted anew only when the one that had most has fewer.
+    fn count_clients(&mut self, before: Option<u64>, after: Option<u64>) {
+        if after >= Some(self.clients) {
+            self.clients = after.unwrap_or(self.clients);
+        } else if before == Some(self.clients) {
+            self.clients = self.nodes.iter().filter_map(|n| n.report.clients).max().unwrap_or(0);
+        }
+    }
+
+    /// Decides what a node that answered may do: a node in trouble returns when it is ready, and its
+    /// role and epoch agree with what another node was heard to say after it had answered.
+    fn judge(&mut self, key: NodeKey, witnessed: bool, now: Instant) {
+        let Some(node) = self.nodes.get_mut(key) else { return };
+        let agrees = node.agrees();
+        let free = node.verdict != Verdict::Minority;
+        node.validated = agrees && node.role == Role::Primary && free;
+        let unready = node.report.unready();
+        let seems_well = unready.is_none() && agrees && node.report.sees_all();
+        let recovered = seems_well && !node.seems_well;
+        node.seems_well = seems_well;
+        if seems_well && !free {
+            // Only a fresh ballot can set it free.
+            self.refresh.want(Scope::Ballot, recovered);
+        }
+        let Some(node) = self.nodes.get_mut(key) else { return };
+        match unready {
+            _ if !node.admits() => {
+                node.breaker.on_probe(unready.is_none() && witnessed && agrees && free, now);
+                if node.admits() {
+                    self.dirty = true;
+                    self.partition.forgive(key);
+                    self.look_around(now);
+                }
+            }
+            Some(reason) => return self.failed(key, reason, Some(now), now),
+            None if self.partition.accused(key) => self.conclude(now),
+            None => {}
+        }
+        if !agrees {
+            let urgent = self.nodes.get(key).is_some_and(|n| n.breaker.admission() != Admission::Closed);
+            self.refresh.want(Scope::Suspicion, urgent);
+        }
+    }
+}
+
+/// What was known of a replica before it was looked at again.
+struct Before {
+    offset: Option<u64>,
+    dated: Option<Dated>,
+    /// Who is asked first of all that copy the same primary.
+    best: Option<NodeKey>,
+}
+
+impl Before {
+    fn of(nodes: &Nodes, node: &Node) -> Self {
+        let best = match node.role {
+            Role::Replica(Some(of)) => rank::ranked(nodes, of).first().map(|n| n.key),
+            Role::Replica(None) | Role::Primary => None,
+        };
+        Self { offset: node.report.offset, dated: rank::dated(nodes, node), best }
+    }
+
+    /// Whether its answers are older now, or of another kind, or another replica is the best: no read may go by what
+    /// was known before.
+    fn is_worse_than(&self, before: &Self) -> bool {
+        let from = |b: &Self| b.dated.map(|d| d.counts_from);
+        let known = |b: &Self| b.dated.map(|d| d.current_at.is_some());
+        from(self) < from(before) || known(self) != known(before) || self.best != before.best
+    }
+}
