@@ -35,9 +35,12 @@ pub(crate) struct Lane {
 struct Left(Vec<(u32, u32)>);
 
 impl Deliver<(u32, u32), Said> for Left {
-    fn deliver(&mut self, caller: (u32, u32), _: Outcome<Said>) -> Option<Outcome<Said>> {
+    fn wakes(&mut self, _: &mut (u32, u32)) -> bool {
+        false
+    }
+
+    fn deliver(&mut self, caller: (u32, u32), _: Outcome<Said>) {
         self.0.push(caller);
-        None
     }
 }
 
