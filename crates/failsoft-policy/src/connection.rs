@@ -8,7 +8,7 @@
 //! | | |
 //! |---|---|
 //! | commands | [`submit`](Connection::submit), [`release`](Connection::release), [`end`](Connection::end) |
-//! | facts | [`handle_opened`](Connection::handle_opened), [`handle_taken`](Connection::handle_taken), [`handle_written`](Connection::handle_written), [`handle_replies`](Connection::handle_replies), [`handle_arriving`](Connection::handle_arriving), [`handle_timeout`](Connection::handle_timeout) |
+//! | facts | [`handle_opened`](Connection::handle_opened), [`take`](Connection::take), [`handle_written`](Connection::handle_written), [`handle_replies`](Connection::handle_replies), [`handle_arriving`](Connection::handle_arriving), [`handle_timeout`](Connection::handle_timeout) |
 //! | getters | [`phase`](Connection::phase), [`next_timeout`](Connection::next_timeout), [`contact`](Connection::contact), … |
 //!
 //! The order that matters: whoever wakes for a timer first reads everything that has arrived and tells of it
