@@ -87,7 +87,8 @@ pub struct Write {
     redirected_by: Vec<NodeKey>,
     retries: u32,
     node: Option<NodeKey>,
-    pinged: bool,
+    /// When its node was sent a `PING`, until it is sent the write.
+    pinged: Option<Instant>,
     in_doubt: bool,
     cause: Option<Cause>,
 }
@@ -106,7 +107,7 @@ impl Write {
             redirected_by: Vec::new(),
             retries: 0,
             node: None,
-            pinged: false,
+            pinged: None,
             in_doubt: false,
             cause: None,
         }
@@ -130,7 +131,7 @@ impl Write {
             WriteEvent::Pinged(answered) => {
                 let Some(node) = self.node else { return WriteAction::Refused(Cause::NoContact) };
                 if answered {
-                    turn.cluster.saw(node, turn.now);
+                    turn.cluster.saw(node, self.pinged.unwrap_or(turn.now));
                     return self.advance(turn);
                 }
                 self.put_off(Cause::NoContact, turn.now)
@@ -160,7 +161,7 @@ impl Write {
             {
                 WriteAction::Refused(Cause::OwnerChanged)
             }
-            WriteGate::NeedsContact(_) if self.pinged => self.put_off(Cause::NoContact, now),
+            WriteGate::NeedsContact(_) if self.pinged.is_some() => self.put_off(Cause::NoContact, now),
             _ => self.through(gate, false, now),
         }
     }
@@ -276,13 +277,13 @@ impl Write {
 
     fn ping(&mut self, node: NodeKey, now: Instant) -> WriteAction {
         self.node = Some(node);
-        self.pinged = true;
+        self.pinged = Some(now);
         WriteAction::Ping { node, until: self.attempt_until(now) }
     }
 
     fn send(&mut self, node: NodeKey, asking: bool, now: Instant) -> WriteAction {
         self.node = Some(node);
-        self.pinged = false;
+        self.pinged = None;
         self.in_doubt = false;
         WriteAction::Send { node, asking, renew: false, until: self.attempt_until(now), limit: self.deadline }
     }
@@ -298,7 +299,7 @@ impl Write {
         if !patient || now >= self.deadline {
             return WriteAction::Refused(first);
         }
-        self.pinged = false;
+        self.pinged = None;
         WriteAction::Wait { until: (now + PAUSE).min(self.deadline) }
     }
 
