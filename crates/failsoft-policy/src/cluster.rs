@@ -10,12 +10,12 @@ mod probes;
 mod report;
 mod routes;
 mod targets;
+mod timers;
 mod witness;
 
 pub use report::{BallotStatus, ClusterReport, NodeStatus};
 pub use routes::{Blocked, WriteGate};
 
-use crate::breaker::Admission;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::nodes::{Node, Nodes, Step};
@@ -30,6 +30,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use census::Census;
 use core::time::Duration;
+use timers::{Timer, Timers};
 use witness::Witness;
 
 /// In a large cluster the first probes are spread: this much apart.
@@ -95,13 +96,10 @@ pub struct Cluster {
     /// The most clients that any node was said to have when it was last probed.
     clients: u64,
     witness: Witness,
-    /// Until when reads wait for the very first view.
-    starting_until: Option<Instant>,
+    timers: Timers,
     /// Why the last node that was asked for a view gave none.
     no_view: Reason,
     census: Census,
-    /// When the answers of the first seeds decide, without those that are still to come.
-    elect_at: Option<Instant>,
     /// How many rounds in turn brought views, but none with epochs.
     blind_rounds: u32,
     /// The slot part of the snapshot, while no owner changes, and the owners it names.
@@ -109,14 +107,14 @@ pub struct Cluster {
     /// Nodes whose connections are to be closed.
     closing: Vec<NodeKey>,
     dirty: bool,
-    /// When the routes are to be worked out again because answers of replicas have become younger.
-    ages_at: Option<Instant>,
 }
 
 impl Cluster {
     /// A router that knows its seeds and nothing else. Seeds beyond the first 64 are not asked.
     pub fn new(config: &Config, mut seeds: Vec<Endpoint>, now: Instant) -> Self {
         seeds.truncate(64);
+        let mut timers = Timers::default();
+        timers.start(Timer::Starting, now + config.attempt_timeout());
         Self {
             outage_budget: config.outage_budget(),
             attempt_timeout: config.attempt_timeout(),
@@ -133,15 +131,13 @@ impl Cluster {
             highest: (0, now),
             clients: 0,
             witness: Witness::default(),
-            starting_until: Some(now + config.attempt_timeout()),
+            timers,
             no_view: Reason::Connection,
             census: Census::default(),
-            elect_at: None,
             blind_rounds: 0,
             slots: None,
             closing: Vec::new(),
             dirty: true,
-            ages_at: None,
         }
     }
 
@@ -150,16 +146,11 @@ impl Cluster {
         if let Some(node) = self.closing.pop() {
             return Some(Command::Close { node });
         }
-        if self.starting_until.is_some_and(|until| until <= now) {
-            self.starting_until = None;
-            self.dirty = true;
-        }
-        if self.elect_at.is_some_and(|at| at <= now) {
-            self.elect(now);
-        }
-        if self.ages_at.is_some_and(|at| at <= now) {
-            self.ages_at = None;
-            self.dirty = true;
+        while let Some(timer) = self.timers.expire(now) {
+            match timer {
+                Timer::Starting | Timer::Ages => self.dirty = true,
+                Timer::Election => self.elect(now),
+            }
         }
         let jitter = self.interval / 10 * (dice % 1000) / 1000;
         if let Some((round, scope)) = self.refresh.start(now, jitter) {
@@ -176,10 +167,7 @@ impl Cluster {
         let key = loop {
             let key = self.nodes.first_due(now)?;
             let node = self.nodes.get_mut(key)?;
-            if node.breaker.tick(now) {
-                if node.breaker.admission() == Admission::All {
-                    node.trouble = None;
-                }
+            if node.step_on(now) {
                 self.dirty = true;
             } else if !node.hold_back(turn, now, dice) {
                 break key;
@@ -188,7 +176,7 @@ impl Cluster {
         let witness = self.call_witness(key, dice, now);
         let pause = self.pause_of(key, turn, dice) + jitter;
         let node = self.nodes.get_mut(key)?;
-        node.probed(now, pause);
+        node.start_probe(now, pause);
         Some(Command::Probe { node: key, endpoint: node.endpoint.clone(), witness })
     }
 
@@ -210,13 +198,13 @@ impl Cluster {
 
     fn is_dated_by_primary(&self, node: &Node) -> bool {
         let Role::Replica(Some(of)) = node.role else { return false };
-        let primary = self.nodes.get(of).filter(|p| p.admits() && !p.offsets.is_empty());
-        primary.is_some() && node.step != Step::Unmeasured
+        let primary = self.nodes.get(of).filter(|p| p.admits() && p.has_offsets());
+        primary.is_some() && node.step() != Step::Unmeasured
     }
 
     /// The ages of stand-ins have changed for the better: the next table of routes can wait a moment for more.
     fn rejuvenate(&mut self, now: Instant) {
-        self.ages_at.get_or_insert(now + AGES_PAUSE);
+        self.timers.start(Timer::Ages, now + AGES_PAUSE);
     }
 
     /// Whether something waits for [`Self::poll`] that a read or a write may have left there: a
@@ -227,7 +215,7 @@ impl Cluster {
 
     /// When [`Self::poll`] has something to do, if no fact comes before.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let timers = [self.nodes.next_due(), self.refresh.due(), self.starting_until, self.elect_at, self.ages_at];
+        let timers = [self.nodes.next_due(), self.refresh.due(), self.timers.next()];
         timers.into_iter().flatten().min()
     }
 

@@ -1,6 +1,7 @@
 //! The facts that a driver reports, and what each of them changes.
 
 use super::routes::CONTACT;
+use super::timers::Timer;
 use super::{Cluster, PROBE_BURST, PROBE_SPREAD};
 use crate::nodes::{Node, Trouble};
 use crate::refresh::Scope;
@@ -18,12 +19,9 @@ impl Cluster {
     pub fn failed(&mut self, node: NodeKey, reason: Reason, contact: Option<Instant>, now: Instant) {
         let Some(node) = self.nodes.get_mut(node) else { return };
         node.contact = node.contact.max(contact);
-        let before = node.breaker.admission();
-        node.breaker.on_failure(now);
         let lost = matches!(reason, Reason::Timeout | Reason::Connection);
         let sudden = lost && node.contact.is_some_and(|at| now.since(at) < CONTACT);
-        node.trouble.get_or_insert(Trouble { since: now, reason, sudden });
-        let opened = before != node.breaker.admission();
+        let opened = node.fail(Trouble { since: now, reason, sudden });
         self.dirty |= opened;
         let key = node.key;
         if opened && matches!(reason, Reason::Timeout | Reason::Connection | Reason::Protocol) {
@@ -51,8 +49,7 @@ impl Cluster {
         self.failed(node, Reason::Connection, None, now);
         self.refresh.want(Scope::Broad, opens);
         if let Some(node) = self.nodes.get_mut(node) {
-            (node.validated, node.identified) = (false, false);
-            node.ready_at = None;
+            node.lose_address(now);
         }
     }
 
@@ -64,8 +61,8 @@ impl Cluster {
     /// A node that was taken for a primary refused a write as a replica: it needs a new proof.
     pub fn disproved(&mut self, node: NodeKey, now: Instant) {
         if let Some(node) = self.nodes.get_mut(node) {
-            node.validated = false;
-            node.probe_at = node.probe_at.min(now);
+            node.prove(false);
+            node.probe_by(now);
         }
         self.refresh.want(Scope::Suspicion, true);
     }
@@ -149,9 +146,7 @@ impl Cluster {
             return;
         }
         // The first round is over: reads no longer wait for it.
-        if self.starting_until.take().is_some() {
-            self.dirty = true;
-        }
+        self.dirty |= self.timers.stop(Timer::Starting);
     }
 
     /// `epochs` says that the view would have epochs if its node told them.
@@ -173,17 +168,17 @@ impl Cluster {
     fn map_changed(&mut self, now: Instant) {
         self.dirty = true;
         self.slots = None;
-        self.starting_until = None;
+        self.timers.stop(Timer::Starting);
         let many = self.nodes.len() as u32 > PROBE_BURST;
         let unproved = |n: &Node| match n.role {
-            Role::Primary => !n.validated,
+            Role::Primary => !n.is_proved(),
             Role::Replica(_) => n.report.primary,
         };
         self.nodes.change(
             |n| n.latency.is_none() || unproved(n),
             |node| {
                 let spread = if many { PROBE_SPREAD * node.key.index } else { Duration::ZERO };
-                node.probe_at = node.probe_at.min(now + spread).max(now);
+                node.probe_by(now + spread);
             },
         );
     }
