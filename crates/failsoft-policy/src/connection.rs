@@ -8,11 +8,11 @@
 //! | | |
 //! |---|---|
 //! | commands | [`submit`](Connection::submit), [`release`](Connection::release), [`end`](Connection::end) |
-//! | facts | [`handle_opened`](Connection::handle_opened), [`handle_taken`](Connection::handle_taken), [`handle_written`](Connection::handle_written), [`handle_reply`](Connection::handle_reply), [`handle_arriving`](Connection::handle_arriving), [`handle_timeout`](Connection::handle_timeout) |
+//! | facts | [`handle_opened`](Connection::handle_opened), [`take`](Connection::take), [`handle_written`](Connection::handle_written), [`handle_replies`](Connection::handle_replies), [`handle_arriving`](Connection::handle_arriving), [`handle_timeout`](Connection::handle_timeout) |
 //! | getters | [`phase`](Connection::phase), [`next_timeout`](Connection::next_timeout), [`contact`](Connection::contact), … |
 //!
 //! The order that matters: whoever wakes for a timer first reads everything that has arrived and tells of it
-//! ([`handle_reply`](Connection::handle_reply), [`handle_arriving`](Connection::handle_arriving)), and only then calls
+//! ([`handle_replies`](Connection::handle_replies), [`handle_arriving`](Connection::handle_arriving)), and only then calls
 //! [`handle_timeout`](Connection::handle_timeout). A process that had no processor for a while so finds its replies
 //! in its buffer, instead of holding its own pause against the node.
 //!
@@ -58,9 +58,12 @@ pub type Outcome<R> = Result<R, Failure>;
 
 /// Where the outcomes of requests go.
 pub trait Deliver<C, R> {
-    /// The one outcome of `caller`'s request. What is given back is kept for the caller, who asks for it with
-    /// [`Connection::poll`]; nothing more follows for one that takes it here.
-    fn deliver(&mut self, caller: C, outcome: Outcome<R>) -> Option<Outcome<R>>;
+    /// Whether the outcome of this caller's request is kept for it: it asks for it with [`Connection::poll`], and is
+    /// to be woken for that.
+    fn wakes(&mut self, caller: &mut C) -> bool;
+
+    /// The one outcome of the request of a caller for whom it is not kept.
+    fn deliver(&mut self, caller: C, outcome: Outcome<R>);
 }
 
 /// See the module.
@@ -183,15 +186,21 @@ impl<C, R> Connection<C, R> {
         self.watch.written(bytes, all, now);
     }
 
-    /// A reply came: it is that of the oldest request. False if nobody asked for it.
+    /// Replies came: they are those of the oldest requests, in order. False if there was one that nobody asked for.
     #[inline]
-    pub fn handle_reply(&mut self, reply: R, now: Instant, out: &mut impl Deliver<C, R>) -> bool {
-        if !self.requests.complete(reply, out) {
-            return false;
+    pub fn handle_replies(
+        &mut self,
+        replies: impl IntoIterator<Item = R>,
+        now: Instant,
+        out: &mut impl Deliver<C, R>,
+    ) -> bool {
+        let mut asked = true;
+        for reply in replies {
+            asked &= self.requests.complete(reply, out);
         }
         self.contact = self.requests.answered_sent_at().max(self.contact);
         self.watch.answered(self.requests.owed() > 0, now);
-        true
+        asked
     }
 
     /// So many bytes of a long reply of `total` are here, and no reply is complete after it. False if nobody waits

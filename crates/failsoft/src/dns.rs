@@ -73,7 +73,7 @@ impl Drop for Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::time::Duration;
 
     #[tokio::test]
@@ -88,11 +88,12 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_hangs_takes_one_thread_however_many_ask() {
         static CALLS: AtomicUsize = AtomicUsize::new(0);
-        static HANGS: Mutex<()> = Mutex::new(());
-        let hangs = HANGS.lock().unwrap();
+        static HANGS: AtomicBool = AtomicBool::new(true);
         let resolver: fn(&str, u16) -> io::Result<Arc<[SocketAddr]>> = |_, port| {
             CALLS.fetch_add(1, Ordering::SeqCst);
-            drop(HANGS.lock());
+            while HANGS.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             Ok(Arc::new([SocketAddr::from(([127, 0, 0, 2], port))]))
         };
         let callers: Vec<_> = (0..100).map(|_| tokio::spawn(look_up("hangs.test", 7, resolver))).collect();
@@ -102,7 +103,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!(*addresses("127.0.0.1", 7).await.unwrap(), [SocketAddr::from(([127, 0, 0, 1], 7))]);
         assert_eq!(CALLS.load(Ordering::SeqCst), 1);
-        drop(hangs);
+        HANGS.store(false, Ordering::SeqCst);
         for caller in callers {
             assert_eq!(caller.await.unwrap().unwrap().len(), 1);
         }

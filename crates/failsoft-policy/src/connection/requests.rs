@@ -220,10 +220,19 @@ impl<C, R> Requests<C, R> {
     /// The outcome of a request, if it lies ready; its place is no longer the caller's then.
     #[inline]
     pub(super) fn poll(&mut self, index: u32) -> Option<Outcome<R>> {
-        if matches!(self.places[index as usize].holder, Holder::Waiting(_)) {
+        let place = &mut self.places[index as usize];
+        if matches!(place.holder, Holder::Waiting(_)) {
             return None;
         }
-        Some(self.release(index).1.unwrap_or(Err(Failure::Closed)))
+        match mem::replace(&mut place.holder, Holder::Gone) {
+            Holder::Ready(outcome) => {
+                if !place.ordered {
+                    self.free.push(index);
+                }
+                Some(outcome)
+            }
+            Holder::Waiting(_) | Holder::Gone => Some(Err(Failure::Closed)),
+        }
     }
 
     #[inline]
@@ -295,13 +304,11 @@ impl<C, R> Place<C, R> {
     /// Gives the outcome to the caller, if it waits.
     #[inline]
     fn hand(&mut self, outcome: Outcome<R>, out: &mut impl Deliver<C, R>) {
-        match mem::replace(&mut self.holder, Holder::Gone) {
-            Holder::Waiting(caller) => {
-                if let Some(kept) = out.deliver(caller, outcome) {
-                    self.holder = Holder::Ready(kept);
-                }
-            }
-            ready_or_gone => self.holder = ready_or_gone,
+        let Holder::Waiting(caller) = &mut self.holder else { return };
+        if out.wakes(caller) {
+            self.holder = Holder::Ready(outcome);
+        } else if let Holder::Waiting(caller) = mem::replace(&mut self.holder, Holder::Gone) {
+            out.deliver(caller, outcome);
         }
     }
 }

@@ -16,9 +16,12 @@ fn at(ms: u64) -> Instant {
 struct Told(Vec<(u32, Outcome<u32>)>);
 
 impl Deliver<u32, u32> for Told {
-    fn deliver(&mut self, caller: u32, outcome: Outcome<u32>) -> Option<Outcome<u32>> {
+    fn wakes(&mut self, _: &mut u32) -> bool {
+        false
+    }
+
+    fn deliver(&mut self, caller: u32, outcome: Outcome<u32>) {
         self.0.push((caller, outcome));
-        None
     }
 }
 
@@ -55,7 +58,7 @@ fn a_caller_in_a_hurry_says_nothing_of_the_node() {
     send(&mut c, Attempt::until(at(1000)), 2, at(0));
     run_timers(&mut c, &mut told, at(200));
     assert_eq!(told.take(), [(1, Err(Failure::Timeout))]);
-    assert!(c.handle_reply(10, at(240), &mut told) && c.handle_reply(20, at(240), &mut told));
+    assert!(c.handle_replies([10], at(240), &mut told) && c.handle_replies([20], at(240), &mut told));
     assert_eq!(told.take(), [(2, Ok(20))]);
     assert_eq!((c.phase(), c.contact()), (&Phase::Open, Some(at(0))));
 }
@@ -79,7 +82,7 @@ fn replies_that_lie_in_the_buffer_of_a_process_without_time_are_no_silence() {
     let (mut c, mut told) = open();
     send(&mut c, Attempt::until(at(250)), 1, at(0));
     // Nothing ran for a second; first the replies are read, as the order of calls says.
-    assert!(c.handle_reply(10, at(1000), &mut told));
+    assert!(c.handle_replies([10], at(1000), &mut told));
     c.handle_timeout(at(1000), &mut told);
     assert_eq!((c.phase(), told.take()), (&Phase::Open, vec![(1, Ok(10))]));
 }
@@ -103,7 +106,7 @@ fn a_node_that_answers_slowly_but_steadily_does_not_hang() {
     }
     for n in 1..=10 {
         run_timers(&mut c, &mut told, at(n * 240));
-        assert!(c.handle_reply(0, at(n * 240), &mut told));
+        assert!(c.handle_replies([0], at(n * 240), &mut told));
     }
     run_timers(&mut c, &mut told, at(9_999));
     assert_eq!((c.phase(), told.0.len()), (&Phase::Open, 10));
@@ -120,8 +123,8 @@ fn behind_a_long_value_that_arrives_nothing_is_late_before_its_limit() {
         assert!(c.handle_arriving(n as usize * 64 * 1024, 10 * MIB, at(n * 20)));
     }
     assert_eq!(told.take(), [(2, Err(Failure::Timeout))], "its limit was 500 ms");
-    assert!(c.handle_reply(10, at(810), &mut told) && c.handle_reply(20, at(811), &mut told));
-    assert!(c.handle_reply(30, at(811), &mut told));
+    assert!(c.handle_replies([10], at(810), &mut told) && c.handle_replies([20], at(811), &mut told));
+    assert!(c.handle_replies([30], at(811), &mut told));
     assert_eq!(told.take(), [(1, Ok(10)), (3, Ok(30))]);
 }
 
@@ -161,7 +164,7 @@ fn behind_a_long_value_that_leaves_nothing_is_late() {
     c.take(at(800));
     c.handle_written(30, true, at(800));
     run_timers(&mut c, &mut told, at(1000));
-    assert!(c.handle_reply(10, at(1000), &mut told) && c.handle_reply(20, at(1000), &mut told));
+    assert!(c.handle_replies([10], at(1000), &mut told) && c.handle_replies([20], at(1000), &mut told));
     assert_eq!(told.take(), [(1, Ok(10)), (2, Ok(20))]);
 }
 
@@ -188,9 +191,9 @@ fn what_was_given_up_before_it_was_sent_is_not_sent() {
     assert_eq!(c.take(at(400)), [(10, false), (20, false), (30, true)]);
     assert_eq!(told.take(), [(1, Err(Failure::Timeout))]);
     // The OK of its ASKING, and its own.
-    assert!(c.handle_reply(0, at(410), &mut told) && c.handle_reply(30, at(410), &mut told));
+    assert!(c.handle_replies([0], at(410), &mut told) && c.handle_replies([30], at(410), &mut told));
     assert_eq!(told.take(), [(3, Ok(30))]);
-    assert!(!c.handle_reply(1, at(410), &mut told), "nobody asked");
+    assert!(!c.handle_replies([1], at(410), &mut told), "nobody asked");
 }
 
 #[test]
@@ -220,7 +223,7 @@ fn requests_given_up_keep_their_place_until_their_reply_came() {
     }
     assert!(!c.has_room());
     assert_eq!((c.waiting(), c.phase()), (0, &Phase::Open), "which is nobody's fault");
-    assert!(c.handle_reply(0, at(100), &mut told) && c.has_room());
+    assert!(c.handle_replies([0], at(100), &mut told) && c.has_room());
     assert_eq!(told.take(), []);
 }
 
@@ -280,7 +283,7 @@ proptest! {
                 }
                 Step::Reply => if let Some(caller) = sent.pop_front() {
                     let ended = matches!(c.phase(), Phase::Ended(_));
-                    prop_assert!(c.handle_reply(caller, at(now), &mut told) || ended);
+                    prop_assert!(c.handle_replies([caller], at(now), &mut told) || ended);
                 },
                 Step::Wait(ms) => {
                     now += ms;

@@ -99,11 +99,11 @@ impl Guarded {
         }
         enqueue(&mut state.out);
         let bytes = state.out.len() - before;
-        let earlier = attempt.until < state.machine.next_timeout();
+        let next = if state.wake_for == WakeFor::Deadline { state.machine.next_timeout() } else { Instant::ZERO };
         let place = state.machine.submit(attempt, bytes, asking, caller);
         let wake = match state.wake_for {
             WakeFor::Awake => false,
-            WakeFor::Deadline => earlier,
+            WakeFor::Deadline => attempt.until < next,
             WakeFor::Request => true,
         };
         if wake {
@@ -228,15 +228,12 @@ impl Guarded {
     /// # Errors
     /// A reply that nobody asked for.
     pub(super) fn deliver(&self, replies: &mut Vec<Reply>, now: Instant, notices: &mut Notices) -> Result<(), Failure> {
-        let mut asked = true;
-        {
+        let asked = {
             let mut state = self.lock();
-            for reply in replies.drain(..) {
-                asked &= state.machine.handle_reply(reply, now, notices);
-            }
             // Who is woken now asks again soon, and the I/O task looks for that before it sleeps.
             state.wake_for = WakeFor::Awake;
-        }
+            state.machine.handle_replies(replies.drain(..), now, notices)
+        };
         notices.deliver_all();
         if asked { Ok(()) } else { Err(Failure::Protocol("a reply nobody asked for".into())) }
     }

@@ -42,16 +42,16 @@ pub(super) struct Notices {
 
 impl Deliver<Caller, Reply> for Notices {
     #[inline]
-    fn deliver(&mut self, caller: Caller, outcome: Outcome) -> Option<Outcome> {
-        match caller {
-            Caller::Waiting(waker) => {
-                self.wakers.extend(waker);
-                Some(outcome)
-            }
-            Caller::Sink(sink) => {
-                self.sinks.push((sink, outcome));
-                None
-            }
+    fn wakes(&mut self, caller: &mut Caller) -> bool {
+        let Caller::Waiting(waker) = caller else { return false };
+        self.wakers.extend(waker.take());
+        true
+    }
+
+    #[inline]
+    fn deliver(&mut self, caller: Caller, outcome: Outcome) {
+        if let Caller::Sink(sink) = caller {
+            self.sinks.push((sink, outcome));
         }
     }
 }

@@ -17,7 +17,8 @@ impl AsyncDNSResolver for Always {
     ) -> RedisFuture<'a, Box<dyn Iterator<Item = SocketAddr> + Send + 'a>> {
         Box::pin(async move {
             let found = dns::addresses(&self.0, port).await.map_err(RedisError::from)?;
-            Ok(Box::new(found.to_vec().into_iter()) as Box<dyn Iterator<Item = SocketAddr> + Send>)
+            let found: Vec<SocketAddr> = found.iter().copied().collect();
+            Ok(Box::new(found.into_iter()) as Box<dyn Iterator<Item = SocketAddr> + Send>)
         })
     }
 }

@@ -14,12 +14,6 @@ pub(crate) enum Misbehaviour {
     Lies,
 }
 
-/// Whether strangers come to our addresses: not before the model knows that at its start a router takes up what the
-/// only seeds that answer name.
-const WITH_STRANGERS: bool = false;
-/// Whether replicas are lost for good.
-const WITH_LOSSES: bool = true;
-
 /// Questions that the user of the routers has no right to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Denied {
@@ -181,10 +175,10 @@ pub(super) fn draw(
             }
             37 => Fault::OtherType(rng.u8(0..KEYS as u8)),
             40..=42 => Fault::Throttle { router, run: rng.u64(1..60) * MS, stop: rng.u64(30..450) * MS },
-            43..=45 if WITH_STRANGERS => Fault::Stranger { address, alone: rng.u8(0..3) == 0 },
+            43..=45 => Fault::Stranger { address, alone: rng.u8(0..3) == 0 },
             46 | 47 => Fault::Move(address),
             48 | 49 => Fault::Swap(address, rng.u8(0..addresses as u8)),
-            50 | 51 if WITH_LOSSES => Fault::Lost(address),
+            50 | 51 => Fault::Lost(address),
             52 | 53 => Fault::ScaleOut(block),
             54 | 55 => Fault::NoLink(address),
             56..=58 => {

@@ -15,9 +15,12 @@ const REQUEST: usize = 32;
 struct Outcomes(Vec<((u32, u32), Outcome<Said>)>);
 
 impl Deliver<(u32, u32), Said> for Outcomes {
-    fn deliver(&mut self, caller: (u32, u32), outcome: Outcome<Said>) -> Option<Outcome<Said>> {
+    fn wakes(&mut self, _: &mut (u32, u32)) -> bool {
+        false
+    }
+
+    fn deliver(&mut self, caller: (u32, u32), outcome: Outcome<Said>) {
         self.0.push((caller, outcome));
-        None
     }
 }
 
@@ -140,9 +143,9 @@ impl Sim<'_> {
         }
         self.check.greeted(r, id.node, self.now);
         if asking {
-            lane.machine.handle_reply(Said::Done, now, &mut out);
+            lane.machine.handle_replies([Said::Done], now, &mut out);
         }
-        let asked = lane.machine.handle_reply(said, now, &mut out);
+        let asked = lane.machine.handle_replies([said], now, &mut out);
         self.check.that(asked, || format!("router {r}: a reply that nobody asked for: {said:?}"));
         self.deliver(r, id, out);
     }

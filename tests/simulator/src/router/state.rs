@@ -35,9 +35,12 @@ pub(crate) struct Lane {
 struct Left(Vec<(u32, u32)>);
 
 impl Deliver<(u32, u32), Said> for Left {
-    fn deliver(&mut self, caller: (u32, u32), _: Outcome<Said>) -> Option<Outcome<Said>> {
+    fn wakes(&mut self, _: &mut (u32, u32)) -> bool {
+        false
+    }
+
+    fn deliver(&mut self, caller: (u32, u32), _: Outcome<Said>) {
         self.0.push(caller);
-        None
     }
 }
 
@@ -245,7 +248,8 @@ impl Router {
     /// How long after the cluster is whole the router may need to find back: one look at it, one pause of
     /// a breaker, and the steps of readmission.
     pub(crate) fn heals_within(&self) -> Time {
-        let interval = self.config.slot_refresh_interval().as_nanos() as Time;
+        // Views are asked for once a second at the most, however short the interval is.
+        let interval = (self.config.slot_refresh_interval().as_nanos() as Time).max(1_000 * MS);
         // In a large fleet everybody waits for a turn first: before the probe, and before the ballots.
         let turns = self.clients.map_or(0, |clients| 2 * (clients * MS).min(interval) + 2_000 * MS);
         // A redirect that lies is believed until three views, asked for at growing pauses, know nothing of it.

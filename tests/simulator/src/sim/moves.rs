@@ -1,7 +1,7 @@
 //! Faults in which nodes come, go and change places, and those of a router's own machine.
 
 use super::{Ev, Sim};
-use crate::model::{ADDRESSES, MAX, MS, NOBODY, Up};
+use crate::model::{ADDRESSES, MAX, MS, NOBODY, STRANGERS, Up};
 use crate::plan::Fault;
 use std::collections::BTreeSet;
 
@@ -17,6 +17,8 @@ impl Sim<'_> {
         if believed || self.model.nodes.len() >= MAX || self.ours_at(address).is_none() {
             return;
         }
+        // A router that knows no cluster yet takes whoever answers for its own.
+        let alone = alone && self.routers.iter().all(|r| r.started);
         if alone {
             (0..self.plan.addresses()).for_each(|a| self.crash(a));
         }
@@ -29,8 +31,13 @@ impl Sim<'_> {
     pub(super) fn see_stranger_off(&mut self, address: usize) {
         let Some(place) = self.displaced.iter().position(|d| d.0 == address) else { return };
         let (_, ours, alone) = self.displaced.remove(place);
+        let stranger = usize::from(self.model.at[address]);
+        if self.model.nodes.get(stranger).is_none_or(|n| n.group != STRANGERS) {
+            // All of ours were replaced meanwhile.
+            return;
+        }
         self.crash(address);
-        self.model.nodes[usize::from(self.model.at[address])].up = Up::Gone;
+        self.model.nodes[stranger].up = Up::Gone;
         self.model.at[address] = ours;
         if alone {
             (0..self.plan.addresses()).for_each(|a| self.restart(a));
