@@ -1,7 +1,21 @@
-//! What a router knows of its cluster, and what follows from each new fact.
+//! What a router knows of its cluster, as a machine without I/O: facts go in, routes and questions come out. The time
+//! and random numbers are arguments. Modelled on the way quinn documents its connection:
 //!
-//! The driver reports facts (a read failed, a view came, a probe ended) and asks [`Cluster::poll`]
-//! what is to be asked next; the reads ask for routes. Nothing here waits or draws lots.
+//! | | |
+//! |---|---|
+//! | facts | [`handle_view`](Cluster::handle_view), [`handle_no_view`](Cluster::handle_no_view), [`handle_refresh_done`](Cluster::handle_refresh_done), [`handle_probe`](Cluster::handle_probe), [`handle_failure`](Cluster::handle_failure), [`handle_stranger`](Cluster::handle_stranger), [`handle_contact`](Cluster::handle_contact), [`handle_moved`](Cluster::handle_moved), [`handle_ask`](Cluster::handle_ask), [`handle_disproof`](Cluster::handle_disproof), [`handle_doubt`](Cluster::handle_doubt), [`handle_successes`](Cluster::handle_successes) |
+//! | actions | [`poll`](Cluster::poll): whom to ask for a view or a probe, what to close; [`next_timeout`](Cluster::next_timeout), [`has_errands`](Cluster::has_errands): when |
+//! | routes | [`snapshot`](Cluster::snapshot) when [`is_dirty`](Cluster::is_dirty), [`route`](Cluster::route), [`replica`](Cluster::replica), [`write_gate`](Cluster::write_gate), [`gate_of`](Cluster::gate_of), [`take_retry`](Cluster::take_retry) |
+//! | getters | [`report`](Cluster::report), [`kind`](Cluster::kind), [`members`](Cluster::members), [`verdict`](Cluster::verdict), [`dated`](Cluster::dated), … |
+//!
+//! The order: tell the facts; then call [`poll`](Cluster::poll) until it gives nothing more; then, if
+//! [`is_dirty`](Cluster::is_dirty), put a new [`snapshot`](Cluster::snapshot) in force; then sleep until
+//! [`next_timeout`](Cluster::next_timeout) or the next fact. A [`Command::Refresh`] is answered by views and one
+//! [`handle_refresh_done`](Cluster::handle_refresh_done), a [`Command::Probe`] by one
+//! [`handle_probe`](Cluster::handle_probe), whatever came of it: until then no second one is asked for.
+//!
+//! A fact costs what it changes: who is due, who copies whom and who is in trouble are kept as lists
+//! ([`crate::nodes`]), and routes in which replicas have only become younger wait for 50 ms for more of that kind.
 
 mod ballots;
 mod census;
@@ -51,8 +65,8 @@ pub enum Command {
         /// The node.
         node: NodeKey,
     },
-    /// Ask these nodes for their views, all at once: [`Cluster::on_view`] for each that answers,
-    /// then [`Cluster::on_refresh_done`].
+    /// Ask these nodes for their views, all at once: [`Cluster::handle_view`] for each that answers,
+    /// then [`Cluster::handle_refresh_done`].
     Refresh {
         /// The round's number.
         round: u64,
@@ -62,7 +76,7 @@ pub enum Command {
         epochs: bool,
     },
     /// Ask a node for its state, and if it answers and is ready ([`crate::view::NodeReport::unready`]),
-    /// the witness for its view: [`Cluster::on_probe`].
+    /// the witness for its view: [`Cluster::handle_probe`].
     Probe {
         /// The node.
         node: NodeKey,

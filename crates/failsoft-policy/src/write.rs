@@ -131,7 +131,7 @@ impl Write {
             WriteEvent::Pinged(answered) => {
                 let Some(node) = self.node else { return WriteAction::Refused(Cause::NoContact) };
                 if answered {
-                    turn.cluster.saw(node, self.pinged.unwrap_or(turn.now));
+                    turn.cluster.handle_contact(node, self.pinged.unwrap_or(turn.now));
                     return self.advance(turn);
                 }
                 self.put_off(Cause::NoContact, turn.now)
@@ -195,7 +195,7 @@ impl Write {
                 return self.follow(&target, true, node, turn);
             }
             Answer::Error(ErrorReply::ReadOnly) => {
-                turn.cluster.disproved(node, turn.now);
+                turn.cluster.handle_disproof(node, turn.now);
                 (None, Cause::NotProved)
             }
             Answer::Error(ErrorReply::WriteRefused) => return WriteAction::Refused(Cause::ServerRefused),
@@ -203,7 +203,7 @@ impl Write {
                 return WriteAction::Refused(Cause::Denied);
             }
             Answer::Error(ErrorReply::SlotUncovered) => {
-                turn.cluster.doubt();
+                turn.cluster.handle_doubt();
                 (None, Cause::SlotUncovered)
             }
             Answer::Error(ErrorReply::ClusterDown) => (Some(Reason::ClusterDown), Cause::ClusterDown),
@@ -224,7 +224,7 @@ impl Write {
             Answer::Saturated => (None, Cause::Busy),
         };
         if let Some(reason) = trouble {
-            turn.cluster.failed(node, reason, contact, turn.now);
+            turn.cluster.handle_failure(node, reason, contact, turn.now);
         }
         self.retries += 1;
         if self.retries > self.max_retries {
@@ -237,9 +237,9 @@ impl Write {
     fn follow(&mut self, target: &Target, asking: bool, from: NodeKey, turn: &mut Turn<'_>) -> WriteAction {
         let now = turn.now;
         let to = match asking {
-            true => turn.cluster.asked(target, from, now),
+            true => turn.cluster.handle_ask(target, from, now),
             // Also one that is not followed says where the slot is.
-            false => turn.cluster.moved(self.slot, target, from, now),
+            false => turn.cluster.handle_moved(self.slot, target, from, now),
         };
         if self.fill.is_some() {
             return WriteAction::Refused(Cause::OwnerChanged);

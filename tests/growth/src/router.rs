@@ -101,17 +101,17 @@ impl<'a> Router<'a> {
         match event {
             Ev::View { round, left, view } => {
                 match view {
-                    Some(view) => self.cluster.on_view(round, view, self.now),
-                    None => self.cluster.on_no_view(None),
+                    Some(view) => self.cluster.handle_view(round, view, self.now),
+                    None => self.cluster.handle_no_view(None),
                 }
                 let waiting = self.rounds.entry(round).or_insert(left);
                 *waiting -= 1;
                 if *waiting == 0 {
                     self.rounds.remove(&round);
-                    self.cluster.on_refresh_done(round, self.now);
+                    self.cluster.handle_refresh_done(round, self.now);
                 }
             }
-            Ev::Probed(probe) => self.cluster.on_probe(*probe, self.now),
+            Ev::Probed(probe) => self.cluster.handle_probe(*probe, self.now),
             Ev::Read(primary) => {
                 if self.world.strikes(primary) {
                     self.at(self.now + READS, Ev::Read(primary));
@@ -135,11 +135,11 @@ impl<'a> Router<'a> {
         let Some(node) = self.node(owner) else { return };
         match self.world.reaction(node, self.now) {
             Reaction::Answers if !self.world.covered(self.now) => {
-                self.cluster.failed(owner, Reason::ClusterDown, Some(self.now), self.now);
+                self.cluster.handle_failure(owner, Reason::ClusterDown, Some(self.now), self.now);
             }
-            Reaction::Answers => self.cluster.saw(owner, self.now),
-            Reaction::Refuses => self.cluster.failed(owner, Reason::Connection, None, self.now),
-            Reaction::Silent => self.cluster.failed(owner, Reason::Timeout, None, self.now),
+            Reaction::Answers => self.cluster.handle_contact(owner, self.now),
+            Reaction::Refuses => self.cluster.handle_failure(owner, Reason::Connection, None, self.now),
+            Reaction::Silent => self.cluster.handle_failure(owner, Reason::Timeout, None, self.now),
         }
     }
 

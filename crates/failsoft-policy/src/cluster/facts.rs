@@ -16,7 +16,7 @@ impl Cluster {
     /// A read on this node failed because of `reason`; its last answer came at `contact`. The node
     /// gets no more reads until a probe clears it, and unless it merely is not ready yet, views of
     /// other nodes are asked for.
-    pub fn failed(&mut self, node: NodeKey, reason: Reason, contact: Option<Instant>, now: Instant) {
+    pub fn handle_failure(&mut self, node: NodeKey, reason: Reason, contact: Option<Instant>, now: Instant) {
         let Some(node) = self.nodes.get_mut(node) else { return };
         node.contact = node.contact.max(contact);
         let lost = matches!(reason, Reason::Timeout | Reason::Connection);
@@ -46,7 +46,7 @@ impl Cluster {
     /// and wide are asked what became of it.
     pub fn handle_stranger(&mut self, node: NodeKey, now: Instant) {
         let opens = self.admits(node);
-        self.failed(node, Reason::Connection, None, now);
+        self.handle_failure(node, Reason::Connection, None, now);
         self.refresh.want(Scope::Broad, opens);
         if let Some(node) = self.nodes.get_mut(node) {
             node.lose_address(now);
@@ -54,12 +54,12 @@ impl Cluster {
     }
 
     /// A node answered in a way that the map does not explain: views of other nodes are asked for.
-    pub fn doubt(&mut self) {
+    pub fn handle_doubt(&mut self) {
         self.refresh.want(Scope::Suspicion, false);
     }
 
     /// A node that was taken for a primary refused a write as a replica: it needs a new proof.
-    pub fn disproved(&mut self, node: NodeKey, now: Instant) {
+    pub fn handle_disproof(&mut self, node: NodeKey, now: Instant) {
         if let Some(node) = self.nodes.get_mut(node) {
             node.prove(false);
             node.probe_by(now);
@@ -68,20 +68,20 @@ impl Cluster {
     }
 
     /// A node answered something that was sent to it at this time.
-    pub fn saw(&mut self, node: NodeKey, at: Instant) {
+    pub fn handle_contact(&mut self, node: NodeKey, at: Instant) {
         if let Some(node) = self.nodes.get_mut(node) {
             node.contact = node.contact.max(Some(at));
         }
     }
 
     /// This many reads were answered since the last call.
-    pub fn credit(&mut self, successes: u64) {
+    pub fn handle_successes(&mut self, successes: u64) {
         self.budget.deposit(successes);
     }
 
     /// A `MOVED`: patches the slot and asks for a full view in the background. The new owner; none
     /// if the redirect does not say where it is (then the views will), or names too many strangers.
-    pub fn moved(&mut self, slot: Slot, target: &Target, from: NodeKey, now: Instant) -> Option<NodeKey> {
+    pub fn handle_moved(&mut self, slot: Slot, target: &Target, from: NodeKey, now: Instant) -> Option<NodeKey> {
         self.refresh.want(Scope::Suspicion, false);
         let endpoint = self.resolve(target, from)?;
         let before = self.topology.owner(slot);
@@ -93,7 +93,7 @@ impl Cluster {
     }
 
     /// An `ASK`: the node to ask this one time. The map stays as it is.
-    pub fn asked(&mut self, target: &Target, from: NodeKey, now: Instant) -> Option<NodeKey> {
+    pub fn handle_ask(&mut self, target: &Target, from: NodeKey, now: Instant) -> Option<NodeKey> {
         let endpoint = self.resolve(target, from)?;
         let known = self.nodes.len();
         let node = self.topology.node_at(&mut self.nodes, &endpoint, now);
@@ -102,7 +102,7 @@ impl Cluster {
     }
 
     /// A view was given. Its round may be over: what it says counts all the same.
-    pub fn on_view(&mut self, round: u64, view: View, now: Instant) {
+    pub fn handle_view(&mut self, round: u64, view: View, now: Instant) {
         let scope = self.refresh.scope_of(round);
         let known = self.topology.kind() != Kind::Unknown;
         let ours = self.topology.is_ours(&self.nodes, &view);
@@ -125,7 +125,7 @@ impl Cluster {
 
     /// A node that was asked for its view gave none: it refused with `error`, or could not be reached.
     /// As long as no view has come at all, this is why reads can't be routed.
-    pub fn on_no_view(&mut self, error: Option<&ErrorReply>) {
+    pub fn handle_no_view(&mut self, error: Option<&ErrorReply>) {
         let reason = match error {
             Some(ErrorReply::Unwilling) => Reason::Loading,
             Some(ErrorReply::ClusterDown) => Reason::ClusterDown,
@@ -137,7 +137,7 @@ impl Cluster {
     }
 
     /// All who were asked in this round have answered or were given up.
-    pub fn on_refresh_done(&mut self, round: u64, now: Instant) {
+    pub fn handle_refresh_done(&mut self, round: u64, now: Instant) {
         self.count_votes(round, now);
         if let Some(scope) = self.refresh.scope_of(round) {
             self.count_seeds(scope, self.refresh.has_ours(round), now);

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 impl Cluster {
     /// A probe ended.
-    pub fn on_probe(&mut self, probe: Probe, now: Instant) {
+    pub fn handle_probe(&mut self, probe: Probe, now: Instant) {
         let Some(node) = self.nodes.get_mut(probe.node) else { return };
         node.end_probe();
         node.heard = probe.report.is_ok();
@@ -26,7 +26,7 @@ impl Cluster {
             // It answered a read that was sent, or at least answered, after the probe: whatever became of the
             // probe's connection, the node is there.
             Err(Reason::Timeout | Reason::Connection) if node.contact > Some(probe.sent_at) && node.admits() => return,
-            Err(reason) if node.admits() => return self.failed(probe.node, reason, None, now),
+            Err(reason) if node.admits() => return self.handle_failure(probe.node, reason, None, now),
             Err(_) => return node.clear(false, now),
         };
         node.contact = node.contact.max(Some(probe.sent_at));
@@ -163,7 +163,7 @@ impl Cluster {
                     self.look_around(now);
                 }
             }
-            Some(reason) => return self.failed(key, reason, Some(now), now),
+            Some(reason) => return self.handle_failure(key, reason, Some(now), now),
             None if self.partition.accused(key) => self.conclude(now),
             None => {}
         }
