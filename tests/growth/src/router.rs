@@ -1,7 +1,7 @@
 //! One router in virtual time: the policy asks, the world answers, and every question is noted.
 
 use crate::cost::Question;
-use crate::world::{ELECTION, Reaction, World};
+use crate::world::{ELECTION, Fault, Reaction, World};
 use failsoft_policy::cluster::{Cluster, Command};
 use failsoft_policy::config::Config;
 use failsoft_policy::view::{Probe, View};
@@ -61,6 +61,11 @@ impl<'a> Router<'a> {
         for primary in world.struck() {
             let (read, write) = (router.some(READS), router.some(WRITES));
             router.at(world.times.lost + read, Ev::Read(primary));
+            router.at(world.times.lost + write, Ev::Write(primary));
+        }
+        // What an election elsewhere means for writes to the other shards.
+        for primary in (0..world.primaries).filter(|&p| world.fault == Fault::Elected && !world.strikes(p)) {
+            let write = router.some(WRITES);
             router.at(world.times.lost + write, Ev::Write(primary));
         }
         // While no replica is promoted yet, it reads from every other shard, too.
