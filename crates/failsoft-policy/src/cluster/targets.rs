@@ -63,7 +63,7 @@ impl Cluster {
         // Another shard on another host, then another shard, then anybody; who answers before who does not.
         for answering in [true, false] {
             for pass in 0..3 {
-                for node in self.rotated(dice).filter(|n| !n.is_in_trouble() == answering) {
+                for node in self.rotated(dice).filter(|n| n.is_in_trouble() != answering) {
                     let (apart, away) = (!shards.contains(&shard(node)), !hosts.contains(node.endpoint.host.as_str()));
                     let fits = pass == 2 || (apart && (away || pass == 1));
                     if chosen.len() < MANY && fits && !chosen.iter().any(|n| n.endpoint == node.endpoint) {
