@@ -10,7 +10,7 @@
 //! `Done` or `Cancelled`), unless its channel is closed first.
 
 mod channel;
-mod hot;
+mod direct;
 mod own;
 mod process;
 mod run;
@@ -61,7 +61,7 @@ pub struct Pending(UnderWay);
 #[derive(Clone, Debug)]
 enum UnderWay {
     Task(AbortHandle),
-    Hot(hot::Held),
+    Direct(direct::DirectHandle),
 }
 
 impl Pending {
@@ -70,7 +70,7 @@ impl Pending {
     pub fn cancel(&self) {
         match &self.0 {
             UnderWay::Task(task) => task.abort(),
-            UnderWay::Hot(held) => held.cancel(),
+            UnderWay::Direct(handle) => handle.cancel(),
         }
     }
 }
@@ -208,7 +208,7 @@ impl Foreign {
         let router = self.open_router()?;
         let ReadOptions { ttl, deadline } = options;
         if deadline.is_none() {
-            return Ok(hot::start(router, caller, hot::Asked { key, ttl, callback: ask, account }));
+            return Ok(direct::start(router, caller, direct::Asked { key, ttl, callback: ask, account }));
         }
         let router = router.clone();
         let fallback = ask.then(|| run::fallback(caller.channel, caller.token));

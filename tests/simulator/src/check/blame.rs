@@ -11,7 +11,7 @@ use failsoft_policy::partition::Verdict;
 
 /// How long what happened at an address explains that it is closed: answers may be read late, and a probe
 /// that found it unready may have been under way.
-const EXPLAINS: Time = 100 * MS;
+const EXPLAINS: Time = 600 * MS;
 
 /// What one router's host saw of each address.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use super::{Ev, Sim};
 use crate::model::{ADDRESSES, MAX, MS, NOBODY, STRANGERS, Up};
 use crate::plan::Fault;
+use failsoft_policy::topology::Kind;
 use std::collections::BTreeSet;
 
 impl Sim<'_> {
@@ -14,11 +15,11 @@ impl Sim<'_> {
             let seeds: BTreeSet<usize> = router.seeds.iter().copied().collect();
             2 * seeds.iter().filter(|&&seed| taken(seed)).count() > seeds.len()
         });
+        // A router that knows no cluster yet takes most of those who answer for its own.
+        let believed = believed || self.routers.iter().any(|r| r.cluster.kind() == Kind::Unknown);
         if believed || self.model.nodes.len() >= MAX || self.ours_at(address).is_none() {
             return;
         }
-        // A router that knows no cluster yet takes whoever answers for its own.
-        let alone = alone && self.routers.iter().all(|r| r.started);
         if alone {
             (0..self.plan.addresses()).for_each(|a| self.crash(a));
         }
@@ -83,6 +84,10 @@ impl Sim<'_> {
     /// A replica dies for good; a primary is spared, for without it nothing would be whole again.
     pub(super) fn lose(&mut self, address: usize) {
         let Some(n) = self.ours_at(address).filter(|&n| !self.model.nodes[n].is_primary(n)) else { return };
+        if self.model.ours != 0 {
+            // One that took the place of another cluster needs most of its seeds to be found.
+            return;
+        }
         self.crash(address);
         self.model.nodes[n].up = Up::Gone;
     }

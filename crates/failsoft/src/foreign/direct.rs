@@ -28,7 +28,7 @@ pub(super) struct Asked {
 }
 
 /// The first attempt, under way.
-struct Hot {
+struct DirectRead {
     asked: Asked,
     bounds: Bounds,
     begun: Instant,
@@ -40,23 +40,23 @@ struct Hot {
 
 struct State {
     /// Until it is told or withdrawn.
-    open: Option<Open>,
+    unfinished: Option<Unfinished>,
     /// What goes on with it.
     task: Option<AbortHandle>,
     cancelled: bool,
 }
 
 /// A read that has not ended. It keeps the router.
-struct Open {
+struct Unfinished {
     router: Router,
     ending: Ending,
 }
 
 /// What its caller holds of it.
 #[derive(Clone, Debug)]
-pub(super) struct Held {
+pub(super) struct DirectHandle {
     /// Nobody else holds it once it has ended.
-    hot: Weak<Hot>,
+    read: Weak<DirectRead>,
     /// None if the node's connection took no request.
     sent: Option<Sent>,
 }
@@ -66,26 +66,26 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
     let shared = router.shared();
     let begun = shared.now();
     let bounds = shared.bounds(begun);
-    let open = Open { router: router.clone(), ending: caller.channel.ending(caller.token) };
+    let unfinished = Unfinished { router: router.clone(), ending: caller.channel.ending(caller.token) };
     let parent = caller.parent.map(Parent::frame);
     let (step, target) = driver::target(shared, &asked.key, bounds, begun);
     let Some(target) = target else {
-        let task = async move { open.go_on(&asked, bounds, Unserved { step, begun, result: None }).await };
+        let task = async move { unfinished.go_on(&asked, bounds, Unserved { step, begun, result: None }).await };
         return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
     };
-    let state = Mutex::new(State { open: Some(open), task: None, cancelled: false });
-    let hot = Arc::new(Hot { asked, bounds, begun, step, target, parent, state });
-    let sent = hot.target.node.submit(hot.target.source, &shared.opener, |lane| {
-        lane.get_for(Arc::<Hot>::clone(&hot), &hot.asked.key, hot.target.attempt)
+    let state = Mutex::new(State { unfinished: Some(unfinished), task: None, cancelled: false });
+    let read = Arc::new(DirectRead { asked, bounds, begun, step, target, parent, state });
+    let sent = read.target.node.submit(read.target.source, &shared.opener, |lane| {
+        lane.get_for(Arc::<DirectRead>::clone(&read), &read.asked.key, read.target.attempt)
     });
     let sent = sent.map_err(|refused| {
-        let result = Some(driver::not_sent(refused, &hot.target.node));
-        hot.hand_over(hot.lock(), Unserved { step, begun, result });
+        let result = Some(driver::not_sent(refused, &read.target.node));
+        read.hand_over(read.lock(), Unserved { step, begun, result });
     });
-    Pending(UnderWay::Hot(Held { hot: Arc::downgrade(&hot), sent: sent.ok() }))
+    Pending(UnderWay::Direct(DirectHandle { read: Arc::downgrade(&read), sent: sent.ok() }))
 }
 
-impl Open {
+impl Unfinished {
     /// Everything after the first attempt.
     async fn go_on(self, asked: &Asked, bounds: Bounds, unserved: Unserved) {
         let Self { router, ending } = self;
@@ -96,7 +96,7 @@ impl Open {
     }
 }
 
-impl Hot {
+impl DirectRead {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,11 +104,11 @@ impl Hot {
     /// A task goes on from here. If it was cancelled, the task is stopped at once: what it holds is not to be dropped
     /// here, where the lock of the policy's knowledge may be held.
     fn hand_over(self: &Arc<Self>, mut state: MutexGuard<'_, State>, unserved: Unserved) {
-        let Some(open) = state.open.take() else { return };
-        let runtime = open.router.shared().opener.runtime.clone();
+        let Some(unfinished) = state.unfinished.take() else { return };
+        let runtime = unfinished.router.shared().opener.runtime.clone();
         // It holds this, so that its caller can cancel it.
-        let hot = Arc::clone(self);
-        let task = async move { open.go_on(&hot.asked, hot.bounds, unserved).await };
+        let read = Arc::clone(self);
+        let task = async move { unfinished.go_on(&read.asked, read.bounds, unserved).await };
         let task = spawn(&runtime, self.parent.clone(), task);
         if state.cancelled {
             task.abort();
@@ -117,16 +117,16 @@ impl Hot {
     }
 }
 
-impl Sink for Hot {
+impl Sink for DirectRead {
     fn told(self: Arc<Self>, outcome: Outcome, wakers: &mut Vec<Waker>) {
         let result = driver::result_of(outcome, &self.target.node);
         let mut state = self.lock();
         match self.target.first_attempt(result, self.step, self.begun) {
             FirstAttempt::Served(served) => {
-                let (open, cancelled) = (state.open.take(), state.cancelled);
+                let (unfinished, cancelled) = (state.unfinished.take(), state.cancelled);
                 drop(state);
                 // Dropped, it is completed with `Cancelled`.
-                let Some(Open { router, ending }) = open.filter(|_| !cancelled) else { return };
+                let Some(Unfinished { router, ending }) = unfinished.filter(|_| !cancelled) else { return };
                 let end = Final::of_read(ReadEnd::AtOnce(served), router.shared(), self.asked.account);
                 ending.complete_with(end, wakers);
             }
@@ -135,21 +135,21 @@ impl Sink for Hot {
     }
 }
 
-impl Held {
+impl DirectHandle {
     /// See [`Pending::cancel`].
     pub(super) fn cancel(&self) {
-        let Some(hot) = self.hot.upgrade() else { return };
+        let Some(read) = self.read.upgrade() else { return };
         let task = {
-            let mut state = hot.lock();
+            let mut state = read.lock();
             state.cancelled = true;
             state.task.take()
         };
         if let Some(task) = task {
             task.abort();
-        } else if self.sent.as_ref().is_some_and(|sent| sent.withdraw(&hot)) {
-            let open = hot.lock().open.take();
+        } else if self.sent.as_ref().is_some_and(|sent| sent.withdraw(&read)) {
+            let unfinished = read.lock().unfinished.take();
             // It is completed with `Cancelled`.
-            drop(open);
+            drop(unfinished);
         }
     }
 }
