@@ -95,8 +95,8 @@ export interface Outcome<V extends Buffer | string = Buffer> {
   servedBy: ServedBy
   /** Why the primary did not serve it; null if it did. */
   reason: Reason | null
-  /** Milliseconds since the value was last known to be current. */
-  ageMs: number
+  /** Milliseconds since the value was last known to be current; null if nobody can say. */
+  ageMs: number | null
   /** How many attempts were sent to nodes. */
   attempts: number
   /** Whether another caller's work served this one. */

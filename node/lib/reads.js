@@ -195,7 +195,7 @@ function decoded(entry, value) {
 }
 
 function outcomeOf(entry, { value, servedBy, reason, ageMs, attempts, coalesced, node }) {
-  return { value: decoded(entry, value), servedBy, reason: reason ?? null, ageMs, attempts, coalesced, node: node ?? null }
+  return { value: decoded(entry, value), servedBy, reason: reason ?? null, ageMs: ageMs ?? null, attempts, coalesced, node: node ?? null }
 }
 
 /** As `Promise.allSettled` has it. */

@@ -95,7 +95,7 @@ class Outcome(Generic[_V]):
         served_by: ServedBy,
         reason: Reason | None = None,
         *,
-        age: float = 0.0,
+        age: float | None = 0.0,
         attempts: int = 0,
         coalesced: bool = False,
         node: str | None = None,
@@ -107,7 +107,7 @@ class Outcome(Generic[_V]):
     @property
     def reason(self) -> Reason | None: ...
     @property
-    def age(self) -> float: ...
+    def age(self) -> float | None: ...
     @property
     def attempts(self) -> int: ...
     @property

@@ -26,6 +26,11 @@
 
 
 /**
+ * The age of a value that nobody can tell: older than any.
+ */
+#define FAILSOFT_AGE_UNKNOWN INT64_MAX
+
+/**
  * How a call ended. The numbers are fixed for ever; later versions may add some.
  */
 typedef enum {
@@ -479,7 +484,8 @@ const char *failsoft_outcome_reason(const failsoft_outcome *outcome);
 const char *failsoft_outcome_node(const failsoft_outcome *outcome);
 
 /**
- * Milliseconds since the value was last known to be current: 0 from the primary and the loader.
+ * Milliseconds since the value was last known to be current: 0 from the primary and the loader, and
+ * FAILSOFT_AGE_UNKNOWN from a replica of which nobody can say.
  */
 int64_t failsoft_outcome_age_ms(const failsoft_outcome *outcome);
 

@@ -117,11 +117,15 @@ pub extern "C" fn failsoft_outcome_node(outcome: Option<&Outcome>) -> *const c_c
     outcome.and_then(Outcome::node).map_or(std::ptr::null(), |node| node.as_ptr())
 }
 
-/// Milliseconds since the value was last known to be current: 0 from the primary and the loader.
+/// The age of a value that nobody can tell: older than any.
+pub const FAILSOFT_AGE_UNKNOWN: i64 = i64::MAX;
+
+/// Milliseconds since the value was last known to be current: 0 from the primary and the loader, and
+/// FAILSOFT_AGE_UNKNOWN from a replica of which nobody can say.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_outcome_age_ms(outcome: Option<&Outcome>) -> i64 {
-    let age = outcome.and_then(Outcome::read).map_or(0, |read| read.age.as_millis());
-    i64::try_from(age).unwrap_or(i64::MAX)
+    let Some(read) = outcome.and_then(Outcome::read) else { return 0 };
+    read.age.and_then(|age| i64::try_from(age.as_millis()).ok()).unwrap_or(FAILSOFT_AGE_UNKNOWN)
 }
 
 /// How many attempts were sent to nodes; 0 if the read failed.

@@ -12,8 +12,8 @@ pub struct Account {
     pub served_by: &'static str,
     /// Why the primary did not serve it.
     pub reason: Option<&'static str>,
-    /// Milliseconds since the value was last known to be current.
-    pub age_ms: f64,
+    /// Milliseconds since the value was last known to be current, if anybody can say.
+    pub age_ms: Option<f64>,
     /// How many attempts were sent to nodes.
     pub attempts: u32,
     /// Whether another caller's work served this one.
@@ -28,7 +28,7 @@ impl From<failsoft::Outcome> for Account {
             value: outcome.value.map(|value| value.to_vec().into()),
             served_by: outcome.served_by.as_str(),
             reason: outcome.reason.map(|reason| reason.as_str()),
-            age_ms: outcome.age.as_secs_f64() * 1000.0,
+            age_ms: outcome.age.map(|age| age.as_secs_f64() * 1000.0),
             attempts: outcome.attempts,
             coalesced: outcome.coalesced,
             node: outcome.node.as_ref().map(ToString::to_string),

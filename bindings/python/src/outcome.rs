@@ -14,7 +14,7 @@ pub(crate) struct Outcome {
     value: Py<PyAny>,
     served_by: ServedBy,
     reason: Option<Reason>,
-    age: Duration,
+    age: Option<Duration>,
     attempts: u32,
     coalesced: bool,
     node: Option<String>,
@@ -43,14 +43,14 @@ impl PartialEq for Outcome {
 impl Outcome {
     /// Made by hand: for tests that stand in for a router.
     #[new]
-    #[pyo3(signature = (value, served_by, reason=None, *, age=0.0, attempts=0, coalesced=false, node=None))]
+    #[pyo3(signature = (value, served_by, reason=None, *, age=Some(0.0), attempts=0, coalesced=false, node=None))]
     #[allow(clippy::too_many_arguments)]
     fn by_hand(
         py: Python<'_>,
         value: Py<PyAny>,
         served_by: &str,
         reason: Option<&str>,
-        age: f64,
+        age: Option<f64>,
         attempts: u32,
         coalesced: bool,
         node: Option<String>,
@@ -65,7 +65,7 @@ impl Outcome {
                 known => known,
             },
         };
-        let age = seconds(py, "age", Some(age))?.unwrap_or_default();
+        let age = seconds(py, "age", age)?;
         Ok(Self { value, served_by, reason, age, attempts, coalesced, node })
     }
 
@@ -87,10 +87,10 @@ impl Outcome {
         self.reason.map(|reason| reason.as_str())
     }
 
-    /// Seconds since the value was last known to be current.
+    /// Seconds since the value was last known to be current; `None` if nobody can say.
     #[getter]
-    fn age(&self) -> f64 {
-        self.age.as_secs_f64()
+    fn age(&self) -> Option<f64> {
+        self.age.map(|age| age.as_secs_f64())
     }
 
     /// How many attempts were sent to nodes.
@@ -128,11 +128,11 @@ impl Outcome {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let text = |value: Option<&str>| value.map_or_else(|| "None".to_owned(), |v| format!("'{v}'"));
         Ok(format!(
-            "Outcome(value={}, served_by='{}', reason={}, age={:.3}, attempts={}, coalesced={}, node={})",
+            "Outcome(value={}, served_by='{}', reason={}, age={}, attempts={}, coalesced={}, node={})",
             self.value.bind(py).repr()?,
             self.served_by(),
             text(self.reason()),
-            self.age(),
+            self.age().map_or_else(|| "None".to_owned(), |age| format!("{age:.3}")),
             self.attempts(),
             if self.coalesced() { "True" } else { "False" },
             text(self.node()),

@@ -33,7 +33,7 @@ struct Account<'a> {
     attempts: u32,
     coalesced: bool,
     node: Option<String>,
-    age_ms: f64,
+    age_ms: Option<f64>,
     took_ms: f64,
 }
 
@@ -101,7 +101,7 @@ fn show(outcome: &Outcome, took: Duration, json: bool) -> Result<(), Failure> {
             attempts: outcome.attempts,
             coalesced: outcome.coalesced,
             node,
-            age_ms: millis(outcome.age),
+            age_ms: outcome.age.map(millis),
             took_ms: millis(took),
         });
     }
@@ -115,12 +115,12 @@ fn show(outcome: &Outcome, took: Duration, json: bool) -> Result<(), Failure> {
         say!("failsoft: no such key");
     }
     say!(
-        "served_by={} reason={} attempts={} node={} age_ms={:.3} took_ms={:.3}",
+        "served_by={} reason={} attempts={} node={} age_ms={} took_ms={:.3}",
         outcome.served_by,
         reason.unwrap_or("-"),
         outcome.attempts,
         node.as_deref().unwrap_or("-"),
-        millis(outcome.age),
+        outcome.age.map_or_else(|| "unknown".to_owned(), |age| format!("{:.3}", millis(age))),
         millis(took)
     );
     Ok(())

@@ -1,7 +1,21 @@
-//! What a router knows of its cluster, and what follows from each new fact.
+//! What a router knows of its cluster, as a machine without I/O: facts go in, routes and questions come out. The time
+//! and random numbers are arguments. Modelled on the way quinn documents its connection:
 //!
-//! The driver reports facts (a read failed, a view came, a probe ended) and asks [`Cluster::poll`]
-//! what is to be asked next; the reads ask for routes. Nothing here waits or draws lots.
+//! | | |
+//! |---|---|
+//! | facts | [`handle_view`](Cluster::handle_view), [`handle_no_view`](Cluster::handle_no_view), [`handle_refresh_done`](Cluster::handle_refresh_done), [`handle_probe`](Cluster::handle_probe), [`handle_failure`](Cluster::handle_failure), [`handle_stranger`](Cluster::handle_stranger), [`handle_contact`](Cluster::handle_contact), [`handle_moved`](Cluster::handle_moved), [`handle_ask`](Cluster::handle_ask), [`handle_disproof`](Cluster::handle_disproof), [`handle_doubt`](Cluster::handle_doubt), [`handle_successes`](Cluster::handle_successes) |
+//! | actions | [`poll`](Cluster::poll): whom to ask for a view or a probe, what to close; [`next_timeout`](Cluster::next_timeout), [`has_errands`](Cluster::has_errands): when |
+//! | routes | [`snapshot`](Cluster::snapshot) when [`is_dirty`](Cluster::is_dirty), [`route`](Cluster::route), [`replica`](Cluster::replica), [`write_gate`](Cluster::write_gate), [`gate_of`](Cluster::gate_of), [`take_retry`](Cluster::take_retry) |
+//! | getters | [`report`](Cluster::report), [`kind`](Cluster::kind), [`members`](Cluster::members), [`verdict`](Cluster::verdict), [`dated`](Cluster::dated), … |
+//!
+//! The order: tell the facts; then call [`poll`](Cluster::poll) until it gives nothing more; then, if
+//! [`is_dirty`](Cluster::is_dirty), put a new [`snapshot`](Cluster::snapshot) in force; then sleep until
+//! [`next_timeout`](Cluster::next_timeout) or the next fact. A [`Command::Refresh`] is answered by views and one
+//! [`handle_refresh_done`](Cluster::handle_refresh_done), a [`Command::Probe`] by one
+//! [`handle_probe`](Cluster::handle_probe), whatever came of it: until then no second one is asked for.
+//!
+//! A fact costs what it changes: who is due, who copies whom and who is in trouble are kept as lists
+//! ([`crate::nodes`]), and routes in which replicas have only become younger wait for 50 ms for more of that kind.
 
 mod ballots;
 mod census;
@@ -10,12 +24,12 @@ mod probes;
 mod report;
 mod routes;
 mod targets;
+mod timers;
 mod witness;
 
 pub use report::{BallotStatus, ClusterReport, NodeStatus};
 pub use routes::{Blocked, WriteGate};
 
-use crate::breaker::Admission;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::nodes::{Node, Nodes, Step};
@@ -30,6 +44,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use census::Census;
 use core::time::Duration;
+use timers::{Timer, Timers};
 use witness::Witness;
 
 /// In a large cluster the first probes are spread: this much apart.
@@ -50,8 +65,8 @@ pub enum Command {
         /// The node.
         node: NodeKey,
     },
-    /// Ask these nodes for their views, all at once: [`Cluster::on_view`] for each that answers,
-    /// then [`Cluster::on_refresh_done`].
+    /// Ask these nodes for their views, all at once: [`Cluster::handle_view`] for each that answers,
+    /// then [`Cluster::handle_refresh_done`].
     Refresh {
         /// The round's number.
         round: u64,
@@ -61,7 +76,7 @@ pub enum Command {
         epochs: bool,
     },
     /// Ask a node for its state, and if it answers and is ready ([`crate::view::NodeReport::unready`]),
-    /// the witness for its view: [`Cluster::on_probe`].
+    /// the witness for its view: [`Cluster::handle_probe`].
     Probe {
         /// The node.
         node: NodeKey,
@@ -95,13 +110,10 @@ pub struct Cluster {
     /// The most clients that any node was said to have when it was last probed.
     clients: u64,
     witness: Witness,
-    /// Until when reads wait for the very first view.
-    starting_until: Option<Instant>,
+    timers: Timers,
     /// Why the last node that was asked for a view gave none.
     no_view: Reason,
     census: Census,
-    /// When the answers of the first seeds decide, without those that are still to come.
-    elect_at: Option<Instant>,
     /// How many rounds in turn brought views, but none with epochs.
     blind_rounds: u32,
     /// The slot part of the snapshot, while no owner changes, and the owners it names.
@@ -109,14 +121,14 @@ pub struct Cluster {
     /// Nodes whose connections are to be closed.
     closing: Vec<NodeKey>,
     dirty: bool,
-    /// When the routes are to be worked out again because answers of replicas have become younger.
-    ages_at: Option<Instant>,
 }
 
 impl Cluster {
     /// A router that knows its seeds and nothing else. Seeds beyond the first 64 are not asked.
     pub fn new(config: &Config, mut seeds: Vec<Endpoint>, now: Instant) -> Self {
         seeds.truncate(64);
+        let mut timers = Timers::default();
+        timers.start(Timer::Starting, now + config.attempt_timeout());
         Self {
             outage_budget: config.outage_budget(),
             attempt_timeout: config.attempt_timeout(),
@@ -133,15 +145,13 @@ impl Cluster {
             highest: (0, now),
             clients: 0,
             witness: Witness::default(),
-            starting_until: Some(now + config.attempt_timeout()),
+            timers,
             no_view: Reason::Connection,
             census: Census::default(),
-            elect_at: None,
             blind_rounds: 0,
             slots: None,
             closing: Vec::new(),
             dirty: true,
-            ages_at: None,
         }
     }
 
@@ -150,16 +160,11 @@ impl Cluster {
         if let Some(node) = self.closing.pop() {
             return Some(Command::Close { node });
         }
-        if self.starting_until.is_some_and(|until| until <= now) {
-            self.starting_until = None;
-            self.dirty = true;
-        }
-        if self.elect_at.is_some_and(|at| at <= now) {
-            self.elect(now);
-        }
-        if self.ages_at.is_some_and(|at| at <= now) {
-            self.ages_at = None;
-            self.dirty = true;
+        while let Some(timer) = self.timers.expire(now) {
+            match timer {
+                Timer::Starting | Timer::Ages => self.dirty = true,
+                Timer::Election => self.elect(now),
+            }
         }
         let jitter = self.interval / 10 * (dice % 1000) / 1000;
         if let Some((round, scope)) = self.refresh.start(now, jitter) {
@@ -176,10 +181,7 @@ impl Cluster {
         let key = loop {
             let key = self.nodes.first_due(now)?;
             let node = self.nodes.get_mut(key)?;
-            if node.breaker.tick(now) {
-                if node.breaker.admission() == Admission::All {
-                    node.trouble = None;
-                }
+            if node.step_on(now) {
                 self.dirty = true;
             } else if !node.hold_back(turn, now, dice) {
                 break key;
@@ -188,7 +190,7 @@ impl Cluster {
         let witness = self.call_witness(key, dice, now);
         let pause = self.pause_of(key, turn, dice) + jitter;
         let node = self.nodes.get_mut(key)?;
-        node.probed(now, pause);
+        node.start_probe(now, pause);
         Some(Command::Probe { node: key, endpoint: node.endpoint.clone(), witness })
     }
 
@@ -210,13 +212,13 @@ impl Cluster {
 
     fn is_dated_by_primary(&self, node: &Node) -> bool {
         let Role::Replica(Some(of)) = node.role else { return false };
-        let primary = self.nodes.get(of).filter(|p| p.admits() && !p.offsets.is_empty());
-        primary.is_some() && node.step != Step::Unmeasured
+        let primary = self.nodes.get(of).filter(|p| p.admits() && p.has_offsets());
+        primary.is_some() && node.step() != Step::Unmeasured
     }
 
     /// The ages of stand-ins have changed for the better: the next table of routes can wait a moment for more.
     fn rejuvenate(&mut self, now: Instant) {
-        self.ages_at.get_or_insert(now + AGES_PAUSE);
+        self.timers.start(Timer::Ages, now + AGES_PAUSE);
     }
 
     /// Whether something waits for [`Self::poll`] that a read or a write may have left there: a
@@ -227,7 +229,7 @@ impl Cluster {
 
     /// When [`Self::poll`] has something to do, if no fact comes before.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let timers = [self.nodes.next_due(), self.refresh.due(), self.starting_until, self.elect_at, self.ages_at];
+        let timers = [self.nodes.next_due(), self.refresh.due(), self.timers.next()];
         timers.into_iter().flatten().min()
     }
 

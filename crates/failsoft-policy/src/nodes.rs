@@ -2,10 +2,13 @@
 
 mod agenda;
 mod node;
+mod schedule;
+mod standing;
 mod step;
 
-pub use node::{Node, Trouble};
-pub use step::{Offsets, Step};
+pub use node::Node;
+pub use standing::Trouble;
+pub use step::Step;
 
 use crate::time::Instant;
 use crate::view::Role;
@@ -65,7 +68,7 @@ impl Nodes {
 
     /// The nodes in trouble, by position.
     pub fn troubled(&self) -> impl Iterator<Item = &Node> {
-        let keys = confirmed(self.agenda.troubled(), |key| self.get(key).is_some_and(|n| n.trouble.is_some()));
+        let keys = confirmed(self.agenda.troubled(), |key| self.get(key).is_some_and(|n| n.is_in_trouble()));
         keys.into_iter().filter_map(|key| self.get(key))
     }
 

@@ -10,9 +10,6 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::time::Duration;
 
-/// The servers tell in whole seconds, cut off, for how long a link has been down: it may be so much longer.
-const CUT_OFF: Duration = Duration::from_secs(1);
-
 /// The replicas of `primary` that may be read from, best first: those whose answers can be dated at all, link up
 /// before link down, `replica-priority` ascending with 0 last (such a replica is never promoted), the furthest
 /// offset, the quickest answer.
@@ -83,16 +80,16 @@ pub struct Dated {
 pub fn dated(nodes: &Nodes, replica: &Node) -> Option<Dated> {
     let Role::Replica(Some(of)) = replica.role else { return None };
     let primary = nodes.get(of)?;
-    let contact = match primary.trouble {
+    let contact = match primary.trouble() {
         // What a primary says that is cut off from its replicas dates none of them.
         Some(t) if primary.verdict == Verdict::Minority => primary.contact?.min(t.since),
         _ => primary.contact?,
     };
     let linked = match replica.report.link_up {
-        Some(false) => contact.min(broken_at(replica)?),
+        Some(false) => contact.min(replica.link_broke_at()?),
         _ => contact,
     };
-    match replica.step {
+    match replica.step() {
         Step::Unmeasured => Some(Dated { current_at: None, counts_from: linked }),
         Step::Level(at) | Step::UpTo(at) => Some(Dated::at(linked.min(at))),
         Step::Lost => None,
@@ -108,12 +105,4 @@ impl Dated {
     fn at(at: Instant) -> Self {
         Self { current_at: Some(at), counts_from: at }
     }
-}
-
-/// When the link of a replica broke, at the earliest; none if it does not say, or if that was before the clock's
-/// origin, where there is no instant.
-fn broken_at(replica: &Node) -> Option<Instant> {
-    let down = replica.report.link_down_for? + CUT_OFF;
-    let looked_at = replica.looked_at?;
-    (looked_at.since(Instant::ZERO) >= down).then(|| looked_at - down)
 }

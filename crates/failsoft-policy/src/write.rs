@@ -87,7 +87,8 @@ pub struct Write {
     redirected_by: Vec<NodeKey>,
     retries: u32,
     node: Option<NodeKey>,
-    pinged: bool,
+    /// When its node was sent a `PING`, until it is sent the write.
+    pinged: Option<Instant>,
     in_doubt: bool,
     cause: Option<Cause>,
 }
@@ -106,7 +107,7 @@ impl Write {
             redirected_by: Vec::new(),
             retries: 0,
             node: None,
-            pinged: false,
+            pinged: None,
             in_doubt: false,
             cause: None,
         }
@@ -130,7 +131,7 @@ impl Write {
             WriteEvent::Pinged(answered) => {
                 let Some(node) = self.node else { return WriteAction::Refused(Cause::NoContact) };
                 if answered {
-                    turn.cluster.saw(node, turn.now);
+                    turn.cluster.handle_contact(node, self.pinged.unwrap_or(turn.now));
                     return self.advance(turn);
                 }
                 self.put_off(Cause::NoContact, turn.now)
@@ -160,7 +161,7 @@ impl Write {
             {
                 WriteAction::Refused(Cause::OwnerChanged)
             }
-            WriteGate::NeedsContact(_) if self.pinged => self.put_off(Cause::NoContact, now),
+            WriteGate::NeedsContact(_) if self.pinged.is_some() => self.put_off(Cause::NoContact, now),
             _ => self.through(gate, false, now),
         }
     }
@@ -194,7 +195,7 @@ impl Write {
                 return self.follow(&target, true, node, turn);
             }
             Answer::Error(ErrorReply::ReadOnly) => {
-                turn.cluster.disproved(node, turn.now);
+                turn.cluster.handle_disproof(node, turn.now);
                 (None, Cause::NotProved)
             }
             Answer::Error(ErrorReply::WriteRefused) => return WriteAction::Refused(Cause::ServerRefused),
@@ -202,7 +203,7 @@ impl Write {
                 return WriteAction::Refused(Cause::Denied);
             }
             Answer::Error(ErrorReply::SlotUncovered) => {
-                turn.cluster.doubt();
+                turn.cluster.handle_doubt();
                 (None, Cause::SlotUncovered)
             }
             Answer::Error(ErrorReply::ClusterDown) => (Some(Reason::ClusterDown), Cause::ClusterDown),
@@ -223,7 +224,7 @@ impl Write {
             Answer::Saturated => (None, Cause::Busy),
         };
         if let Some(reason) = trouble {
-            turn.cluster.failed(node, reason, contact, turn.now);
+            turn.cluster.handle_failure(node, reason, contact, turn.now);
         }
         self.retries += 1;
         if self.retries > self.max_retries {
@@ -236,9 +237,9 @@ impl Write {
     fn follow(&mut self, target: &Target, asking: bool, from: NodeKey, turn: &mut Turn<'_>) -> WriteAction {
         let now = turn.now;
         let to = match asking {
-            true => turn.cluster.asked(target, from, now),
+            true => turn.cluster.handle_ask(target, from, now),
             // Also one that is not followed says where the slot is.
-            false => turn.cluster.moved(self.slot, target, from, now),
+            false => turn.cluster.handle_moved(self.slot, target, from, now),
         };
         if self.fill.is_some() {
             return WriteAction::Refused(Cause::OwnerChanged);
@@ -276,13 +277,13 @@ impl Write {
 
     fn ping(&mut self, node: NodeKey, now: Instant) -> WriteAction {
         self.node = Some(node);
-        self.pinged = true;
+        self.pinged = Some(now);
         WriteAction::Ping { node, until: self.attempt_until(now) }
     }
 
     fn send(&mut self, node: NodeKey, asking: bool, now: Instant) -> WriteAction {
         self.node = Some(node);
-        self.pinged = false;
+        self.pinged = None;
         self.in_doubt = false;
         WriteAction::Send { node, asking, renew: false, until: self.attempt_until(now), limit: self.deadline }
     }
@@ -298,7 +299,7 @@ impl Write {
         if !patient || now >= self.deadline {
             return WriteAction::Refused(first);
         }
-        self.pinged = false;
+        self.pinged = None;
         WriteAction::Wait { until: (now + PAUSE).min(self.deadline) }
     }
 

@@ -180,10 +180,10 @@ impl World {
                             view.info = None;
                             view.nodes.iter_mut().flatten().for_each(|n| (n.epoch, n.suspected) = (None, false));
                         }
-                        self.cluster.on_view(round, view, self.now);
+                        self.cluster.handle_view(round, view, self.now);
                     }
                 }
-                self.cluster.on_refresh_done(round, self.now);
+                self.cluster.handle_refresh_done(round, self.now);
             }
             Command::Probe { node, endpoint, witness } => {
                 let n = index(&endpoint);
@@ -192,7 +192,7 @@ impl World {
                 chance(&mut self.model);
                 let witness = witness.map(|w| index(&w)).filter(|&w| ready && self.answers(w));
                 let witness = witness.map(|w| self.model.view(w, self.now));
-                self.cluster.on_probe(Probe { node, sent_at: self.now, report, witness }, self.now);
+                self.cluster.handle_probe(Probe { node, sent_at: self.now, report, witness }, self.now);
             }
         }
     }
@@ -238,7 +238,7 @@ proptest! {
         let mut world = World::new(Model::new(false));
         let mut chance = with_news(script);
         if silent {
-            world.cluster.failed(world.key(VICTIM), Reason::Timeout, None, world.now);
+            world.cluster.handle_failure(world.key(VICTIM), Reason::Timeout, None, world.now);
         }
         for _ in 0..80 {
             world.run(Duration::from_millis(100), &mut chance);
@@ -262,7 +262,7 @@ proptest! {
         world.model.news = [News::Replaced; NODES];
         world.model.misses = misses;
         if down {
-            world.cluster.failed(world.key(VICTIM), Reason::ClusterDown, None, world.now);
+            world.cluster.handle_failure(world.key(VICTIM), Reason::ClusterDown, None, world.now);
         }
         let mut voted_out = false;
         for _ in 0..200 {
@@ -309,7 +309,7 @@ proptest! {
             world.model.misses = misses;
             world.model.news[n] = NEWS[news];
             let view = world.model.view(n, world.now);
-            world.cluster.on_view(round.expect("a round is due"), view, world.now);
+            world.cluster.handle_view(round.expect("a round is due"), view, world.now);
             for n in 0..NODES {
                 prop_assert_ne!(world.verdict(n), Verdict::Minority, "n{}", n);
             }

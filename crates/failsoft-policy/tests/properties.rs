@@ -123,12 +123,12 @@ impl World {
         match *fact {
             Fact::Failed(n, reason) => {
                 if let Some(key) = self.key(n) {
-                    self.cluster.failed(key, reason, Some(ago(5)), now);
+                    self.cluster.handle_failure(key, reason, Some(ago(5)), now);
                 }
             }
             Fact::View { owner, epoch, age, epochs } => {
                 let asked = ago(age).as_nanos() / 1_000_000;
-                self.cluster.on_view(self.round, view(owner, epoch, asked, epochs), now);
+                self.cluster.handle_view(self.round, view(owner, epoch, asked, epochs), now);
             }
             Fact::Probed { n, primary, epoch, loading, answered, witness } => {
                 let Some(node) = self.key(n) else { return };
@@ -144,17 +144,17 @@ impl World {
                 let report = if answered { Ok(report) } else { Err(Reason::Connection) };
                 let witness =
                     witness.then(|| view(if primary { n } else { 0 }, epoch, now.as_nanos() / 1_000_000, true));
-                self.cluster.on_probe(Probe { node, sent_at: now, report, witness }, now);
+                self.cluster.handle_probe(Probe { node, sent_at: now, report, witness }, now);
             }
-            Fact::RefreshDone => self.cluster.on_refresh_done(self.round, now),
+            Fact::RefreshDone => self.cluster.handle_refresh_done(self.round, now),
             Fact::Poll => self.poll(),
             Fact::Moved(s, to) => {
                 if let Some(from) = self.key(0) {
-                    self.cluster.moved(slot(s), &Target::At(endpoint(to)), from, now);
+                    self.cluster.handle_moved(slot(s), &Target::At(endpoint(to)), from, now);
                 }
             }
             Fact::Later(ms) => self.now = now + Duration::from_millis(ms),
-            Fact::Credit(n) => self.cluster.credit(n),
+            Fact::Credit(n) => self.cluster.handle_successes(n),
         }
     }
 

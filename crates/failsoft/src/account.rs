@@ -90,15 +90,15 @@ fn of_node(
     let (endpoint, current_at, now) =
         shared.with_cluster(|cluster, now| (cluster.endpoint(node).cloned(), cluster.current_at(node), now));
     let age = match served_by {
-        ServedBy::Replica => current_at.map_or(Duration::ZERO, |at| now.since(at)),
-        ServedBy::Primary | ServedBy::Secondary | ServedBy::None => Duration::ZERO,
+        ServedBy::Replica => current_at.map(|at| now.since(at)),
+        ServedBy::Primary | ServedBy::Secondary | ServedBy::None => Some(Duration::ZERO),
     };
     Outcome { value: Some(value), served_by, reason, age, attempts, coalesced: false, node: endpoint }
 }
 
 fn without_node(value: Option<Bytes>, reason: Reason, attempts: u32, coalesced: bool) -> Outcome {
     let served_by = loaded_by(&value);
-    Outcome { value, served_by, reason: Some(reason), age: Duration::ZERO, attempts, coalesced, node: None }
+    Outcome { value, served_by, reason: Some(reason), age: Some(Duration::ZERO), attempts, coalesced, node: None }
 }
 
 fn loaded_by(value: &Option<Bytes>) -> ServedBy {

@@ -35,12 +35,12 @@ async fn rounds(shared: &Arc<Shared>) {
             contacts.extend(shared.table.load().members().filter_map(|m| Some((m.key, m.contact()?))));
         }
         let (commands, next) = shared.conduct(|cluster, now| {
-            cluster.credit(gained);
+            cluster.handle_successes(gained);
             for Ending { node, reason, contact } in shared.opener.endings.take() {
-                cluster.failed(node, reason, contact, now);
+                cluster.handle_failure(node, reason, contact, now);
             }
             for (node, at) in contacts {
-                cluster.saw(node, at);
+                cluster.handle_contact(node, at);
             }
             let commands: Vec<_> = std::iter::from_fn(|| cluster.poll(now, fastrand::u32(..))).collect();
             (commands, cluster.next_timeout())
@@ -83,9 +83,9 @@ async fn probe(shared: Arc<Shared>, node: NodeKey, endpoint: Endpoint, witness: 
     let contact = shared.table.load().member(node).and_then(|m| m.contact());
     shared.tell_cluster(|cluster, now| {
         if let Some(at) = contact {
-            cluster.saw(node, at);
+            cluster.handle_contact(node, at);
         }
-        cluster.on_probe(probe, now);
+        cluster.handle_probe(probe, now);
     });
 }
 
@@ -96,10 +96,10 @@ async fn refresh(shared: Arc<Shared>, round: u64, targets: Vec<Endpoint>, epochs
         let shared = Arc::clone(&shared);
         asked.spawn(async move {
             match shared.control.view(&target, epochs).await {
-                Ok(view) => shared.tell_cluster(|cluster, now| cluster.on_view(round, view, now)),
+                Ok(view) => shared.tell_cluster(|cluster, now| cluster.handle_view(round, view, now)),
                 Err(trouble) => {
                     let error = trouble.error_reply();
-                    shared.with_cluster(|cluster, _| cluster.on_no_view(error.as_ref()));
+                    shared.with_cluster(|cluster, _| cluster.handle_no_view(error.as_ref()));
                 }
             }
         });
@@ -111,7 +111,7 @@ async fn refresh(shared: Arc<Shared>, round: u64, targets: Vec<Endpoint>, epochs
         }
     }
     let known = shared.tell_cluster(|cluster, now| {
-        cluster.on_refresh_done(round, now);
+        cluster.handle_refresh_done(round, now);
         cluster.endpoints().map(|(_, e)| e.clone()).collect::<Vec<_>>()
     });
     shared.control.keep_only(&known);

@@ -14,8 +14,9 @@ pub struct Outcome {
     /// Why the primary did not serve it; none if it did.
     pub reason: Option<Reason>,
     /// Time since the value was last known to be current: zero from the primary and the callback,
-    /// for a replica the time since it was last known to hold all that its primary had.
-    pub age: Duration,
+    /// for a replica the time since it was last known to hold all that its primary had, and none if nobody can
+    /// say (its offset is not known, for instance because `INFO` is denied).
+    pub age: Option<Duration>,
     /// How many attempts were sent to nodes.
     pub attempts: u32,
     /// Whether another caller's work served this one.

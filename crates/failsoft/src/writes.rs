@@ -61,7 +61,7 @@ async fn run(
     let contact = last_contact(shared, slot);
     let (mut action, mut changes) = shared.with_cluster(|cluster, now| {
         if let Some((node, at)) = contact {
-            cluster.saw(node, at);
+            cluster.handle_contact(node, at);
         }
         (write.start(Turn { cluster, now, dice: fastrand::u32(..) }), shared.changes())
     });

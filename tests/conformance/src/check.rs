@@ -128,7 +128,7 @@ impl Expect {
             wanted.check("attempts", got.attempts.into())?;
         }
         if let Some(wanted) = self.age_ms {
-            wanted.check("age_ms", got.age_ms as u64)?;
+            wanted.check("age_ms", got.age_ms.ok_or("age_ms is not known")? as u64)?;
         }
         if self.coalesced.is_some_and(|wanted| wanted != got.coalesced) {
             return Err(format!("coalesced is {}", got.coalesced));

@@ -170,7 +170,7 @@ pub(crate) struct Account {
     pub(crate) value: Option<Blob>,
     pub(crate) served_by: String,
     pub(crate) reason: Option<String>,
-    pub(crate) age_ms: f64,
+    pub(crate) age_ms: Option<f64>,
     pub(crate) attempts: u32,
     pub(crate) coalesced: bool,
     pub(crate) node: Option<String>,

@@ -1,7 +1,7 @@
 //! One router in virtual time: the policy asks, the world answers, and every question is noted.
 
 use crate::cost::Question;
-use crate::world::{ELECTION, Reaction, World};
+use crate::world::{ELECTION, Fault, Reaction, World};
 use failsoft_policy::cluster::{Cluster, Command};
 use failsoft_policy::config::Config;
 use failsoft_policy::view::{Probe, View};
@@ -63,6 +63,11 @@ impl<'a> Router<'a> {
             router.at(world.times.lost + read, Ev::Read(primary));
             router.at(world.times.lost + write, Ev::Write(primary));
         }
+        // What an election elsewhere means for writes to the other shards.
+        for primary in (0..world.primaries).filter(|&p| world.fault == Fault::Elected && !world.strikes(p)) {
+            let write = router.some(WRITES);
+            router.at(world.times.lost + write, Ev::Write(primary));
+        }
         // While no replica is promoted yet, it reads from every other shard, too.
         if let Some(from) = world.election() {
             for primary in (0..world.primaries).filter(|&p| !world.strikes(p)) {
@@ -101,17 +106,17 @@ impl<'a> Router<'a> {
         match event {
             Ev::View { round, left, view } => {
                 match view {
-                    Some(view) => self.cluster.on_view(round, view, self.now),
-                    None => self.cluster.on_no_view(None),
+                    Some(view) => self.cluster.handle_view(round, view, self.now),
+                    None => self.cluster.handle_no_view(None),
                 }
                 let waiting = self.rounds.entry(round).or_insert(left);
                 *waiting -= 1;
                 if *waiting == 0 {
                     self.rounds.remove(&round);
-                    self.cluster.on_refresh_done(round, self.now);
+                    self.cluster.handle_refresh_done(round, self.now);
                 }
             }
-            Ev::Probed(probe) => self.cluster.on_probe(*probe, self.now),
+            Ev::Probed(probe) => self.cluster.handle_probe(*probe, self.now),
             Ev::Read(primary) => {
                 if self.world.strikes(primary) {
                     self.at(self.now + READS, Ev::Read(primary));
@@ -135,11 +140,11 @@ impl<'a> Router<'a> {
         let Some(node) = self.node(owner) else { return };
         match self.world.reaction(node, self.now) {
             Reaction::Answers if !self.world.covered(self.now) => {
-                self.cluster.failed(owner, Reason::ClusterDown, Some(self.now), self.now);
+                self.cluster.handle_failure(owner, Reason::ClusterDown, Some(self.now), self.now);
             }
-            Reaction::Answers => self.cluster.saw(owner, self.now),
-            Reaction::Refuses => self.cluster.failed(owner, Reason::Connection, None, self.now),
-            Reaction::Silent => self.cluster.failed(owner, Reason::Timeout, None, self.now),
+            Reaction::Answers => self.cluster.handle_contact(owner, self.now),
+            Reaction::Refuses => self.cluster.handle_failure(owner, Reason::Connection, None, self.now),
+            Reaction::Silent => self.cluster.handle_failure(owner, Reason::Timeout, None, self.now),
         }
     }
 

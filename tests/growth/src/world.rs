@@ -14,6 +14,8 @@ pub const ELECTION: Duration = Duration::from_secs(1);
 pub enum Fault {
     /// Nothing.
     None,
+    /// A replica is promoted in place of its primary, as an operator does it: nobody is lost, but there is a new epoch.
+    Elected,
     /// So many primaries, and as many replicas of other shards, are out of reach of the routers and of
     /// the rest of the cluster: killed (their addresses refuse), or cut off (nothing comes back).
     Lost {
@@ -75,7 +77,11 @@ impl World {
 
     /// Whether this primary is one that is lost.
     pub fn strikes(&self, primary: usize) -> bool {
-        matches!(self.fault, Fault::Lost { primaries, .. } if primary < primaries)
+        match self.fault {
+            Fault::None => false,
+            Fault::Elected => primary == 0,
+            Fault::Lost { primaries, .. } => primary < primaries,
+        }
     }
 
     /// The primaries that are lost.
@@ -105,7 +111,7 @@ impl World {
         // primary stays: a cut goes through a cluster like that.
         let replica = node.checked_sub(self.primaries).map(|of| (of + self.primaries / 2) % self.primaries);
         let lost = match self.fault {
-            Fault::None => false,
+            Fault::None | Fault::Elected => false,
             Fault::Lost { primaries, .. } => {
                 node < primaries || replica.is_some_and(|r| primaries > 1 && r < primaries)
             }
@@ -167,7 +173,7 @@ impl World {
 
     /// From when on the lost primaries count as failed, if any are lost.
     pub fn election(&self) -> Option<Instant> {
-        (self.fault != Fault::None).then(|| self.times.promoted - ELECTION)
+        matches!(self.fault, Fault::Lost { .. }).then(|| self.times.promoted - ELECTION)
     }
 
     fn highest(&self, now: Instant) -> u64 {

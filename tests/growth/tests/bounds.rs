@@ -34,6 +34,13 @@ fn a_partition_costs_the_servers_a_tenth_at_the_most_too() {
 }
 
 #[test]
+fn an_election_makes_nobody_ask_every_primary_at_once() {
+    let elected = load(Fleet { routers: ROUTERS, sample: 60 }, 3, Fault::Elected);
+    assert!(elected.hottest > 0.01, "every router hears of it: {elected:?}");
+    assert!(elected.worst < 0.2 && elected.hottest < 0.12, "{elected:?}");
+}
+
+#[test]
 fn every_slot_of_a_large_cluster_has_a_route() {
     let report = settled(PRIMARIES).report(failsoft_policy::Instant::from_millis(1_000_000));
     assert_eq!((report.nodes.len(), report.slots_assigned, report.slots_ok), (2 * PRIMARIES, 16_384, 16_384));

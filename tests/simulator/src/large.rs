@@ -162,7 +162,7 @@ impl Large {
         let Step::Send { node, .. } = first_step(&self.snapshot, slot, now, bounds, dice) else { return };
         let Some(n) = self.cluster.endpoint(node).map(number) else { return };
         if self.answers(n) {
-            self.cluster.saw(node, now);
+            self.cluster.handle_contact(node, now);
         } else if !self.waiting.contains_key(&n) {
             let overdue = self.now + self.config.attempt_timeout().as_nanos() as Time;
             self.waiting.insert(n, self.now);
@@ -173,7 +173,7 @@ impl Large {
     fn overdue(&mut self, n: usize) {
         self.waiting.remove(&n);
         if let Some(key) = self.key(n) {
-            self.cluster.failed(key, Reason::Timeout, None, instant(self.now));
+            self.cluster.handle_failure(key, Reason::Timeout, None, instant(self.now));
             self.conduct();
         }
     }
@@ -223,14 +223,14 @@ impl Large {
         match of {
             Some(n) => {
                 let view = self.view(n, asked, true);
-                self.cluster.on_view(round, view, now);
+                self.cluster.handle_view(round, view, now);
             }
-            None => self.cluster.on_no_view(None),
+            None => self.cluster.handle_no_view(None),
         }
         if self.left.0 == round {
             self.left.1 = self.left.1.saturating_sub(1);
             if self.left.1 == 0 {
-                self.cluster.on_refresh_done(round, now);
+                self.cluster.handle_refresh_done(round, now);
             }
         }
         self.conduct();
@@ -259,7 +259,7 @@ impl Large {
             ..NodeReport::default()
         };
         let report = if heard { Ok(report) } else { Err(Reason::Timeout) };
-        self.cluster.on_probe(Probe { node, sent_at: instant(asked), report, witness }, instant(self.now));
+        self.cluster.handle_probe(Probe { node, sent_at: instant(asked), report, witness }, instant(self.now));
         self.conduct();
     }
 

@@ -1,7 +1,7 @@
 //! What the ballots of a round change: verdicts, quarantine, and what has to be asked next.
 
 use super::Cluster;
-use crate::nodes::{Node, Trouble};
+use crate::nodes::Node;
 use crate::pace;
 use crate::partition::{Ballot, Verdict};
 use crate::refresh::{Scope, Wish};
@@ -55,7 +55,7 @@ impl Cluster {
     /// Who is said to be out of reach, and is in no trouble with us, is asked whether it is there.
     pub(super) fn look_at_accused(&mut self, ballot: &Ballot, now: Instant) {
         let accused = |n: &Node| n.admits() && ballot.accuses(n.key) && n.reported_at <= ballot.at;
-        self.nodes.change(accused, |node| node.probe_at = node.probe_at.min(now));
+        self.nodes.change(accused, |node| node.probe_by(now));
     }
 
     /// Takes over what the ballots of this round come to so far.
@@ -86,7 +86,7 @@ impl Cluster {
         let silent: BTreeSet<NodeKey> = self.partition.silent().collect();
         let matters = self.partition.is_wide();
         let unheard = |n: &Node| matters && n.admits() && silent.contains(&n.key);
-        self.nodes.change(unheard, |node| node.probe_at = node.probe_at.min(now));
+        self.nodes.change(unheard, |node| node.probe_by(now));
         if !self.refresh.has_views(round) || self.partition.round() != Some(round) {
             return;
         }
@@ -106,7 +106,7 @@ impl Cluster {
             return wish(Scope::Ballot, self.interval / 3);
         }
         let primary = |n: &Node| n.role == Role::Primary;
-        let troubled = self.nodes.iter().any(|n| primary(n) && n.trouble.is_some())
+        let troubled = self.nodes.iter().any(|n| primary(n) && n.is_in_trouble())
             || self.topology.patched() > 0
             || self.topology.kind() == Kind::Unknown;
         if troubled {
@@ -122,7 +122,7 @@ impl Cluster {
     /// are cut off, and nothing is taken for granted until ballots say otherwise.
     pub(super) fn look_around(&mut self, now: Instant) {
         let lost = |n: &Node| {
-            let why = n.trouble.map(|t| t.reason);
+            let why = n.trouble().map(|t| t.reason);
             !n.admits() && matches!(why, Some(Reason::Timeout | Reason::Connection | Reason::Protocol))
         };
         let owners = self.owners();
@@ -167,14 +167,8 @@ impl Cluster {
             self.dirty = true;
             self.unsettled = true;
         }
-        if verdict == Verdict::Minority {
-            let quarantined = node.trouble.is_some_and(|t| t.reason == Reason::Quarantined);
-            if !quarantined || node.admits() {
-                node.trouble = Some(Trouble { since: now, reason: Reason::Quarantined, sudden: false });
-                node.validated = false;
-                node.breaker.on_failure(now);
-                self.dirty = true;
-            }
+        if verdict == Verdict::Minority && node.quarantine(now) {
+            self.dirty = true;
         }
     }
 

@@ -8,6 +8,7 @@
 //! place of another is left as soon as the seeds name another one, three times in turn.
 
 use super::Cluster;
+use super::timers::Timer;
 use crate::refresh::Scope;
 use crate::time::Instant;
 use crate::topology::Kind;
@@ -109,13 +110,13 @@ impl Cluster {
             self.take_up(&views, Standing::Named, now);
         } else {
             let grace = now + self.attempt_timeout / 4;
-            self.elect_at.get_or_insert(grace);
+            self.timers.start(Timer::Election, grace);
         }
     }
 
     /// Enough was waited for other seeds' answers: more than half of those that came decide.
     pub(super) fn elect(&mut self, now: Instant) {
-        self.elect_at = None;
+        self.timers.stop(Timer::Election);
         let (views, votes, answers) = self.census.leading();
         if self.topology.kind() == Kind::Unknown && 2 * votes > answers {
             let named = 2 * votes > self.census.seeds.len();
@@ -150,7 +151,7 @@ impl Cluster {
     }
 
     fn take_up(&mut self, views: &[View], standing: Standing, now: Instant) {
-        self.elect_at = None;
+        self.timers.stop(Timer::Election);
         self.census.standing = standing;
         (self.census.alone_since, self.census.turns) = (None, 0);
         self.census.foreign.retain(|v| !views.contains(v));

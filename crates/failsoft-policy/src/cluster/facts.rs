@@ -1,6 +1,7 @@
 //! The facts that a driver reports, and what each of them changes.
 
 use super::routes::CONTACT;
+use super::timers::Timer;
 use super::{Cluster, PROBE_BURST, PROBE_SPREAD};
 use crate::nodes::{Node, Trouble};
 use crate::refresh::Scope;
@@ -15,15 +16,12 @@ impl Cluster {
     /// A read on this node failed because of `reason`; its last answer came at `contact`. The node
     /// gets no more reads until a probe clears it, and unless it merely is not ready yet, views of
     /// other nodes are asked for.
-    pub fn failed(&mut self, node: NodeKey, reason: Reason, contact: Option<Instant>, now: Instant) {
+    pub fn handle_failure(&mut self, node: NodeKey, reason: Reason, contact: Option<Instant>, now: Instant) {
         let Some(node) = self.nodes.get_mut(node) else { return };
         node.contact = node.contact.max(contact);
-        let before = node.breaker.admission();
-        node.breaker.on_failure(now);
         let lost = matches!(reason, Reason::Timeout | Reason::Connection);
         let sudden = lost && node.contact.is_some_and(|at| now.since(at) < CONTACT);
-        node.trouble.get_or_insert(Trouble { since: now, reason, sudden });
-        let opened = before != node.breaker.admission();
+        let opened = node.fail(Trouble { since: now, reason, sudden });
         self.dirty |= opened;
         let key = node.key;
         if opened && matches!(reason, Reason::Timeout | Reason::Connection | Reason::Protocol) {
@@ -48,43 +46,42 @@ impl Cluster {
     /// and wide are asked what became of it.
     pub fn handle_stranger(&mut self, node: NodeKey, now: Instant) {
         let opens = self.admits(node);
-        self.failed(node, Reason::Connection, None, now);
+        self.handle_failure(node, Reason::Connection, None, now);
         self.refresh.want(Scope::Broad, opens);
         if let Some(node) = self.nodes.get_mut(node) {
-            (node.validated, node.identified) = (false, false);
-            node.ready_at = None;
+            node.lose_address(now);
         }
     }
 
     /// A node answered in a way that the map does not explain: views of other nodes are asked for.
-    pub fn doubt(&mut self) {
+    pub fn handle_doubt(&mut self) {
         self.refresh.want(Scope::Suspicion, false);
     }
 
     /// A node that was taken for a primary refused a write as a replica: it needs a new proof.
-    pub fn disproved(&mut self, node: NodeKey, now: Instant) {
+    pub fn handle_disproof(&mut self, node: NodeKey, now: Instant) {
         if let Some(node) = self.nodes.get_mut(node) {
-            node.validated = false;
-            node.probe_at = node.probe_at.min(now);
+            node.prove(false);
+            node.probe_by(now);
         }
         self.refresh.want(Scope::Suspicion, true);
     }
 
     /// A node answered something that was sent to it at this time.
-    pub fn saw(&mut self, node: NodeKey, at: Instant) {
+    pub fn handle_contact(&mut self, node: NodeKey, at: Instant) {
         if let Some(node) = self.nodes.get_mut(node) {
             node.contact = node.contact.max(Some(at));
         }
     }
 
     /// This many reads were answered since the last call.
-    pub fn credit(&mut self, successes: u64) {
+    pub fn handle_successes(&mut self, successes: u64) {
         self.budget.deposit(successes);
     }
 
     /// A `MOVED`: patches the slot and asks for a full view in the background. The new owner; none
     /// if the redirect does not say where it is (then the views will), or names too many strangers.
-    pub fn moved(&mut self, slot: Slot, target: &Target, from: NodeKey, now: Instant) -> Option<NodeKey> {
+    pub fn handle_moved(&mut self, slot: Slot, target: &Target, from: NodeKey, now: Instant) -> Option<NodeKey> {
         self.refresh.want(Scope::Suspicion, false);
         let endpoint = self.resolve(target, from)?;
         let before = self.topology.owner(slot);
@@ -96,7 +93,7 @@ impl Cluster {
     }
 
     /// An `ASK`: the node to ask this one time. The map stays as it is.
-    pub fn asked(&mut self, target: &Target, from: NodeKey, now: Instant) -> Option<NodeKey> {
+    pub fn handle_ask(&mut self, target: &Target, from: NodeKey, now: Instant) -> Option<NodeKey> {
         let endpoint = self.resolve(target, from)?;
         let known = self.nodes.len();
         let node = self.topology.node_at(&mut self.nodes, &endpoint, now);
@@ -105,7 +102,7 @@ impl Cluster {
     }
 
     /// A view was given. Its round may be over: what it says counts all the same.
-    pub fn on_view(&mut self, round: u64, view: View, now: Instant) {
+    pub fn handle_view(&mut self, round: u64, view: View, now: Instant) {
         let scope = self.refresh.scope_of(round);
         let known = self.topology.kind() != Kind::Unknown;
         let ours = self.topology.is_ours(&self.nodes, &view);
@@ -128,7 +125,7 @@ impl Cluster {
 
     /// A node that was asked for its view gave none: it refused with `error`, or could not be reached.
     /// As long as no view has come at all, this is why reads can't be routed.
-    pub fn on_no_view(&mut self, error: Option<&ErrorReply>) {
+    pub fn handle_no_view(&mut self, error: Option<&ErrorReply>) {
         let reason = match error {
             Some(ErrorReply::Unwilling) => Reason::Loading,
             Some(ErrorReply::ClusterDown) => Reason::ClusterDown,
@@ -140,7 +137,7 @@ impl Cluster {
     }
 
     /// All who were asked in this round have answered or were given up.
-    pub fn on_refresh_done(&mut self, round: u64, now: Instant) {
+    pub fn handle_refresh_done(&mut self, round: u64, now: Instant) {
         self.count_votes(round, now);
         if let Some(scope) = self.refresh.scope_of(round) {
             self.count_seeds(scope, self.refresh.has_ours(round), now);
@@ -149,9 +146,7 @@ impl Cluster {
             return;
         }
         // The first round is over: reads no longer wait for it.
-        if self.starting_until.take().is_some() {
-            self.dirty = true;
-        }
+        self.dirty |= self.timers.stop(Timer::Starting);
     }
 
     /// `epochs` says that the view would have epochs if its node told them.
@@ -173,17 +168,17 @@ impl Cluster {
     fn map_changed(&mut self, now: Instant) {
         self.dirty = true;
         self.slots = None;
-        self.starting_until = None;
+        self.timers.stop(Timer::Starting);
         let many = self.nodes.len() as u32 > PROBE_BURST;
         let unproved = |n: &Node| match n.role {
-            Role::Primary => !n.validated,
+            Role::Primary => !n.is_proved(),
             Role::Replica(_) => n.report.primary,
         };
         self.nodes.change(
             |n| n.latency.is_none() || unproved(n),
             |node| {
                 let spread = if many { PROBE_SPREAD * node.key.index } else { Duration::ZERO };
-                node.probe_at = node.probe_at.min(now + spread).max(now);
+                node.probe_by(now + spread);
             },
         );
     }

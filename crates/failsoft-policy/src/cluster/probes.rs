@@ -1,7 +1,6 @@
 //! What the end of a probe changes: what is known of its node, how old replicas are, and who may return.
 
 use super::Cluster;
-use crate::breaker::Admission;
 use crate::nodes::{Node, Nodes, Step};
 use crate::partition::Verdict;
 use crate::rank::{self, Dated};
@@ -14,12 +13,12 @@ use alloc::vec::Vec;
 
 impl Cluster {
     /// A probe ended.
-    pub fn on_probe(&mut self, probe: Probe, now: Instant) {
+    pub fn handle_probe(&mut self, probe: Probe, now: Instant) {
         let Some(node) = self.nodes.get_mut(probe.node) else { return };
-        node.probing = false;
+        node.end_probe();
         node.heard = probe.report.is_ok();
         if !node.heard {
-            node.ready_at = None;
+            node.note_ready(false, now);
         }
         node.seems_well &= node.heard;
         let report = match probe.report {
@@ -27,21 +26,21 @@ impl Cluster {
             // It answered a read that was sent, or at least answered, after the probe: whatever became of the
             // probe's connection, the node is there.
             Err(Reason::Timeout | Reason::Connection) if node.contact > Some(probe.sent_at) && node.admits() => return,
-            Err(reason) if node.admits() => return self.failed(probe.node, reason, None, now),
-            Err(_) => return node.breaker.on_probe(false, now),
+            Err(reason) if node.admits() => return self.handle_failure(probe.node, reason, None, now),
+            Err(_) => return node.clear(false, now),
         };
         node.contact = node.contact.max(Some(probe.sent_at));
-        let troubled = node.trouble.is_some();
+        let troubled = node.is_in_trouble();
         if node.id.is_some() && report.id.is_some() && node.id != report.id {
             // Another node lives at this address: ours is gone, perhaps the whole cluster is.
             self.handle_stranger(probe.node, now);
             if let Some(node) = self.nodes.get_mut(probe.node) {
-                node.breaker.on_probe(false, now);
+                node.clear(false, now);
             }
             return;
         }
         if report.id.is_some() && node.id == report.id {
-            node.identified = true;
+            node.identify();
             self.census.heard_ours();
         }
         if troubled {
@@ -58,8 +57,7 @@ impl Cluster {
             self.is_vouched_for(probe.node, own) || (alone && !own) || self.is_its_own_witness(probe.node, now);
         self.judge(probe.node, witnessed, now);
         if let Some(node) = self.nodes.get_mut(probe.node) {
-            let ready = !node.admits() && node.report.unready().is_none();
-            node.ready_at = if ready { node.ready_at.or(Some(now)) } else { None };
+            node.note_ready(node.report.unready().is_none(), now);
         }
     }
 
@@ -82,13 +80,10 @@ impl Cluster {
         if self.topology.is_blind() {
             node.epoch = node.epoch.max(report.my_epoch.unwrap_or(0));
         }
-        node.report = report;
-        node.latency = Some(now.since(sent_at));
-        node.looked_at = node.looked_at.max(Some(sent_at));
-        node.reported_at = now;
+        node.take_report(report, sent_at, now);
         if let Some(offset) = offset.filter(|_| primary) {
             // The offset was read after the probe was sent; how long its answer took says nothing of it.
-            node.offsets.sample(sent_at, offset);
+            node.sample_offset(sent_at, offset);
         }
         self.count_clients(clients.0, clients.1);
         self.heard_epoch(key, epoch, now);
@@ -97,7 +92,7 @@ impl Cluster {
                 let half = self.interval / 2;
                 let due = |n: &Node| {
                     let old = n.looked_at.is_some_and(|at| now.since(at) > half);
-                    old || (n.step == Step::Unmeasured && n.report.offset.is_some())
+                    old || (n.step() == Step::Unmeasured && n.report.offset.is_some())
                 };
                 self.look_at_replicas(key, now, due);
             }
@@ -109,17 +104,10 @@ impl Cluster {
     /// How far a replica has come: it was `before` that at this offset and of this age.
     fn compare(&mut self, key: NodeKey, of: NodeKey, before: &Before, now: Instant) {
         let Some((node, primary)) = self.nodes.get(key).zip(self.nodes.get(of)) else { return };
-        let step = node.report.offset.map(|o| primary.offsets.step_of(o, node.step, before.offset));
-        // One that is level after its primary has failed has followed it to its end.
-        let ended =
-            primary.trouble.is_some_and(|t| node.looked_at >= Some(t.since)).then_some(primary.contact).flatten();
-        let step = step.map(|step| match (step, ended) {
-            (Step::Level(at), Some(end)) => Step::Level(at.max(end)),
-            (step, _) => step,
-        });
-        let standing_in = primary.trouble.is_some();
+        let step = node.step_behind(primary, before.offset);
+        let standing_in = primary.is_in_trouble();
         if let Some(node) = self.nodes.get_mut(key) {
-            node.step = step.unwrap_or_default();
+            node.set_step(step);
         }
         let after = self.nodes.get(key).map(|n| Before::of(&self.nodes, n));
         // Its rank, and how old its answers are, stand in the routes.
@@ -133,10 +121,10 @@ impl Cluster {
     /// Probes those of a primary's replicas soon that are `such`.
     pub(super) fn look_at_replicas(&mut self, primary: NodeKey, now: Instant, such: impl Fn(&Node) -> bool) {
         let keys: Vec<NodeKey> =
-            self.nodes.replicas_of(primary).filter(|n| !n.probing && such(n)).map(|n| n.key).collect();
+            self.nodes.replicas_of(primary).filter(|n| !n.is_probed() && such(n)).map(|n| n.key).collect();
         for key in keys {
             if let Some(replica) = self.nodes.get_mut(key) {
-                replica.probe_at = replica.probe_at.min(now);
+                replica.probe_by(now);
             }
         }
     }
@@ -156,7 +144,7 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(key) else { return };
         let agrees = node.agrees();
         let free = node.verdict != Verdict::Minority;
-        node.validated = agrees && node.role == Role::Primary && free;
+        node.prove(agrees && node.role == Role::Primary && free);
         let unready = node.report.unready();
         let seems_well = unready.is_none() && agrees && node.report.sees_all();
         let recovered = seems_well && !node.seems_well;
@@ -168,19 +156,19 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(key) else { return };
         match unready {
             _ if !node.admits() => {
-                node.breaker.on_probe(unready.is_none() && witnessed && agrees && free, now);
+                node.clear(unready.is_none() && witnessed && agrees && free, now);
                 if node.admits() {
                     self.dirty = true;
                     self.partition.forgive(key);
                     self.look_around(now);
                 }
             }
-            Some(reason) => return self.failed(key, reason, Some(now), now),
+            Some(reason) => return self.handle_failure(key, reason, Some(now), now),
             None if self.partition.accused(key) => self.conclude(now),
             None => {}
         }
         if !agrees {
-            let urgent = self.nodes.get(key).is_some_and(|n| n.breaker.admission() != Admission::Closed);
+            let urgent = self.nodes.get(key).is_some_and(|n| n.admits());
             self.refresh.want(Scope::Suspicion, urgent);
         }
     }

@@ -1,6 +1,7 @@
 //! What the reads and writes ask: routes, further sources, and the write gate.
 
 use super::Cluster;
+use super::timers::Timer;
 use crate::breaker::Admission;
 use crate::nodes::{MAX_NODES, Node};
 use crate::pace;
@@ -140,12 +141,12 @@ impl Cluster {
         let (down, up_to_date) = (self.down, self.is_up_to_date(key));
         let turn = pace::turn(self.clients, self.interval);
         let Some(node) = self.nodes.get_mut(key) else { return WriteGate::Closed(Blocked::Uncovered) };
-        match node.trouble {
+        match node.trouble() {
             Some(trouble) if !node.admits() => return WriteGate::Closed(Blocked::Trouble(trouble.reason)),
             _ if down => return WriteGate::Closed(Blocked::Trouble(Reason::ClusterDown)),
             _ => {}
         }
-        if !(node.validated && up_to_date) {
+        if !(node.is_proved() && up_to_date) {
             node.want_proof(turn, now);
             return WriteGate::NeedsProof(key);
         }
@@ -176,7 +177,7 @@ impl Cluster {
     }
 
     fn no_owner(&self) -> Route {
-        match (self.topology.kind(), self.starting_until) {
+        match (self.topology.kind(), self.timers.get(Timer::Starting)) {
             (Kind::Unknown, Some(until)) => Route::Await { until },
             (Kind::Unknown, None) => Route::Secondary { reason: self.no_view },
             _ => Route::Secondary { reason: Reason::SlotUncovered },
@@ -192,7 +193,7 @@ impl Cluster {
             return Route::Secondary { reason };
         }
         let replica = replica.map(|n| self.stand_in(n));
-        match (node.breaker.admission(), replica) {
+        match (node.admission(), replica) {
             (Admission::Permille(permille), Some(replica)) => {
                 Route::Readmitting { node: owner, permille, replica, reason }
             }
@@ -214,7 +215,7 @@ impl Cluster {
 
 /// Why a node in trouble is passed over: what it said of itself, or that its breaker is open.
 fn why(node: &Node) -> Reason {
-    match node.trouble.map(|t| t.reason) {
+    match node.trouble().map(|t| t.reason) {
         Some(said @ (Reason::Loading | Reason::ClusterDown | Reason::ErrorReply | Reason::Quarantined)) => said,
         _ => Reason::BreakerOpen,
     }

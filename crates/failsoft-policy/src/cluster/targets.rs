@@ -63,7 +63,7 @@ impl Cluster {
         // Another shard on another host, then another shard, then anybody; who answers before who does not.
         for answering in [true, false] {
             for pass in 0..3 {
-                for node in self.rotated(dice).filter(|n| n.trouble.is_none() == answering) {
+                for node in self.rotated(dice).filter(|n| n.is_in_trouble() != answering) {
                     let (apart, away) = (!shards.contains(&shard(node)), !hosts.contains(node.endpoint.host.as_str()));
                     let fits = pass == 2 || (apart && (away || pass == 1));
                     if chosen.len() < MANY && fits && !chosen.iter().any(|n| n.endpoint == node.endpoint) {
@@ -81,7 +81,7 @@ impl Cluster {
     /// them: where many are in trouble, the routers must not all go to the first one after those.
     pub(super) fn rotated(&self, dice: u32) -> impl Iterator<Item = &Node> {
         let (mut fine, mut rest): (Vec<&Node>, Vec<&Node>) =
-            self.nodes.iter().partition(|n| n.trouble.is_none() && !n.failed);
+            self.nodes.iter().partition(|n| !n.is_in_trouble() && !n.failed);
         for kind in [&mut fine, &mut rest] {
             let first = dice as usize % kind.len().max(1);
             kind.rotate_left(first);
@@ -92,6 +92,6 @@ impl Cluster {
     /// Whether a node is a replica of a primary in trouble.
     pub(super) fn stands_in(&self, key: NodeKey) -> bool {
         let Some(Role::Replica(Some(of))) = self.nodes.get(key).map(|n| &n.role) else { return false };
-        self.nodes.get(*of).is_some_and(|p| p.trouble.is_some())
+        self.nodes.get(*of).is_some_and(|p| p.is_in_trouble())
     }
 }

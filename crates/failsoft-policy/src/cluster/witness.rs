@@ -67,7 +67,7 @@ impl Cluster {
     pub(super) fn is_vouched_for(&self, key: NodeKey, for_its_sake: bool) -> bool {
         let Some((view, ballot)) = &self.witness.said else { return false };
         let Some(node) = self.nodes.get(key) else { return false };
-        let later = || node.ready_at.is_some_and(|at| view.asked_at > at) && view.by != node.id;
+        let later = || node.ready_at().is_some_and(|at| view.asked_at > at) && view.by != node.id;
         (for_its_sake || (self.share_a_witness() && later()))
             && view.nodes.iter().flatten().any(|n| Some(&n.id) == node.id.as_ref())
             && ballot.as_ref().is_none_or(|b| b.majority() && !b.accuses(key))
@@ -78,7 +78,7 @@ impl Cluster {
     /// seen the highest epoch that we know of; and it has the role and the epoch that the last views gave it. So it
     /// is what it was when it last served us, and is believed no more than if we had never missed it.
     pub(super) fn is_its_own_witness(&self, key: NodeKey, now: Instant) -> bool {
-        let ready = self.nodes.get(key).and_then(|n| n.ready_at);
+        let ready = self.nodes.get(key).and_then(|n| n.ready_at());
         ready.is_some_and(|at| now.since(at) >= OWN_WORD && self.witness.asked_at.is_none_or(|asked| asked < at))
             && self.is_up_to_date(key)
     }
@@ -90,5 +90,5 @@ impl Cluster {
 
 /// Whether a node needs a witness. While the ballots hold it in the minority, none can clear it.
 fn waits(node: &Node) -> bool {
-    node.trouble.is_some() && node.verdict != Verdict::Minority
+    node.is_in_trouble() && node.verdict != Verdict::Minority
 }

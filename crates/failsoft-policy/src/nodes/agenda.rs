@@ -42,7 +42,7 @@ impl Agenda {
     /// Brings the lists up to date.
     pub(super) fn follow<'n>(&mut self, node: impl Fn(NodeKey) -> Option<&'n Node>) {
         for key in core::mem::take(&mut self.touched) {
-            let new = node(key).map(|n| Entry { due: n.due(), of: primary_of(n), troubled: n.trouble.is_some() });
+            let new = node(key).map(|n| Entry { due: n.due(), of: primary_of(n), troubled: n.is_in_trouble() });
             let old = match new {
                 Some(new) => self.entries.insert(key, new),
                 None => self.entries.remove(&key),

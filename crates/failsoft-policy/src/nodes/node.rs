@@ -1,28 +1,18 @@
 //! One node: who it is, how it stands with us, and what is known of its state.
 
+use super::schedule::Schedule;
+use super::standing::{Standing, Trouble};
 use super::step::{Offsets, Step};
-use crate::breaker::{Admission, Breaker};
-use crate::pace;
+use crate::breaker::Admission;
 use crate::partition::Verdict;
 use crate::time::Instant;
 use crate::view::{NodeReport, Role};
-use crate::words::{Endpoint, NodeKey, Reason};
+use crate::words::{Endpoint, NodeKey};
 use alloc::string::String;
 use core::time::Duration;
 
-/// A node that does not prove itself to a write that waits for it is not asked again sooner than this.
-const PROOF_PAUSE: Duration = Duration::from_millis(50);
-
-/// Why a node gets no reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// Since when.
-    pub since: Instant,
-    /// The first cause.
-    pub reason: Reason,
-    /// Whether it had answered shortly before.
-    pub sudden: bool,
-}
+/// The servers cut off the seconds for which a link has been down: it may be so much longer.
+const CUT_OFF: Duration = Duration::from_secs(1);
 
 /// One known node.
 #[derive(Clone, Debug)]
@@ -33,8 +23,6 @@ pub struct Node {
     pub id: Option<String>,
     /// Where it listens.
     pub endpoint: Endpoint,
-    /// Whether it has said itself, at this address, that it is this node.
-    pub identified: bool,
     /// Its role by the newest view.
     pub role: Role<NodeKey>,
     /// The highest config epoch known of it.
@@ -54,10 +42,6 @@ pub struct Node {
     /// Whether all seemed well with it in its last probe: it was ready, reached everybody, and agreed
     /// with the views.
     pub seems_well: bool,
-    /// Its breaker.
-    pub breaker: Breaker,
-    /// Why it gets no reads, while its breaker is open.
-    pub trouble: Option<Trouble>,
     /// When what it last answered had been sent to it.
     pub contact: Option<Instant>,
     /// Its last report.
@@ -66,26 +50,20 @@ pub struct Node {
     pub looked_at: Option<Instant>,
     /// When that came.
     pub reported_at: Instant,
-    /// Whether its own word and a view agree that it is the primary it is taken for.
-    pub validated: bool,
-    /// Whether a probe is under way.
-    pub probing: bool,
-    /// When the last one was sent.
-    pub probed_at: Option<Instant>,
-    /// When the next routine probe is due.
-    pub probe_at: Instant,
-    /// Whether a write waits for it to prove itself.
-    pub wanted: bool,
-    /// While its breaker lets no reads through: since when it has been ready to serve, by its own word.
-    pub ready_at: Option<Instant>,
-    /// From when on the next probe may be sent, if it is one that other routers want to send, too.
-    pub held_until: Option<Instant>,
     /// Round-trip time of the last probe.
     pub latency: Option<Duration>,
+    standing: Standing,
+    schedule: Schedule,
+    /// Whether it has said itself, at this address, that it is this node.
+    identified: bool,
+    /// Whether its own word and a view agree that it is the primary it is taken for.
+    proved: bool,
     /// For a replica: how far it had come when it was last compared with its primary.
-    pub step: Step,
+    step: Step,
+    /// For a replica: when it was last asked and said that its link to its primary was up.
+    linked_at: Option<Instant>,
     /// A primary's offsets.
-    pub offsets: Offsets,
+    offsets: Offsets,
 }
 
 impl Node {
@@ -94,7 +72,6 @@ impl Node {
             key,
             id,
             endpoint,
-            identified: false,
             role,
             epoch: 0,
             seen_at: now,
@@ -104,82 +81,152 @@ impl Node {
             current_epoch: None,
             heard: false,
             seems_well: false,
-            breaker: Breaker::default(),
-            trouble: None,
             contact: None,
             report: NodeReport::default(),
             looked_at: None,
             reported_at: now,
-            validated: false,
-            probing: false,
-            probed_at: None,
-            probe_at: now,
-            wanted: false,
-            ready_at: None,
-            held_until: None,
             latency: None,
+            standing: Standing::default(),
+            schedule: Schedule::new(now),
+            identified: false,
+            proved: false,
             step: Step::default(),
+            linked_at: None,
             offsets: Offsets::default(),
         }
     }
 
-    /// Whether its breaker lets reads through at all.
-    pub fn admits(&self) -> bool {
-        self.breaker.admission() != Admission::Closed
+    /// How many of its reads its breaker lets through.
+    pub fn admission(&self) -> Admission {
+        self.standing.admission()
     }
 
-    /// Whether it holds its address: it has named itself there, and is in no trouble.
-    pub fn is_at_home(&self) -> bool {
-        self.identified && self.admits()
+    /// Whether it lets any through.
+    pub fn admits(&self) -> bool {
+        self.admission() != Admission::Closed
+    }
+
+    /// Why it does not get all its reads.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.standing.trouble()
+    }
+
+    /// Whether it does not get all its reads.
+    pub fn is_in_trouble(&self) -> bool {
+        self.trouble().is_some()
+    }
+
+    /// Its breaker in a word: `closed`, `open`, `half_open` or `readmitting`.
+    pub fn breaker(&self) -> &'static str {
+        self.standing.as_str()
+    }
+
+    /// It failed; true if it gets fewer reads from now on.
+    pub fn fail(&mut self, trouble: Trouble) -> bool {
+        self.standing.fail(trouble)
+    }
+
+    /// It was voted out; true if that is news.
+    pub fn quarantine(&mut self, now: Instant) -> bool {
+        let news = self.standing.quarantine(now);
+        self.proved &= !news;
+        news
+    }
+
+    /// Moves its readmission on; true if that changed how many reads it gets.
+    pub fn step_on(&mut self, now: Instant) -> bool {
+        self.standing.step_on(now)
+    }
+
+    /// While it gets no reads: since when it has been ready to serve, by its own word.
+    pub fn ready_at(&self) -> Option<Instant> {
+        self.standing.ready_at()
+    }
+
+    /// By its own word it is ready to serve, or not.
+    pub fn note_ready(&mut self, ready: bool, now: Instant) {
+        self.standing.note_ready(ready, now);
+    }
+
+    /// Whether a probe is under way.
+    pub fn is_probed(&self) -> bool {
+        self.schedule.is_under_way()
+    }
+
+    /// A routine probe is due at this time at the latest.
+    pub fn probe_by(&mut self, at: Instant) {
+        self.schedule.by(at);
+    }
+
+    /// A probe is sent; the next one is due after `pause`.
+    pub fn start_probe(&mut self, now: Instant, pause: Duration) {
+        self.standing.take_probe(now);
+        self.schedule.send(now, pause);
+    }
+
+    /// The probe under way has come to an end; what it means for a node in trouble is told by [`Self::clear`].
+    pub fn end_probe(&mut self) {
+        self.schedule.end();
+    }
+
+    /// The node in trouble has `passed` its probe, or not.
+    pub fn clear(&mut self, passed: bool, now: Instant) {
+        self.standing.end_probe(passed, now);
     }
 
     /// When it is to be probed next: routinely, or by its breaker while that lets no reads through.
     pub fn probe_due(&self) -> Option<Instant> {
-        let due = match (self.probing, self.admits()) {
-            (true, _) => None,
-            (false, true) => Some(self.probe_at),
-            (false, false) => self.breaker.next_timeout(),
-        };
-        due.map(|at| at.max(self.held_until.unwrap_or(Instant::ZERO)))
+        self.schedule.next((!self.admits()).then(|| self.standing.next_timeout()))
     }
 
     /// When it has to be looked at next: for a probe, or for the next step of its readmission.
     pub fn due(&self) -> Option<Instant> {
-        let step = self.breaker.next_timeout().filter(|_| self.admits());
+        let step = self.standing.next_timeout().filter(|_| self.admits());
         [self.probe_due(), step].into_iter().flatten().min()
     }
 
-    /// A write waits for it to prove itself: it is probed now, but not again and again.
+    /// A write waits for it to prove itself: it is probed soon, but not again and again.
     pub fn want_proof(&mut self, turn: Duration, now: Instant) {
-        if self.probing {
-            return;
-        }
-        let soonest = self.probed_at.map_or(now, |at| (at + turn.max(PROOF_PAUSE)).max(now));
-        if soonest < self.probe_at {
-            (self.probe_at, self.wanted) = (soonest, true);
-            self.held_until = self.held_until.map(|at| at.min(soonest));
-        }
+        self.schedule.want(turn, now);
     }
 
-    /// Whether a probe that is due has to wait for its turn first: once, for a part of `turn`. What somebody waits
-    /// for takes a short one: whether a node that was just well has really failed, and the proof that a write needs.
+    /// Whether a probe that is due has to wait for its turn first. What somebody waits for takes a short one:
+    /// whether a node that was just well has really failed, and the proof that a write needs.
     pub fn hold_back(&mut self, turn: Duration, now: Instant, dice: u32) -> bool {
-        let first = self.trouble.is_some_and(|t| t.sudden) && self.breaker.failures() == 1;
-        let turn = if self.wanted || first { turn.min(pace::SHORT_TURN) } else { turn };
-        let part = turn / 1000 * (dice % 1000);
-        if part.is_zero() || self.held_until.is_some() {
-            return false;
-        }
-        self.held_until = Some(now + part);
-        true
+        let first = self.trouble().is_some_and(|t| t.sudden) && self.standing.failed_once();
+        self.schedule.hold_back(turn, first, now, dice)
     }
 
-    /// A probe is sent; the next one is due after `pause`.
-    pub fn probed(&mut self, now: Instant, pause: Duration) {
-        self.breaker.take_probe(now);
-        self.probing = true;
-        (self.held_until, self.wanted) = (None, false);
-        (self.probed_at, self.probe_at) = (Some(now), now + pause);
+    /// Whether it holds its address: it has named itself there, and gets reads.
+    pub fn is_at_home(&self) -> bool {
+        self.identified && self.admits()
+    }
+
+    /// It has named itself at its address.
+    pub fn identify(&mut self) {
+        self.identified = true;
+    }
+
+    /// Another one answers at its address.
+    pub fn lose_address(&mut self, now: Instant) {
+        (self.identified, self.proved) = (false, false);
+        self.standing.note_ready(false, now);
+    }
+
+    /// It listens elsewhere: who answers there has to say that it is this node.
+    pub fn move_to(&mut self, endpoint: Endpoint) {
+        self.endpoint = endpoint;
+        self.identified = false;
+    }
+
+    /// Whether its own word and a view agree that it is the primary it is taken for.
+    pub fn is_proved(&self) -> bool {
+        self.proved
+    }
+
+    /// Its own word and a view agree on that, or not.
+    pub fn prove(&mut self, proved: bool) {
+        self.proved = proved;
     }
 
     /// Whether its own word fits what the views say of it: its role, and as a primary its epoch, where the views
@@ -193,14 +240,61 @@ impl Node {
     /// It has another role: what was measured was about another history.
     pub fn turn_into(&mut self, role: Role<NodeKey>) {
         self.role = role;
-        self.validated = false;
-        self.step = Step::default();
+        self.proved = false;
+        (self.step, self.linked_at) = (Step::default(), None);
         self.offsets.clear();
     }
 
-    /// It listens elsewhere: who answers there has to say that it is this node.
-    pub fn move_to(&mut self, endpoint: Endpoint) {
-        self.endpoint = endpoint;
-        self.identified = false;
+    /// What it said of itself, asked at `sent_at`.
+    pub fn take_report(&mut self, report: NodeReport, sent_at: Instant, now: Instant) {
+        if report.link_up == Some(true) {
+            self.linked_at = self.linked_at.max(Some(sent_at));
+        }
+        self.report = report;
+        self.latency = Some(now.since(sent_at));
+        self.looked_at = self.looked_at.max(Some(sent_at));
+        self.reported_at = now;
+    }
+
+    /// When the link of a replica to its primary broke, at the earliest: it told for how long it has been down, in
+    /// whole seconds that are cut off, and before that it may have said that it was up. None if nobody can say.
+    pub fn link_broke_at(&self) -> Option<Instant> {
+        let (down, looked_at) = (self.report.link_down_for?, self.looked_at?);
+        // Before the clock's origin there is no instant.
+        let ago = |time: Duration| (looked_at.since(Instant::ZERO) >= time).then(|| looked_at - time);
+        let linked = self.linked_at.filter(|&at| ago(down) >= Some(at));
+        ago(down + CUT_OFF).max(linked)
+    }
+
+    /// A primary's offset, read at `at`.
+    pub fn sample_offset(&mut self, at: Instant, offset: u64) {
+        self.offsets.sample(at, offset);
+    }
+
+    /// Whether a replica can be compared with it.
+    pub fn has_offsets(&self) -> bool {
+        !self.offsets.is_empty()
+    }
+
+    /// For a replica: how far it had come when it was last compared with its primary.
+    pub fn step(&self) -> Step {
+        self.step
+    }
+
+    /// How far it has come by its report, compared with `primary`; `before` is its offset by the report before.
+    pub fn step_behind(&self, primary: &Self, before: Option<u64>) -> Step {
+        let Some(offset) = self.report.offset else { return Step::Unmeasured };
+        let step = primary.offsets.step_of(offset, self.step, before);
+        let seen_after = |t: Trouble| self.looked_at >= Some(t.since);
+        match (step, primary.contact.filter(|_| primary.trouble().is_some_and(seen_after))) {
+            // One that is level after its primary has failed has followed it to its end.
+            (Step::Level(at), Some(end)) => Step::Level(at.max(end)),
+            (step, _) => step,
+        }
+    }
+
+    /// It has been compared.
+    pub fn set_step(&mut self, step: Step) {
+        self.step = step;
     }
 }

@@ -32,11 +32,11 @@ impl Step {
 
 /// The last offsets of a primary, newest last.
 #[derive(Clone, Debug, Default)]
-pub struct Offsets(Vec<(Instant, u64)>);
+pub(super) struct Offsets(Vec<(Instant, u64)>);
 
 impl Offsets {
     /// An offset that was read at `at`. One that is lower than the last belongs to another history.
-    pub fn sample(&mut self, at: Instant, offset: u64) {
+    pub(super) fn sample(&mut self, at: Instant, offset: u64) {
         if self.0.last().is_some_and(|&(_, last)| offset < last) {
             self.0.clear();
         }
@@ -47,17 +47,17 @@ impl Offsets {
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Forgets them: they are of another history.
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 
     /// How far a replica at `offset` has come. What it held `before`, at an offset no higher, it still holds.
-    pub fn step_of(&self, offset: u64, before: Step, offset_before: Option<u64>) -> Step {
+    pub(super) fn step_of(&self, offset: u64, before: Step, offset_before: Option<u64>) -> Step {
         let kept = || before.held().filter(|_| offset_before.is_some_and(|o| o <= offset));
         let (Some(newest), Some(oldest)) = (self.0.last(), self.0.first()) else {
             return kept().map_or(Step::Unmeasured, Step::UpTo);

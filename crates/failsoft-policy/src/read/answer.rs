@@ -49,7 +49,7 @@ impl Read {
                 None => {
                     if refused {
                         // Without a connection each further read would knock, and be refused, again.
-                        turn.cluster.failed(node, Reason::ErrorReply, contact, turn.now);
+                        turn.cluster.handle_failure(node, Reason::ErrorReply, contact, turn.now);
                     }
                     self.note(Status::Error, Some(Reason::ErrorReply));
                     return self.give_up(Reason::ErrorReply, turn.now);
@@ -124,10 +124,10 @@ impl Read {
     ) -> Action {
         self.count_failure(source, reason);
         if reason == Reason::SlotUncovered {
-            turn.cluster.doubt();
+            turn.cluster.handle_doubt();
             return self.give_up(reason, turn.now);
         }
-        turn.cluster.failed(node, reason, contact, turn.now);
+        turn.cluster.handle_failure(node, reason, contact, turn.now);
         self.tried.push(node);
         // Bytes that are no answer are counted for what they are, too.
         if reason == Reason::Protocol {

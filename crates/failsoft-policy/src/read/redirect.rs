@@ -11,7 +11,7 @@ use crate::words::{NodeKey, Reason};
 impl Read {
     pub(super) fn follow_moved(&mut self, target: &Target, from: NodeKey, turn: &mut Turn<'_>) -> Action {
         // Also one that is not followed says where the slot is.
-        let owner = turn.cluster.moved(self.slot, target, from, turn.now);
+        let owner = turn.cluster.handle_moved(self.slot, target, from, turn.now);
         // A node that names itself: its address may lead to another server by now than this connection does.
         let renew = owner == Some(from) && self.redirects == 0;
         if let Some(limit) = self.count_redirect(from, owner.filter(|_| !renew), turn) {
@@ -38,7 +38,7 @@ impl Read {
     }
 
     pub(super) fn follow_ask(&mut self, target: &Target, from: NodeKey, turn: &mut Turn<'_>) -> Action {
-        let node = turn.cluster.asked(target, from, turn.now);
+        let node = turn.cluster.handle_ask(target, from, turn.now);
         if let Some(limit) = self.count_redirect(from, node, turn) {
             return self.give_up(limit, turn.now);
         }

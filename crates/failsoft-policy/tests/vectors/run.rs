@@ -69,9 +69,9 @@ impl Run<'_> {
                 continue;
             }
             let view = self.view(&view_text(&from, name), now);
-            self.cluster.on_view(self.round, view, now);
+            self.cluster.handle_view(self.round, view, now);
         }
-        self.cluster.on_refresh_done(self.round, now);
+        self.cluster.handle_refresh_done(self.round, now);
         self.commands(now, 0);
         for (id, text) in nodes {
             let says = if silent.contains(id) { "none".into() } else { own_words(text) };
@@ -192,7 +192,7 @@ impl Run<'_> {
     fn fact(&mut self, step: &Step, now: Instant, contact: Option<Instant>) -> Result<(), String> {
         if let Some(text) = &step.view {
             let view = self.view(text, now);
-            self.cluster.on_view(text.round.unwrap_or(self.round), view, now);
+            self.cluster.handle_view(text.round.unwrap_or(self.round), view, now);
         }
         if let Some(probe) = &step.probe {
             let witness = probe.witness.as_ref().map(|w| self.view(w, now));
@@ -201,17 +201,17 @@ impl Run<'_> {
             self.probe(&probe.node, &probe.says, sent_at, witness, now);
         }
         if step.refresh_done {
-            self.cluster.on_refresh_done(self.round, now);
+            self.cluster.handle_refresh_done(self.round, now);
         }
         if let Some((node, why)) = step.failed.as_ref().and_then(|f| f.split_once(' ')) {
             let key = self.key(node)?;
-            self.cluster.failed(key, reason(why), contact, now);
+            self.cluster.handle_failure(key, reason(why), contact, now);
         }
         if let Some(node) = &step.saw {
             let key = self.key(node)?;
-            self.cluster.saw(key, now);
+            self.cluster.handle_contact(key, now);
         }
-        self.cluster.credit(step.credit.unwrap_or(0));
+        self.cluster.handle_successes(step.credit.unwrap_or(0));
         while step.spend_retries && self.cluster.take_retry() {}
         Ok(())
     }
@@ -239,7 +239,7 @@ impl Run<'_> {
             None if says == "none" => Err(Reason::Connection),
             None => Ok(report(id, says)),
         };
-        self.cluster.on_probe(Probe { node, sent_at, report, witness }, now);
+        self.cluster.handle_probe(Probe { node, sent_at, report, witness }, now);
     }
 
     fn view(&self, text: &ViewText, now: Instant) -> View {

@@ -61,7 +61,7 @@ impl Own {
             let value = self.values.get(key).cloned();
             let served_by = if value.is_some() { ServedBy::Secondary } else { ServedBy::None };
             let (reason, attempts) = (self.reason, self.attempts);
-            Outcome { value, served_by, reason, age: Duration::ZERO, attempts, coalesced: false, node: None }
+            Outcome { value, served_by, reason, age: Some(Duration::ZERO), attempts, coalesced: false, node: None }
         })
     }
 }

@@ -49,7 +49,8 @@ static cJSON *account_of(const failsoft_outcome *outcome) {
     cJSON_AddItemToObject(account, "value", value_of(outcome));
     cJSON_AddStringToObject(account, "served_by", failsoft_outcome_served_by(outcome));
     cJSON_AddItemToObject(account, "reason", text_or_null(failsoft_outcome_reason(outcome)));
-    cJSON_AddNumberToObject(account, "age_ms", (double)failsoft_outcome_age_ms(outcome));
+    int64_t age = failsoft_outcome_age_ms(outcome);
+    cJSON_AddItemToObject(account, "age_ms", need(age == FAILSOFT_AGE_UNKNOWN ? cJSON_CreateNull() : cJSON_CreateNumber((double)age)));
     cJSON_AddNumberToObject(account, "attempts", failsoft_outcome_attempts(outcome));
     cJSON_AddBoolToObject(account, "coalesced", failsoft_outcome_coalesced(outcome));
     cJSON_AddItemToObject(account, "node", text_or_null(failsoft_outcome_node(outcome)));

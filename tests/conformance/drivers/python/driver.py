@@ -64,7 +64,7 @@ def account(outcome: Any) -> dict[str, Any]:
         "value": blob_of(outcome.value),
         "served_by": outcome.served_by,
         "reason": outcome.reason,
-        "age_ms": outcome.age * 1000,
+        "age_ms": None if outcome.age is None else outcome.age * 1000,
         "attempts": outcome.attempts,
         "coalesced": outcome.coalesced,
         "node": outcome.node,

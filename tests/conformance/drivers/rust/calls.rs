@@ -171,7 +171,7 @@ fn account(outcome: failsoft::Outcome) -> Account {
         value: outcome.value.map(|value| Blob(value.to_vec())),
         served_by: outcome.served_by.as_str().to_owned(),
         reason: outcome.reason.map(|reason| reason.as_str().to_owned()),
-        age_ms: outcome.age.as_secs_f64() * 1000.0,
+        age_ms: outcome.age.map(|age| age.as_secs_f64() * 1000.0),
         attempts: outcome.attempts,
         coalesced: outcome.coalesced,
         node: outcome.node.map(|node| node.to_string()),

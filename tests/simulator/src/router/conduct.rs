@@ -16,12 +16,12 @@ impl Sim<'_> {
     pub(super) fn conduct(&mut self, r: usize) {
         let now = instant(self.now);
         let router = &mut self.routers[r];
-        router.cluster.credit(router.successes - router.credited);
+        router.cluster.handle_successes(router.successes - router.credited);
         self.check.credited(r, router.successes - router.credited);
         router.credited = router.successes;
         for member in router.members.iter().flatten() {
             if let Some(at) = member.contact() {
-                router.cluster.saw(member.key, at);
+                router.cluster.handle_contact(member.key, at);
             }
         }
         let mut commands = 0;
@@ -59,7 +59,7 @@ impl Sim<'_> {
                 self.check.refreshed(r, round, targets.len(), epochs, self.now);
                 self.routers[r].round_left = (round, targets.len());
                 if targets.is_empty() {
-                    self.routers[r].cluster.on_refresh_done(round, instant(self.now));
+                    self.routers[r].cluster.handle_refresh_done(round, instant(self.now));
                 }
                 for target in targets {
                     self.ask(r, address(&target), Question::View { round, epochs });
@@ -97,15 +97,15 @@ impl Sim<'_> {
                     let nodes: Vec<String> = nodes.collect();
                     format!("router {r} heard the view of {:?} of {:?}: {}", view.by, view.asked_at, nodes.join(", "))
                 });
-                self.routers[r].cluster.on_view(round, *view, now);
+                self.routers[r].cluster.handle_view(round, *view, now);
             }
-            None => self.routers[r].cluster.on_no_view(loading.then_some(&ErrorReply::Unwilling)),
+            None => self.routers[r].cluster.handle_no_view(loading.then_some(&ErrorReply::Unwilling)),
         }
         let router = &mut self.routers[r];
         if router.round_left.0 == round {
             router.round_left.1 = router.round_left.1.saturating_sub(1);
             if router.round_left.1 == 0 {
-                router.cluster.on_refresh_done(round, now);
+                router.cluster.handle_refresh_done(round, now);
                 self.check.round_done(r, self.now);
             }
         }
@@ -132,7 +132,7 @@ impl Sim<'_> {
         let words = self.trace.lines.is_some().then(|| format!("{probe:?}"));
         let node = probe.node;
         let admitted = self.routers[r].cluster.admits(node);
-        self.routers[r].cluster.on_probe(probe, instant(self.now));
+        self.routers[r].cluster.handle_probe(probe, instant(self.now));
         if !admitted && self.routers[r].cluster.admits(node) {
             self.check.cleared(r, node, self.now);
         }

@@ -168,7 +168,7 @@ impl Sim<'_> {
             self.trace.say(self.now, || format!("router {r}: {id:?} ended, which is held against the node: {reason}"));
             let admitted = self.routers[r].cluster.admits(id.node);
             self.check.blamed(r, id.node, admitted, self.now);
-            self.routers[r].cluster.failed(id.node, reason, contact, instant(self.now));
+            self.routers[r].cluster.handle_failure(id.node, reason, contact, instant(self.now));
         }
         for ((call, tag), outcome) in out.0 {
             // Its place is another one's from now on.

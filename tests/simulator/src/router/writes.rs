@@ -47,7 +47,7 @@ impl Sim<'_> {
             Route::Replica { .. } | Route::Secondary { .. } | Route::Await { .. } => None,
         };
         if let Some((node, at)) = contact {
-            router.cluster.saw(node, at);
+            router.cluster.handle_contact(node, at);
         }
         let action = write.start(Turn { cluster: &mut router.cluster, now, dice: 0 });
         let bounds = Bounds::new(&router.config, now);
