@@ -203,8 +203,8 @@ impl<C, R> Connection<C, R> {
         asked
     }
 
-    /// So many bytes of a long reply of `total` are here, and no reply is complete after it. False if nobody waits
-    /// for it: then its bytes need not be kept.
+    /// So many bytes of a long reply of at least `total` are here, and no reply is complete after it. False if nobody
+    /// waits for it: then its bytes need not be kept, but that they come is to be told all the same.
     pub fn handle_arriving(&mut self, here: usize, total: usize, now: Instant) -> bool {
         self.watch.arriving(here, total, now);
         self.requests.first_waits()

@@ -116,18 +116,20 @@ impl Decoder {
         }
     }
 
-    /// How much of a long string is here, and how long it is, `\r\n` counted.
+    /// How many bytes of an unfinished long reply are here, and how many there are at least. One that is stepped over
+    /// arrives as well as one that is kept.
     pub(super) fn progress(&self) -> Option<(usize, usize)> {
         match &self.state {
             State::Body { bytes, total } => Some((bytes.len(), *total)),
-            _ => None,
+            State::Skip(skip) => Some(skip.progress()),
+            State::Header => None,
         }
     }
 
     /// Gives up the long string that is on its way: its memory at once, its bytes as they come.
     pub(super) fn discard(&mut self) {
         if let State::Body { bytes, total } = &self.state {
-            self.state = State::Skip(Skip::rest_of_bulk(*total - bytes.len(), "discarded string"));
+            self.state = State::Skip(Skip::rest_of_bulk(bytes.len(), *total - bytes.len(), "discarded string"));
         }
     }
 

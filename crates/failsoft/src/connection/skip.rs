@@ -14,6 +14,8 @@ pub(super) struct Skip {
     levels: Vec<u64>,
     /// Bytes of a string still to come, its `\r\n` counted.
     string: usize,
+    /// Bytes that are behind, those that came before it was given up included.
+    passed: usize,
 }
 
 impl Skip {
@@ -28,15 +30,20 @@ impl Skip {
             b'>' | b'|' => None,
             _ => return Err(unknown_kind(kind)),
         };
-        let mut skip = Self { instead, levels: Vec::new(), string: 0 };
+        let mut skip = Self { instead, levels: Vec::new(), string: 0, passed: 0 };
         skip.element(kind, text)?;
         skip.leave_finished();
         Ok(skip)
     }
 
-    /// The rest of a string whose header is gone, `left` bytes with its `\r\n`.
-    pub(super) fn rest_of_bulk(left: usize, instead: &'static str) -> Self {
-        Self { instead: Some(instead), levels: Vec::new(), string: left }
+    /// The rest of a string of which `passed` bytes are here and `left` are to come, its `\r\n` counted.
+    pub(super) fn rest_of_bulk(passed: usize, left: usize, instead: &'static str) -> Self {
+        Self { instead: Some(instead), levels: Vec::new(), string: left, passed }
+    }
+
+    /// How many bytes are behind, and how many there are at least.
+    pub(super) fn progress(&self) -> (usize, usize) {
+        (self.passed, self.passed + self.string)
     }
 
     /// Steps forward; true when all of it is behind.
@@ -70,6 +77,7 @@ impl Skip {
                     return Ok(false);
                 }
                 self.string -= take;
+                self.passed += take;
                 *pos += take;
                 continue;
             }
@@ -81,6 +89,7 @@ impl Skip {
                 *level -= 1;
             }
             self.element(kind, text)?;
+            self.passed += line.len() + 2;
             *pos += line.len() + 2;
             self.leave_finished();
         }
