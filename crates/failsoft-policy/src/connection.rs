@@ -23,6 +23,10 @@
 //! - **The connection.** Something was sent, and for `attempt_timeout` no reply came and no transfer advanced: it ends
 //!   as [`Failure::Hung`], whoever still waits. That is the node's fault, and is noticed without a caller.
 //!
+//! What a server pushes is no reply: the driver hands it out between the replies it stands between, and the machine need
+//! not know. Its bytes count as a transfer while they arrive ([`handle_arriving`](Connection::handle_arriving)), which a
+//! hung node sends none of.
+//!
 //! A request given up before it was sent is not sent ([`Connection::take`]). One given up after that keeps its place
 //! in flight until its reply came, so what a connection holds is bounded by `max_in_flight`.
 
