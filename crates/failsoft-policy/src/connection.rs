@@ -129,14 +129,13 @@ impl<C, R> Connection<C, R> {
         self.requests.push(attempt, bytes, asking, caller)
     }
 
-    /// The outcome of a request, if it is there; the place is given back with it.
+    /// The outcome of a request, if it is there: the place is given back with it. Else the caller, to change it.
     #[inline]
-    pub fn poll(&mut self, place: u32) -> Option<Outcome<R>> {
+    pub fn poll(&mut self, place: u32) -> Result<Outcome<R>, &mut C> {
         self.requests.poll(place)
     }
 
     /// The caller of a request that waits, to change it.
-    #[inline]
     pub fn caller_mut(&mut self, place: u32) -> Option<&mut C> {
         self.requests.caller_mut(place)
     }

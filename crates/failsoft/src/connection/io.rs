@@ -5,7 +5,7 @@ use super::handshake::{self, Greeted};
 use super::lane::{LaneConfig, Pushes};
 use super::notices::Notices;
 use super::outbox::Outbox;
-use super::resp::{Decoder, Incoming, MAX_LINE, Reply};
+use super::resp::{Decoder, Incoming, MAX_LINE, ProtocolError, Reply};
 use super::stream::Stream;
 use super::timer::Timer;
 use crate::clock::Clock;
@@ -135,9 +135,20 @@ impl Wire {
         }
     }
 
-    #[inline]
+    /// Takes the replies up to the next push, or to the end of what is here.
+    fn decode_to_push(&mut self, replies: &mut Vec<Reply>) -> Result<Option<Vec<Reply>>, Failure> {
+        while let Some(incoming) = self.decode()? {
+            match incoming {
+                Incoming::Reply(reply) => replies.push(reply),
+                Incoming::Push(push) => return Ok(Some(push)),
+            }
+        }
+        Ok(None)
+    }
+
+    #[inline(always)]
     fn decode(&mut self) -> Result<Option<Incoming>, Failure> {
-        self.decoder.decode(&self.buffer, &mut self.used).map_err(|e| Failure::Protocol(e.0.into()))
+        Ok(self.decoder.decode(&self.buffer, &mut self.used)?)
     }
 
     /// Reads what is there: into the long string that is arriving, or into the buffer.
@@ -160,6 +171,12 @@ impl Wire {
             Ok(_) => Ok(()),
             Err(e) => Err(lost(e)),
         })
+    }
+}
+
+impl From<ProtocolError> for Failure {
+    fn from(e: ProtocolError) -> Self {
+        Self::Protocol(e.0.into())
     }
 }
 
@@ -263,14 +280,10 @@ impl Pump<'_> {
     /// Takes what came whole; whether replies were delivered before a push.
     fn decode(&mut self, now: Instant) -> Result<bool, Failure> {
         let mut delivered = false;
-        while let Some(incoming) = self.wire.decode()? {
-            match (incoming, self.pushes) {
-                (Incoming::Reply(reply), _) => self.replies.push(reply),
-                (Incoming::Push(push), Some(hand_out)) => {
-                    delivered |= self.deliver(now)?;
-                    hand_out(push);
-                }
-                (Incoming::Push(_), None) => {}
+        while let Some(push) = self.wire.decode_to_push(&mut self.replies)? {
+            delivered |= self.deliver(now)?;
+            if let Some(hand_out) = self.pushes {
+                hand_out(push);
             }
         }
         Ok(delivered)

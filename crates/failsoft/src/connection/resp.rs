@@ -88,7 +88,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The bytes are no RESP, or over a limit; the stream cannot be used any more.
-    #[inline]
+    #[inline(always)]
     pub(super) fn decode(&mut self, input: &[u8], pos: &mut usize) -> Result<Option<Incoming>, ProtocolError> {
         loop {
             let reply = match self.state {
@@ -198,7 +198,7 @@ impl Decoder {
     }
 
     /// One header line and, for short strings, the string.
-    #[inline]
+    #[inline(always)]
     fn header(&mut self, input: &[u8], pos: &mut usize) -> Result<Parsed, ProtocolError> {
         let rest = &input[*pos..];
         let Some(line) = line(rest, &mut self.scanned)? else { return Ok(Parsed::Unfinished) };
