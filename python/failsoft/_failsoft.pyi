@@ -95,7 +95,7 @@ class Outcome(Generic[_V]):
         served_by: ServedBy,
         reason: Reason | None = None,
         *,
-        age: float | None = 0.0,
+        age: float | None = ...,
         attempts: int = 0,
         coalesced: bool = False,
         node: str | None = None,

@@ -81,6 +81,7 @@ class Counters(TypedDict):
     sets: int
     sets_in_doubt: int
     sets_refused: list[Count]
+    panics: int
 
 
 class BallotHealth(TypedDict):

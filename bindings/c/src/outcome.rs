@@ -194,8 +194,8 @@ mod tests {
     #[test]
     fn the_header_names_the_words_of_the_core_and_no_others() {
         let known: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str().to_owned()).collect();
-        assert_eq!(words("/// Why the primary did not serve it:", "Static;"), known);
+        assert_eq!(words("Why the primary did not serve it:", "Static;"), known);
         let known: Vec<_> = ServedBy::ALL.iter().map(|source| source.as_str().to_owned()).collect();
-        assert_eq!(words("/// Who answered:", "Static;"), known);
+        assert_eq!(words("Who answered:", "Static;"), known);
     }
 }

@@ -37,7 +37,7 @@ fn commands_and_nodes_are_needed() {
 
 #[test]
 fn addresses_and_settings_are_named_with_what_is_allowed() {
-    refused(&["get", "k", "--node", "nowhere"], &["nodes", "nowhere", "host:port"]);
+    refused(&["get", "k", "--node", "nowhere:"], &["nodes", "nowhere:", "host:port"]);
     refused(&["get", "k", "--node", "http://127.0.0.1:1"], &["nodes", "http://127.0.0.1:1", "redis://"]);
     let set = |setting| ["get", "k", "--node", "127.0.0.1:1", "--set", setting];
     refused(&set("deadline_ms"), &["key=value"]);

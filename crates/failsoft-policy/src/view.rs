@@ -86,6 +86,8 @@ impl View {
 pub struct NodeReport {
     /// Its id; none without cluster mode.
     pub id: Option<String>,
+    /// Whether it says that it has no cluster mode.
+    pub standalone: bool,
     /// Whether its role is primary.
     pub primary: bool,
     /// `cluster_state:ok`; true without cluster mode.

@@ -31,7 +31,7 @@ impl Cluster {
         };
         node.contact = node.contact.max(Some(probe.sent_at));
         let troubled = node.is_in_trouble();
-        if node.id.is_some() && report.id.is_some() && node.id != report.id {
+        if node.is_not(&report) {
             // Another node lives at this address: ours is gone, perhaps the whole cluster is.
             self.handle_stranger(probe.node, now);
             if let Some(node) = self.nodes.get_mut(probe.node) {

@@ -56,6 +56,8 @@ pub struct Node {
     schedule: Schedule,
     /// Whether it has said itself, at this address, that it is this node.
     identified: bool,
+    /// Whether it ever said so anywhere: some servers have no command for it.
+    names_itself: bool,
     /// Whether its own word and a view agree that it is the primary it is taken for.
     proved: bool,
     /// For a replica: how far it had come when it was last compared with its primary.
@@ -89,6 +91,7 @@ impl Node {
             standing: Standing::default(),
             schedule: Schedule::new(now),
             identified: false,
+            names_itself: false,
             proved: false,
             step: Step::default(),
             linked_at: None,
@@ -204,7 +207,14 @@ impl Node {
 
     /// It has named itself at its address.
     pub fn identify(&mut self) {
-        self.identified = true;
+        (self.identified, self.names_itself) = (true, true);
+    }
+
+    /// Whether this report is another one's: it has another id, or none and no cluster mode, though this node has named
+    /// itself before.
+    pub fn is_not(&self, report: &NodeReport) -> bool {
+        let other = self.id.is_some() && report.id.is_some() && self.id != report.id;
+        other || (report.standalone && self.names_itself)
     }
 
     /// Another one answers at its address.

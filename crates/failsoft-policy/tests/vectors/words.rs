@@ -69,6 +69,7 @@ pub(crate) fn report(id: Option<String>, text: &str) -> NodeReport {
             "epoch" => report.my_epoch = number(),
             "offset" => report.offset = number(),
             "priority" => report.priority = number().map(|p| p as u32),
+            "standalone" => (report.standalone, report.id) = (true, None),
             "loading" => report.loading = true,
             "cluster_down" => report.cluster_ok = false,
             "pfail" => report.slots_pfail = number().map(|n| n as u32),

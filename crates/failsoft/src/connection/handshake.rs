@@ -133,6 +133,10 @@ async fn last_replies(wire: &mut Wire, config: &LaneConfig, mut greeted: Greeted
     greeted.node_id = match wire.reply().await? {
         Reply::Value(id) => Some(String::from_utf8_lossy(&id).into_owned()),
         Reply::Status(id) => Some(id.into()),
+        // Whoever lives at this address by now, it is no node of a cluster.
+        Reply::Error(line) if line.contains("cluster support disabled") => {
+            return Err(Failure::Stranger("a server without cluster mode".into()));
+        }
         _ => None,
     };
     if greeted.node_id.is_none() {

@@ -14,7 +14,10 @@ impl Control {
         let mut report = NodeReport { cluster_ok: true, ..NodeReport::default() };
         let mut said = self.ask(node, &[Question::Info, Question::ClusterInfo, Question::MyId]).await?;
         match said.take_or_give_up(Question::Info)? {
-            Ok(info) if !parse::info(&parse::text(&info)?, &mut report) => return Ok(report),
+            Ok(info) if !parse::info(&parse::text(&info)?, &mut report) => {
+                report.standalone = true;
+                return Ok(report);
+            }
             Ok(_) => {}
             Err(_) => {
                 report.denied.push(Question::Info.name());

@@ -137,6 +137,9 @@ async fn a_stranger_gets_no_request() {
     }
     let (other, _) = read_after(meant, &[&[(asked, &format!("{hello}$5\r\nother\r\n"))]]).await;
     assert_eq!(other, Err(Failure::Stranger("other".into())));
+    let no_cluster = format!("{hello}-ERR This instance has cluster support disabled\r\n");
+    let (other, _) = read_after(meant, &[&[(asked, &no_cluster)]]).await;
+    assert_eq!(other, Err(Failure::Stranger("a server without cluster mode".into())));
     // One that does not say who it is, is taken for the one that is meant, and known for it.
     let (value_read, lane) = read_after(meant, &[&[(asked, &format!("{hello}-ERR unknown subcommand\r\n"))]]).await;
     assert_eq!(value_read, value("v"));
