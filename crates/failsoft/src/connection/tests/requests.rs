@@ -138,7 +138,7 @@ async fn a_long_request_goes_out_whole_and_in_its_turn() {
 
 #[tokio::test]
 async fn pushes_are_handed_out_in_order_with_the_replies() {
-    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen: Seen = Arc::default();
     let hear = Arc::clone(&seen);
     let pushes: Arc<dyn Fn(Vec<Reply>) + Send + Sync> = Arc::new(move |push| hear.lock().unwrap().push(Ok(push)));
     let (mut server, lane, clock) = open_lane(|c| c.pushes = Some(pushes)).await;
@@ -157,8 +157,10 @@ async fn pushes_are_handed_out_in_order_with_the_replies() {
     assert_eq!(*seen.lock().unwrap(), expected);
 }
 
-/// Notes the outcome of its request among what was pushed.
-struct Told(Arc<std::sync::Mutex<Vec<Result<Vec<Reply>, Outcome>>>>);
+/// Pushes, and outcomes of requests, in the order in which they were given out.
+type Seen = Arc<std::sync::Mutex<Vec<Result<Vec<Reply>, Outcome>>>>;
+
+struct Told(Seen);
 
 impl Sink for Told {
     fn told(self: Arc<Self>, outcome: Outcome, _: &mut Vec<std::task::Waker>) {
