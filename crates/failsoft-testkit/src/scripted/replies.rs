@@ -206,6 +206,10 @@ fn replication(topology: &Topology, id: &str) -> Vec<(String, String)> {
         let up = primary.is_some_and(|node| !node.failed());
         add("master_link_status", if up { "up" } else { "down" }.to_owned());
         add("master_last_io_seconds_ago", if up { "0" } else { "-1" }.to_owned());
+        if !up {
+            // As servers say it of a link that was up before.
+            add("master_link_down_since_seconds", "0".to_owned());
+        }
         add("slave_read_repl_offset", offset.to_string());
         add("slave_repl_offset", offset.to_string());
         add("slave_priority", "100".to_owned());
