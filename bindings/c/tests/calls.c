@@ -76,10 +76,11 @@ static void release_of_each(failsoft_router *router) {
 /* Runs until nobody wants it any more. */
 static void works_until_unwanted(failsoft_load *request, void *user_data) {
     data *d = user_data;
+    /* Before the reader is told: it cancels as soon as it knows. */
+    CHECK(failsoft_load_is_wanted(request));
     lock_state();
     d->running = true;
     unlock_state();
-    CHECK(failsoft_load_is_wanted(request));
     double until = seconds_now() + LONG_MS / 1000.0;
     while (failsoft_load_is_wanted(request) && seconds_now() < until)
         pause_ms(1);
