@@ -224,6 +224,6 @@ fn answer_of(reply: &Reply) -> Answer {
         Reply::Value(_) => Answer::Value,
         Reply::Nil => Answer::Nil,
         Reply::Error(line) => Answer::Error(classify(line)),
-        Reply::Status(_) | Reply::Integer(_) | Reply::Unexpected(_) => Answer::Protocol,
+        Reply::Status(_) | Reply::Integer(_) | Reply::Array(_) | Reply::Unexpected(_) => Answer::Protocol,
     }
 }
