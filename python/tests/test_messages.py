@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,14 +13,25 @@ from failsoft import Router, _failsoft, _messages, blocking
 from testkit import Kit, Scripted
 
 
+class Keeper(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[Any] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 @pytest.fixture
-def records(caplog: pytest.LogCaptureFixture) -> Iterator[list[Any]]:
-    with caplog.at_level(logging.INFO, logger="failsoft"):
-        yield caplog.records
+def records(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> list[Any]:
+    keeper = Keeper()
+    monkeypatch.setattr(_messages.logger, "handlers", [keeper])
+    caplog.set_level(logging.INFO, logger="failsoft")
+    return keeper.records
 
 
 def of(records: list[Any], event: str) -> list[Any]:
-    return [record for record in records if record.name == "failsoft" and record.event == event]
+    return [record for record in records if record.event == event]
 
 
 def test_each_kind_of_the_core_has_a_level_and_a_text() -> None:
