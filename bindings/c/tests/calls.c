@@ -224,6 +224,38 @@ static void nested_dispatch(failsoft_router *router) {
     release(&end);
 }
 
+/* The same from the loader of the other read: nobody waits for it in the loader of `outer`, whose thread runs it. */
+static void loads_other(failsoft_load *request, void *of) {
+    nest *n = of;
+    STATUS(FAILSOFT_REENTRANT, failsoft_get_with_fallback(n->router, bytes("outer"), 5, counted, NULL, NULL));
+    CHECK(detail_is("key", "outer"));
+    STATUS(FAILSOFT_OK, failsoft_load_missing(request));
+    /* Answered, it stands in the way all the same. */
+    STATUS(FAILSOFT_REENTRANT, failsoft_get_with_fallback(n->router, bytes("outer"), 5, counted, NULL, NULL));
+    failsoft_load_free(request);
+    n->asked = true;
+}
+
+static void loads_outer_and_other(failsoft_load *request, void *of) {
+    nest *n = of;
+    data d = {0};
+    read_end end;
+    start(n->router, "other", loads_other, n, &end, NULL);
+    while (!n->asked)
+        STATUS(FAILSOFT_OK, failsoft_get_with_fallback(n->router, bytes("dep"), 3, counted, &d, NULL));
+    finish(n->router, &end);
+    CHECK(end.status == FAILSOFT_OK);
+    release(&end);
+    STATUS(FAILSOFT_OK, failsoft_load_missing(request));
+    failsoft_load_free(request);
+}
+
+static void nested_loaders(failsoft_router *router) {
+    nest n = {router, false};
+    STATUS(FAILSOFT_OK, failsoft_get_with_fallback(router, bytes("outer"), 5, loads_outer_and_other, &n, NULL));
+    CHECK(n.asked);
+}
+
 /* The descriptor is readable for a load or an end, and for little else. */
 static void wakes(failsoft_router *router) {
     enum { READS = 2000 };
@@ -373,6 +405,7 @@ int main(int argc, char **argv) {
     release_of_each(router);
     if (fd) {
         nested_dispatch(router);
+        nested_loaders(router);
         wakes(router);
     } else {
         release_after_the_loader(router);
