@@ -377,7 +377,7 @@ static void events(kit *kit) {
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_config_on_event(config, NULL, NULL));
     STATUS(FAILSOFT_OK, failsoft_config_on_event(config, on_event, &h));
     STATUS(FAILSOFT_OK, failsoft_config_set(config, "delivery", delivery_of_all));
-    STATUS(FAILSOFT_OK, failsoft_config_set(config, "attempt_timeout_ms", "100"));
+    STATUS(FAILSOFT_OK, failsoft_config_set(config, "attempt_timeout_ms", "1000"));
     STATUS(FAILSOFT_OK, failsoft_router_open(config, &router));
     failsoft_config_free(config);
     STATUS(FAILSOFT_OK, failsoft_router_ready(router, LONG_MS));

@@ -95,8 +95,17 @@ static void values(failsoft_router *router, kit *kit, int node) {
     CHECK(kit_calls(kit, node, "SET") >= 2);
 }
 
+static void on_release(void *released) {
+    lock_state();
+    *(bool *)released = true;
+    unlock_state();
+}
+
+static bool is_released(void *released) { return *(bool *)released; }
+
 static void later_and_never(failsoft_router *router) {
     read_end end;
+    bool released = false;
     pthread_t thread;
     failsoft_outcome *outcome;
     start(router, "later", keep, NULL, &end, NULL);
@@ -114,11 +123,15 @@ static void later_and_never(failsoft_router *router) {
     CHECK(failsoft_outcome_status(outcome) == FAILSOFT_DEADLINE_EXCEEDED);
     failsoft_outcome_free(outcome);
     memset(&end, 0, sizeof end);
-    STATUS(FAILSOFT_OK, failsoft_resolve_async(router, bytes("never"), 5, options, keep, NULL, on_end, &end, NULL));
+    STATUS(FAILSOFT_OK, failsoft_get_options_on_release(options, on_release));
+    STATUS(FAILSOFT_OK,
+           failsoft_resolve_async(router, bytes("never"), 5, options, keep, &released, on_end, &end, NULL));
     failsoft_get_options_free(options);
     finish(router, &end);
     CHECK(end.status == FAILSOFT_DEADLINE_EXCEEDED);
     release(&end);
+    /* Its loader may begin just as its time is over: from here on it has, or never will. */
+    wait_for(router, is_released, &released);
     while (kept.count > 0)
         answer_elsewhere("too late");
 }

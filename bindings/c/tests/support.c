@@ -129,6 +129,8 @@ failsoft_router *open_router(const char *nodes, const char *delivery, ...) {
     STATUS(FAILSOFT_OK, failsoft_config_set(config, "delivery", delivery));
     STATUS(FAILSOFT_OK, failsoft_config_set(config, "attempt_timeout_ms", "4000"));
     STATUS(FAILSOFT_OK, failsoft_config_set(config, "deadline_ms", "16000"));
+    /* What is ended by this, shows: nothing may take so long. */
+    STATUS(FAILSOFT_OK, failsoft_config_set(config, "load_timeout_ms", "120000"));
     va_list more;
     va_start(more, delivery);
     for (const char *key; (key = va_arg(more, const char *)) != NULL;)
