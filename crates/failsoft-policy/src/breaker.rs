@@ -1,8 +1,8 @@
-//! The breaker of one node: when it may be read from, and when it is to be probed.
+//! The breaker of one node: when it may be read from, and when it is probed.
 //!
-//! One failure opens it: the connection is gone with it anyway, and a second read that waits for
-//! the same hung node is what nobody may pay for. What grows with consecutive failures is the
-//! cool-down before the next probe. Probes are never user reads (semantics of half-open after
+//! One failure opens it: the connection is gone with it anyway, and no second read should have to
+//! wait for the same hung node. What grows with consecutive failures is the cool-down before the
+//! next probe. Probes are never user reads (semantics of half-open after
 //! Nygard, "Release It!"), and after a good one reads come back step by step.
 
 use crate::time::Instant;

@@ -1,8 +1,7 @@
-//! What further attempts are paid from: token buckets that successes refill, and what is known of redirects
-//! that lead in circles.
+//! The budgets of further attempts: token buckets that successes refill, and the redirects that lead in circles.
 //!
 //! The bucket for retries adds at most a fifth to the load (the design of Finagle's `RetryBudget`). `TRYAGAIN`
-//! has a small one of its own: a slot that answers nothing else must not take the retries of all others.
+//! has a small one of its own: a slot that keeps answering it must not use up the retries of all others.
 
 use crate::time::Instant;
 use crate::words::{NodeKey, Slot};
@@ -99,7 +98,7 @@ impl Budget {
         self.circles.insert(slot, now + CIRCLE);
     }
 
-    /// Whether the connection to a node that redirected to itself is to be replaced now.
+    /// Whether to replace the connection to a node that redirected to itself now.
     pub fn take_renewal(&mut self, node: NodeKey, now: Instant) -> bool {
         self.renewals.retain(|_, until| *until > now);
         let due = !self.renewals.contains_key(&node);

@@ -1,8 +1,8 @@
 //! The results of loads that have just ended, for callers who set out before they did.
 //!
-//! Of a thousand callers that miss one key, some hear of the miss only when the load that the first
-//! one led has ended, and before its value is written back. A load of their own would tell them
-//! nothing new: had they come a moment earlier, they would have waited for that one.
+//! Of a thousand callers that miss one key, some learn of the miss only after the load that the first
+//! one led has ended, and before its value is written back. A load of their own would give them
+//! nothing new: a moment earlier they would have waited for that one.
 
 use crate::flight::LoadId;
 use crate::time::Instant;
@@ -66,7 +66,7 @@ impl Echoes {
         self.by_key.get(key).filter(|(_, at)| *at >= began).map(|(load, _)| *load)
     }
 
-    /// Drops what is older than `keep`: nobody who set out before is still on the way.
+    /// Drops what is older than `keep`: no caller that set out before it is still on the way.
     pub fn expire(&mut self, now: Instant, keep: Duration, dropped: &mut Vec<LoadId>) {
         while self.order.front().is_some_and(|e| now.since(e.at) > keep) {
             dropped.extend(self.drop_oldest());
@@ -87,7 +87,7 @@ impl Echoes {
         let oldest = self.order.pop_front()?;
         self.bytes -= oldest.bytes;
         for key in &oldest.keys {
-            // A later load of the same key stands for itself.
+            // The key has a later load by now, which has an entry of its own.
             if self.by_key.get(key).is_some_and(|(load, _)| *load == oldest.load) {
                 self.by_key.remove(key);
             }

@@ -1,5 +1,5 @@
-//! What an operator wants to be told of: nodes that are lost and back, verdicts, values not written back. At most one
-//! message a second of each kind; what happens meanwhile is gathered into the next one.
+//! Events for operators: nodes lost and back, verdicts, values not written back. At most one message a second of
+//! each kind; what happens in between is gathered into the next one.
 
 use crate::cluster::NodeStatus;
 use crate::partition::Verdict;
@@ -19,23 +19,23 @@ pub const MAX_SUBJECTS: usize = 16;
 words! {
     /// What a message is about.
     EventKind {
-        /// Nodes get no reads any more.
+        /// Nodes were closed: they get no reads any more.
         NodeDown = "node_down",
-        /// Nodes get reads again.
+        /// Nodes were opened: they get reads again.
         NodeUp = "node_up",
-        /// Nodes are on another side of a partition than before, or it is not known any more.
+        /// The verdict on nodes changed: the side of a partition they are on, or that it is unknown.
         Verdict = "verdict",
         /// Loaded values were not written back.
         FillFailed = "fill_failed",
     }
 }
 
-/// Whom a message names, and why.
+/// A node that a message names, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
     /// The node.
     pub node: Option<Endpoint>,
-    /// A reason, a verdict, or the cause of a fill that failed: a word of those lists.
+    /// A reason, a verdict, or the cause of a failed fill, as their enums spell it.
     pub word: Option<&'static str>,
 }
 
@@ -46,7 +46,7 @@ pub struct Event {
     pub kind: EventKind,
     /// How often it happened since the last message of this kind.
     pub count: u64,
-    /// To whom: different ones, at most [`MAX_SUBJECTS`].
+    /// The nodes concerned, each once, at most [`MAX_SUBJECTS`].
     pub subjects: Vec<Subject>,
 }
 
@@ -57,7 +57,7 @@ struct Pending {
     told: Option<Instant>,
 }
 
-/// What was seen, and what of it is to be told.
+/// Compares what is seen with what was, and gathers the messages that are due.
 #[derive(Default)]
 pub struct Journal {
     nodes: BTreeMap<Endpoint, (bool, Verdict)>,
@@ -92,7 +92,7 @@ impl Journal {
         }
     }
 
-    /// What is to be told now.
+    /// The messages that are due now.
     pub fn due(&mut self, now: Instant) -> Vec<Event> {
         let mut due = Vec::new();
         for (kind, pending) in EventKind::ALL.iter().zip(&mut self.pending) {

@@ -1,8 +1,8 @@
-//! How fast loaded values are written back: so many at a time to each node, the others in line, in order.
+//! How fast loaded values are written back: a few at a time to each node, the rest in a queue, in order.
 //!
 //! A batch that missed thousands of keys comes with thousands of fills at once. They must neither crowd out the
-//! reads of their nodes nor pile up: what finds no room in line, or waits there for too long, is dropped, for
-//! a fill is only a copy of what the store has.
+//! reads of their nodes nor pile up: a fill that finds no room in the queue, or waits there for too long, is
+//! dropped, since it only copies what the store already has.
 
 use crate::time::Instant;
 use crate::words::NodeKey;
@@ -12,12 +12,12 @@ use core::time::Duration;
 
 /// The most fills under way to one node.
 pub const WINDOW: usize = 64;
-/// The most fills in line.
+/// The most fills in the queue.
 pub const MAX_WAITING: usize = 65_536;
-/// The most bytes of keys and values, in line and under way.
+/// The most bytes of keys and values, queued and under way.
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// One value to be written back; what it is, is the driver's business.
+/// One value to write back; the driver chooses its type.
 #[derive(Debug)]
 pub struct Fill<T> {
     /// Where to: the node that confirmed the miss.
@@ -30,12 +30,12 @@ pub struct Fill<T> {
     pub what: T,
 }
 
-/// What is to be done with a fill that was offered.
+/// What the driver does with a fill that it offered.
 #[derive(Debug)]
 pub enum Offer<T> {
-    /// To be written now; then [`Fills::written`] gives the next one.
+    /// Write it now; then [`Fills::written`] gives the next one.
     Write(Fill<T>),
-    /// It waits in line.
+    /// It waits in the queue.
     Waits,
     /// There is no room for it.
     Dropped,
@@ -62,7 +62,7 @@ impl<T> Default for Fills<T> {
 }
 
 impl<T> Fills<T> {
-    /// A value is to be written back. One value alone may be longer than all may be together.
+    /// Offers a value to write back. A single value may be longer than the limit for all together.
     pub fn offer(&mut self, fill: Fill<T>) -> Offer<T> {
         let idle = self.bytes == 0;
         if !idle && self.bytes + fill.bytes > MAX_BYTES {
@@ -103,7 +103,7 @@ impl<T> Fills<T> {
         None
     }
 
-    /// Whether none is in line or under way.
+    /// Whether none is queued or under way.
     pub fn is_idle(&self) -> bool {
         self.lines.is_empty()
     }

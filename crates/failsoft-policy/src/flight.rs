@@ -1,9 +1,9 @@
-//! Singleflight: who leads the load of a key, who waits for it, and who is told when it ends.
+//! Singleflight: which caller leads the load of a key, which callers wait for it, and which get its end.
 //!
 //! A *load* is one run of a callback. It holds a *flight* for each key that it loads: while the
 //! flight lasts, later callers of that key wait for this load instead of starting another. The
 //! caller whose callback runs waits for its load like everyone else, so that it can go away without
-//! harm to the others. The result itself is no business of this module: the driver shares one.
+//! harm to the others. This module does not see results: the driver shares one among the waiters.
 //!
 //! The stages of a load, and what moves it on:
 //!
@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | queued | its callback is still to be started | [`begin`](Flights::begin): running |
 //! | running | the callback runs | [`expire`](Flights::expire) at its limit: overdue |
-//! | overdue | the callback runs on; nobody waits, and its keys may have a new load | `expire` once more: over |
+//! | overdue | the callback runs on without waiters, and its keys may have a new load | `expire` once more: over |
 //!
 //! It is over from any stage by [`complete`](Flights::complete), and from the first two when the last caller
 //! [leaves](Flights::leave).
@@ -41,7 +41,7 @@ struct Load {
     waiters: BTreeSet<WaiterId>,
     /// The loads that callers inside its callback wait for, with the number of those callers.
     awaits: BTreeMap<LoadId, usize>,
-    /// When it has to end: while it holds flights its limit, once overdue when it is stopped.
+    /// Its deadline: the load's limit while it holds flights; once overdue, the time at which it is stopped.
     due: Instant,
     timeout: Duration,
 }
@@ -76,8 +76,8 @@ impl Flights {
     /// stopped first is stopped at once.
     pub const MAX_DETACHED: usize = 1_024;
 
-    /// A caller wants these keys: it leads one new load for those that nobody loads, and waits
-    /// for the loads of the others.
+    /// A caller wants these keys: it leads one new load for those that are not being loaded, and
+    /// waits for the loads of the others.
     ///
     /// `parents` are the loads that go on only when the caller does: the one inside whose callback
     /// it runs, and those whose callbacks stand on the same thread and called that one. Those that
@@ -125,8 +125,8 @@ impl Flights {
 
     /// A caller goes away: it was cancelled, its own time is up, or it has all it needs.
     ///
-    /// Returns the loads that nobody waits for any more: their callbacks are to be cancelled, and
-    /// their flights are gone already. Leaving twice, or after all was told, does nothing.
+    /// Returns the loads left without a waiter: the driver cancels their callbacks; their flights
+    /// are gone already. Leaving twice, or after the last result, does nothing.
     #[must_use = "the loads have to be cancelled"]
     pub fn leave(&mut self, waiter: WaiterId) -> Vec<LoadId> {
         let Some(Waiter { parents, loads }) = self.waiters.remove(&waiter) else { return Vec::new() };
@@ -143,7 +143,7 @@ impl Flights {
         cancel
     }
 
-    /// The callback of a load is about to be started; false if the load is over already.
+    /// The driver is about to start the callback of a load; false if the load is over already.
     pub fn begin(&mut self, load: LoadId) -> bool {
         match self.loads.get_mut(&load) {
             Some(load) => {
@@ -165,8 +165,8 @@ impl Flights {
     /// A load ended, however it did: with a value, without one, with an error or a panic, or
     /// because its event loop is gone.
     ///
-    /// `None` for a load that was cancelled or stopped, or has ended before: its result counts
-    /// for nothing.
+    /// `None` for a load that was cancelled or stopped, or has ended before: its result is
+    /// ignored.
     pub fn complete(&mut self, load: LoadId) -> Option<Completed> {
         let ended = self.remove(load)?;
         let waiters = self.tell(load, ended.waiters);
@@ -182,8 +182,8 @@ impl Flights {
     /// Carries out the limits that are due.
     ///
     /// At its limit a load loses its flights, so that later callers start a new one, and its
-    /// waiters are told. It may run on for one more `load_timeout`, for its value may still be
-    /// of use to a fill; then it is stopped.
+    /// waiters get `DeadlineExceeded`. It may run on for one more `load_timeout`, since a fill can
+    /// still use its value; then it is stopped.
     pub fn expire(&mut self, now: Instant) -> Expired {
         let mut expired = Expired::default();
         while let Some(&(due, id)) = self.limits.first()
@@ -201,7 +201,7 @@ impl Flights {
         expired
     }
 
-    /// How many of everything there are now.
+    /// The current counts.
     pub fn counts(&self) -> Counts {
         Counts {
             flights: self.flights.len(),
@@ -227,7 +227,7 @@ impl Flights {
     }
 
     /// Whether a parent is among the loads that would be waited for, or that these wait for. A
-    /// new load can close no circle: nobody runs inside it yet.
+    /// new load cannot close a circle: no caller runs inside it yet.
     fn check_circle(&self, parents: &[LoadId], waits: &BTreeMap<LoadId, Vec<Bytes>>) -> Result<(), Reentrant> {
         if parents.is_empty() {
             return Ok(());

@@ -2,8 +2,8 @@
 //!
 //! Its stages are those of the [flights](crate::flight): queued until its callback is started, running, overdue
 //! once its limit has passed, and over. Around them this module decides which callers need no load, because one
-//! that had not ended when they set out tells them all they want ([`crate::echo`]), and what becomes of a result:
-//! who is told, who loads anew, what is kept for late callers, and what is written back.
+//! that had not ended when they set out answers them ([`crate::echo`]), and what happens to a result: which
+//! callers get it, which load anew, what is kept for late callers, and what is written back.
 //!
 //! [`Loads::join`] when keys are to be loaded, [`Loads::begin`] before the callback is started, [`Loads::finish`] when
 //! it has ended, [`Loads::leave`] when a caller goes away, and [`Loads::expire`] at [`Loads::next_timeout`].
@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
-/// A key to be loaded.
+/// A key to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The key.
@@ -37,13 +37,13 @@ pub enum Ending {
     },
     /// The callback failed.
     Failed,
-    /// The callback's event loop or thread is gone: nobody can say how it would have ended.
+    /// The callback's event loop or thread is gone, and its result with it.
     Gone,
 }
 
 impl Ending {
     /// Whether a caller who waited for another's load does it anew with a callback of its own. Each such turn uses up
-    /// the callback of one who is gone, so there are at most as many as callers.
+    /// the callback of a caller that is gone, so there are at most as many turns as callers.
     pub fn leaves_it_to(self, has_callback: bool) -> bool {
         self == Self::Gone && has_callback
     }
@@ -56,7 +56,7 @@ pub struct Joined {
     pub answered: Vec<LoadKeys>,
     /// The caller, for [`Loads::leave`].
     pub waiter: WaiterId,
-    /// The new load, if there is one: its callback is to be run once, for these keys.
+    /// The new load, if there is one: the caller runs its callback once, for these keys.
     pub lead: Option<LoadKeys>,
     /// The loads of others that these keys wait for, the oldest first.
     pub waits: Vec<LoadKeys>,
@@ -65,9 +65,9 @@ pub struct Joined {
 /// What follows from the end of a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// How many wait for it: they are told the result. None after its limit, when they were told of that.
+    /// How many callers get the result; `None` after its limit, when they already got `DeadlineExceeded`.
     pub waiters: usize,
-    /// The values of these keys are to be written back, each to the node that confirmed its miss.
+    /// The keys whose values are written back, each to the node that confirmed its miss.
     pub fills: Vec<(Bytes, NodeKey)>,
     /// The result is kept, for callers who set out before now.
     pub kept: bool,
@@ -78,7 +78,7 @@ pub struct Finished {
 /// What became due.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {
-    /// Those who wait for these loads are told that the limit has passed.
+    /// Loads that reached their limit: their waiters get `DeadlineExceeded`.
     pub timed_out: Vec<LoadId>,
     /// The callbacks of these are stopped.
     pub stop: Vec<LoadId>,
@@ -139,18 +139,18 @@ impl Loads {
         Ok(Joined { answered, waiter: join.waiter, lead: join.lead, waits: join.waits })
     }
 
-    /// The callback of a load is about to be started; false if nobody waits for it any more.
+    /// The driver is about to start the callback of a load; false if it has no waiters any more.
     pub fn begin(&mut self, load: LoadId) -> bool {
         self.flights.begin(load)
     }
 
-    /// A load ended. None for one that was stopped, or has ended before: its result counts for nothing.
+    /// A load ended. `None` for one that was stopped, or has ended before: its result is ignored.
     pub fn finish(&mut self, load: LoadId, ending: Ending, now: Instant) -> Option<Finished> {
         let completed = self.flights.complete(load)?;
         let confirmed = self.confirmed.remove(&load).unwrap_or_default();
         let (mut dropped, mut kept) = (Vec::new(), false);
-        // After the limit the callers were told of that, and may have loaded anew. Of a callback that is gone
-        // there is nothing to tell.
+        // After the limit the callers have had `DeadlineExceeded` and may have loaded anew. A callback that is
+        // gone has no result.
         if !completed.late && ending != Ending::Gone {
             let bytes = if let Ending::Loaded { bytes } = ending { bytes } else { 0 };
             kept = self.echoes.keep(load, completed.keys, bytes, now, &mut dropped);
@@ -159,7 +159,7 @@ impl Loads {
         Some(Finished { waiters: completed.waiters.len(), fills, kept, dropped })
     }
 
-    /// A caller goes away. The callbacks of the loads that nobody waits for any more are to be stopped.
+    /// A caller goes away. Returns the loads left without a waiter: the driver stops their callbacks.
     #[must_use = "the callbacks have to be stopped"]
     pub fn leave(&mut self, waiter: WaiterId) -> Vec<LoadId> {
         let over = self.flights.leave(waiter);
@@ -183,7 +183,7 @@ impl Loads {
         self.flights.next_timeout().into_iter().chain(kept).min()
     }
 
-    /// How many of everything there are now.
+    /// The current counts.
     pub fn counts(&self) -> Counts {
         self.flights.counts()
     }

@@ -5,17 +5,17 @@
 
 use core::time::Duration;
 
-/// So many probes a second may all routers together send to one node when nothing is wrong. A probe is
+/// The most probes a second that all routers together send to one node when nothing is wrong. A probe takes
 /// less than 0.15 ms of a server's time.
 const CALM: u64 = 100;
-/// So many in trouble, when all of them want to know the same at once.
+/// The same in trouble, when all of them want to know the same at once.
 const TROUBLED: u64 = 600;
-/// A router has a connection for its questions and at least one for its reads.
+/// Connections of one router to a node: one for its questions and at least one for its reads.
 const CONNECTIONS: u64 = 2;
 /// Turns shorter than this are not worth taking.
 const SHORTEST_TURN: Duration = Duration::from_millis(50);
 
-/// The longest turn that is taken where somebody waits for the answer.
+/// The longest turn where a caller waits for the answer.
 pub(crate) const SHORT_TURN: Duration = Duration::from_secs(1);
 
 /// The shortest time between two routine probes of a node, in a cluster whose nodes have up to `clients`
@@ -24,15 +24,15 @@ pub(crate) fn pause(clients: u64) -> Duration {
     Duration::from_millis(clients.saturating_mul(1000) / CONNECTIONS / CALM)
 }
 
-/// What is noticed by all routers at once, they ask about by turns: each waits for a random part of this
-/// time first, of `most` at the most.
+/// What all routers notice at once, they ask about by turns: each first waits for a random part of this time,
+/// which is `most` at the most.
 pub(crate) fn turn(clients: u64, most: Duration) -> Duration {
     let turn = Duration::from_millis(clients.saturating_mul(1000) / CONNECTIONS / TROUBLED);
     if turn < SHORTEST_TURN { Duration::ZERO } else { turn.min(most) }
 }
 
-/// How many of a thousand rounds may ask one certain node for a view, which every router wants to ask, in a cluster of
-/// so many nodes: all of them together take up a tenth of its processor.
+/// The permille of rounds that may ask one particular node for a view, when every router wants to ask that node, in a
+/// cluster of so many nodes: all of them together take up a tenth of its processor.
 pub(crate) fn views_permille(clients: u64, nodes: usize) -> u32 {
     // Measured: 0.09 ms for a view of 6 nodes, 1 ms for one of 2,000.
     let (tenth, one) = (100_000, 90 + nodes as u64 / 2);

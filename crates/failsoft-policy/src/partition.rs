@@ -18,7 +18,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// So many nodes have to be heard for a verdict, or all there are.
+/// The number of nodes that must be heard for a verdict, or all of them in a smaller cluster.
 pub const VOICES: usize = 3;
 
 /// What comes so much later than the others' ballots may come from a node that was hung meanwhile.
@@ -51,13 +51,13 @@ pub struct Ballot {
     pub primaries_ok: u32,
     /// The highest config epoch in it.
     pub epoch: u64,
-    /// What the node said in `CLUSTER INFO`, if it may be asked.
+    /// What the node said in `CLUSTER INFO`, where that is allowed.
     pub info: Option<ClusterInfo>,
     /// Whether the node owns slots by its own word.
     pub claims: bool,
-    /// Whom the node itself can't reach.
+    /// The nodes that it can't reach itself (PFAIL).
     suspected: BTreeSet<NodeKey>,
-    /// Whom a majority of the primaries could not reach.
+    /// The nodes that a majority of the primaries could not reach (FAIL).
     failed: BTreeSet<NodeKey>,
 }
 
@@ -102,7 +102,7 @@ impl Ballot {
         self.by != other && (self.suspected.contains(&other) || self.failed.contains(&other))
     }
 
-    /// Whether the mark of a minority is on it: primaries out of reach, none of them given up.
+    /// Whether it looks like a minority: primaries out of reach (PFAIL), none of them FAIL.
     fn frozen(&self) -> bool {
         !self.suspected.is_empty() && self.failed.is_empty()
     }
@@ -121,9 +121,9 @@ pub struct Partition {
 /// What a round came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// The nodes that something was found out about.
+    /// The nodes that have a verdict.
     pub verdicts: Vec<(NodeKey, Verdict)>,
-    /// Whether no majority is in reach; none if the round does not say.
+    /// Whether no majority is in reach; `None` if the round does not decide it.
     pub down: Option<bool>,
 }
 
@@ -152,7 +152,7 @@ impl Partition {
         }
     }
 
-    /// A witness has seen this node in the majority since: who missed it before is not heard any more.
+    /// A witness has seen this node in the majority since: earlier ballots against it no longer count.
     pub fn forgive(&mut self, node: NodeKey) {
         for ballot in &mut self.ballots {
             ballot.suspected.remove(&node);
@@ -175,29 +175,29 @@ impl Partition {
         self.asked.len() >= VOICES
     }
 
-    /// Who was asked in the last round, and gave no ballot though it is over.
+    /// The nodes that were asked in the last round and gave no ballot before it ended.
     pub fn silent(&self) -> impl Iterator<Item = NodeKey> {
         let gave = |k: &NodeKey| self.ballots.iter().any(|b| b.by == *k);
         self.asked.iter().filter(|_| self.over).filter(move |k| !gave(k)).copied()
     }
 
-    /// Whether anybody holds that this node can't be reached.
+    /// Whether any ballot says that this node can't be reached.
     pub fn accused(&self, node: NodeKey) -> bool {
         self.ballots.iter().any(|b| b.accuses(node))
     }
 
-    /// What the ballots so far come to. `owns` says who owns slots by the highest epoch seen.
+    /// What the ballots so far come to. `owns` says which nodes own slots by the highest epoch seen.
     pub fn outcome(&self, nodes: &Nodes, owns: impl Fn(NodeKey) -> bool) -> Outcome {
         let members = || nodes.iter().filter(|n| n.id.is_some());
         let known = members().count();
         let heard = self.ballots.len();
         let enough = heard >= VOICES || heard >= known;
-        // Who is silent has no voice, but nobody else can be asked.
+        // Silent nodes have no voice, but there are no others to ask.
         let exhausted = self.over && self.asked.len() >= known.min(MANY);
         let majority: Vec<&Ballot> = self.ballots.iter().filter(|b| b.majority()).collect();
         let decided = heard > 0 && (enough || exhausted);
         if !decided || (majority.is_empty() && !self.over && heard < known) {
-            // Whoever was voted out before stays so until there is another verdict.
+            // A node that was voted out before stays so until there is another verdict.
             let free = |b: &&Ballot| nodes.get(b.by).is_some_and(|n| n.verdict != Verdict::Minority);
             let losing = self.ballots.iter().filter(|b| !b.majority()).filter(free);
             return Outcome { verdicts: losing.map(|b| (b.by, Verdict::Unknown)).collect(), down: None };
@@ -206,7 +206,7 @@ impl Partition {
             let all = self.ballots.iter().map(|b| (b.by, Verdict::Minority));
             return Outcome { verdicts: all.collect(), down: Some(true) };
         }
-        // Most of the owners, each of whom sees a majority, are one; few others who agree may all be cut off.
+        // Most of the owners, if each of them sees a majority, are a majority; a few that agree may all be cut off.
         let owners = majority.iter().filter(|b| owns(b.by)).count() as u32;
         let sure = enough || majority.iter().all(|b| 2 * owners > b.primaries);
         let judged = members().filter_map(|node| {
@@ -226,17 +226,17 @@ impl Partition {
 /// The verdict on a node that gave a ballot.
 fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool) -> Verdict {
     let others = || majority.iter().filter(|m| m.by != own.by);
-    // Who knows a lower config epoch than the accused is the one who lags.
+    // A witness with a lower config epoch than the accused is itself the one that lags.
     let most = |holds: &dyn Fn(&Ballot) -> bool| {
         let count = others().filter(|m| m.epoch >= own.epoch && holds(m)).count();
         2 * count > others().count()
     };
-    // It takes itself for the owner of slots that the highest epoch gives to others.
+    // It claims slots that the highest epoch gives to others.
     let superseded = own.claims && !owns;
     let behind = others().any(|m| m.epoch > own.epoch);
     let cut_off = if own.majority() {
-        // For one node timeout it has not noticed. A node in other trouble that comes back has its
-        // witness to pass; it may have been hung, and not cut off.
+        // For one node timeout a minority does not notice that it is one. A node that comes back from other
+        // trouble needs its witness first; it may have been hung rather than cut off.
         let together = |m: &Ballot| own.heard_at.since(m.heard_at) < TOGETHER;
         is_used_or_out(node) && most(&|m| m.failed.contains(&node.key) && together(m))
     } else {
@@ -266,8 +266,8 @@ fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     // off from one that was hung and is back.
     let speaks =
         asked.is_some_and(|at| node.reported_at > at) && said.is_some_and(|at| node.reported_at.since(at) < TOGETHER);
-    // Who is cut off sees no working cluster, or misses what is decided. One that was hung is back among
-    // the others: if that can't be told yet, its own ballot will.
+    // A node that is cut off sees no working cluster, or misses what is decided. One that was hung is back
+    // among the others: if that is not clear yet, its own ballot will show it.
     let decided = given_up.clone().map(|m| m.current_epoch()).max();
     let heard_it = node.current_epoch.is_none_or(|e| Some(e) >= decided);
     let back = node.report.cluster_ok && heard_it;

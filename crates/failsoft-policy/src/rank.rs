@@ -32,8 +32,8 @@ pub fn best(nodes: &Nodes) -> BTreeMap<NodeKey, &Node> {
     best
 }
 
-/// Whom a node may stand in for. One that still takes itself for a primary copies nobody: it may be on
-/// the wrong side of a cut.
+/// The primary that a node may stand in for. A node that still takes itself for a primary has none: it may be
+/// on the wrong side of a cut.
 fn stands_in_for(node: &Node) -> Option<NodeKey> {
     match node.role {
         Role::Replica(of) if node.admits() && !node.report.primary => of,
@@ -61,27 +61,27 @@ fn rank(nodes: &Nodes, node: &Node) -> impl Ord + use<> {
 /// What is known of the age of a replica's answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dated {
-    /// The last moment at which it is known to have held all that its primary had; none if it was never compared
-    /// with it, so that nobody can say.
+    /// The last moment at which it is known to have held all that its primary had; `None` (unknown) if the two
+    /// were never compared.
     pub current_at: Option<Instant>,
-    /// From when on the time counts for which it may stand in.
+    /// The start of the time for which it may stand in.
     pub counts_from: Instant,
 }
 
 /// How old a replica's answers are.
 ///
 /// It is as current as when it was last known to be level with its primary: its link may have broken any time since.
-/// One that was behind, or whose link was down, is as old as that. One that nothing is known of (`INFO` is denied, or
-/// nothing was compared yet) is of unknown age, and may stand in for as long after its primary's last answer as any
-/// other.
+/// One that was behind, or whose link was down, is as old as that. Where nothing is known (`INFO` is denied, or
+/// nothing was compared yet) the age is unknown, and it may stand in for as long after its primary's last answer as
+/// any other.
 ///
-/// None if it must not stand in: it is behind by more than can be dated, its link has been down for nobody knows how
-/// long, or its primary never answered.
+/// `None` if it must not stand in: it is behind by more than can be dated, its link has been down for an unknown
+/// time, or its primary never answered.
 pub fn dated(nodes: &Nodes, replica: &Node) -> Option<Dated> {
     let Role::Replica(Some(of)) = replica.role else { return None };
     let primary = nodes.get(of)?;
     let contact = match primary.trouble() {
-        // What a primary says that is cut off from its replicas dates none of them.
+        // A primary that is cut off from its replicas says nothing about their age.
         Some(t) if primary.verdict == Verdict::Minority => primary.contact?.min(t.since),
         _ => primary.contact?,
     };
@@ -96,7 +96,7 @@ pub fn dated(nodes: &Nodes, replica: &Node) -> Option<Dated> {
     }
 }
 
-/// The last moment at which a replica is known to have held all that its primary had; none if that is not known.
+/// The last moment at which a replica is known to have held all that its primary had; `None` if unknown.
 pub fn current_at(nodes: &Nodes, replica: &Node) -> Option<Instant> {
     dated(nodes, replica)?.current_at
 }

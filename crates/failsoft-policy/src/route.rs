@@ -24,7 +24,7 @@ pub enum Source {
 pub struct StandIn {
     /// The replica.
     pub node: NodeKey,
-    /// The last moment at which it was known to hold all that its primary had; none if nobody can say.
+    /// The last moment at which it was known to hold all that its primary had; `None` if unknown.
     pub current_at: Option<Instant>,
     /// When its answers become too old (`outage_budget`): from then on it does not stand in.
     pub until: Instant,
@@ -40,13 +40,13 @@ pub enum Route {
         /// Whether a replica could stand in.
         backed: bool,
     },
-    /// The owner is coming back: so many of a thousand reads go to it, the others stand in.
+    /// The owner is being readmitted: a share of the reads goes to it, the stand-in gets the others.
     Readmitting {
         /// The owner.
         node: NodeKey,
-        /// So many of a thousand.
+        /// The owner's share, in permille.
         permille: u16,
-        /// Where the others go.
+        /// The replica that gets the others.
         replica: StandIn,
         /// Why.
         reason: Reason,
@@ -75,11 +75,11 @@ pub enum Route {
 pub enum Step {
     /// Ask this node.
     Send {
-        /// Whom.
+        /// The node.
         node: NodeKey,
-        /// As what.
+        /// As the slot's owner or as a replica.
         source: Source,
-        /// Why the primary was passed over; none if this is the primary.
+        /// Why the primary was passed over; `None` if this is the primary.
         reason: Option<Reason>,
         /// When the attempt is given up ...
         until: Instant,
@@ -104,29 +104,29 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Of a call that begins now and has no deadline of its own.
+    /// The limits of a call that begins now and has no deadline of its own.
     pub fn new(config: &Config, now: Instant) -> Self {
         Self { attempt_timeout: config.attempt_timeout(), deadline: now + config.deadline(), ends_call: false }
     }
 
-    /// Of a call that begins now and has to end within `limit`, the callback included: the cluster side takes
-    /// at most half of that where there is a callback, so that it still has time when every node hangs.
+    /// The limits of a call that begins now and has to end within `limit`, the callback included: the cluster
+    /// side takes at most half of it where there is a callback, which so has time left when every node hangs.
     pub fn of_call(config: &Config, now: Instant, limit: Duration, callback: bool) -> Self {
         let share = if callback { limit / 2 } else { limit };
         let ends_call = !callback && limit <= config.deadline();
         Self { attempt_timeout: config.attempt_timeout(), deadline: now + share.min(config.deadline()), ends_call }
     }
 
-    /// How long an attempt that begins now may take, with `sources` (this one included) that still have to share the
-    /// time that is left.
+    /// How long an attempt that begins now may take, if `sources` (this one included) still share the time that is
+    /// left.
     pub fn attempt(&self, now: Instant, sources: u32) -> Attempt {
         let share = self.deadline.since(now) / sources.max(1);
         Attempt { until: now + self.attempt_timeout.min(share), limit: now + share }
     }
 }
 
-/// How many reads of batches may be under way to one node at a time: half of what it takes, so that other readers
-/// find room beside them.
+/// How many reads of batches may be under way to one node at a time: half of its limit, so that other readers find
+/// room beside them.
 pub fn batch_window(config: &Config) -> usize {
     (config.max_in_flight() as usize / 2).max(1)
 }
@@ -139,8 +139,8 @@ pub struct Snapshot {
 }
 
 impl Route {
-    /// Whether a read that waits for a source would find the same ones on the other route. Ages count for
-    /// nothing: they change with each table.
+    /// Whether a read that waits for a source would find the same ones on the other route. Ages are not compared:
+    /// they change with each table.
     pub fn offers_the_same(&self, other: &Self) -> bool {
         let sources = |route: &Self| match *route {
             Self::Primary { node, .. } => (Some(node), None),

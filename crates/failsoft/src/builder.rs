@@ -49,7 +49,7 @@ impl Tls {
         self
     }
 
-    /// Believes every certificate: whoever is in between can read and change everything.
+    /// Accepts every certificate: anyone between the two ends can read and change everything.
     pub fn danger_accept_invalid_certs(mut self) -> Self {
         self.pem.danger_accept_invalid_certs = true;
         self
@@ -63,7 +63,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Builds a [`Router`]. A bad setting is told by [`build`](Self::build), the first one only.
+/// Builds a [`Router`]. [`build`](Self::build) reports the first bad setting.
 #[derive(Clone)]
 #[must_use = "a router is made by `build`"]
 pub struct Builder {
@@ -214,7 +214,7 @@ impl Builder {
         let mut seeds = Vec::new();
         let nodes = std::mem::take(&mut self.nodes);
         for node in nodes.iter().flat_map(|node| split_nodes(node)) {
-            // An `@` stands in no address: who wrote one meant a URL, perhaps with a password.
+            // No address contains an `@`: this was meant as a URL, perhaps with a password.
             let url = node.contains("://") || node.contains('@');
             let seed = if url { self.read_url(node)? } else { Endpoint::parse(node)? };
             if !seeds.contains(&seed) {
@@ -294,8 +294,8 @@ fn without_password(url: &str) -> String {
 }
 
 fn set_up(tls: Tls) -> Result<Arc<TlsSetup>, ConfigError> {
-    // The `redis` crate's connections ask for the process's provider, which nobody may have chosen yet;
-    // an error says that somebody has.
+    // The `redis` crate's connections use the process's default provider, which may not be installed yet; an
+    // error here means that it already is.
     let _ = rustls::crypto::ring::default_provider().install_default();
     TlsSetup::new(tls.pem).map(Arc::new).map_err(|e| ConfigError::new("tls", e.to_string()))
 }

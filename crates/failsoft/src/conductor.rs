@@ -1,4 +1,4 @@
-//! The background: asks the policy what is to be asked, sends it out, and brings the answers back.
+//! The background: takes questions from the policy, sends them to nodes, and hands the answers back to it.
 
 use crate::connection::Failure;
 use crate::endings::Ending;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 /// How often successes are paid into the retry budget and contacts are noted.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Runs until the router closes. Nothing in it stops silently: what panics is counted, and goes on.
+/// Runs until the router closes. Nothing in it stops silently: a panic is counted, and the work goes on.
 pub(crate) async fn conduct(shared: Arc<Shared>) {
     panics::supervised(|| rounds(&shared), || shared.tally.panicked()).await;
 }
@@ -105,7 +105,7 @@ async fn refresh(shared: Arc<Shared>, round: u64, targets: Vec<Endpoint>, epochs
         });
     }
     while let Some(ended) = asked.join_next().await {
-        // Whoever was asked then counts as silent.
+        // The nodes that were asked then count as silent.
         if ended.is_err_and(|e| e.is_panic()) {
             shared.tally.panicked();
         }

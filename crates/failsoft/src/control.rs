@@ -25,20 +25,20 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A question that was refused is put again after so many refresh intervals.
+/// The number of refresh intervals after which a refused question is put again.
 const ASKED_AGAIN_AFTER: u32 = 4;
 
 /// See the module.
 pub(crate) struct Control {
     opener: Opener,
     lines: lines::Lines,
-    /// What those who were asked for a view last said instead: no more than the seeds and the nodes.
+    /// What the nodes last asked for a view said instead; no more entries than seeds and nodes.
     refusals: Mutex<BTreeMap<Endpoint, String>>,
     refused: refused::Refused,
     names: names::Names,
     /// Whether the last view with epochs that was asked for came without.
     without_epochs: AtomicBool,
-    /// So many of the next questions panic.
+    /// How many of the next questions panic.
     #[cfg(test)]
     pub(crate) defects: std::sync::atomic::AtomicU32,
 }
@@ -91,7 +91,7 @@ impl Control {
         result
     }
 
-    /// Who gave no view when last asked, and what they said or did instead.
+    /// The nodes that gave no view when last asked, and what they said or did instead.
     pub(crate) fn who_refused(&self) -> BTreeMap<String, String> {
         self.refusals().iter().map(|(endpoint, why)| (endpoint.to_string(), why.clone())).collect()
     }

@@ -45,7 +45,7 @@ async fn look_up(
         let permit = PERMITS.acquire().await.map_err(io::Error::other)?;
         let (sender, receiver) = watch::channel(None);
         let mut lookups = under_way();
-        // Somebody else may have begun while a place was waited for.
+        // Another task may have begun this lookup while we waited for a place.
         if lookups.contains_key(&name) {
             continue;
         }
@@ -53,7 +53,7 @@ async fn look_up(
         drop(lookups);
         let ended = Ended(name.clone());
         tokio::task::spawn_blocking(move || {
-            // Held until the resolver returns, not just while somebody waits for it.
+            // Held until the resolver returns, even if its callers gave up.
             let _permit = permit;
             let found = resolver(&ended.0.0, ended.0.1).map_err(|e| e.to_string().into());
             sender.send_replace(Some(found));

@@ -50,15 +50,15 @@ pub(crate) enum Routed {
     Value { value: Bytes, served_by: ServedBy, node: NodeKey, reason: Option<Reason> },
     /// The primary confirmed that it does not exist, and there is no callback.
     Missing(Reason),
-    /// Nobody could say, and there is no callback.
+    /// No node could answer, and there is no callback.
     Unavailable(Reason),
     /// The call's own deadline passed first.
     DeadlineExceeded,
-    /// The callback is to be asked.
+    /// The callback has to be asked.
     Load { reason: Reason, confirmed: Option<NodeKey> },
 }
 
-/// Whom the first step asks.
+/// The node that the first step asks.
 pub(crate) struct Target {
     pub(crate) node: Arc<Member>,
     pub(crate) source: Source,
@@ -189,7 +189,7 @@ async fn await_reply(submitted: Result<Pending, SubmitError>, member: &Member) -
     }
 }
 
-/// What an attempt came to that was not even sent.
+/// The result of an attempt that could not be sent.
 pub(crate) fn not_sent(refused: SubmitError, member: &Member) -> AttemptResult {
     match refused {
         SubmitError::Ended(error) => result_of(Err(error), member),
@@ -197,7 +197,7 @@ pub(crate) fn not_sent(refused: SubmitError, member: &Member) -> AttemptResult {
     }
 }
 
-/// What an attempt came to by what its connection says.
+/// The result of an attempt whose connection failed it.
 #[inline]
 pub(crate) fn result_of(outcome: Outcome, member: &Member) -> AttemptResult {
     let answer = match outcome {
@@ -221,6 +221,6 @@ fn answer_of(reply: &Reply) -> Answer {
         Reply::Value(_) => Answer::Value,
         Reply::Nil => Answer::Nil,
         Reply::Error(line) => Answer::Error(classify(line)),
-        Reply::Status(_) | Reply::Integer(_) | Reply::Unexpected(_) => Answer::Protocol,
+        Reply::Status(_) | Reply::Integer(_) | Reply::Array(_) | Reply::Unexpected(_) => Answer::Protocol,
     }
 }

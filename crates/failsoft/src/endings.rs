@@ -1,5 +1,5 @@
-//! Connections that ended through their node's fault, until the policy has heard of it: a node that hangs is noticed
-//! even if every caller has gone elsewhere.
+//! Connections that ended through their node's fault, kept until the policy takes them: a hung node is noticed even
+//! if every caller has gone elsewhere.
 
 use failsoft_policy::{Instant, NodeKey, Reason};
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending {
     pub(crate) node: NodeKey,
-    /// What is to be held against the node.
+    /// The failure that counts against the node.
     pub(crate) reason: Reason,
     /// When the node was last known to be there.
     pub(crate) contact: Option<Instant>,

@@ -31,14 +31,14 @@ pub enum Error {
         /// Which of the two: `deadline` or `load_timeout`.
         limit: &'static str,
     },
-    /// The callback failed; all who waited for this run of it get the same error.
+    /// The callback failed; all callers that waited for this run of it get the same error.
     Fallback(Arc<dyn StdError + Send + Sync>),
     /// The callback asked, directly or through others, for the key that it is loading.
     Reentrant {
         /// The key that closes the circle.
         key: Bytes,
     },
-    /// A `set` was refused, or nobody can say whether it was written.
+    /// A `set` was refused, or it is unknown whether it was written.
     WriteRefused {
         /// Why.
         cause: Cause,
@@ -131,7 +131,7 @@ impl fmt::Display for Error {
             Self::Fallback(e) if e.is::<BadResult>() => e.fmt(f),
             Self::Fallback(e) => write!(f, "the fallback failed: {e}"),
             Self::Reentrant { key } => {
-                // A key may be large; its beginning tells enough.
+                // A key may be large; its beginning is enough to recognise it.
                 let start = key.slice(..key.len().min(64));
                 write!(f, "a callback asked for the key {start:?} while it was loading it itself")
             }
@@ -159,7 +159,7 @@ impl From<ConfigError> for Error {
     }
 }
 
-/// What a callback's panic is told as: the error inside [`Error::Fallback`].
+/// A panic of a callback: the error inside [`Error::Fallback`].
 #[derive(Clone, Debug)]
 pub struct CallbackPanicked {
     /// The panic's message, if it had one.
@@ -174,8 +174,8 @@ impl fmt::Display for CallbackPanicked {
 
 impl StdError for CallbackPanicked {}
 
-/// A callback in another language gave something that is no answer: the error inside [`Error::Fallback`]. It is told as
-/// a bad argument, `fallback`.
+/// A callback in another language gave something that is no answer: the error inside [`Error::Fallback`]. Its kind is
+/// that of a bad argument, `fallback`.
 #[derive(Clone, Debug)]
 pub struct BadResult(pub String);
 
@@ -191,8 +191,8 @@ impl fmt::Display for BadResult {
 
 impl StdError for BadResult {}
 
-/// What the caller of a callback is told whose event loop or thread went away before it answered: the
-/// error inside [`Error::Fallback`]. Others who waited for it run their own.
+/// A callback's event loop or thread went away before it answered: the error inside [`Error::Fallback`] for the
+/// caller whose callback it was. Others that waited for it run their own.
 #[derive(Clone, Copy, Debug)]
 pub struct CallbackGone;
 

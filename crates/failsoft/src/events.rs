@@ -1,4 +1,4 @@
-//! Tells an observer what an operator wants to know. What that is, and how often, the policy decides.
+//! Delivers events for operators to the router's observer. The policy decides which events, and how often.
 
 use crate::shared::Shared;
 use failsoft_policy::Instant;
@@ -8,10 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where many nodes change, they are looked at so often and no more.
+/// The shortest time between two looks at the nodes, where many of them change.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Who is told.
+/// The function that gets the events.
 #[derive(Clone)]
 pub(crate) struct Observer(pub(crate) Arc<dyn Fn(&Event) + Send + Sync>);
 
@@ -34,7 +34,7 @@ impl Watch {
         Some(Self { observer, journal: Journal::default(), next: shared.now() })
     }
 
-    /// Looks at what has changed and tells what is due; the time of the next look, if this one came too early.
+    /// Looks at what has changed and delivers what is due; returns the time of the next look if this one was too early.
     pub(crate) fn look(&mut self, shared: &Shared) -> Option<Instant> {
         let now = shared.now();
         if now < self.next {
@@ -46,7 +46,7 @@ impl Watch {
             self.journal.fills(cause, count);
         }
         for event in self.journal.due(now) {
-            // A panic in it is its own affair, and must not end the conductor.
+            // A panic in the observer must not end the conductor.
             let _ = catch_unwind(AssertUnwindSafe(|| (self.observer.0)(&event)));
         }
         None

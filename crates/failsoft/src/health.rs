@@ -42,7 +42,8 @@ pub struct Health {
     pub waiters: usize,
     /// Callbacks that run on after `load_timeout`.
     pub detached_loads: usize,
-    /// Who gave no view of the cluster when last asked, or lets no reads in, and what they said or did instead.
+    /// The nodes that gave no view of the cluster when last asked, or that refuse reads, and what they said or did
+    /// instead.
     pub refusals: BTreeMap<String, String>,
     /// The nodes.
     pub nodes: Vec<NodeHealth>,
@@ -53,7 +54,7 @@ pub struct Health {
 /// What one node said of the cluster's health.
 #[derive(Clone, Debug, Serialize)]
 pub struct BallotHealth {
-    /// Who said it.
+    /// The node that said it.
     pub address: String,
     /// How long ago it was asked.
     pub age_ms: u64,

@@ -1,7 +1,7 @@
-//! Runs callbacks, one for a key at a time, and brings their result to all who wait for it.
+//! Runs callbacks, one for a key at a time, and delivers their result to all callers that wait for it.
 //!
-//! Who leads, who waits, and what becomes of a result is decided by the policy's loads; here are the
-//! tasks, the panics, and the values.
+//! The policy's loads decide which caller leads, which wait, and what happens to a result; here are
+//! the tasks, the panics, and the values.
 
 use crate::error::{CallbackPanicked, Error};
 use crate::frame::{self, Frame};
@@ -80,7 +80,7 @@ impl Loads {
         self.lock().policy.counts()
     }
 
-    /// Stops all callbacks; all who wait get `Closed`.
+    /// Stops all callbacks; all waiting callers get `Closed`.
     pub(crate) fn close(&self, config: &Config) {
         let mut state = self.lock();
         state.closed = true;
@@ -148,7 +148,7 @@ pub(crate) async fn load(
     }
 }
 
-/// Joins the loads once, and waits for what comes of it. Takes `call` if it is to be run.
+/// Joins the loads once, and waits for the result. Takes `call` if this caller has to run it.
 async fn join(
     shared: &Arc<Shared>,
     wanted: &[Wanted],
@@ -266,8 +266,8 @@ fn finish(shared: &Arc<Shared>, load: LoadId, loaded: Loaded) {
     drop(dropped);
     let (Some(finished), Some(running)) = (finished, running) else { return };
     if let Ok(values) = &loaded.result {
-        // Before the waiters hear of it: one of them may close the router at once, which waits for
-        // the fills that are under way.
+        // Before the waiters get the result: one of them may close the router at once, which waits
+        // for the fills that are under way.
         let values = finished.fills.into_iter().filter_map(|(key, node)| Some((values.get(&key)?, key, node)));
         fills::offer(shared, values, running.ttl);
     }

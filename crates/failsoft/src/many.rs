@@ -96,8 +96,8 @@ impl Asked {
 
 impl Router {
     /// Reads many keys at once; the values are in the order of the keys, none for a key that does not
-    /// exist. `fallback` is called once, with the missing keys that nobody loads yet, and gives a
-    /// mapping: a key that is not in it does not exist.
+    /// exist. `fallback` is called once, with the missing keys that are not being loaded yet, and
+    /// returns a mapping: a key that is not in it does not exist.
     ///
     /// # Errors
     /// The first error of any key: see [`Self::get_with_fallback`]. More than 65,536 keys are an
@@ -213,7 +213,7 @@ impl Router {
         outcomes
     }
 
-    /// The cluster side of one key of a batch. `node` is whom the first step asks.
+    /// The cluster side of one key of a batch. `node` is the node that the first step asks.
     async fn read_one(&self, key: &Bytes, node: Option<NodeKey>, bounds: Bounds) -> Side {
         let shared = self.shared();
         let member = node.and_then(|node| shared.table.load().member(node).map(Arc::clone));

@@ -7,15 +7,15 @@ use std::time::Duration;
 /// The outcome of one read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// The value; none if the key does not exist.
+    /// The value; `None` if the key does not exist.
     pub value: Option<Bytes>,
     /// Which source answered.
     pub served_by: ServedBy,
-    /// Why the primary did not serve it; none if it did.
+    /// Why the primary did not serve it; `None` if it did.
     pub reason: Option<Reason>,
     /// Time since the value was last known to be current: zero from the primary and the callback,
-    /// for a replica the time since it was last known to hold all that its primary had, and none if nobody can
-    /// say (its offset is not known, for instance because `INFO` is denied).
+    /// for a replica the time since it was last known to hold all that its primary had, and `None` if
+    /// that is unknown (its offset is not known, for instance because `INFO` is denied).
     pub age: Option<Duration>,
     /// How many attempts were sent to nodes.
     pub attempts: u32,

@@ -49,15 +49,15 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // The tasks are aborted; nobody is left who would wait for them.
+        // The tasks are aborted, and no caller is left to wait for them.
         drop(self.shared.shut_down());
     }
 }
 
 impl Router {
     /// Settings for a router that begins with these nodes: `host:port`, `[v6]:port`, `redis://user:password@host:port` or
-    /// `valkey://…`, with TLS `rediss://…` or `valkeys://…`. Without a port it is 6379. Each may be several that commas
-    /// part; one is enough.
+    /// `valkey://…`, with TLS `rediss://…` or `valkeys://…`. The default port is 6379. An item may hold
+    /// several nodes separated by commas; one reachable node is enough.
     pub fn builder<N: Into<String>>(nodes: impl IntoIterator<Item = N>) -> Builder {
         Builder::new(nodes.into_iter().map(Into::into).collect())
     }
@@ -74,9 +74,9 @@ impl Router {
     }
 
     /// Reads a key: from its primary, a replica, or `fallback`, in this order. `fallback` is asked
-    /// when the primary says that there is no such key, or when no node may answer; it is told the
-    /// key and why. However many callers ask for a key at once, it runs once. What it gives is
-    /// written back if the primary confirmed the miss.
+    /// when the primary says that there is no such key, or when no node may answer; it gets the
+    /// key and the reason. However many callers ask for a key at once, it runs once. What it returns
+    /// is written back if the primary confirmed the miss.
     ///
     /// # Errors
     /// [`Error::Fallback`] with the callback's own error; [`Error::DeadlineExceeded`] if it takes
@@ -102,9 +102,9 @@ impl Router {
         reads::value(self.shared(), key, fallback).await
     }
 
-    /// Reads a key and tells how: `.fallback(…)`, `.ttl(…)` and `.deadline(…)` may follow before
+    /// Reads a key and reports how: `.fallback(…)`, `.ttl(…)` and `.deadline(…)` may follow before
     /// `.await`. Without a fallback, a key that the primary does not have is an outcome without a
-    /// value, and one that nobody could ask about is [`Error::Unavailable`].
+    /// value, and a key that no node could be asked about is [`Error::Unavailable`].
     pub fn resolve<K: AsRef<[u8]>>(&self, key: K) -> Resolve<'_, K> {
         Resolve::new(self, key)
     }
@@ -113,7 +113,7 @@ impl Router {
     ///
     /// # Errors
     /// [`Error::WriteRefused`] with the cause: the slot's owner may not be written to now, or says
-    /// no. After `timeout` or `connection` nobody can say whether it was written.
+    /// no. After `timeout` or `connection` it is unknown whether the value was written.
     pub async fn set(
         &self,
         key: impl AsRef<[u8]>,
@@ -148,7 +148,7 @@ impl Router {
         }
     }
 
-    /// What the router knows of the cluster and of itself, now. Asks nobody.
+    /// What the router knows of the cluster and of itself, now. Sends no request.
     pub fn health(&self) -> Health {
         Health::of(self.shared())
     }
@@ -164,7 +164,7 @@ impl Router {
     /// Later calls get `Closed`; closing twice is fine.
     pub async fn close(&self) {
         let shared = self.shared();
-        // A short program reads once and closes: what it loaded is not to be lost.
+        // A short program reads once and closes: what it loaded must still be written back.
         let _ = tokio::time::timeout(shared.config().attempt_timeout(), shared.fills.done()).await;
         let mut tasks = shared.shut_down();
         let all = async { while tasks.join_next().await.is_some() {} };

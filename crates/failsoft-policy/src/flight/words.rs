@@ -1,4 +1,4 @@
-//! What the flights are asked and answer.
+//! The arguments and results of the flights' methods.
 
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -26,7 +26,7 @@ pub struct LoadKeys {
 pub struct Join {
     /// The caller, for [`Flights::leave`](super::Flights::leave).
     pub waiter: WaiterId,
-    /// The new load, if there is one: its callback is to be run once, for these keys.
+    /// The new load, if there is one: the caller runs its callback once, for these keys.
     pub lead: Option<LoadKeys>,
     /// The loads of others that these keys wait for, the oldest first.
     pub waits: Vec<LoadKeys>,
@@ -41,7 +41,7 @@ pub struct Reentrant {
 
 impl fmt::Display for Reentrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A key may be large; its beginning tells enough.
+        // A key may be large; its beginning is enough to recognise it.
         let start = self.key.slice(..self.key.len().min(64));
         write!(f, "a callback asked for the key {start:?} while it was loading it itself")
     }
@@ -54,18 +54,18 @@ impl core::error::Error for Reentrant {}
 pub struct Completed {
     /// The keys it was run for.
     pub keys: Vec<Bytes>,
-    /// Those who get its result, each once.
+    /// The callers that get its result, each once.
     pub waiters: Vec<WaiterId>,
-    /// It ended after its limit: nobody waits, and the keys may have another load by now.
+    /// It ended after its limit: it has no waiters, and its keys may have another load by now.
     pub late: bool,
 }
 
-/// A load that reached its limit. It may run on, but nobody waits for it any more.
+/// A load that reached its limit. It may run on, but has no waiters any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimedOut {
     /// The load.
     pub load: LoadId,
-    /// Those who are told so, each once.
+    /// The callers that waited for it, each once.
     pub waiters: Vec<WaiterId>,
 }
 
@@ -74,7 +74,7 @@ pub struct TimedOut {
 pub struct Expired {
     /// Loads that reached their limit, the earliest first.
     pub timed_out: Vec<TimedOut>,
-    /// Overdue loads whose callbacks are to be stopped now.
+    /// Overdue loads whose callbacks must be stopped now.
     pub abort: Vec<LoadId>,
 }
 

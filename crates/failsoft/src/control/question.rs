@@ -69,7 +69,7 @@ impl Answers {
     }
 }
 
-/// Whether a server says that it answers nobody now: it is loading, busy, or has too many clients.
+/// Whether a server says that it answers no client now: it is loading, busy, or has too many of them.
 pub(super) fn is_unwilling(line: &str) -> bool {
     classify(line) == ErrorReply::Unwilling
 }

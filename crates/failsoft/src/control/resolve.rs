@@ -1,12 +1,12 @@
-//! Names of control connections, resolved as those of the reads' connections are. Every name leads to the one host that
-//! is meant: a certificate may name something else than the address.
+//! Names of control connections, resolved as those of the reads' connections are. Every name leads to the one intended
+//! host: a certificate may name something else than the address.
 
 use crate::dns;
 use redis::io::AsyncDNSResolver;
 use redis::{RedisError, RedisFuture};
 use std::net::SocketAddr;
 
-/// The host that is meant, whatever name is asked for.
+/// The intended host, whatever name is asked for.
 pub(super) struct Always(pub(super) String);
 
 impl AsyncDNSResolver for Always {

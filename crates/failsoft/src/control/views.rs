@@ -10,7 +10,7 @@ use failsoft_policy::{Endpoint, Instant};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-/// What became of the search for a map without epochs.
+/// The result of the search for a map without epochs.
 pub(super) enum Found {
     Map(Map),
     /// A server without cluster mode.
@@ -92,7 +92,7 @@ impl Control {
         let shards = self.ask(via, &[Question::Shards]).await?.take(Question::Shards);
         match self.find_map(via, shards).await? {
             Found::Map(map) => self.names.keep(map.names, &listed.addresses, now),
-            // Nobody says: what was heard of others holds, and it is not asked for again for a while.
+            // No server says: what others said holds, and the question is not put again for a while.
             Found::Standalone | Found::Nothing(_) => self.names.renew(&listed.addresses, now),
         }
         let (named, _) = self.names.of(&listed.addresses, now);

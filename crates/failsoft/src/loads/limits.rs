@@ -11,8 +11,8 @@ use std::sync::Arc;
 /// loads: it is woken only for one that is due earlier than what it sleeps for.
 pub(crate) async fn keep_limits(shared: Arc<Shared>) {
     loop {
-        // A defect in one pass must not leave the next loads without a limit. The message is of no use to anybody
-        // here: the panic hook has told it.
+        // A defect in one pass must not leave the next loads without a limit. The message is of no use
+        // here: the panic hook has printed it.
         let _ = panics::caught(async {
             loop {
                 pass(&shared).await;
