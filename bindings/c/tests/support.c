@@ -194,6 +194,18 @@ void wait_for(failsoft_router *router, bool (*is_so)(void *), void *of) {
     pthread_mutex_unlock(&state);
 }
 
+void wait_health(failsoft_router *router, const char *text) {
+    char *health;
+    for (double until = seconds_now() + LONG_MS / 1000;; pause_ms(1)) {
+        STATUS(FAILSOFT_OK, failsoft_health(router, &health));
+        bool there = strstr(health, text) != NULL;
+        failsoft_string_free(health);
+        if (there)
+            return;
+        CHECK(seconds_now() < until);
+    }
+}
+
 void start(failsoft_router *router, const char *key, failsoft_loader loader, void *user_data, read_end *end, uint64_t *id) {
     memset(end, 0, sizeof *end);
     STATUS(FAILSOFT_OK, failsoft_get_with_fallback_async(router, (const uint8_t *)key, strlen(key), loader, user_data,
