@@ -6,6 +6,9 @@
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
 // The router keeps its decoder to itself: it is included as source rather than made public for a measurement.
+#[path = "../../../crates/failsoft/src/connection/nested.rs"]
+#[allow(dead_code, reason = "a lane uses more of it")]
+mod nested;
 #[path = "../../../crates/failsoft/src/connection/resp.rs"]
 #[allow(dead_code, reason = "a lane uses more of it")]
 mod resp;
@@ -57,7 +60,7 @@ fn ours(stream: &[u8]) -> usize {
         let mut pos = 0;
         while let Some(reply) = decoder.decode(&buffer, &mut pos).expect("the stream is RESP") {
             match black_box(reply) {
-                resp::Reply::Value(value) => count += value.len(),
+                resp::Incoming::Reply(resp::Reply::Value(value)) => count += value.len(),
                 other => panic!("a value, not {other:?}"),
             }
         }

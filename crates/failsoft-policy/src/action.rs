@@ -93,6 +93,8 @@ pub enum Finish {
         node: NodeKey,
         /// Why the primary did not serve it.
         reason: Option<Reason>,
+        /// How current a replica's value is at the least; none for a primary's, or if nobody can say.
+        current_at: Option<Instant>,
     },
     /// The primary confirmed that there is no such key, and there is no callback.
     Missing {

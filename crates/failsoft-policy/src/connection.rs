@@ -23,6 +23,10 @@
 //! - **The connection.** Something was sent, and for `attempt_timeout` no reply came and no transfer advanced: it ends
 //!   as [`Failure::Hung`], whoever still waits. That is the node's fault, and is noticed without a caller.
 //!
+//! What a server pushes is no reply: the driver hands it out between the replies it stands between, and the machine need
+//! not know. Its bytes count as a transfer while they arrive ([`handle_arriving`](Connection::handle_arriving)), which a
+//! hung node sends none of.
+//!
 //! A request given up before it was sent is not sent ([`Connection::take`]). One given up after that keeps its place
 //! in flight until its reply came, so what a connection holds is bounded by `max_in_flight`.
 
@@ -125,14 +129,13 @@ impl<C, R> Connection<C, R> {
         self.requests.push(attempt, bytes, asking, caller)
     }
 
-    /// The outcome of a request, if it is there; the place is given back with it.
+    /// The outcome of a request, if it is there: the place is given back with it. Else the caller, to change it.
     #[inline]
-    pub fn poll(&mut self, place: u32) -> Option<Outcome<R>> {
+    pub fn poll(&mut self, place: u32) -> Result<Outcome<R>, &mut C> {
         self.requests.poll(place)
     }
 
     /// The caller of a request that waits, to change it.
-    #[inline]
     pub fn caller_mut(&mut self, place: u32) -> Option<&mut C> {
         self.requests.caller_mut(place)
     }
@@ -203,8 +206,8 @@ impl<C, R> Connection<C, R> {
         asked
     }
 
-    /// So many bytes of a long reply of `total` are here, and no reply is complete after it. False if nobody waits
-    /// for it: then its bytes need not be kept.
+    /// So many bytes of a long reply of at least `total` are here, and no reply is complete after it. False if nobody
+    /// waits for it: then its bytes need not be kept, but that they come is to be told all the same.
     pub fn handle_arriving(&mut self, here: usize, total: usize, now: Instant) -> bool {
         self.watch.arriving(here, total, now);
         self.requests.first_waits()

@@ -8,7 +8,7 @@
 use crate::config::Config;
 use crate::connection::Attempt;
 use crate::reply::ErrorReply;
-use crate::route::{Bounds, Source, Step, step_of};
+use crate::route::{Bounds, Source, StandIn, Step, step_of};
 use crate::time::Instant;
 use crate::turn::Turn;
 use crate::words::{NodeKey, Reason, Slot, Status};
@@ -57,6 +57,9 @@ pub struct Read {
     callback: bool,
     state: State,
     reason: Option<Reason>,
+    /// How current the replica is that is asked: by what was known when it was asked, since an answer may be long on
+    /// its way.
+    current_at: Option<Instant>,
     primary_attempts: u32,
     replica_attempts: u32,
     retries: u32,
@@ -82,6 +85,7 @@ impl Read {
             callback,
             state: State::Over,
             reason: None,
+            current_at: None,
             primary_attempts: 0,
             replica_attempts: 0,
             retries: 0,
@@ -106,8 +110,8 @@ impl Read {
     /// Takes up a read whose first step was taken from a snapshot, `now` being when it was taken.
     pub fn resume(&mut self, step: Step, now: Instant) -> Action {
         match step {
-            Step::Send { node, source, reason, until, limit } => {
-                self.reason = reason;
+            Step::Send { node, source, reason, current_at, until, limit } => {
+                (self.reason, self.current_at) = (reason, current_at);
                 self.ask(node, source, Attempt { until, limit })
             }
             Step::Secondary(reason) => {
@@ -156,8 +160,9 @@ impl Read {
         self.ask(owner, Source::Primary, self.bounds.attempt(turn.now, 1 + u32::from(backed)))
     }
 
-    fn ask_replica(&mut self, node: NodeKey, now: Instant) -> Action {
-        self.ask(node, Source::Replica, self.bounds.attempt(now, 1))
+    fn ask_replica(&mut self, replica: StandIn, now: Instant) -> Action {
+        self.current_at = replica.current_at;
+        self.ask(replica.node, Source::Replica, self.bounds.attempt(now, 1))
     }
 
     fn ask(&mut self, node: NodeKey, source: Source, attempt: Attempt) -> Action {

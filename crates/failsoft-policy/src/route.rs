@@ -81,6 +81,8 @@ pub enum Step {
         source: Source,
         /// Why the primary was passed over; `None` if this is the primary.
         reason: Option<Reason>,
+        /// How current a replica's answer is at the least; none for a primary's, or if nobody can say.
+        current_at: Option<Instant>,
         /// When the attempt is given up ...
         until: Instant,
         /// ... or at the latest then, while a long transfer that it waits for or behind advances.
@@ -169,16 +171,16 @@ pub fn first_step(snapshot: &Snapshot, slot: Slot, now: Instant, bounds: Bounds,
 
 /// The first step that a route leads to.
 pub(crate) fn step_of(route: Route, now: Instant, bounds: Bounds, dice: u32) -> Step {
-    let send = |node, source, reason, sources| {
+    let send = |node, source, reason, current_at, sources| {
         let Attempt { until, limit } = bounds.attempt(now, sources);
-        Step::Send { node, source, reason, until, limit }
+        Step::Send { node, source, reason, current_at, until, limit }
     };
-    let primary = |node, backed: bool| send(node, Source::Primary, None, 1 + u32::from(backed));
+    let primary = |node, backed: bool| send(node, Source::Primary, None, None, 1 + u32::from(backed));
     let stand_in = |replica: StandIn, reason| {
         if now >= replica.until {
             return Step::Secondary(reason);
         }
-        send(replica.node, Source::Replica, Some(reason), 1)
+        send(replica.node, Source::Replica, Some(reason), replica.current_at, 1)
     };
     match route {
         Route::Primary { node, backed } => primary(node, backed),

@@ -10,7 +10,7 @@ use crate::tally::Tally;
 use bytes::Bytes;
 use failsoft_policy::action::Notes;
 use failsoft_policy::route::Source;
-use failsoft_policy::{NodeKey, Reason, ServedBy, Status};
+use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, ServedBy, Status};
 use std::time::Duration;
 
 /// How a read ended.
@@ -18,7 +18,15 @@ pub(crate) enum ReadEnd {
     /// A node had the value, on the first attempt.
     AtOnce(Served),
     /// A node had the value, in the end.
-    Node { value: Bytes, served_by: ServedBy, node: NodeKey, reason: Option<Reason>, attempts: u32 },
+    Node {
+        value: Bytes,
+        served_by: ServedBy,
+        node: NodeKey,
+        reason: Option<Reason>,
+        /// How current a replica's value is at the least.
+        current_at: Option<Instant>,
+        attempts: u32,
+    },
     /// The primary confirmed that it does not exist, and there was no callback.
     Missing { reason: Reason, attempts: u32 },
     /// The callback was asked: by this caller, or (`coalesced`) by another one.
@@ -44,11 +52,14 @@ impl ReadEnd {
     pub(crate) fn into_outcome(self, shared: &Shared) -> Result<Outcome, Error> {
         self.count(&shared.tally);
         match self {
-            Self::AtOnce(Served { value, node, source, reason }) => {
-                Ok(of_node(shared, value, served_by(source), node.key, reason, 1))
+            Self::AtOnce(Served { value, node, source, reason, current_at }) => {
+                let served_by = served_by(source);
+                let (node, age) = placed(shared, served_by, node.key, current_at);
+                Ok(Outcome { value: Some(value), served_by, reason, age, attempts: 1, coalesced: false, node })
             }
-            Self::Node { value, served_by, node, reason, attempts } => {
-                Ok(of_node(shared, value, served_by, node, reason, attempts))
+            Self::Node { value, served_by, node, reason, current_at, attempts } => {
+                let (node, age) = placed(shared, served_by, node, current_at);
+                Ok(Outcome { value: Some(value), served_by, reason, age, attempts, coalesced: false, node })
             }
             Self::Missing { reason, attempts } => Ok(without_node(None, reason, attempts, false)),
             Self::Loaded { value, reason, coalesced, attempts } => Ok(without_node(value, reason, attempts, coalesced)),
@@ -79,21 +90,19 @@ pub(crate) fn attempts(shared: &Shared, notes: Notes) {
     }
 }
 
-fn of_node(
+/// Where a node's value came from, and how old it may be: a replica's is dated by what was known when it was asked.
+fn placed(
     shared: &Shared,
-    value: Bytes,
     served_by: ServedBy,
     node: NodeKey,
-    reason: Option<Reason>,
-    attempts: u32,
-) -> Outcome {
-    let (endpoint, current_at, now) =
-        shared.with_cluster(|cluster, now| (cluster.endpoint(node).cloned(), cluster.current_at(node), now));
+    current_at: Option<Instant>,
+) -> (Option<Endpoint>, Option<Duration>) {
+    let (endpoint, now) = shared.with_cluster(|cluster, now| (cluster.endpoint(node).cloned(), now));
     let age = match served_by {
         ServedBy::Replica => current_at.map(|at| now.since(at)),
         ServedBy::Primary | ServedBy::Secondary | ServedBy::None => Some(Duration::ZERO),
     };
-    Outcome { value: Some(value), served_by, reason, age, attempts, coalesced: false, node: endpoint }
+    (endpoint, age)
 }
 
 fn without_node(value: Option<Bytes>, reason: Reason, attempts: u32, coalesced: bool) -> Outcome {

@@ -25,6 +25,8 @@ pub(crate) struct Served {
     pub(crate) node: Arc<Member>,
     pub(crate) source: Source,
     pub(crate) reason: Option<Reason>,
+    /// How current a replica's value is at the least.
+    pub(crate) current_at: Option<Instant>,
 }
 
 /// A read that its first attempt did not serve: the machine goes on from here.
@@ -47,7 +49,7 @@ pub(crate) struct AttemptResult {
 /// What the cluster had to say about a key.
 pub(crate) enum Routed {
     /// A node had the value.
-    Value { value: Bytes, served_by: ServedBy, node: NodeKey, reason: Option<Reason> },
+    Value { value: Bytes, served_by: ServedBy, node: NodeKey, reason: Option<Reason>, current_at: Option<Instant> },
     /// The primary confirmed that it does not exist, and there is no callback.
     Missing(Reason),
     /// No node could answer, and there is no callback.
@@ -63,6 +65,7 @@ pub(crate) struct Target {
     pub(crate) node: Arc<Member>,
     pub(crate) source: Source,
     reason: Option<Reason>,
+    current_at: Option<Instant>,
     pub(crate) attempt: Attempt,
 }
 
@@ -72,8 +75,8 @@ impl Target {
     pub(crate) fn first_attempt(&self, result: AttemptResult, step: Step, begun: Instant) -> FirstAttempt {
         match result.value {
             Some(value) => {
-                let (node, source, reason) = (Arc::clone(&self.node), self.source, self.reason);
-                FirstAttempt::Served(Served { value, node, source, reason })
+                let Self { source, reason, current_at, .. } = *self;
+                FirstAttempt::Served(Served { value, node: Arc::clone(&self.node), source, reason, current_at })
             }
             None => FirstAttempt::Unserved(Unserved { step, begun, result: Some(result) }),
         }
@@ -98,9 +101,9 @@ pub(crate) fn target(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) 
     let table = shared.table.load();
     let step = first_step(&table.snapshot, slot_of(key), now, bounds, fastrand::u32(..));
     let target = match step {
-        Step::Send { node, source, reason, until, limit } => {
+        Step::Send { node, source, reason, current_at, until, limit } => {
             let attempt = Attempt { until, limit };
-            table.member(node).map(|node| Target { node: Arc::clone(node), source, reason, attempt })
+            table.member(node).map(|node| Target { node: Arc::clone(node), source, reason, current_at, attempt })
         }
         Step::Secondary(_) | Step::Wait(_) => None,
     };
@@ -145,8 +148,8 @@ pub(crate) async fn route(
             Action::Load { reason, confirmed } => return Ok((Routed::Load { reason, confirmed }, read.attempts())),
             Action::Finish(finish) => {
                 let routed = match (finish, value) {
-                    (Finish::Value { served_by, node, reason }, Some(value)) => {
-                        Routed::Value { value, served_by, node, reason }
+                    (Finish::Value { served_by, node, reason, current_at }, Some(value)) => {
+                        Routed::Value { value, served_by, node, reason, current_at }
                     }
                     (Finish::Value { .. }, None) => return Err(Error::Internal("a value was lost")),
                     (Finish::Missing { reason }, _) => Routed::Missing(reason),
@@ -221,6 +224,6 @@ fn answer_of(reply: &Reply) -> Answer {
         Reply::Value(_) => Answer::Value,
         Reply::Nil => Answer::Nil,
         Reply::Error(line) => Answer::Error(classify(line)),
-        Reply::Status(_) | Reply::Integer(_) | Reply::Unexpected(_) => Answer::Protocol,
+        Reply::Status(_) | Reply::Integer(_) | Reply::Array(_) | Reply::Unexpected(_) => Answer::Protocol,
     }
 }

@@ -47,6 +47,7 @@ impl Opener {
             client_name: self.config.client_name().map(str::to_owned),
             tls: self.tls.clone(),
             report: Some(report),
+            pushes: None,
         };
         Lane::open(Arc::new(config), self.clock, &self.runtime)
     }

@@ -104,7 +104,9 @@ pub(crate) async fn route(shared: &Shared, key: &[u8], bounds: Bounds, callback:
     };
     Side::Over(match routed {
         Routed::Load { reason, confirmed } => return Side::Load(Missed { reason, attempts, confirmed }),
-        Routed::Value { value, served_by, node, reason } => ReadEnd::Node { value, served_by, node, reason, attempts },
+        Routed::Value { value, served_by, node, reason, current_at } => {
+            ReadEnd::Node { value, served_by, node, reason, current_at, attempts }
+        }
         Routed::Missing(reason) => ReadEnd::Missing { reason, attempts },
         Routed::Unavailable(reason) => ReadEnd::Failed { error: Error::Unavailable { reason }, reason: Some(reason) },
         Routed::DeadlineExceeded => past_deadline(),

@@ -127,7 +127,7 @@ async fn send(
             Ok(Reply::Status(_)) => Answer::Value,
             Ok(Reply::Nil) => Answer::Nil,
             Ok(Reply::Error(line)) => Answer::Error(classify(&line)),
-            Ok(Reply::Value(_) | Reply::Integer(_) | Reply::Unexpected(_)) => Answer::Protocol,
+            Ok(Reply::Value(_) | Reply::Integer(_) | Reply::Array(_) | Reply::Unexpected(_)) => Answer::Protocol,
             Err(error) => error.answer(),
         },
     };

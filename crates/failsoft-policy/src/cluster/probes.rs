@@ -29,7 +29,6 @@ impl Cluster {
             Err(reason) if node.admits() => return self.handle_failure(probe.node, reason, None, now),
             Err(_) => return node.clear(false, now),
         };
-        node.contact = node.contact.max(Some(probe.sent_at));
         let troubled = node.is_in_trouble();
         if node.is_not(&report) {
             // Another node lives at this address: ours is gone, perhaps the whole cluster is.
@@ -39,6 +38,7 @@ impl Cluster {
             }
             return;
         }
+        node.contact = node.contact.max(Some(probe.sent_at));
         if report.id.is_some() && node.id == report.id {
             node.identify();
             self.census.heard_ours();

@@ -217,25 +217,20 @@ impl<C, R> Requests<C, R> {
         self.batches.front().map(|&(_, at)| at)
     }
 
-    /// The outcome of a request, if it lies ready; its place is no longer the caller's then.
+    /// The outcome of a request, if it lies ready: its place is no longer the caller's then. Else the caller.
     #[inline]
-    pub(super) fn poll(&mut self, index: u32) -> Option<Outcome<R>> {
-        let place = &mut self.places[index as usize];
-        if matches!(place.holder, Holder::Waiting(_)) {
-            return None;
+    pub(super) fn poll(&mut self, index: u32) -> Result<Outcome<R>, &mut C> {
+        let Place { holder, ordered, .. } = &mut self.places[index as usize];
+        if let Holder::Waiting(caller) = holder {
+            return Err(caller);
         }
-        match mem::replace(&mut place.holder, Holder::Gone) {
-            Holder::Ready(outcome) => {
-                if !place.ordered {
-                    self.free.push(index);
-                }
-                Some(outcome)
-            }
-            Holder::Waiting(_) | Holder::Gone => Some(Err(Failure::Closed)),
+        let Holder::Ready(outcome) = mem::replace(holder, Holder::Gone) else { return Ok(Err(Failure::Closed)) };
+        if !*ordered {
+            self.free.push(index);
         }
+        Ok(outcome)
     }
 
-    #[inline]
     pub(super) fn caller_mut(&mut self, index: u32) -> Option<&mut C> {
         match &mut self.places.get_mut(index as usize)?.holder {
             Holder::Waiting(caller) => Some(caller),

@@ -75,7 +75,8 @@ impl Watch {
     }
 
     pub(super) fn arriving(&mut self, here: usize, total: usize, now: Instant) {
-        if total > STEP && self.arrived.is_none_or(|before| here >= before + STEP) {
+        // Less than before is something else that arrives: what came first was no reply, but a push.
+        if total > STEP && self.arrived.is_none_or(|before| here >= before + STEP || here < before) {
             self.arrived = Some(here);
             self.advanced(now);
         }

@@ -100,8 +100,9 @@ impl Read {
         };
         // The primary itself served it in the end: there is no reason why it did not.
         let reason = self.reason.filter(|_| source == Source::Replica);
+        let current_at = self.current_at.filter(|_| source == Source::Replica);
         self.note(status, reason);
-        Action::Finish(Finish::Value { served_by, node, reason })
+        Action::Finish(Finish::Value { served_by, node, reason, current_at })
     }
 
     fn missed(&mut self, node: NodeKey) -> Action {

@@ -1,7 +1,7 @@
 //! What a read does next when a node could not answer: other sources, and further attempts.
 
 use super::{Action, REFRESH_WAIT, Read, Then};
-use crate::route::{Step, step_of};
+use crate::route::{StandIn, Step, step_of};
 use crate::time::Instant;
 use crate::topology::Kind;
 use crate::turn::Turn;
@@ -27,9 +27,9 @@ impl Read {
     }
 
     /// A replica that was not asked yet, and that a further attempt may be spent on.
-    fn next_replica(&self, turn: &mut Turn<'_>) -> Option<NodeKey> {
+    fn next_replica(&self, turn: &mut Turn<'_>) -> Option<StandIn> {
         let replica = turn.cluster.replica(self.slot, &self.tried, turn.now)?;
-        (self.replica_attempts == 0 || turn.cluster.take_retry()).then_some(replica.node)
+        (self.replica_attempts == 0 || turn.cluster.take_retry()).then_some(replica)
     }
 
     /// A further attempt on the primary: the first waits for a refresh, the others back off.

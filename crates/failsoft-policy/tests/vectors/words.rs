@@ -6,7 +6,7 @@ use failsoft_policy::reply::classify;
 use failsoft_policy::route::{Route, Source};
 use failsoft_policy::view::{NodeReport, Role, ViewNode};
 use failsoft_policy::write::WriteAction;
-use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};
+use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, ServedBy};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -136,9 +136,11 @@ impl Names {
             Action::Wait { until } => format!("wait until {}", ms(*until)),
             Action::Load { reason, confirmed: Some(by) } => format!("load {reason} confirmed by {}", self.of(*by)),
             Action::Load { reason, confirmed: None } => format!("load {reason}"),
-            Action::Finish(Finish::Value { served_by, node, reason }) => {
+            Action::Finish(Finish::Value { served_by, node, reason, current_at }) => {
                 let because = reason.map_or(String::new(), |r| format!(" because {r}"));
-                format!("value {served_by} {}{because}", self.of(*node))
+                let dated = current_at.map_or(" of unknown age".into(), |at| format!(" as of {}", ms(at)));
+                let dated = if *served_by == ServedBy::Replica { dated } else { String::new() };
+                format!("value {served_by} {}{dated}{because}", self.of(*node))
             }
             Action::Finish(Finish::Missing { reason }) => format!("missing {reason}"),
             Action::Finish(Finish::Unavailable { reason }) => format!("unavailable {reason}"),

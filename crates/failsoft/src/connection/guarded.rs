@@ -123,13 +123,12 @@ impl Guarded {
         // of this connection.
         let _old;
         let mut state = self.lock();
-        if let Some(outcome) = state.machine.poll(place) {
-            return Poll::Ready(outcome);
-        }
-        if let Some(Caller::Waiting(waker)) = state.machine.caller_mut(place)
-            && !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker()))
-        {
-            _old = waker.replace(cx.waker().clone());
+        match state.machine.poll(place) {
+            Ok(outcome) => return Poll::Ready(outcome),
+            Err(Caller::Waiting(waker)) if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) => {
+                _old = waker.replace(cx.waker().clone());
+            }
+            Err(_) => {}
         }
         drop(state);
         Poll::Pending

@@ -2,10 +2,10 @@
 
 use super::guarded::{Guarded, Park, WakeFor};
 use super::handshake::{self, Greeted};
-use super::lane::LaneConfig;
+use super::lane::{LaneConfig, Pushes};
 use super::notices::Notices;
 use super::outbox::Outbox;
-use super::resp::{Decoder, MAX_LINE, Reply};
+use super::resp::{Decoder, Incoming, MAX_LINE, ProtocolError, Reply};
 use super::stream::Stream;
 use super::timer::Timer;
 use crate::clock::Clock;
@@ -33,13 +33,17 @@ pub(super) async fn run(guarded: Arc<Guarded>, config: Arc<LaneConfig>, clock: C
     let mut timer = Timer::new(clock);
     let begun = clock.now();
     let why = match opening(guarded, &config, &mut timer, clock).await {
-        Ok((wire, greeted)) => {
+        Ok((mut wire, greeted)) => {
             guarded.opened(begun, greeted);
+            if config.pushes.is_some() {
+                wire.decoder.want_pushes();
+            }
             let mut pump = Pump {
                 guarded,
                 clock,
                 timer,
                 wire,
+                pushes: config.pushes.as_deref(),
                 out: Outbox::default(),
                 long: false,
                 flush: false,
@@ -121,16 +125,30 @@ impl Wire {
     /// The next reply.
     pub(super) async fn reply(&mut self) -> Result<Reply, Failure> {
         loop {
-            if let Some(reply) = self.decode()? {
-                return Ok(reply);
+            match self.decode()? {
+                Some(Incoming::Reply(reply)) => return Ok(reply),
+                // None was asked for before the handshake is done.
+                Some(Incoming::Push(_)) => continue,
+                None => {}
             }
             poll_fn(|cx| self.poll_fill(cx)).await?;
         }
     }
 
-    #[inline]
-    fn decode(&mut self) -> Result<Option<Reply>, Failure> {
-        self.decoder.decode(&self.buffer, &mut self.used).map_err(|e| Failure::Protocol(e.0.into()))
+    /// Takes the replies up to the next push, or to the end of what is here.
+    fn decode_to_push(&mut self, replies: &mut Vec<Reply>) -> Result<Option<Vec<Reply>>, Failure> {
+        while let Some(incoming) = self.decode()? {
+            match incoming {
+                Incoming::Reply(reply) => replies.push(reply),
+                Incoming::Push(push) => return Ok(Some(push)),
+            }
+        }
+        Ok(None)
+    }
+
+    #[inline(always)]
+    fn decode(&mut self) -> Result<Option<Incoming>, Failure> {
+        Ok(self.decoder.decode(&self.buffer, &mut self.used)?)
     }
 
     /// Reads what is there: into the long string that is arriving, or into the buffer.
@@ -156,6 +174,12 @@ impl Wire {
     }
 }
 
+impl From<ProtocolError> for Failure {
+    fn from(e: ProtocolError) -> Self {
+        Self::Protocol(e.0.into())
+    }
+}
+
 fn lost(e: std::io::Error) -> Failure {
     Failure::Lost(e.to_string().into())
 }
@@ -166,6 +190,7 @@ struct Pump<'a> {
     clock: Clock,
     timer: Timer,
     wire: Wire,
+    pushes: Option<&'a Pushes>,
     /// What is being written.
     out: Outbox,
     /// Whether it is followed while it leaves.
@@ -241,13 +266,10 @@ impl Pump<'_> {
                 }
                 Poll::Ready(filled) => filled,
             };
-            let decoded = filled.and_then(|()| self.decode());
-            if !self.replies.is_empty() {
-                // Those that came whole are handed out even if the stream ends here.
-                self.guarded.deliver(&mut self.replies, now, &mut self.notices)?;
-                delivered = true;
-            }
-            decoded?;
+            let decoded = filled.and_then(|()| self.decode(now));
+            // Those that came whole are handed out even if the stream ends here.
+            delivered |= self.deliver(now)?;
+            delivered |= decoded?;
             self.follow_long_reply(now);
         }
         self.undrained += 1;
@@ -255,11 +277,25 @@ impl Pump<'_> {
         Ok(delivered)
     }
 
-    fn decode(&mut self) -> Result<(), Failure> {
-        while let Some(reply) = self.wire.decode()? {
-            self.replies.push(reply);
+    /// Takes what came whole; whether replies were delivered before a push.
+    fn decode(&mut self, now: Instant) -> Result<bool, Failure> {
+        let mut delivered = false;
+        while let Some(push) = self.wire.decode_to_push(&mut self.replies)? {
+            delivered |= self.deliver(now)?;
+            if let Some(hand_out) = self.pushes {
+                hand_out(push);
+            }
         }
-        Ok(())
+        Ok(delivered)
+    }
+
+    /// Delivers the replies that are here; whether there are any.
+    fn deliver(&mut self, now: Instant) -> Result<bool, Failure> {
+        if self.replies.is_empty() {
+            return Ok(false);
+        }
+        self.guarded.deliver(&mut self.replies, now, &mut self.notices)?;
+        Ok(true)
     }
 
     /// A long reply that keeps arriving keeps its request waiting; one nobody waits for is thrown away.

@@ -43,7 +43,13 @@ pub(crate) struct LaneConfig {
     pub(crate) tls: Option<Arc<TlsSetup>>,
     /// Takes what an end that the node is to blame for says of it.
     pub(crate) report: Option<Arc<Report>>,
+    /// Takes what the server pushes. Without one, pushes are stepped over.
+    pub(crate) pushes: Option<Arc<Pushes>>,
 }
+
+/// Takes the elements of a push, its kind first. Pushes come in order with the replies: those that came before one were
+/// delivered before it is handed out. It is called on the I/O thread and must not block.
+pub(crate) type Pushes = dyn Fn(Vec<Reply>) + Send + Sync;
 
 /// One connection. Dropping it closes it.
 pub(crate) struct Lane {
@@ -78,7 +84,7 @@ impl Lane {
         Ok(Sent { guarded: self.guarded.clone(), place })
     }
 
-    /// Submits any command that is answered by one flat reply; with `asking`, `ASKING` goes before it.
+    /// Submits any command that is answered by one reply; with `asking`, `ASKING` goes before it.
     ///
     /// # Errors
     /// The lane has no room, or is dead; nothing was sent.

@@ -12,6 +12,7 @@ mod guarded;
 mod handshake;
 mod io;
 mod lane;
+mod nested;
 mod notices;
 mod outbox;
 mod resp;

@@ -1,12 +1,15 @@
 //! Replies from bytes, without I/O: RESP2 and RESP3 (RESP specification, "RESP protocol description").
 //!
-//! A lane asks for values, so strings are decoded and everything nested is skipped in step.
-//! Limits: 512 MiB for one string (the servers' own `proto-max-bulk-len`), 64 KiB for one line,
-//! 32 levels of nesting, 2^32 - 1 elements. RESP3's streamed types (`$?`, `*?`) are refused: no server sends them.
+//! Strings and lines are decoded here; what holds others is put together in `nested`. Attributes are stepped over, and
+//! so are pushes, unless somebody wants them.
+//! Limits: 512 MiB for one string (the servers' own `proto-max-bulk-len`), 64 KiB for one line, and those of `nested`.
+//! RESP3's streamed types (`$?`, `*?`) are refused: no server sends them.
 
+use super::nested::{Nested, Opened};
 use super::skip::Skip;
 use bytes::buf::Limit;
 use bytes::{BufMut, Bytes};
+use std::mem;
 
 /// Longer values get a buffer of their own, filled straight from the socket; up to here they are copied out
 /// of the read buffer, so that no value keeps a whole read buffer alive.
@@ -29,18 +32,35 @@ pub(crate) enum Reply {
     Integer(i64),
     /// An error line, without the leading `-`.
     Error(Box<str>),
+    /// Several, in their order. A set is one, too, and a map is its keys and values in turn, as RESP2 has it.
+    Array(Vec<Reply>),
     /// A well-formed reply of a kind that answers no request of ours: the name of the kind.
     Unexpected(&'static str),
+}
+
+/// What a server sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    /// To the oldest request without one.
+    Reply(Reply),
+    /// To no request: the elements of a push, its kind first.
+    Push(Vec<Reply>),
 }
 
 /// What makes a stream no RESP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ProtocolError(pub(super) String);
 
-/// Splits a stream into replies. Pushes and attributes are skipped.
+/// Splits a stream into replies and pushes.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     state: State,
+    /// What the state is part of, if it is part of something.
+    nested: Nested,
+    /// Bytes of the nested reply on its way that are behind.
+    passed: usize,
+    /// Pushes are given out, not stepped over.
+    pushes: bool,
     /// How much of the unfinished line was searched for its end already.
     scanned: usize,
 }
@@ -58,48 +78,37 @@ enum State {
 }
 
 impl Decoder {
-    /// Takes the next reply from `input`, starting at `pos`, and moves `pos` behind what was used.
+    /// Pushes are given out from now on.
+    pub(super) fn want_pushes(&mut self) {
+        self.pushes = true;
+    }
+
+    /// Takes what comes next from `input`, starting at `pos`, and moves `pos` behind what was used.
     /// `None` when more bytes are needed: those not used must be there again next time.
     ///
     /// # Errors
     /// The bytes are no RESP, or over a limit; the stream cannot be used any more.
-    #[inline]
-    pub(super) fn decode(&mut self, input: &[u8], pos: &mut usize) -> Result<Option<Reply>, ProtocolError> {
+    #[inline(always)]
+    pub(super) fn decode(&mut self, input: &[u8], pos: &mut usize) -> Result<Option<Incoming>, ProtocolError> {
         loop {
-            match &mut self.state {
-                State::Header => {
-                    if let Some(reply) = self.header(input, pos)? {
-                        return Ok(Some(reply));
-                    }
-                    if matches!(self.state, State::Header) {
-                        return Ok(None);
-                    }
-                }
-                State::Body { bytes, total } => {
-                    let take = (*total - bytes.len()).min(input.len() - *pos);
-                    bytes.extend_from_slice(&input[*pos..*pos + take]);
-                    *pos += take;
-                    if bytes.len() < *total {
-                        return Ok(None);
-                    }
-                    let mut value = std::mem::take(bytes);
-                    self.state = State::Header;
-                    if !value.ends_with(b"\r\n") {
-                        return Err(bad_end());
-                    }
-                    value.truncate(value.len() - 2);
-                    return Ok(Some(Reply::Value(value.into())));
-                }
-                State::Skip(skip) => {
-                    if !skip.advance(input, pos, &mut self.scanned)? {
-                        return Ok(None);
-                    }
-                    let instead = skip.instead;
-                    self.state = State::Header;
-                    if let Some(kind) = instead {
-                        return Ok(Some(Reply::Unexpected(kind)));
-                    }
-                }
+            let reply = match self.state {
+                State::Header => match self.header(input, pos)? {
+                    Parsed::Reply(reply) => reply,
+                    Parsed::Begun => continue,
+                    Parsed::Unfinished => return Ok(None),
+                },
+                State::Body { .. } | State::Skip(_) => match self.go_on(input, pos)? {
+                    Parsed::Reply(reply) => reply,
+                    Parsed::Begun => continue,
+                    Parsed::Unfinished => return Ok(None),
+                },
+            };
+            if self.nested.is_empty() {
+                return Ok(Some(Incoming::Reply(reply)));
+            }
+            if let Some(whole) = self.nested.place(reply) {
+                self.passed = 0;
+                return Ok(Some(whole));
             }
         }
     }
@@ -116,72 +125,147 @@ impl Decoder {
         }
     }
 
-    /// How much of a long string is here, and how long it is, `\r\n` counted.
+    /// How many bytes of an unfinished long or nested reply are here, and how many there are at least. One that is
+    /// stepped over arrives as well as one that is kept.
     pub(super) fn progress(&self) -> Option<(usize, usize)> {
-        match &self.state {
-            State::Body { bytes, total } => Some((bytes.len(), *total)),
-            _ => None,
-        }
+        let (here, total) = match &self.state {
+            State::Body { bytes, total } => (bytes.len(), *total),
+            State::Skip(skip) => skip.progress(),
+            State::Header if self.nested.is_empty() => return None,
+            State::Header => (0, 0),
+        };
+        Some((self.passed + here, self.passed + total))
     }
 
-    /// Gives up the long string that is on its way: its memory at once, its bytes as they come.
+    /// Gives up the long or nested reply that is on its way: its memory at once, its bytes as they come. A push on its
+    /// way is no reply, and stays.
     pub(super) fn discard(&mut self) {
-        if let State::Body { bytes, total } = &self.state {
-            self.state = State::Skip(Skip::rest_of_bulk(*total - bytes.len(), "discarded string"));
+        if self.nested.is_push() {
+            return;
         }
+        let (begun, left, here) = match &self.state {
+            State::Body { bytes, total } => (true, *total - bytes.len(), bytes.len()),
+            State::Header if !self.nested.is_empty() => (false, 0, 0),
+            // Stepped over already, or with the next element.
+            State::Header | State::Skip(_) => return,
+        };
+        let passed = mem::take(&mut self.passed) + here;
+        self.state = State::Skip(self.nested.give_up(begun, left, passed, "discarded reply"));
     }
 
     /// Whether the stream is between two replies (a close here loses nothing).
     pub(super) fn at_rest(&self) -> bool {
-        matches!(self.state, State::Header)
+        matches!(self.state, State::Header) && self.nested.is_empty()
     }
 
-    /// One header line and, for short strings, the string. `None` with another state: go on there.
-    #[inline]
-    fn header(&mut self, input: &[u8], pos: &mut usize) -> Result<Option<Reply>, ProtocolError> {
+    /// Goes on with a long string, or with what is stepped over.
+    fn go_on(&mut self, input: &[u8], pos: &mut usize) -> Result<Parsed, ProtocolError> {
+        match &mut self.state {
+            State::Header => Ok(Parsed::Begun),
+            State::Body { bytes, total } => {
+                let take = (*total - bytes.len()).min(input.len() - *pos);
+                bytes.extend_from_slice(&input[*pos..*pos + take]);
+                *pos += take;
+                if bytes.len() < *total {
+                    return Ok(Parsed::Unfinished);
+                }
+                let mut value = mem::take(bytes);
+                self.behind(value.len());
+                self.state = State::Header;
+                if !value.ends_with(b"\r\n") {
+                    return Err(bad_end());
+                }
+                value.truncate(value.len() - 2);
+                Ok(Parsed::Reply(Reply::Value(value.into())))
+            }
+            State::Skip(skip) => {
+                if !skip.advance(input, pos, &mut self.scanned)? {
+                    return Ok(Parsed::Unfinished);
+                }
+                let (instead, (passed, _)) = (skip.instead, skip.progress());
+                self.behind(passed);
+                self.state = State::Header;
+                Ok(instead.map_or(Parsed::Begun, |kind| Parsed::Reply(Reply::Unexpected(kind))))
+            }
+        }
+    }
+
+    /// So many bytes of what is on its way are behind.
+    fn behind(&mut self, bytes: usize) {
+        if !self.nested.is_empty() {
+            self.passed += bytes;
+        }
+    }
+
+    /// One header line and, for short strings, the string.
+    #[inline(always)]
+    fn header(&mut self, input: &[u8], pos: &mut usize) -> Result<Parsed, ProtocolError> {
         let rest = &input[*pos..];
-        let Some(line) = line(rest, &mut self.scanned)? else { return Ok(None) };
+        let Some(line) = line(rest, &mut self.scanned)? else { return Ok(Parsed::Unfinished) };
         let after = line.len() + 2;
         let Some((&kind, text)) = line.split_first() else { return Err(ProtocolError("an empty line".into())) };
-        let reply = match kind {
-            b'$' => {
-                let Some(len) = bulk_length(text)? else {
-                    *pos += after;
-                    return Ok(Some(Reply::Nil));
-                };
-                if let Some(value) = rest[after..].get(..len + 2) {
-                    if !value.ends_with(b"\r\n") {
-                        return Err(bad_end());
+        let mut used = after;
+        let parsed = match kind {
+            b'$' => match bulk_length(text)? {
+                None => Parsed::Reply(Reply::Nil),
+                Some(len) => {
+                    if let Some(skip) = self.nested.string(len, self.passed)? {
+                        self.step_over(skip)
+                    } else if let Some(value) = rest[after..].get(..len + 2) {
+                        if !value.ends_with(b"\r\n") {
+                            return Err(bad_end());
+                        }
+                        used += len + 2;
+                        Parsed::Reply(Reply::Value(Bytes::copy_from_slice(&value[..len])))
+                    } else if len > COPY_LIMIT {
+                        let mut bytes = Vec::new();
+                        // Reserved, not touched: the system gives memory as bytes come, not for a header alone.
+                        let room = bytes.try_reserve_exact(len + 2);
+                        room.map_err(|e| ProtocolError(format!("a string of {len}: {e}")))?;
+                        self.state = State::Body { bytes, total: len + 2 };
+                        Parsed::Begun
+                    } else {
+                        return Ok(Parsed::Unfinished);
                     }
-                    *pos += after + len + 2;
-                    return Ok(Some(Reply::Value(Bytes::copy_from_slice(&value[..len]))));
                 }
-                if len > COPY_LIMIT {
-                    let mut bytes = Vec::new();
-                    // Reserved, not touched: the system gives memory as bytes come, not for a header alone.
-                    bytes.try_reserve_exact(len + 2).map_err(|e| ProtocolError(format!("a string of {len}: {e}")))?;
-                    self.state = State::Body { bytes, total: len + 2 };
-                    *pos += after;
-                }
-                return Ok(None);
-            }
-            b'+' => Reply::Status(String::from_utf8_lossy(text).into()),
-            b'-' => Reply::Error(String::from_utf8_lossy(text).into()),
-            b':' => Reply::Integer(number(text)?),
-            b'_' => Reply::Nil,
-            b'*' if text == b"-1" => Reply::Nil,
-            b',' => Reply::Unexpected("double"),
-            b'#' => Reply::Unexpected("boolean"),
-            b'(' => Reply::Unexpected("big number"),
-            _ => {
-                *pos += after;
-                self.state = State::Skip(Skip::nested(kind, text)?);
-                return Ok(None);
-            }
+            },
+            b'+' => Parsed::Reply(Reply::Status(String::from_utf8_lossy(text).into())),
+            b'-' => Parsed::Reply(Reply::Error(String::from_utf8_lossy(text).into())),
+            b':' => Parsed::Reply(Reply::Integer(number(text)?)),
+            b'_' => Parsed::Reply(Reply::Nil),
+            b',' => Parsed::Reply(Reply::Unexpected("double")),
+            b'#' => Parsed::Reply(Reply::Unexpected("boolean")),
+            b'(' => Parsed::Reply(Reply::Unexpected("big number")),
+            b'>' if self.nested.is_empty() && !self.pushes => self.step_over(Skip::nested(kind, text)?),
+            b'*' | b'%' | b'~' | b'>' => match self.nested.open(kind, text, self.passed)? {
+                Opened::Elements => Parsed::Begun,
+                Opened::Whole(reply) => Parsed::Reply(reply),
+                Opened::TooLarge(skip) => self.step_over(skip),
+            },
+            _ => self.step_over(Skip::nested(kind, text)?),
         };
-        *pos += after;
-        Ok(Some(reply))
+        *pos += used;
+        self.behind(used);
+        Ok(parsed)
     }
+
+    fn step_over(&mut self, skip: Skip) -> Parsed {
+        if self.nested.is_empty() {
+            self.passed = 0;
+        }
+        self.state = State::Skip(skip);
+        Parsed::Begun
+    }
+}
+
+/// What one step of the decoder came to.
+enum Parsed {
+    /// A reply, or an element of one, is whole.
+    Reply(Reply),
+    /// Another step is to be made.
+    Begun,
+    /// More bytes are needed.
+    Unfinished,
 }
 
 /// The line at the front of `input`, without its end; `scanned` remembers how far an unfinished one was searched.
@@ -226,6 +310,14 @@ pub(super) fn bulk_length(text: &[u8]) -> Result<Option<usize>, ProtocolError> {
             Ok(n) if n <= MAX_BULK => Ok(Some(n)),
             _ => Err(ProtocolError(format!("a string of {n} bytes; at most {MAX_BULK} are taken"))),
         },
+    }
+}
+
+/// How many elements an aggregate has; `None` for nil.
+pub(super) fn count(text: &[u8]) -> Result<Option<u32>, ProtocolError> {
+    match number(text)? {
+        -1 => Ok(None),
+        n => u32::try_from(n).map(Some).map_err(|_| ProtocolError(format!("{n} elements"))),
     }
 }
 

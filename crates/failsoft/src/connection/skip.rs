@@ -1,9 +1,7 @@
-//! Steps over what a lane does not want: aggregates, pushes, attributes, strings nobody waits for.
+//! Steps over what a lane does not want: pushes that nobody asked for, attributes, replies nobody waits for.
 
-use super::resp::{ProtocolError, bad_end, bulk_length, line, number, unknown_kind};
-
-/// Replies nested deeper are refused; the commands of a lane are answered flat.
-const MAX_DEPTH: usize = 32;
+use super::nested::MAX_DEPTH;
+use super::resp::{ProtocolError, bad_end, bulk_length, count, line, unknown_kind};
 
 /// Something being stepped over.
 #[derive(Debug)]
@@ -14,29 +12,41 @@ pub(super) struct Skip {
     levels: Vec<u64>,
     /// Bytes of a string still to come, its `\r\n` counted.
     string: usize,
+    /// Bytes that are behind, those that came before it was given up included.
+    passed: usize,
 }
 
 impl Skip {
     /// Everything under this header. Errors when the kind is none, or its count is no number.
     pub(super) fn nested(kind: u8, text: &[u8]) -> Result<Self, ProtocolError> {
         let instead = match kind {
-            b'*' => Some("array"),
-            b'%' => Some("map"),
-            b'~' => Some("set"),
             b'=' => Some("verbatim string"),
             b'!' => Some("blob error"),
             b'>' | b'|' => None,
             _ => return Err(unknown_kind(kind)),
         };
-        let mut skip = Self { instead, levels: Vec::new(), string: 0 };
+        let mut skip = Self { instead, levels: Vec::new(), string: 0, passed: 0 };
         skip.element(kind, text)?;
         skip.leave_finished();
         Ok(skip)
     }
 
-    /// The rest of a string whose header is gone, `left` bytes with its `\r\n`.
-    pub(super) fn rest_of_bulk(left: usize, instead: &'static str) -> Self {
-        Self { instead: Some(instead), levels: Vec::new(), string: left }
+    /// The rest of a reply of which `passed` bytes are here: `string` bytes of a string, then so many elements of each
+    /// level, outermost first.
+    pub(super) fn rest(levels: Vec<u64>, string: usize, passed: usize, instead: &'static str) -> Self {
+        let mut skip = Self { instead: Some(instead), levels, string, passed };
+        skip.leave_finished();
+        skip
+    }
+
+    /// So many elements come before what was to come.
+    pub(super) fn add(&mut self, elements: Option<usize>) {
+        self.levels.extend(elements.map(|n| n as u64));
+    }
+
+    /// How many bytes are behind, and how many there are at least.
+    pub(super) fn progress(&self) -> (usize, usize) {
+        (self.passed, self.passed + self.string)
     }
 
     /// Steps forward; true when all of it is behind.
@@ -70,6 +80,7 @@ impl Skip {
                     return Ok(false);
                 }
                 self.string -= take;
+                self.passed += take;
                 *pos += take;
                 continue;
             }
@@ -81,6 +92,7 @@ impl Skip {
                 *level -= 1;
             }
             self.element(kind, text)?;
+            self.passed += line.len() + 2;
             *pos += line.len() + 2;
             self.leave_finished();
         }
@@ -100,13 +112,7 @@ impl Skip {
         if self.levels.len() == MAX_DEPTH {
             return Err(ProtocolError(format!("nested deeper than {MAX_DEPTH}")));
         }
-        match number(text)? {
-            -1 => {}
-            n => match u32::try_from(n) {
-                Ok(n) => self.levels.push(u64::from(n) * each),
-                Err(_) => return Err(ProtocolError(format!("{n} elements"))),
-            },
-        }
+        self.levels.extend(count(text)?.map(|n| u64::from(n) * each));
         Ok(())
     }
 

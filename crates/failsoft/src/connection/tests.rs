@@ -33,6 +33,7 @@ fn config(port: u16) -> LaneConfig {
         client_name: None,
         tls: None,
         report: None,
+        pushes: None,
     }
 }
 

@@ -7,7 +7,7 @@ use failsoft_policy::config::Config;
 use failsoft_policy::read::Answer;
 use failsoft_policy::route::Source;
 use failsoft_policy::write::Cause;
-use failsoft_policy::{Instant, NodeKey, Reason};
+use failsoft_policy::{NodeKey, Reason};
 
 impl Check {
     /// The cluster side of a read is over.
@@ -58,15 +58,7 @@ impl Check {
     }
 
     /// A node's value is the outcome.
-    pub(crate) fn served(
-        &mut self,
-        r: usize,
-        call: &Call,
-        router: &Router,
-        current_at: Option<Instant>,
-        model: &mut Model,
-        now: Time,
-    ) {
+    pub(crate) fn served(&mut self, r: usize, call: &Call, router: &Router, model: &mut Model, now: Time) {
         let Some((node, at, source, answer)) = &call.last else { return };
         self.that(*answer == Answer::Value, || format!("router {r}: a value of {node:?} after {:?}", call.last));
         let block = usize::from(call.key) % BLOCKS;
@@ -79,10 +71,9 @@ impl Check {
                 )
             });
         }
-        let primary = if *source == Source::Replica { router.primary_of(*node) } else { None };
-        self.value(r, call, current_at, primary, model, now);
+        self.value(r, call, model, now);
         if *source == Source::Replica {
-            self.stood_in(r, (*node, *at), router, current_at, model, now);
+            self.stood_in(r, (*node, *at), router, call.current_at, model, now);
         }
     }
 

@@ -211,7 +211,7 @@ impl Check {
                 (told.reported, told.asked) = (Some(now), Some(probe.sent_at.as_nanos()));
                 told.current_epoch = report.current_epoch;
                 // What a replica has whose link is down says nothing of its primary of now.
-                if report.offset.is_some() && report.link_up != Some(false) {
+                if heed.ours && report.offset.is_some() && report.link_up != Some(false) {
                     told.samples.push(probe.sent_at.as_nanos());
                     let extra = told.samples.len().saturating_sub(SAMPLES);
                     told.samples.drain(..extra);

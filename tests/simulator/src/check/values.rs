@@ -3,23 +3,20 @@
 use super::Check;
 use crate::model::{FOREIGN, MS, Model, Time};
 use crate::router::Call;
+use failsoft_policy::NodeKey;
 use failsoft_policy::route::Source;
-use failsoft_policy::{Instant, NodeKey};
 
 impl Check {
+    /// When a replica that is asked was last compared with its primary.
+    pub(crate) fn compared(&mut self, r: usize, replica: NodeKey, primary: Option<NodeKey>) -> Option<Time> {
+        self.routers[r].compared(replica, primary?)
+    }
+
     /// A read ends with a node's value. A primary's is the key's while the question was under way. A replica's is
     /// as old as the policy says, or as much older as replication may have fallen behind since the router last
     /// compared the two.
-    pub(super) fn value(
-        &mut self,
-        r: usize,
-        call: &Call,
-        current_at: Option<Instant>,
-        primary: Option<NodeKey>,
-        model: &mut Model,
-        now: Time,
-    ) {
-        let Some((node, at, source, _)) = &call.last else { return };
+    pub(super) fn value(&mut self, r: usize, call: &Call, model: &mut Model, now: Time) {
+        let Some((_, at, source, _)) = &call.last else { return };
         let (key, Some(value)) = (usize::from(call.key), call.value) else {
             return self.that(false, || format!("router {r}: a value of key {} that nobody gave", call.key));
         };
@@ -29,10 +26,10 @@ impl Check {
         };
         let claimed = match source {
             Source::Primary => Some(call.sent),
-            Source::Replica => current_at.and_then(|at| {
-                let compared = self.routers[r].compared(*node, primary?)?;
-                Some(at.as_nanos().min(compared).saturating_sub(model.setup.lag))
-            }),
+            Source::Replica => call
+                .current_at
+                .zip(call.compared)
+                .map(|(at, compared)| at.as_nanos().min(compared).saturating_sub(model.setup.lag)),
         };
         let honest = claimed.is_none_or(|claimed| last >= claimed);
         self.that(honest, || {

@@ -78,6 +78,8 @@ impl Sim<'_> {
             waiting: false,
             target: None,
             place: None,
+            current_at: None,
+            compared: None,
             sent: self.now,
             until: self.now,
             last: None,
@@ -88,11 +90,13 @@ impl Sim<'_> {
             redirects: 0,
             closed: 0,
         });
-        if let Step::Send { node, source, until, limit, .. } = step
+        if let Step::Send { node, source, current_at, until, limit, .. } = step
             && router.member(node).is_some()
         {
-            if let Some(Call { work: Work::Read { first, .. }, .. }) = &mut router.calls[call as usize] {
-                *first = Some(step);
+            if let Some(Call { work: Work::Read { first, .. }, current_at: dated, .. }) =
+                &mut router.calls[call as usize]
+            {
+                (*first, *dated) = (Some(step), current_at);
             }
             return self.attempt(r, call, node, source, false, Attempt { until, limit });
         }
@@ -151,13 +155,14 @@ impl Sim<'_> {
                 self.routed(r, call.caller, Some((call.key, confirmed)), None);
             }
             Action::Finish(finish) => {
-                let Some(call) = self.routers[r].calls[id as usize].take() else { return };
+                let Some(mut call) = self.routers[r].calls[id as usize].take() else { return };
                 self.check.routed(r, &call, &self.routers[r].config, self.now);
                 self.trace.say(self.now, || format!("router {r} call {id}: {finish:?}"));
                 match finish {
-                    Finish::Value { node, .. } => {
+                    Finish::Value { current_at, .. } => {
                         self.routers[r].successes += 1;
-                        self.served(r, &call, node);
+                        call.current_at = current_at;
+                        self.check.served(r, &call, &self.routers[r], &mut self.model, self.now);
                         self.routed(r, call.caller, None, None);
                     }
                     Finish::Missing { .. } => {
@@ -173,13 +178,6 @@ impl Sim<'_> {
                 }
             }
         }
-    }
-
-    /// A node's value is the outcome.
-    fn served(&mut self, r: usize, call: &Call, node: NodeKey) {
-        let router = &self.routers[r];
-        let current_at = router.cluster.current_at(node);
-        self.check.served(r, call, router, current_at, &mut self.model, self.now);
     }
 
     /// Sends an attempt: on a connection that is there, with room, or not at all.
@@ -206,6 +204,7 @@ impl Sim<'_> {
         call.target = Some((node, address, source));
         let submitted = self.submit(r, node, source, (id, tag), ask, attempt);
         let router = &mut self.routers[r];
+        let primary = router.primary_of(node);
         let Some(call) = router.calls[id as usize].as_mut() else { return };
         let Some(place) = submitted else {
             return self.local(r, 0, Local::Saturated { call: id, tag });
@@ -214,6 +213,7 @@ impl Sim<'_> {
         let verdict = router.cluster.verdict(node);
         self.check.sent(r, call, node, address, source, asking, ask, verdict, self.now);
         if source == Source::Replica {
+            call.compared = self.check.compared(r, node, primary);
             let first = call.attempts[source as usize] == 1 && !call.crowded;
             self.check.stands_in(r, node, first, &self.routers[r], self.now);
         }
@@ -298,7 +298,7 @@ impl Sim<'_> {
             let Some(call) = router.calls[id as usize].take() else { return };
             router.successes += 1;
             self.check.routed(r, &call, &self.routers[r].config, self.now);
-            self.served(r, &call, node);
+            self.check.served(r, &call, &self.routers[r], &mut self.model, self.now);
             return self.routed(r, call.caller, None, None);
         } else {
             self.feed_read(r, id, Event::Answered { answer: answer.clone(), contact });

@@ -104,6 +104,9 @@ pub(crate) struct Call {
     pub(crate) target: Option<(NodeKey, usize, Source)>,
     /// Its place on a connection, while it waits there.
     pub(crate) place: Option<(LaneId, u32)>,
+    /// How current a replica that is asked is said to be, and when it was last compared with its primary.
+    pub(crate) current_at: Option<Instant>,
+    pub(crate) compared: Option<Time>,
     /// When the attempt under way began and is given up.
     pub(crate) sent: Time,
     pub(crate) until: Time,

@@ -62,6 +62,8 @@ impl Sim<'_> {
             waiting: false,
             target: None,
             place: None,
+            current_at: None,
+            compared: None,
             sent: self.now,
             until: self.now,
             last: None,

@@ -96,3 +96,27 @@ async fn a_write_that_was_given_up_while_connecting_is_never_sent() {
     server.write_all(b"$1\r\nv\r\n").await.unwrap();
     assert_eq!(get_after.await, value("v"));
 }
+
+#[tokio::test]
+async fn a_long_value_that_nobody_wants_any_more_is_still_an_advancing_one() {
+    let (reported, report) = reports();
+    let (mut server, lane, clock) = open_lane(|c| (c.attempt_timeout, c.report) = (TIMEOUT, report)).await;
+    let attempt = || Attempt { until: clock.now() + TIMEOUT, limit: clock.now() + LONG };
+    let long = lane.get(b"long", false, attempt()).unwrap();
+    let short = lane.get(b"short", false, attempt()).unwrap();
+    const PIECES: usize = 20;
+    server.write_all(format!("${}\r\n", PIECES * 70_000).as_bytes()).await.unwrap();
+    let mut long = Some(long);
+    for piece in 0..PIECES {
+        server.write_all(&[b'x'; 70_000]).await.unwrap();
+        if piece == 5 {
+            drop(long.take());
+        }
+        // The pace of the link is the fault itself: what is left takes many times what an answer may take.
+        tokio::time::sleep(TIMEOUT / 5).await;
+    }
+    server.write_all(b"\r\n$1\r\ns\r\n").await.unwrap();
+    assert_eq!(short.await, value("s"));
+    assert_eq!(lane.state(), Phase::Open);
+    assert_eq!(*reported.lock().unwrap(), []);
+}

@@ -1,12 +1,25 @@
 //! The decoder: the same replies however a stream is cut, and an end for every garbage.
 
-use super::super::resp::{Decoder, MAX_BULK, ProtocolError, Reply};
+use super::super::nested::MAX_ELEMENTS;
+use super::super::resp::{Decoder, Incoming, MAX_BULK, ProtocolError, Reply};
 use bytes::Bytes;
 use proptest::prelude::*;
 
 /// Feeds `chunks` as a lane does; all replies up to the end or the first error.
 fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Reply>, Option<ProtocolError>) {
-    let (mut decoder, mut buffer, mut replies) = (Decoder::default(), Vec::new(), Vec::new());
+    let (incoming, error) = decode_with(Decoder::default(), chunks);
+    let replies = incoming.into_iter().map(|incoming| match incoming {
+        Incoming::Reply(reply) => reply,
+        Incoming::Push(_) => panic!("nobody wants pushes"),
+    });
+    (replies.collect(), error)
+}
+
+fn decode_with<'a>(
+    mut decoder: Decoder,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<Incoming>, Option<ProtocolError>) {
+    let (mut buffer, mut replies) = (Vec::new(), Vec::new());
     for chunk in chunks {
         buffer.extend_from_slice(chunk);
         let mut pos = 0;
@@ -49,9 +62,9 @@ fn every_kind_of_reply() {
         Reply::Unexpected("double"),
         Reply::Unexpected("boolean"),
         Reply::Unexpected("big number"),
-        Reply::Unexpected("array"),
-        Reply::Unexpected("map"),
-        Reply::Unexpected("set"),
+        Reply::Array(vec![text("x"), Reply::Array(vec![Reply::Integer(1)])]),
+        Reply::Array(vec![Reply::Status("a".into()), Reply::Nil]),
+        Reply::Array(vec![]),
         Reply::Unexpected("verbatim string"),
         Reply::Unexpected("blob error"),
         Reply::Status("end".into()),
@@ -60,11 +73,74 @@ fn every_kind_of_reply() {
     assert_eq!(all(stream), expected);
 }
 
+const MIXED: &[u8] =
+    b">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n|1\r\n+ttl\r\n:3\r\n$1\r\nv\r\n*1\r\n|1\r\n+a\r\n+b\r\n:1\r\n\
+    >2\r\n+invalidate\r\n_\r\n>0\r\n:7\r\n";
+
 #[test]
 fn pushes_and_attributes_are_no_replies() {
-    let stream = b">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n|1\r\n+ttl\r\n:3\r\n$1\r\nv\r\n*1\r\n|1\r\n+a\r\n+b\r\n:1\r\n>0\r\n:7\r\n";
-    let expected = [Reply::Value(Bytes::from_static(b"v")), Reply::Unexpected("array"), Reply::Integer(7)];
-    assert_eq!(all(stream), expected);
+    assert_eq!(all(MIXED), [text("v"), Reply::Array(vec![Reply::Integer(1)]), Reply::Integer(7)]);
+}
+
+#[test]
+fn pushes_that_are_wanted_stand_in_order_with_the_replies() {
+    let wanted = || {
+        let mut decoder = Decoder::default();
+        decoder.want_pushes();
+        decoder
+    };
+    let kind = || Reply::Status("invalidate".into());
+    let expected = vec![
+        Incoming::Push(vec![kind(), Reply::Array(vec![text("k")])]),
+        Incoming::Reply(text("v")),
+        Incoming::Reply(Reply::Array(vec![Reply::Integer(1)])),
+        Incoming::Push(vec![kind(), Reply::Nil]),
+        Incoming::Reply(Reply::Integer(7)),
+    ];
+    assert_eq!(decode_with(wanted(), [MIXED]), (expected.clone(), None));
+    assert_eq!(decode_with(wanted(), MIXED.chunks(1)), (expected, None));
+}
+
+#[test]
+fn a_nested_reply_over_a_limit_is_stepped_over_and_the_next_one_is_whole() {
+    let many = format!("*2\r\n*1\r\n+a\r\n*{}\r\n", MAX_ELEMENTS).into_bytes();
+    let stream = [many, b":1\r\n".repeat(MAX_ELEMENTS), b"$1\r\nv\r\n".to_vec()].concat();
+    let expected = vec![Reply::Unexpected("reply over a limit"), text("v")];
+    assert_eq!(decode(stream.chunks(60_000)), (expected, None));
+}
+
+#[test]
+fn a_push_over_a_limit_is_an_error_because_nobody_would_know_what_was_missed() {
+    let mut decoder = Decoder::default();
+    decoder.want_pushes();
+    let stream = format!(">2\r\n+invalidate\r\n*{MAX_ELEMENTS}\r\n");
+    let (incoming, error) = decode_with(decoder, [stream.as_bytes()]);
+    assert_eq!((incoming, error.map(|e| e.0.contains("1048576 elements"))), (vec![], Some(true)));
+}
+
+#[test]
+fn what_is_given_up_in_the_middle_leaves_the_stream_in_step_and_still_arrives() {
+    let long = [b"$9000\r\n", &[b'x'; 9000][..], b"\r\n"].concat();
+    let nested =
+        [b"*3\r\n%1\r\n+k\r\n", &long[..], b"|1\r\n+a\r\n:1\r\n=7\r\ntxt:abc\r\n*2\r\n", &long, b":1\r\n"].concat();
+    for reply in [&long, &nested] {
+        let stream = [reply, &b"$1\r\nv\r\n"[..]].concat();
+        for at in 0..reply.len() {
+            let (mut decoder, mut pos) = (Decoder::default(), 0);
+            assert_eq!(decoder.decode(&stream[..at], &mut pos), Ok(None));
+            let arriving = decoder.progress().map(|(here, _)| here);
+            decoder.discard();
+            assert_eq!(decoder.progress().map(|(here, _)| here), arriving, "at {at}");
+            let given_up = decoder.decode(&stream, &mut pos).unwrap().unwrap();
+            assert!(matches!(given_up, Incoming::Reply(Reply::Unexpected(_) | Reply::Value(_) | Reply::Array(_))));
+            assert_eq!(decoder.decode(&stream, &mut pos), Ok(Some(Incoming::Reply(text("v")))), "given up at {at}");
+            assert!(decoder.at_rest() && decoder.progress().is_none());
+        }
+    }
+}
+
+fn text(text: &'static str) -> Reply {
+    Reply::Value(Bytes::from_static(text.as_bytes()))
 }
 
 #[test]
@@ -79,17 +155,22 @@ fn limits_are_errors_that_say_so() {
 }
 
 fn reply() -> impl Strategy<Value = (Vec<u8>, Option<Reply>)> {
-    let text = "[a-zA-Z ]{0,20}";
+    let letters = "[a-zA-Z ]{0,20}";
     prop_oneof![
-        text.prop_map(|t| (format!("+{t}\r\n").into_bytes(), Some(Reply::Status(t.into())))),
-        text.prop_map(|t| (format!("-{t}\r\n").into_bytes(), Some(Reply::Error(t.into())))),
+        letters.prop_map(|t| (format!("+{t}\r\n").into_bytes(), Some(Reply::Status(t.into())))),
+        letters.prop_map(|t| (format!("-{t}\r\n").into_bytes(), Some(Reply::Error(t.into())))),
         any::<i64>().prop_map(|n| (format!(":{n}\r\n").into_bytes(), Some(Reply::Integer(n)))),
         prop::collection::vec(any::<u8>(), 0..9000).prop_map(|v| {
             let bytes = [format!("${}\r\n", v.len()).as_bytes(), &v, b"\r\n"].concat();
             (bytes, Some(Reply::Value(v.into())))
         }),
         Just((b"$-1\r\n".to_vec(), Some(Reply::Nil))),
-        Just((b"*2\r\n*1\r\n$2\r\nhi\r\n%1\r\n:1\r\n_\r\n".to_vec(), Some(Reply::Unexpected("array")))),
+        Just((
+            b"*2\r\n*1\r\n$2\r\nhi\r\n%1\r\n:1\r\n_\r\n".to_vec(),
+            Some(Reply::Array(
+                vec![Reply::Array(vec![text("hi")]), Reply::Array(vec![Reply::Integer(1), Reply::Nil]),]
+            )),
+        )),
         Just((b">1\r\n+message\r\n".to_vec(), None)),
     ]
 }

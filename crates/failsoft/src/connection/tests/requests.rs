@@ -135,3 +135,35 @@ async fn a_long_request_goes_out_whole_and_in_its_turn() {
     assert_eq!((before.await, set.await), (value("0"), Ok(Reply::Status("OK".into()))));
     assert_eq!((after.await, long.await), (value("2"), Ok(Reply::Nil)));
 }
+
+#[tokio::test]
+async fn pushes_are_handed_out_in_order_with_the_replies() {
+    let seen: Seen = Arc::default();
+    let hear = Arc::clone(&seen);
+    let pushes: Arc<dyn Fn(Vec<Reply>) + Send + Sync> = Arc::new(move |push| hear.lock().unwrap().push(Ok(push)));
+    let (mut server, lane, clock) = open_lane(|c| c.pushes = Some(pushes)).await;
+    for key in [&b"a"[..], b"b"] {
+        let sink = Arc::new(Told(Arc::clone(&seen)));
+        lane.get_for(sink, key, far(&clock)).unwrap();
+    }
+    let last = lane.get(b"c", false, far(&clock)).unwrap();
+    expect(&mut server, &[get("a"), get("b"), get("c")].concat()).await;
+    let push = |n| format!(">2\r\n+invalidate\r\n*1\r\n:{n}\r\n");
+    let stream = [&push(1), "$1\r\na\r\n", &push(2), &push(3), "$1\r\nb\r\n", &push(4), "*2\r\n:1\r\n_\r\n"].concat();
+    server.write_all(stream.as_bytes()).await.unwrap();
+    assert_eq!(last.await, Ok(Reply::Array(vec![Reply::Integer(1), Reply::Nil])));
+    let pushed = |n| Ok(vec![Reply::Status("invalidate".into()), Reply::Array(vec![Reply::Integer(n)])]);
+    let expected = [pushed(1), Err(value("a")), pushed(2), pushed(3), Err(value("b")), pushed(4)];
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
+/// Pushes, and outcomes of requests, in the order in which they were given out.
+type Seen = Arc<std::sync::Mutex<Vec<Result<Vec<Reply>, Outcome>>>>;
+
+struct Told(Seen);
+
+impl Sink for Told {
+    fn told(self: Arc<Self>, outcome: Outcome, _: &mut Vec<std::task::Waker>) {
+        self.0.lock().unwrap().push(Err(outcome));
+    }
+}
