@@ -75,8 +75,9 @@ impl Check {
     }
 
     /// A router's process stops, until then.
-    pub(crate) fn paused(&mut self, r: usize, until: Time) {
+    pub(crate) fn paused(&mut self, r: usize, now: Time, until: Time) {
         let heard = &mut self.routers[r];
+        heard.wire.paused(heard.suspended_until.max(now), until);
         heard.suspended_until = heard.suspended_until.max(until);
         heard.owed = None;
     }
