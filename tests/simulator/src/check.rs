@@ -126,6 +126,14 @@ impl Check {
         self.that(detached <= 1_024, || format!("router {r} lets {detached} loads run on"));
     }
 
+    /// Something failed: views are asked for at once, or a second after the last time, when the round under way is over.
+    fn owes_views(&mut self, r: usize, why: &'static str, now: Time) {
+        let heard = &self.routers[r];
+        let soonest = heard.refreshed_at.map_or(now, |at| now.max(at + 1_000 * MS));
+        let by = soonest + 3 * heard.limit;
+        self.owes(r, by, why);
+    }
+
     /// The router is to ask for views, by then.
     fn owes(&mut self, r: usize, by: Time, why: &'static str) {
         let heard = &mut self.routers[r];

@@ -70,8 +70,7 @@ impl Check {
     pub(crate) fn blamed(&mut self, r: usize, node: NodeKey, admitted: bool, now: Time) {
         self.routers[r].node(node).failed.get_or_insert(now);
         if admitted {
-            let limit = self.routers[r].limit;
-            self.owes(r, now + 1_000 * MS + 3 * limit, "a connection ended");
+            self.owes_views(r, "a connection ended", now);
         }
     }
 

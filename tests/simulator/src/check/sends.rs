@@ -138,7 +138,7 @@ impl Check {
         }
         let unwilling = matches!(answer, Answer::Error(ErrorReply::Unwilling) | Answer::Refused(_));
         if fails && known && admitted && !unwilling {
-            self.owes(r, now + 1_000 * MS + 3 * limit, "a node failed");
+            self.owes_views(r, "a node failed", now);
         }
         if let Answer::Error(ErrorReply::Moved(_, target) | ErrorReply::Ask(_, target)) = answer {
             call.redirects += 1;
