@@ -312,6 +312,7 @@ impl Sim<'_> {
                     {
                         continue;
                     }
+                    self.trace.say(self.now, || format!("node {n} closes the idle {id:?} of router {r}"));
                     let Some(time) = self.net.travel(&mut self.rng, r, address) else { continue };
                     let at = self.order.next(r, id.serial, true, self.now + time);
                     self.local(r, at - self.now, Local::Broken { id, why: Box::new(Failure::Lost("idle".into())) });
