@@ -25,6 +25,30 @@ async fn a_hung_node_is_noticed_although_every_caller_has_left() {
 }
 
 #[tokio::test]
+async fn a_node_that_does_not_open_is_noticed_and_the_connection_goes_on() {
+    let (reported, report) = reports();
+    let (listener, lane, clock) = lane(|c| (c.attempt_timeout, c.report) = (TIMEOUT, report)).await;
+    let hasty = lane.get(b"k", false, within(&clock, Duration::from_millis(10))).unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    assert_eq!(hasty.await, Err(Failure::Timeout));
+    until(|| *reported.lock().unwrap() == [Reason::Timeout]).await;
+    assert_eq!(lane.state(), Phase::Connecting);
+    // When nobody has asked for a while, a later caller has the whole time again.
+    let patient = lane.get(b"k", false, far(&clock)).unwrap();
+    assert_eq!(patient.await, Err(Failure::Hung));
+    lane.fail_over();
+    assert_eq!(lane.state(), Phase::Connecting, "it is as new as any");
+    expect(&mut server, b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n").await;
+    server.write_all(HELLO_OK).await.unwrap();
+    until(|| lane.state() == Phase::Open).await;
+    let get_after = lane.get(b"after", false, far(&clock)).unwrap();
+    expect(&mut server, &get("after")).await;
+    server.write_all(b"$1\r\nv\r\n").await.unwrap();
+    assert_eq!(get_after.await, value("v"), "what was given up meanwhile was not sent");
+    assert_eq!(*reported.lock().unwrap(), [Reason::Timeout; 2]);
+}
+
+#[tokio::test]
 async fn a_server_that_closes_an_idle_connection_is_not_blamed() {
     let (reported, report) = reports();
     let (server, lane, _) = open_lane(|c| c.report = report).await;
