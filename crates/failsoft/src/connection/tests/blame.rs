@@ -88,6 +88,36 @@ fn replies_that_came_while_the_process_had_no_time_are_in_time() {
     assert_eq!(*reported.lock().unwrap(), []);
 }
 
+#[test]
+fn a_process_that_had_no_time_while_it_connected_goes_on_connecting() {
+    let there = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let here = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (reported, report) = reports();
+    let served = here.block_on(async {
+        // Long enough for a busy machine: after the pause the server still has to answer.
+        let limit = Duration::from_secs(1);
+        let (listener, lane, clock) = lane(|c| (c.connect_timeout, c.report) = (limit, report)).await;
+        let listener = listener.into_std().unwrap();
+        let served = there.spawn(async move {
+            let (mut server, _) = TcpListener::from_std(listener).unwrap().accept().await.unwrap();
+            expect(&mut server, b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n").await;
+            server.write_all(HELLO_OK).await.unwrap();
+            expect(&mut server, &get("k")).await;
+            server.write_all(b"$1\r\nv\r\n").await.unwrap();
+            server
+        });
+        let pending = lane.get(b"k", false, far(&clock)).unwrap();
+        // It has begun to connect when it is held up for longer than it may take.
+        tokio::task::yield_now().await;
+        std::thread::sleep(limit + TIMEOUT);
+        assert_eq!(pending.await, value("v"));
+        assert_eq!(lane.state(), Phase::Open);
+        served
+    });
+    assert_eq!(*reported.lock().unwrap(), []);
+    drop(there.block_on(served).unwrap());
+}
+
 #[tokio::test]
 async fn beside_a_long_value_that_arrives_slowly_nothing_is_late() {
     let (mut server, lane, clock) = open_lane(|c| c.attempt_timeout = TIMEOUT).await;
