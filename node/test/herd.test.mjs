@@ -31,6 +31,12 @@ function gated(value = 'v') {
   return gate
 }
 
+/** Keeps the loop busy until the core says so. */
+function busyUntil(router, holds) {
+  const until = Date.now() + 30_000
+  while (!holds(router.health())) assert.ok(Date.now() < until)
+}
+
 test('a thousand callers of one key make one load', async () => {
   const { router } = await routed()
   const gate = gated()
@@ -85,6 +91,22 @@ test('an aborted caller is rejected at once, and the load goes on for the others
   gate.release()
   assert.deepEqual(await reads[2], Buffer.from('v'))
   assert.equal(gate.calls, 1)
+  await router.close()
+})
+
+test('a callback does not begin for a caller who has left, and that of another takes over', async () => {
+  const { router } = await routed()
+  const controller = new AbortController()
+  let begun = 0
+  const left = Array.from({ length: 100 }, () => router.getWithFallback('left', () => begun++, { signal: controller.signal }))
+  const stays = router.getWithFallback('left', () => 'taken over')
+  // Without a turn of the loop nothing is called, but the loads have begun.
+  busyUntil(router, ({ waiters }) => waiters === 101)
+  controller.abort()
+  const ended = await Promise.allSettled(left)
+  assert.deepEqual(new Set(ended.map(({ reason }) => reason?.name)), new Set(['AbortError']))
+  assert.equal(String(await stays), 'taken over')
+  assert.equal(begun, 0)
   await router.close()
 })
 
@@ -154,6 +176,42 @@ test('a callback that asks for its own key gets an error, directly and through o
   // Other keys may be asked for.
   const other = () => router.getWithFallback('another', () => 'deep')
   assert.equal(await router.getWithFallback('own', other).then(String), 'deep')
+  await router.close()
+})
+
+test('a callback that keeps the loop busy for longer than its time gives its own caller what it has', async () => {
+  const { router } = await routed({ loadTimeoutMs: 1000 })
+  const overstays = () => busyUntil(router, ({ flights }) => flights === 0)
+  const busy = () => {
+    busyUntil(router, ({ waiters }) => waiters === 4)
+    overstays()
+    return 'late'
+  }
+  const ended = await Promise.allSettled(Array.from({ length: 4 }, () => router.resolve('busy', busy)))
+  const [own, ...others] = ended.filter(({ status }) => status === 'fulfilled')
+  assert.deepEqual([String(own.value.value), own.value.servedBy, own.value.reason, own.value.coalesced], ['late', 'secondary', 'absent', false])
+  assert.deepEqual(others, [])
+  assert.deepEqual(ended.flatMap(({ reason }) => reason?.code ?? []), Array(3).fill('DEADLINE_EXCEEDED'))
+  await router.close()
+})
+
+test('so do callbacks of every kind, but for those that fail', async () => {
+  const { router } = await routed({ loadTimeoutMs: 500 })
+  const overstays = () => busyUntil(router, ({ flights }) => flights === 0)
+  // One that is async has its value before the loop can tell its caller anything, too.
+  const later = async () => {
+    overstays()
+    return 'late'
+  }
+  assert.equal(String(await router.getWithFallback('busy:1', later)), 'late')
+  assert.equal(await router.getWithFallback('busy:2', () => overstays() ?? null), null)
+  const many = await router.resolveMany(['busy:3', 'busy:4', 'busy:3'], () => (overstays(), { 'busy:3': 'late' }))
+  assert.deepEqual(many.map(({ status, value }) => [status, String(value?.value)]), [['fulfilled', 'late'], ['fulfilled', 'null'], ['fulfilled', 'late']])
+  const fails = () => {
+    overstays()
+    throw new Error('too late')
+  }
+  await assert.rejects(router.getWithFallback('busy:5', fails), { code: 'DEADLINE_EXCEEDED' })
   await router.close()
 })
 

@@ -73,8 +73,8 @@ impl Dispatcher {
 }
 
 impl Router {
-    /// Starts something and waits for its final completion. `asked` are the keys, of a call for many. Its loader is called on this thread; with the delivery
-    /// `fd`, so is whatever else is to be called meanwhile.
+    /// Starts something and waits for its final completion. `asked` are the keys, of a call for many. Its loader is
+    /// called on this thread; with the delivery `fd`, so is whatever else is to be called meanwhile.
     pub(crate) fn wait(
         &self,
         asked: &[Bytes],
@@ -84,7 +84,7 @@ impl Router {
         let waiting = Waiting::default();
         let dispatcher = self.dispatcher();
         let _listening = dispatcher.map(|dispatcher| dispatcher.listen(waiting.bell()));
-        let parent = inside::load();
+        let parent = inside::loads();
         start(waiting.caller(parent.as_ref()))?;
         let mut batch = Vec::new();
         let kept = Kept::default();
