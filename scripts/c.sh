@@ -72,18 +72,29 @@ c_install() {
 # c_strip FOLDER: the libraries there without what debuggers read, which is most of them.
 c_strip() { "${STRIP:-strip}" --strip-debug "$1/lib/libfailsoft.so.$C_VERSION" "$1/lib/libfailsoft.a"; }
 
-# c_driver: the driver of the conformance suite, linked to the static library; its path.
+# What tests run on: the library as it is published, unpacked as its users have it.
+C_TESTED=$PWD/target/c/tested
+
+# c_unpack: makes it anew.
+c_unpack() {
+    local packed=$TOOLS/c-packed
+    rm -rf "$packed" "$C_TESTED"
+    mkdir -p "$C_TESTED"
+    scripts/package-c "$(rustc --print host-tuple)" "$packed" &&
+        tar -xzf "$packed"/libfailsoft-*.tar.gz -C "$C_TESTED" --strip-components 1
+}
+
+# c_driver: the driver of the conformance suite, linked to that library; its path.
 c_driver() {
-    local archive program=target/c/conformance-driver
-    archive=$(c_build dev) || return 1
-    mkdir -p target/c
+    local program=target/c/conformance-driver
     # shellcheck disable=SC2046 # lists of flags
-    cc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror -g -I"$C_SOURCES/include" -o "$program" \
-        tests/conformance/drivers/c/*.c "$archive" $(pkg-config --cflags --libs libcjson) $(c_libraries) >&2 || return 1
+    cc -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror -g -o "$program" tests/conformance/drivers/c/*.c \
+        $(PKG_CONFIG_PATH=$C_TESTED/lib/pkgconfig pkg-config --cflags --libs failsoft libcjson) \
+        -Wl,-rpath,"$C_TESTED/lib" >&2 || return 1
     say "$program"
 }
 
-# conformance_driver_c: CONFORMANCE_C for run_conformance, if it can be built here.
+# conformance_driver_c: CONFORMANCE_C for run_conformance, if it can be built here; c_unpack comes first.
 conformance_driver_c() {
     if ! pkg-config --exists libcjson 2>/dev/null; then
         missing 'conformance in C: no cJSON (Debian 12: apt install pkg-config libcjson-dev)'

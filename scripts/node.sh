@@ -41,8 +41,9 @@ library() {
     done
 }
 
-# addon_release TARGET: the addon as it is published for what Rust calls TARGET; its path.
-addon_release() {
+# addon_release TARGET: the addon as it is published for what Rust calls TARGET; its path. In a shell of its own: what is
+# set up for that build is not for others.
+addon_release() (
     local addon
     if [[ $1 == *-linux-* ]]; then zig_set_up "$1" || return 1; fi
     cargo rustc --release --locked -p failsoft-node --target "$1" -- -C strip=symbols >&2 || return 1
@@ -50,7 +51,7 @@ addon_release() {
     [ -n "$addon" ] || die "cargo put no addon for $1 where it was looked for"
     [[ $1 != *-linux-gnu ]] || check_linked "$addon" || return 1
     say "$addon"
-}
+)
 
 STAGE=$TOOLS/npm
 

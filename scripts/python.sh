@@ -6,8 +6,9 @@
 
 PYTHON=$TOOLS/python/bin
 
-# wheel_release TARGET FOLDER: the wheel as it is published for what Rust calls TARGET.
-wheel_release() {
+# wheel_release TARGET FOLDER: the wheel as it is published for what Rust calls TARGET. In a shell of its own: what is
+# set up for that build is not for others.
+wheel_release() (
     local -a options=(--release --locked --target "$1" --out "$2")
     scripts/set-up maturin >&2 || return 1
     case $1 in
@@ -19,7 +20,7 @@ wheel_release() {
     [[ $1 == *-linux-gnu ]] || return 0
     "$TOOLS/venv/bin/python" -m zipfile -e "$2"/*.whl "$TOOLS/wheel-checked" &&
         check_linked "$TOOLS/wheel-checked/failsoft/_failsoft.abi3.so"
-}
+)
 
 # install_wheel: the wheel as it is published, installed.
 install_wheel() {

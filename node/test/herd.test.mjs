@@ -157,6 +157,48 @@ test('a callback that asks for its own key gets an error, directly and through o
   await router.close()
 })
 
+/** Keeps the loop busy until the core says so. */
+function busyUntil(router, holds) {
+  const until = Date.now() + 30_000
+  while (!holds(router.health())) assert.ok(Date.now() < until)
+}
+
+test('a callback that keeps the loop busy for longer than its time gives its own caller what it has', async () => {
+  const { router } = await routed({ loadTimeoutMs: 1000 })
+  const overstays = () => busyUntil(router, ({ flights }) => flights === 0)
+  const busy = () => {
+    busyUntil(router, ({ waiters }) => waiters === 4)
+    overstays()
+    return 'late'
+  }
+  const ended = await Promise.allSettled(Array.from({ length: 4 }, () => router.resolve('busy', busy)))
+  const [own, ...others] = ended.filter(({ status }) => status === 'fulfilled')
+  assert.deepEqual([String(own.value.value), own.value.servedBy, own.value.reason, own.value.coalesced], ['late', 'secondary', 'absent', false])
+  assert.deepEqual(others, [])
+  assert.deepEqual(ended.flatMap(({ reason }) => reason?.code ?? []), Array(3).fill('DEADLINE_EXCEEDED'))
+  await router.close()
+})
+
+test('so do callbacks of every kind, but for those that fail', async () => {
+  const { router } = await routed({ loadTimeoutMs: 500 })
+  const overstays = () => busyUntil(router, ({ flights }) => flights === 0)
+  // One that is async has its value before the loop can tell its caller anything, too.
+  const later = async () => {
+    overstays()
+    return 'late'
+  }
+  assert.equal(String(await router.getWithFallback('busy:1', later)), 'late')
+  assert.equal(await router.getWithFallback('busy:2', () => overstays() ?? null), null)
+  const many = await router.resolveMany(['busy:3', 'busy:4', 'busy:3'], () => (overstays(), { 'busy:3': 'late' }))
+  assert.deepEqual(many.map(({ status, value }) => [status, String(value?.value)]), [['fulfilled', 'late'], ['fulfilled', 'null'], ['fulfilled', 'late']])
+  const fails = () => {
+    overstays()
+    throw new Error('too late')
+  }
+  await assert.rejects(router.getWithFallback('busy:5', fails), { code: 'DEADLINE_EXCEEDED' })
+  await router.close()
+})
+
 test('a load that runs on after its time holds nobody', async () => {
   const { router } = await routed({ loadTimeoutMs: 50 })
   const never = () => new Promise(() => {})

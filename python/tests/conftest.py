@@ -22,11 +22,11 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(asyncio.wait_for(main, LONG))
 
 
-async def eventually(what: str, holds: Callable[[], bool]) -> None:
-    """Polls until it holds."""
+async def eventually(what: str, holds: Callable[[], bool], why: Callable[[], str] = str) -> None:
+    """Polls until it holds; `why` says more if it never does."""
     deadline = asyncio.get_running_loop().time() + 30
     while not holds():
-        assert asyncio.get_running_loop().time() < deadline, f"not within 30 s: {what}"
+        assert asyncio.get_running_loop().time() < deadline, f"not within 30 s: {what} {why()}"
         await asyncio.sleep(0.005)
 
 

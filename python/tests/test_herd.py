@@ -77,6 +77,8 @@ def test_a_load_that_nobody_waits_for_is_cancelled(cluster: list[str], patient: 
             store = Store()
             reads = [router.get_with_fallback("herd:nobody", store.load) for _ in range(5)]
             await eventually("all wait", lambda: waiters(router) == 5)
+            # Before, nobody would be asked at all.
+            await store.started.wait()
             for read in reads:
                 read.cancel()
             await eventually("it is cancelled", lambda: store.cancelled == 1)

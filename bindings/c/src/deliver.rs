@@ -83,8 +83,8 @@ impl Drop for Ours {
 }
 
 impl Router {
-    /// Starts something and waits for its final completion. `asked` are the keys, of a call for many. Its loader is called on this thread; with the delivery
-    /// `fd`, so is whatever else is to be called meanwhile.
+    /// Starts something and waits for its final completion. `asked` are the keys, of a call for many. Its loader is
+    /// called on this thread; with the delivery `fd`, so is whatever else is to be called meanwhile.
     pub(crate) fn wait(
         &self,
         asked: &[Bytes],
@@ -96,7 +96,7 @@ impl Router {
         let ours = Ours(Channel::without_loading(move || ringer.ring()));
         let dispatcher = self.dispatcher();
         let _listening = dispatcher.map(|dispatcher| dispatcher.listen(&bell));
-        let parent = inside::load();
+        let parent = inside::loads();
         start(Caller { channel: &ours.0, token: 0, parent: parent.as_ref() })?;
         let mut batch = Vec::new();
         let kept = Kept::default();

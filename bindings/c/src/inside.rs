@@ -69,6 +69,15 @@ pub(crate) fn load() -> Option<Parent> {
     FRAMES.with_borrow(|frames| frames.iter().rev().find_map(|frame| frame.load.clone()))
 }
 
+/// For a call that this thread waits for: the loads of all loaders that stand on it. By dispatching, one may have
+/// called another that it does not wait for.
+pub(crate) fn loads() -> Option<Parent> {
+    FRAMES.with_borrow(|frames| {
+        let loads = frames.iter().filter_map(|frame| frame.load.clone());
+        loads.reduce(|beneath, load| load.on_top_of(&beneath))
+    })
+}
+
 /// An error if the thread is inside a callback of this router.
 pub(crate) fn check_outside(router: usize) -> Result<(), Failure> {
     if FRAMES.with_borrow(|frames| frames.iter().any(|frame| frame.router == router)) {

@@ -56,6 +56,17 @@ static void echo(failsoft_load *request, void *calls) {
     failsoft_load_free(request);
 }
 
+static void echo_two(failsoft_load *request, void *unused) {
+    size_t len;
+    (void)unused;
+    for (size_t i = 0; i < 2; i++) {
+        const uint8_t *key = failsoft_load_key_at(request, i, &len);
+        STATUS(FAILSOFT_OK, failsoft_load_reply_at(request, i, key, len));
+    }
+    STATUS(FAILSOFT_OK, failsoft_load_done(request));
+    failsoft_load_free(request);
+}
+
 static void values(failsoft_router *router, kit *kit, int node) {
     static const uint8_t binary[] = {0, 1, 255, '\r', '\n', 0, '{', '}'};
     failsoft_outcome *outcome;
@@ -95,8 +106,17 @@ static void values(failsoft_router *router, kit *kit, int node) {
     CHECK(kit_calls(kit, node, "SET") >= 2);
 }
 
+static void on_release(void *released) {
+    lock_state();
+    *(bool *)released = true;
+    unlock_state();
+}
+
+static bool is_released(void *released) { return *(bool *)released; }
+
 static void later_and_never(failsoft_router *router) {
     read_end end;
+    bool released = false;
     pthread_t thread;
     failsoft_outcome *outcome;
     start(router, "later", keep, NULL, &end, NULL);
@@ -114,13 +134,37 @@ static void later_and_never(failsoft_router *router) {
     CHECK(failsoft_outcome_status(outcome) == FAILSOFT_DEADLINE_EXCEEDED);
     failsoft_outcome_free(outcome);
     memset(&end, 0, sizeof end);
-    STATUS(FAILSOFT_OK, failsoft_resolve_async(router, bytes("never"), 5, options, keep, NULL, on_end, &end, NULL));
+    STATUS(FAILSOFT_OK, failsoft_get_options_on_release(options, on_release));
+    STATUS(FAILSOFT_OK,
+           failsoft_resolve_async(router, bytes("never"), 5, options, keep, &released, on_end, &end, NULL));
     failsoft_get_options_free(options);
     finish(router, &end);
     CHECK(end.status == FAILSOFT_DEADLINE_EXCEEDED);
     release(&end);
+    /* Its loader may begin just as its time is over: from here on it has, or never will. */
+    wait_for(router, is_released, &released);
     while (kept.count > 0)
         answer_elsewhere("too late");
+}
+
+/* Keys are copied by the call. */
+static void copied(failsoft_router *router) {
+    char one[] = "copied", two[] = "c2", three[] = "c3";
+    const uint8_t *keys[] = {bytes(two), bytes(three)};
+    size_t lens[] = {2, 2};
+    read_end end, ends = {0};
+    int calls = 0;
+    start(router, one, echo, &calls, &end, NULL);
+    STATUS(FAILSOFT_OK, failsoft_get_many_with_fallback_async(router, keys, lens, 2, echo_two, NULL, on_ends, &ends, NULL));
+    one[0] = two[0] = three[0] = 'x';
+    keys[0] = keys[1] = NULL;
+    lens[0] = lens[1] = 0;
+    finish(router, &end);
+    CHECK(has_value(end.outcome, "copied"));
+    release(&end);
+    finish(router, &ends);
+    CHECK(has_value(failsoft_outcomes_at(ends.outcomes, 0), "c2") && has_value(failsoft_outcomes_at(ends.outcomes, 1), "c3"));
+    release(&ends);
 }
 
 static bool all_ended(void *ends) {
@@ -130,27 +174,15 @@ static bool all_ended(void *ends) {
     return true;
 }
 
-/* Waits until so many wait for loads. */
-static void wait_waiters(failsoft_router *router, int number) {
-    char wanted[32], *health;
-    snprintf(wanted, sizeof wanted, "\"waiters\":%d,", number);
-    for (double until = seconds_now() + LONG_MS / 1000;; pause_ms(1)) {
-        STATUS(FAILSOFT_OK, failsoft_health(router, &health));
-        bool there = strstr(health, wanted) != NULL;
-        failsoft_string_free(health);
-        if (there)
-            return;
-        CHECK(seconds_now() < until);
-    }
-}
-
 static void herd(failsoft_router *router) {
     static read_end ends[HERD];
     uint64_t first;
     int coalesced = 0;
+    char waiters[32];
     for (int i = 0; i < HERD; i++)
         start(router, "herd", keep, NULL, &ends[i], i == 0 ? &first : NULL);
-    wait_waiters(router, HERD);
+    snprintf(waiters, sizeof waiters, "\"waiters\":%d,", HERD);
+    wait_health(router, waiters);
     wait_kept(router, 1);
     /* The first caller goes away: the load goes on for the others. */
     STATUS(FAILSOFT_OK, failsoft_cancel(router, first));
@@ -321,6 +353,7 @@ int main(int argc, char **argv) {
     finish(router, &end);
     CHECK(has_value(end.outcome, "echo") && calls == 1);
     release(&end);
+    copied(router);
     later_and_never(router);
     herd(router);
     cancelled_alone(router, kit, node);

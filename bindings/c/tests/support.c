@@ -129,6 +129,8 @@ failsoft_router *open_router(const char *nodes, const char *delivery, ...) {
     STATUS(FAILSOFT_OK, failsoft_config_set(config, "delivery", delivery));
     STATUS(FAILSOFT_OK, failsoft_config_set(config, "attempt_timeout_ms", "4000"));
     STATUS(FAILSOFT_OK, failsoft_config_set(config, "deadline_ms", "16000"));
+    /* What is ended by this, shows: nothing may take so long. */
+    STATUS(FAILSOFT_OK, failsoft_config_set(config, "load_timeout_ms", "120000"));
     va_list more;
     va_start(more, delivery);
     for (const char *key; (key = va_arg(more, const char *)) != NULL;)
@@ -190,6 +192,18 @@ void wait_for(failsoft_router *router, bool (*is_so)(void *), void *of) {
         pthread_mutex_lock(&state);
     }
     pthread_mutex_unlock(&state);
+}
+
+void wait_health(failsoft_router *router, const char *text) {
+    char *health;
+    for (double until = seconds_now() + LONG_MS / 1000;; pause_ms(1)) {
+        STATUS(FAILSOFT_OK, failsoft_health(router, &health));
+        bool there = strstr(health, text) != NULL;
+        failsoft_string_free(health);
+        if (there)
+            return;
+        CHECK(seconds_now() < until);
+    }
 }
 
 void start(failsoft_router *router, const char *key, failsoft_loader loader, void *user_data, read_end *end, uint64_t *id) {

@@ -48,6 +48,8 @@ void on_ends(failsoft_status status, failsoft_outcomes *outcomes, void *end);
 /* Waits until something that callbacks change is so; with the delivery `fd` it dispatches meanwhile. */
 void wait_for(failsoft_router *router, bool (*is_so)(void *), void *of);
 bool has_ended(void *end);
+/* Waits until the account of failsoft_health has this text. */
+void wait_health(failsoft_router *router, const char *text);
 /* A callback changed something: whoever waits looks again. The lock is held while it is changed. */
 void lock_state(void);
 void unlock_state(void);

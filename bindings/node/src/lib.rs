@@ -2,6 +2,7 @@
 //! callbacks. What decides anything is in the core.
 
 mod aside;
+mod calls;
 mod config;
 mod event;
 mod failure;

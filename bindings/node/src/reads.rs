@@ -2,9 +2,11 @@
 //! callbacks that run in it. The promises are on the JavaScript side, in a table whose places are the tokens.
 
 use crate::aside::Aside;
+use crate::calls::Calls;
 use crate::event::{COLUMNS, Event, LOADING, MISSING, RELEASED, VALUE, place};
 use crate::failure::Thrown;
 use crate::key::{Octets, octets};
+use bytes::Bytes;
 use failsoft::BadResult;
 use failsoft::foreign::{Answer, Channel, Completion, Parent, Pending, Run};
 use napi::bindgen_prelude::{Buffer, BufferSlice, Function};
@@ -36,21 +38,15 @@ pub(crate) struct Waiting {
 struct State {
     /// What has come and was not handed out yet, the next one last.
     batch: Vec<Completion>,
-    /// What is under way, by its token.
-    pending: Vec<Option<Pending>>,
+    calls: Calls,
     /// The callbacks that run, by their number.
     runs: HashMap<u64, Run>,
 }
 
 impl Waiting {
-    /// Enters what was started under a token.
-    pub(crate) fn started(&self, token: u32, pending: Pending) {
-        let place = token as usize;
-        let pending_now = &mut self.state.borrow_mut().pending;
-        if pending_now.len() <= place {
-            pending_now.resize(place + 1, None);
-        }
-        pending_now[place] = Some(pending);
+    /// Enters what was started under a token; `keys` are those of a call for many.
+    pub(crate) fn started(&self, token: u32, pending: Pending, keys: Vec<Bytes>) {
+        self.state.borrow_mut().calls.started(token, pending, keys);
     }
 
     /// The load inside which a call is made; none if that load is over.
@@ -146,7 +142,7 @@ impl Reads {
             write(place, &row);
             (filled, used) = (filled + 1, used + value.len());
             if row[1] != LOADING {
-                state.ended(row[0]);
+                state.calls.ended(row[0]);
             }
         }
         write(head, &[filled, more.into()]);
@@ -156,10 +152,7 @@ impl Reads {
     /// Gives a call up.
     #[napi(catch_unwind)]
     pub fn cancel(&self, token: u32) {
-        let state = self.waiting.state.borrow();
-        if let Some(Some(pending)) = state.pending.get(token as usize) {
-            pending.cancel();
-        }
+        self.waiting.state.borrow().calls.cancel(token);
     }
 
     /// The one key that a callback is asked for, as it was when it was asked for.
@@ -208,10 +201,11 @@ impl Reads {
     }
 
     fn finish(&self, run: f64, answer: Answer) {
-        let run = self.waiting.state.borrow_mut().runs.remove(&id(run));
-        if let Some(run) = run {
-            run.finish(answer);
-        }
+        let mut state = self.waiting.state.borrow_mut();
+        let Some(run) = state.runs.remove(&id(run)) else { return };
+        state.calls.answered(&run, &answer);
+        drop(state);
+        run.finish(answer);
     }
 }
 
@@ -220,21 +214,12 @@ impl State {
         match completion {
             Completion::Run(run) => {
                 let event = Event::run(&run);
+                self.calls.runs(&run);
                 self.runs.insert(run.id(), run);
                 event
             }
             Completion::Stop { .. } => Event::of(completion),
-            last => {
-                let event = Event::of(last);
-                self.ended(event.token);
-                event
-            }
-        }
-    }
-
-    fn ended(&mut self, token: u32) {
-        if let Some(pending) = self.pending.get_mut(token as usize) {
-            *pending = None;
+            last => Event::of(self.calls.last(last)),
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::config;
 use crate::failure::Failure;
 use crate::key::{Octets, duration, octets};
 use crate::reads::{Reads, Waiting};
+use bytes::Bytes;
 use failsoft::Error;
 use failsoft::foreign::{Caller, Foreign, Parent, Pending, ReadOptions};
 use napi::bindgen_prelude::{Either, Object};
@@ -92,7 +93,7 @@ impl NativeRouter {
             Ok(options) => options,
             Err(failure) => return Ok(Some(failure)),
         };
-        Ok(self.start(token, wish.parent, |caller| self.foreign.resolve_many(caller, keys, options)))
+        Ok(self.start_of(token, wish.parent, keys.clone(), |caller| self.foreign.resolve_many(caller, keys, options)))
     }
 
     /// Writes a value.
@@ -137,11 +138,22 @@ impl NativeRouter {
         run: Option<f64>,
         start: impl FnOnce(Caller<'_>) -> std::result::Result<Pending, Error>,
     ) -> Option<Failure> {
+        self.start_of(token, run, Vec::new(), start)
+    }
+
+    /// The same for a call for these keys.
+    fn start_of(
+        &self,
+        token: u32,
+        run: Option<f64>,
+        keys: Vec<Bytes>,
+        start: impl FnOnce(Caller<'_>) -> std::result::Result<Pending, Error>,
+    ) -> Option<Failure> {
         let parent: Option<Parent> = self.waiting.parent(run);
         let caller = Caller { channel: &self.waiting.channel, token: token.into(), parent: parent.as_ref() };
         match start(caller) {
             Ok(pending) => {
-                self.waiting.started(token, pending);
+                self.waiting.started(token, pending, keys);
                 None
             }
             Err(error) => Some(Failure::of(&error)),

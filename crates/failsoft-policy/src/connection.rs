@@ -7,7 +7,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | commands | [`submit`](Connection::submit), [`release`](Connection::release), [`end`](Connection::end) |
+//! | commands | [`submit`](Connection::submit), [`release`](Connection::release), [`fail_over`](Connection::fail_over), [`end`](Connection::end) |
 //! | facts | [`handle_opened`](Connection::handle_opened), [`take`](Connection::take), [`handle_written`](Connection::handle_written), [`handle_replies`](Connection::handle_replies), [`handle_arriving`](Connection::handle_arriving), [`handle_timeout`](Connection::handle_timeout) |
 //! | getters | [`phase`](Connection::phase), [`next_timeout`](Connection::next_timeout), [`contact`](Connection::contact), … |
 //!
@@ -22,6 +22,13 @@
 //!   the caller may have been in a hurry. Behind a long transfer that advances no request is late before its `limit`.
 //! - **The connection.** Something was sent, and for `attempt_timeout` no reply came and no transfer advanced: it ends
 //!   as [`Failure::Hung`], whoever still waits. That is the node's fault, and is noticed without a caller.
+//! - **Connecting.** Something was queued, and `attempt_timeout` later the connection is not open: the node is to blame,
+//!   and what is queued fails as [`Failure::Hung`]. But the connection goes on being made, for as long as its driver
+//!   allows: a handshake may take longer than an answer, and one begun anew would take as long.
+//!
+//! A connection at rest can be lost without a trace, and a server may close it: what is found when it is used again says
+//! nothing of the node. If it is closed then, without an answer, its requests fail as [`Failure::Closed`] and are put
+//! anew; if it is silent after more than a keepalive's time, they fail as [`Failure::Timeout`].
 //!
 //! What a server pushes is no reply: the driver hands it out between the replies it stands between, and the machine need
 //! not know. Its bytes count as a transfer while they arrive ([`handle_arriving`](Connection::handle_arriving)), which a
@@ -45,6 +52,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use requests::Requests;
 use watch::Watch;
+
+/// A connection that was closed after so long a rest had perhaps been closed before it was used again: servers and what
+/// lies between close what is idle.
+const IDLE: Duration = Duration::from_secs(5);
+/// One that is silent after so long a rest may have been forgotten on the way: until then keepalives see to that.
+const FORGOTTEN: Duration = Duration::from_secs(15);
 
 /// Where a connection is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,8 +94,10 @@ pub struct Connection<C, R> {
     next_late: Instant,
     /// When what the last reply answered was sent.
     contact: Option<Instant>,
-    /// What its end says of the node.
+    /// What its end, or its not being open yet, says of the node.
     blame: Option<Reason>,
+    /// While connecting: the number of the first request that was queued since somebody was last waited for.
+    unheeded: u64,
 }
 
 impl<C, R> Connection<C, R> {
@@ -97,6 +112,7 @@ impl<C, R> Connection<C, R> {
             next_late: Instant::MAX,
             contact: None,
             blame: None,
+            unheeded: 0,
         }
     }
 
@@ -146,20 +162,48 @@ impl<C, R> Connection<C, R> {
         self.requests.release(place)
     }
 
-    /// The connection is over: every request that waits gets `why`. The first reason holds.
-    pub fn end(&mut self, why: Failure, out: &mut impl Deliver<C, R>) {
-        if matches!(self.phase, Phase::Ended(_)) {
-            return;
+    /// Its node is in trouble: a connection that is open is closed, to be replaced. One that is being made is as new as
+    /// any, and goes on; who waits for it is sent away.
+    pub fn fail_over(&mut self, out: &mut impl Deliver<C, R>) {
+        match self.phase {
+            Phase::Connecting => self.send_away(&Failure::Closed, out),
+            Phase::Open => self.end(Failure::Closed, out),
+            Phase::Ended(_) => {}
         }
-        // A node that closes what nobody uses is within its rights.
-        self.blame = why.blame().filter(|_| self.requests.in_flight() > 0);
-        self.requests.end(&why, out);
-        self.phase = Phase::Ended(why);
-        self.next_late = Instant::MAX;
-        self.watch.rest();
     }
 
-    /// What the connection's end says of the node, if it says anything; once.
+    /// The connection is over: every request that waits is told why. The first reason holds.
+    pub fn end(&mut self, why: Failure, out: &mut impl Deliver<C, R>) {
+        let asked = match self.phase {
+            Phase::Connecting => self.watch.expects() || self.is_unheeded(),
+            Phase::Open => self.requests.in_flight() > 0,
+            Phase::Ended(_) => return,
+        };
+        match self.was_idle(&why) {
+            Some(instead) => self.requests.end(&instead, out),
+            None => {
+                // A node that closes what nobody uses is within its rights.
+                self.blame = why.blame().filter(|_| asked);
+                self.requests.end(&why, out);
+            }
+        }
+        self.phase = Phase::Ended(why);
+        self.next_late = Instant::MAX;
+        self.watch.rest(Instant::MAX);
+    }
+
+    /// If it may have been lost while nothing was owed: what that is to those who wait.
+    fn was_idle(&self, why: &Failure) -> Option<Failure> {
+        let rested = self.watch.rested();
+        match why {
+            Failure::Lost(_) if self.phase != Phase::Open => None,
+            Failure::Lost(_) => (self.requests.owed() == 0 || rested >= IDLE).then_some(Failure::Closed),
+            Failure::Hung => (rested >= FORGOTTEN).then_some(Failure::Timeout),
+            _ => None,
+        }
+    }
+
+    /// What its end, or its not being open yet, says of the node, if it says anything; once.
     pub fn take_blame(&mut self) -> Option<Reason> {
         self.blame.take()
     }
@@ -169,6 +213,7 @@ impl<C, R> Connection<C, R> {
         if self.phase == Phase::Connecting {
             self.phase = Phase::Open;
             self.contact = Some(sent_at);
+            self.watch.rest(sent_at);
         }
     }
 
@@ -178,7 +223,7 @@ impl<C, R> Connection<C, R> {
         let cut = self.requests.cut();
         let bytes = self.requests.take(now);
         if bytes > 0 {
-            self.watch.writing(bytes, now);
+            self.watch.writing(bytes, self.requests.next(), now);
         }
         cut
     }
@@ -202,32 +247,60 @@ impl<C, R> Connection<C, R> {
             asked &= self.requests.complete(reply, out);
         }
         self.contact = self.requests.answered_sent_at().max(self.contact);
-        self.watch.answered(self.requests.owed() > 0, now);
+        self.watch.answered(self.requests.owed() > 0, self.requests.answered(), now);
         asked
     }
 
     /// So many bytes of a long reply of at least `total` are here, and no reply is complete after it. False if nobody
     /// waits for it: then its bytes need not be kept, but that they come is to be told all the same.
     pub fn handle_arriving(&mut self, here: usize, total: usize, now: Instant) -> bool {
-        self.watch.arriving(here, total, now);
+        // A long push is no answer, and nobody waits for its end.
+        if self.requests.owed() > 0 {
+            self.watch.arriving(here, total, now);
+        }
         self.requests.first_waits()
     }
 
     /// The time of [`next_timeout`](Self::next_timeout) has come: requests that are late are told so, and a node that
     /// hangs is found out. Everything that has arrived must have been told before.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Deliver<C, R>) {
-        if self.phase == Phase::Open && self.watch.is_hung(now) {
-            self.end(Failure::Hung, out);
-            return;
+        match self.phase {
+            Phase::Open if self.watch.is_hung(now) => return self.end(Failure::Hung, out),
+            Phase::Connecting if self.watch.is_hung(now) => {
+                self.blame = Failure::Hung.blame();
+                return self.send_away(&Failure::Hung, out);
+            }
+            Phase::Connecting if self.is_unheeded() && !self.watch.expects() => {
+                self.unheeded = self.requests.next();
+                self.watch.begin(now);
+            }
+            _ => {}
         }
         if self.next_late <= now {
             self.next_late = self.requests.expire(self.watch.advancing_until(), now, out);
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do; [`Instant::ZERO`] is at once.
     #[inline]
     pub fn next_timeout(&self) -> Instant {
-        if self.phase == Phase::Open { self.next_late.min(self.watch.hung_at()) } else { self.next_late }
+        match self.phase {
+            Phase::Connecting if self.is_unheeded() && !self.watch.expects() => Instant::ZERO,
+            Phase::Connecting | Phase::Open => self.next_late.min(self.watch.hung_at()),
+            Phase::Ended(_) => Instant::MAX,
+        }
+    }
+
+    /// Whether something was queued that the connection does not count as waiting for it.
+    fn is_unheeded(&self) -> bool {
+        self.requests.next() > self.unheeded
+    }
+
+    /// While connecting: who waits is told why it will not be sent.
+    fn send_away(&mut self, why: &Failure, out: &mut impl Deliver<C, R>) {
+        self.requests.send_away(why, out);
+        self.unheeded = self.requests.next();
+        self.next_late = Instant::MAX;
+        self.watch.rest(Instant::MAX);
     }
 }

@@ -109,7 +109,7 @@ mod tests {
 
     /// The name of a new load.
     fn load(flights: &mut Flights) -> LoadId {
-        let joined = flights.join(&[key()], None, Instant::ZERO, SECOND).expect("no circle");
+        let joined = flights.join(&[key()], &[], Instant::ZERO, SECOND).expect("no circle");
         let load = joined.lead.expect("a lead").load;
         flights.complete(load).expect("it ran");
         load

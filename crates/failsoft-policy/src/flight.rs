@@ -48,8 +48,8 @@ struct Load {
 
 #[derive(Debug)]
 struct Waiter {
-    /// The load inside whose callback it asked.
-    parent: Option<LoadId>,
+    /// The loads inside whose callbacks it asked.
+    parents: Vec<LoadId>,
     /// Never empty.
     loads: BTreeSet<LoadId>,
 }
@@ -79,15 +79,17 @@ impl Flights {
     /// A caller wants these keys: it leads one new load for those that are not being loaded, and
     /// waits for the loads of the others.
     ///
-    /// `parent` is the load inside whose callback the caller runs; one that has ended counts as
-    /// none. A new load has until `now + load_timeout`. Without keys there is nothing to wait for.
+    /// `parents` are the loads that go on only when the caller does: the one inside whose callback
+    /// it runs, and those whose callbacks stand on the same thread and called that one. Those that
+    /// have ended count for nothing. A new load has until `now + load_timeout`. Without keys there
+    /// is nothing to wait for.
     ///
     /// # Errors
-    /// [`Reentrant`] if `parent` would wait for itself; nothing is changed then.
+    /// [`Reentrant`] if one of the `parents` would wait for itself; nothing is changed then.
     pub fn join(
         &mut self,
         keys: &[Bytes],
-        parent: Option<LoadId>,
+        parents: &[LoadId],
         now: Instant,
         load_timeout: Duration,
     ) -> Result<Join, Reentrant> {
@@ -100,9 +102,7 @@ impl Flights {
                 None => led.push(key.clone()),
             }
         }
-        if let Some(parent) = parent {
-            self.check_circle(parent, &waits)?;
-        }
+        self.check_circle(parents, &waits)?;
         let waiter = WaiterId(self.id());
         let lead = (!led.is_empty()).then(|| self.start(led, now, load_timeout));
         let loads: BTreeSet<LoadId> = waits.keys().copied().chain(lead.iter().map(|lead| lead.load)).collect();
@@ -110,12 +110,14 @@ impl Flights {
             if let Some(load) = self.loads.get_mut(id) {
                 load.waiters.insert(waiter);
             }
-            if let Some(parent) = parent.and_then(|parent| self.loads.get_mut(&parent)) {
-                *parent.awaits.entry(*id).or_default() += 1;
+            for parent in parents {
+                if let Some(parent) = self.loads.get_mut(parent) {
+                    *parent.awaits.entry(*id).or_default() += 1;
+                }
             }
         }
         if !loads.is_empty() {
-            self.waiters.insert(waiter, Waiter { parent, loads });
+            self.waiters.insert(waiter, Waiter { parents: parents.to_vec(), loads });
         }
         let waits = waits.into_iter().map(|(load, keys)| LoadKeys { load, keys }).collect();
         Ok(Join { waiter, lead, waits })
@@ -127,10 +129,10 @@ impl Flights {
     /// are gone already. Leaving twice, or after the last result, does nothing.
     #[must_use = "the loads have to be cancelled"]
     pub fn leave(&mut self, waiter: WaiterId) -> Vec<LoadId> {
-        let Some(Waiter { parent, loads }) = self.waiters.remove(&waiter) else { return Vec::new() };
+        let Some(Waiter { parents, loads }) = self.waiters.remove(&waiter) else { return Vec::new() };
         let mut cancel = Vec::new();
         for id in loads {
-            self.unlink(parent, id);
+            self.unlink(&parents, id);
             let Some(load) = self.loads.get_mut(&id) else { continue };
             load.waiters.remove(&waiter);
             if load.waiters.is_empty() {
@@ -224,14 +226,17 @@ impl Flights {
         LoadKeys { load: id, keys }
     }
 
-    /// Whether `parent` is among the loads that would be waited for, or that these wait for. A
+    /// Whether a parent is among the loads that would be waited for, or that these wait for. A
     /// new load cannot close a circle: no caller runs inside it yet.
-    fn check_circle(&self, parent: LoadId, waits: &BTreeMap<LoadId, Vec<Bytes>>) -> Result<(), Reentrant> {
+    fn check_circle(&self, parents: &[LoadId], waits: &BTreeMap<LoadId, Vec<Bytes>>) -> Result<(), Reentrant> {
+        if parents.is_empty() {
+            return Ok(());
+        }
         let mut visited = BTreeSet::new();
         for (&first, keys) in waits {
             let mut ahead = Vec::from([first]);
             while let Some(id) = ahead.pop() {
-                if id == parent {
+                if parents.contains(&id) {
                     // Every entry has at least the key it was made for.
                     return Err(Reentrant { key: keys.first().cloned().unwrap_or_default() });
                 }
@@ -277,22 +282,25 @@ impl Flights {
         for id in &waiters {
             let Some(waiter) = self.waiters.get_mut(id) else { continue };
             waiter.loads.remove(&load);
-            let parent = waiter.parent;
-            if waiter.loads.is_empty() {
+            let over = waiter.loads.is_empty();
+            let parents = if over { core::mem::take(&mut waiter.parents) } else { waiter.parents.clone() };
+            if over {
                 self.waiters.remove(id);
             }
-            self.unlink(parent, load);
+            self.unlink(&parents, load);
         }
         waiters.into_iter().collect()
     }
 
-    /// One caller less inside `parent` waits for `load`.
-    fn unlink(&mut self, parent: Option<LoadId>, load: LoadId) {
-        let Some(parent) = parent.and_then(|parent| self.loads.get_mut(&parent)) else { return };
-        if let Some(callers) = parent.awaits.get_mut(&load) {
-            *callers -= 1;
-            if *callers == 0 {
-                parent.awaits.remove(&load);
+    /// One caller less inside each of `parents` waits for `load`.
+    fn unlink(&mut self, parents: &[LoadId], load: LoadId) {
+        for parent in parents {
+            let Some(parent) = self.loads.get_mut(parent) else { continue };
+            if let Some(callers) = parent.awaits.get_mut(&load) {
+                *callers -= 1;
+                if *callers == 0 {
+                    parent.awaits.remove(&load);
+                }
             }
         }
     }

@@ -111,14 +111,14 @@ impl Loads {
         }
     }
 
-    /// A caller who set out at `began` wants these keys. `parent` is the load inside whose callback it runs.
+    /// A caller who set out at `began` wants these keys. `parents` as [`Flights::join`] has them.
     ///
     /// # Errors
-    /// [`Reentrant`] if `parent` would wait for itself; nothing is changed then.
+    /// [`Reentrant`] if one of the `parents` would wait for itself; nothing is changed then.
     pub fn join(
         &mut self,
         wanted: &[Wanted],
-        parent: Option<LoadId>,
+        parents: &[LoadId],
         began: Instant,
         now: Instant,
     ) -> Result<Joined, Reentrant> {
@@ -129,7 +129,7 @@ impl Loads {
                 None => keys.push(key.clone()),
             }
         }
-        let join = self.flights.join(&keys, parent, now, self.timeout)?;
+        let join = self.flights.join(&keys, parents, now, self.timeout)?;
         if let Some(lead) = join.lead.as_ref().filter(|_| self.fill) {
             let of = |key: &Bytes| self.flights.load_of(key) == Some(lead.load);
             let confirmed = wanted.iter().filter(|w| of(&w.key)).filter_map(|w| Some((w.key.clone(), w.confirmed?)));

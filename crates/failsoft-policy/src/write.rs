@@ -198,9 +198,9 @@ impl Write {
                 turn.cluster.handle_disproof(node, turn.now);
                 (None, Cause::NotProved)
             }
-            Answer::Error(ErrorReply::WriteRefused) => return WriteAction::Refused(Cause::ServerRefused),
+            Answer::Error(ErrorReply::WriteRefused) => return self.refuse(Cause::ServerRefused),
             Answer::Error(ErrorReply::Denied) | Answer::Refused(ErrorReply::Denied) => {
-                return WriteAction::Refused(Cause::Denied);
+                return self.refuse(Cause::Denied);
             }
             Answer::Error(ErrorReply::SlotUncovered) => {
                 turn.cluster.handle_doubt();
@@ -211,7 +211,7 @@ impl Write {
                 (Some(Reason::Loading), Cause::Loading)
             }
             Answer::Error(ErrorReply::TryAgain) => (None, Cause::ErrorReply),
-            Answer::Error(_) | Answer::Refused(_) => return WriteAction::Refused(Cause::ErrorReply),
+            Answer::Error(_) | Answer::Refused(_) => return self.refuse(Cause::ErrorReply),
             Answer::Protocol => (Some(Reason::Protocol), Cause::Protocol),
             Answer::Timeout => (None, Cause::Timeout),
             Answer::Hung => (Some(Reason::Timeout), Cause::Timeout),
@@ -228,7 +228,7 @@ impl Write {
         }
         self.retries += 1;
         if self.retries > self.max_retries {
-            return WriteAction::Refused(cause);
+            return self.refuse(cause);
         }
         self.put_off(cause, turn.now)
     }
@@ -255,14 +255,14 @@ impl Write {
             budget.saw_circle(self.slot, now);
         }
         if !follow || self.redirects > self.max_redirects {
-            return WriteAction::Refused(Cause::RedirectLimit);
+            return self.refuse(Cause::RedirectLimit);
         }
         match (asking, to) {
             (true, Some(node)) => {
                 let gate = turn.cluster.gate_of(node, now);
                 self.through(gate, true, now)
             }
-            (true, None) => WriteAction::Refused(Cause::RedirectLimit),
+            (true, None) => self.refuse(Cause::RedirectLimit),
             // Only a view can tell where that is.
             (false, _) if *target == Target::Unknown => self.put_off(Cause::NotProved, now),
             (false, _) => match self.advance(turn) {
@@ -291,7 +291,7 @@ impl Write {
     /// Something stands in the way: a fill gives up, a `set` waits for the routes to change while it
     /// has time. The first cause is told, unless a later one leaves open whether it was written.
     fn put_off(&mut self, cause: Cause, now: Instant) -> WriteAction {
-        if matches!(cause, Cause::Timeout | Cause::Connection | Cause::Protocol) {
+        if may_be_written(cause) {
             self.cause = Some(cause);
         }
         let first = *self.cause.get_or_insert(cause);
@@ -303,7 +303,17 @@ impl Write {
         WriteAction::Wait { until: (now + PAUSE).min(self.deadline) }
     }
 
+    /// It ends here. That an earlier attempt may have been written counts for more than what stands in the way now.
+    fn refuse(&self, cause: Cause) -> WriteAction {
+        WriteAction::Refused(self.cause.filter(|&earlier| may_be_written(earlier)).unwrap_or(cause))
+    }
+
     fn attempt_until(&self, now: Instant) -> Instant {
         (now + self.attempt).min(self.deadline)
     }
+}
+
+/// Whether an attempt that ended so may have been written all the same.
+fn may_be_written(cause: Cause) -> bool {
+    matches!(cause, Cause::Timeout | Cause::Connection | Cause::Protocol)
 }

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 #[derive(Clone, Debug)]
 enum Call {
-    Join { keys: Vec<u8>, parent: Option<usize>, timeout: u64 },
+    Join { keys: Vec<u8>, parents: Vec<usize>, timeout: u64 },
     Leave(usize),
     Complete(usize),
     Advance(u64),
 }
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {
-    let join = (prop::collection::vec(0u8..6, 0..5), prop::option::of(0usize..12), 1u64..40)
-        .prop_map(|(keys, parent, timeout)| Call::Join { keys, parent, timeout });
+    let join = (prop::collection::vec(0u8..6, 0..5), prop::collection::vec(0usize..12, 0..3), 1u64..40)
+        .prop_map(|(keys, parents, timeout)| Call::Join { keys, parents, timeout });
     let call = prop_oneof![
         6 => join,
         2 => (0usize..12).prop_map(Call::Leave),
@@ -30,8 +30,8 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
 struct ModelLoad {
     id: LoadId,
     keys: Vec<Bytes>,
-    /// Each with the load inside whose callback it runs.
-    waiters: Vec<(WaiterId, Option<LoadId>)>,
+    /// Each with the loads inside whose callbacks it runs.
+    waiters: Vec<(WaiterId, Vec<LoadId>)>,
     due: Instant,
     timeout: Duration,
     detached: bool,
@@ -50,7 +50,7 @@ impl Model {
     /// All loads that end only after these.
     fn behind(&self, mut found: BTreeSet<LoadId>) -> BTreeSet<LoadId> {
         loop {
-            let more = |load: &&ModelLoad| load.waiters.iter().any(|(_, p)| p.is_some_and(|p| found.contains(&p)));
+            let more = |load: &&ModelLoad| load.waiters.iter().any(|(_, p)| p.iter().any(|p| found.contains(p)));
             let next: Vec<LoadId> = self.loads.iter().filter(more).map(|load| load.id).collect();
             let before = found.len();
             found.extend(next);
@@ -62,7 +62,7 @@ impl Model {
 
     fn counts(&self) -> Counts {
         let (detached, running): (Vec<_>, Vec<_>) = self.loads.iter().partition(|load| load.detached);
-        let waiters: BTreeSet<WaiterId> = running.iter().flat_map(|load| &load.waiters).map(|&(id, _)| id).collect();
+        let waiters: BTreeSet<WaiterId> = running.iter().flat_map(|load| &load.waiters).map(|(id, _)| *id).collect();
         Counts {
             flights: running.iter().map(|load| load.keys.len()).sum(),
             loads: running.len(),
@@ -75,7 +75,7 @@ impl Model {
         let mut cancel = Vec::new();
         for load in &mut self.loads {
             let before = load.waiters.len();
-            load.waiters.retain(|&(id, _)| id != waiter);
+            load.waiters.retain(|(id, _)| *id != waiter);
             if load.waiters.is_empty() && before > 0 {
                 cancel.push(load.id);
             }
@@ -87,7 +87,7 @@ impl Model {
     fn complete(&mut self, id: LoadId) -> Option<Completed> {
         let at = self.loads.iter().position(|load| load.id == id)?;
         let load = self.loads.remove(at);
-        let waiters = load.waiters.iter().map(|&(id, _)| id).collect();
+        let waiters = load.waiters.iter().map(|(id, _)| *id).collect();
         Some(Completed { keys: load.keys, waiters, late: load.detached })
     }
 
@@ -132,16 +132,18 @@ proptest! {
         let newest = |back: usize, len: usize| len.checked_sub(back + 1);
         for call in calls {
             match call {
-                Call::Join { keys, parent, timeout } => {
+                Call::Join { keys, parents, timeout } => {
                     let keys: Vec<Bytes> = keys.iter().map(|&key| Bytes::copy_from_slice(&[key])).collect();
-                    let parent = parent.and_then(|back| newest(back, loads.len())).map(|at| loads[at]);
+                    let parents = parents.into_iter().filter_map(|back| newest(back, loads.len())).map(|at| loads[at]);
+                    let parents: Vec<LoadId> = parents.collect();
                     let timeout = Duration::from_millis(timeout);
                     let mut once: Vec<Bytes> = vec![];
                     keys.iter().for_each(|key| if !once.contains(key) { once.push(key.clone()) });
                     let (old, new): (Vec<_>, Vec<_>) = once.into_iter().partition(|key| model.flying(key).is_some());
                     let awaited: BTreeSet<LoadId> = old.iter().filter_map(|key| model.flying(key)).collect();
-                    let circle = parent.is_some_and(|parent| model.behind(awaited.clone()).contains(&parent));
-                    let joined = flights.join(&keys, parent, now, timeout);
+                    let behind = model.behind(awaited.clone());
+                    let circle = parents.iter().any(|parent| behind.contains(parent));
+                    let joined = flights.join(&keys, &parents, now, timeout);
                     prop_assert_eq!(joined.is_err(), circle);
                     let Ok(join) = joined else { continue };
                     let of = |id| LoadKeys {
@@ -160,7 +162,7 @@ proptest! {
                     }
                     let mine: BTreeSet<LoadId> = awaited.into_iter().chain(join.lead.map(|lead| lead.load)).collect();
                     for load in model.loads.iter_mut().filter(|load| mine.contains(&load.id)) {
-                        load.waiters.push((join.waiter, parent));
+                        load.waiters.push((join.waiter, parents.clone()));
                         ledger.0.insert((load.id, join.waiter), 0);
                     }
                 }

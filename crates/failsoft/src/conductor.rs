@@ -1,6 +1,5 @@
 //! The background: takes questions from the policy, sends them to nodes, and hands the answers back to it.
 
-use crate::connection::Failure;
 use crate::endings::Ending;
 use crate::events::Watch;
 use crate::panics;
@@ -61,7 +60,7 @@ fn carry_out(shared: &Arc<Shared>, command: Command) {
     match command {
         Command::Close { node } => {
             if let Some(member) = shared.table.load().member(node) {
-                member.close(&Failure::Lost("closed after a failure".into()));
+                member.fail_over();
             }
         }
         Command::Refresh { round, targets, epochs } => {

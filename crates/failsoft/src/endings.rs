@@ -1,5 +1,5 @@
-//! Connections that ended through their node's fault, kept until the policy takes them: a hung node is noticed even
-//! if every caller has gone elsewhere.
+//! Connections that ended, or do not come about, through their node's fault, kept until the policy takes them: a hung
+//! node is noticed even if every caller has gone elsewhere.
 
 use failsoft_policy::{Instant, NodeKey, Reason};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ pub(crate) struct Ending {
     pub(crate) contact: Option<Instant>,
 }
 
-/// No more than one for each connection that was open: the conductor, woken by each, takes them all.
+/// No more than one for each connection and `attempt_timeout`: the conductor, woken by each, takes them all.
 #[derive(Debug, Default)]
 pub(crate) struct Endings {
     list: Mutex<Vec<Ending>>,

@@ -24,6 +24,7 @@ use crate::builder::Builder;
 use crate::error::Error;
 use crate::frame::{self, Frame};
 use crate::health::Health;
+use crate::many::Asked;
 use crate::reads::{self, Options};
 use crate::router::{Router, check_string, check_ttl};
 use bytes::Bytes;
@@ -134,7 +135,7 @@ impl Foreign {
         let router = self.open_router()?.clone();
         let call = run::many(caller);
         let options = Options { ttl: options.ttl, deadline: options.deadline };
-        Ok(self.start(caller, async move { Final::Many(router.read_keys(keys, options, call).await) }))
+        Ok(self.start(caller, async move { Final::Many(router.read_keys(Asked::of(keys), options, call).await) }))
     }
 
     /// Writes a value; ends with [`Completion::Done`].

@@ -11,6 +11,9 @@ pub(crate) struct Frame {
     router: u64,
     load: LoadId,
     outer: Option<Arc<Frame>>,
+    /// The load whose callback called this one's, on the same thread: it goes on only when this one returns, although
+    /// nobody in it waits for this load.
+    beneath: Option<Arc<Frame>>,
 }
 
 tokio::task_local! {
@@ -19,7 +22,13 @@ tokio::task_local! {
 
 impl Frame {
     pub(crate) fn inside(shared: &Shared, load: LoadId, outer: Option<Arc<Self>>) -> Arc<Self> {
-        Arc::new(Self { router: shared.id, load, outer })
+        Arc::new(Self { router: shared.id, load, outer, beneath: None })
+    }
+
+    /// The same load, while its callback runs on the thread of another's.
+    pub(crate) fn on_top_of(&self, beneath: Arc<Self>) -> Arc<Self> {
+        let Self { router, load, outer, .. } = self;
+        Arc::new(Self { router: *router, load: *load, outer: outer.clone(), beneath: Some(beneath) })
     }
 }
 
@@ -28,16 +37,29 @@ pub(crate) fn current() -> Option<Arc<Frame>> {
     FRAME.try_with(Arc::clone).ok()
 }
 
-/// The innermost load of this router.
-pub(crate) fn innermost(frames: Option<&Arc<Frame>>, shared: &Shared) -> Option<LoadId> {
-    let mut frame = frames;
+/// The loads of this router that go on only when the caller does: the innermost one first.
+pub(crate) fn held_up(frames: Option<&Arc<Frame>>, shared: &Shared) -> Vec<LoadId> {
+    let mut loads = Vec::new();
+    collect(frames, shared.id, &mut loads);
+    loads
+}
+
+fn collect(mut frame: Option<&Arc<Frame>>, router: u64, loads: &mut Vec<LoadId>) {
     while let Some(f) = frame {
-        if f.router == shared.id {
-            return Some(f.load);
+        let ours = f.router == router;
+        if ours && loads.contains(&f.load) {
+            return;
+        }
+        if ours {
+            loads.push(f.load);
+        }
+        collect(f.beneath.as_ref(), router, loads);
+        // What waits for the innermost one is known to the policy.
+        if ours {
+            return;
         }
         frame = f.outer.as_ref();
     }
-    None
 }
 
 /// Runs a future inside a load.

@@ -157,14 +157,14 @@ async fn join(
     call: &mut Option<Call>,
 ) -> Result<Vec<Got>, Error> {
     let frames = frame::current();
-    let parent = frame::innermost(frames.as_ref(), shared);
+    let parents = frame::held_up(frames.as_ref(), shared);
     let mut got = Vec::with_capacity(wanted.len());
     let (waiter, lead, awaited) = {
         let mut state = shared.loads.lock();
         if state.closed {
             return Err(Error::Closed);
         }
-        let joined = state.policy.join(wanted, parent, began, shared.now());
+        let joined = state.policy.join(wanted, &parents, began, shared.now());
         let joined = joined.map_err(|e| Error::Reentrant { key: e.key })?;
         for answered in joined.answered {
             let lost = Loaded::failed(Error::Internal("the result of a load was lost"));

@@ -15,10 +15,84 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::future::IntoFuture;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The most keys of one call.
 pub const MAX_KEYS: usize = 65_536;
+
+/// A read of many keys, which begins when it is awaited.
+#[must_use = "a read begins when it is awaited"]
+pub struct ResolveMany<'r> {
+    router: &'r Router,
+    keys: Result<Asked, Error>,
+    options: Options,
+    call: Call,
+}
+
+impl ResolveMany<'_> {
+    /// The time to live of the values that this call loads and writes back, instead of `fill_ttl`: 1 ms to 36,500 days.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.options.ttl = Some(ttl);
+        self
+    }
+
+    /// The most time for the whole call, the callback included: a key that has no answer by then gets
+    /// [`Error::DeadlineExceeded`], the others keep theirs. Loads go on while others wait for them. The cluster side has
+    /// at most half of this.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = Some(deadline);
+        self
+    }
+}
+
+impl<'r> IntoFuture for ResolveMany<'r> {
+    type Output = Result<Vec<Result<Outcome, Error>>, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'r>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { router, keys, options, call } = self;
+        Box::pin(router.read_keys(keys, options, call))
+    }
+}
+
+impl fmt::Debug for ResolveMany<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Options { ttl, deadline } = self.options;
+        f.debug_struct("ResolveMany").field("ttl", &ttl).field("deadline", &deadline).finish_non_exhaustive()
+    }
+}
+
+/// The keys of one call. Duplicates are read once.
+pub(crate) struct Asked {
+    different: Vec<Bytes>,
+    /// For each key given, which of the different ones it is.
+    places: Vec<usize>,
+}
+
+impl Asked {
+    pub(crate) fn of<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Result<Self, Error> {
+        let (mut different, mut places) = (Vec::new(), Vec::new());
+        let mut known: HashMap<Bytes, usize> = HashMap::new();
+        for key in keys {
+            check_string("keys", key.as_ref().len())?;
+            if places.len() == MAX_KEYS {
+                let problem = format!("more than {MAX_KEYS} keys in one call");
+                return Err(Error::InvalidArgument { argument: "keys", problem });
+            }
+            let key = Bytes::copy_from_slice(key.as_ref());
+            let place = *known.entry(key.clone()).or_insert(different.len());
+            if place == different.len() {
+                different.push(key);
+            }
+            places.push(place);
+        }
+        Ok(Self { different, places })
+    }
+}
 
 impl Router {
     /// Reads many keys at once; the values are in the order of the keys, none for a key that does not
@@ -43,16 +117,13 @@ impl Router {
         outcomes.into_iter().map(|outcome| Ok(outcome?.value)).collect()
     }
 
-    /// The same with an outcome or an error for each key, in the order of the keys. A callback that
-    /// fails, fails the keys it was asked for and no others.
+    /// The same with options, and an outcome or an error for each key, in the order of the keys:
+    /// `router.resolve_many(keys, fallback).deadline(…).await`. A callback that fails, fails the keys it was asked for
+    /// and no others.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for more than 65,536 keys or one over 512 MiB.
-    pub async fn resolve_many<K, F, Fut, E>(
-        &self,
-        keys: impl IntoIterator<Item = K>,
-        fallback: F,
-    ) -> Result<Vec<Result<Outcome, Error>>, Error>
+    /// [`Error::InvalidArgument`] for more than 65,536 keys, one over 512 MiB, or a time to live out of range.
+    pub fn resolve_many<K, F, Fut, E>(&self, keys: impl IntoIterator<Item = K>, fallback: F) -> ResolveMany<'_>
     where
         K: AsRef<[u8]>,
         F: FnOnce(Vec<Bytes>) -> Fut + Send + 'static,
@@ -61,34 +132,18 @@ impl Router {
     {
         let call =
             Call::once(move |keys| Box::pin(async move { fallback(keys).await.map(Values::Many).map_err(Into::into) }));
-        self.read_keys(keys, Options::default(), call).await
+        ResolveMany { router: self, keys: Asked::of(keys), options: Options::default(), call }
     }
 
-    /// The same with options, and a callback as the loads run it.
-    pub(crate) async fn read_keys<K: AsRef<[u8]>>(
+    /// The same with a callback as the loads run it.
+    pub(crate) async fn read_keys(
         &self,
-        keys: impl IntoIterator<Item = K>,
+        asked: Result<Asked, Error>,
         options: Options,
         call: Call,
     ) -> Result<Vec<Result<Outcome, Error>>, Error> {
         check_ttl(options.ttl)?;
-        // Duplicates are read once: `places` says for each key given which of the different ones it is.
-        let mut different: Vec<Bytes> = Vec::new();
-        let mut known: HashMap<Bytes, usize> = HashMap::new();
-        let mut places = Vec::new();
-        for key in keys {
-            check_string("keys", key.as_ref().len())?;
-            if places.len() == MAX_KEYS {
-                let problem = format!("more than {MAX_KEYS} keys in one call");
-                return Err(Error::InvalidArgument { argument: "keys", problem });
-            }
-            let key = Bytes::copy_from_slice(key.as_ref());
-            let place = *known.entry(key.clone()).or_insert(different.len());
-            if place == different.len() {
-                different.push(key);
-            }
-            places.push(place);
-        }
+        let Asked { different, places } = asked?;
         let outcomes = self.read_many(different, options, call).await;
         Ok(places.into_iter().map(|place| outcomes[place].clone()).collect())
     }

@@ -153,12 +153,16 @@ impl Member {
         }
     }
 
-    /// Closes the lanes; the next request opens new ones.
-    pub(crate) fn close(&self, why: &Failure) {
+    /// The node is in trouble: reads on its lanes go elsewhere, and the next requests find new lanes.
+    pub(crate) fn fail_over(&self) {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        for lane in self.lanes.iter().filter_map(|l| l.swap(None)) {
-            self.note(Some(&lane));
-            lane.close(why.clone());
+        for place in &self.lanes {
+            let Some(lane) = place.load_full() else { continue };
+            lane.fail_over();
+            if matches!(lane.state(), Phase::Ended(_)) {
+                self.note(Some(&lane));
+                place.store(None);
+            }
         }
     }
 
@@ -185,7 +189,11 @@ impl Member {
     /// Closes the lanes for good.
     pub(crate) fn retire(&self) {
         self.gone.store(true, Ordering::Release);
-        self.close(&Failure::Closed);
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        for lane in self.lanes.iter().filter_map(|l| l.swap(None)) {
+            self.note(Some(&lane));
+            lane.close(Failure::Closed);
+        }
     }
 }
 

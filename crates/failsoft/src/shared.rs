@@ -139,6 +139,10 @@ impl Shared {
 
     /// Waits for a change of the routes, or until then.
     pub(crate) async fn wait(&self, mut changes: watch::Receiver<()>, until: Instant) {
+        // It may have been closed before the changes were looked out for.
+        if self.is_closed() {
+            return;
+        }
         tokio::select! {
             // An error would mean that the sender is gone, and it is ours.
             _ = changes.changed() => {}
@@ -150,6 +154,9 @@ impl Shared {
     /// changes all the time, and few of the changes concern a read that waits.
     pub(crate) async fn wait_for_sources(&self, sources: Sources, until: Instant) {
         let Sources { slot, route, mut changes } = sources;
+        if self.is_closed() {
+            return;
+        }
         let others = async {
             // An error would mean that the sender is gone, and it is ours.
             while changes.changed().await.is_ok() {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::future::ready;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use support::{Loaded, Pair, eventually, give, in_time, patient, ready_router, text};
 use tokio::sync::Semaphore;
 
@@ -122,6 +123,31 @@ async fn a_callback_that_fails_fails_its_keys_alone() {
     let panics = |_| -> std::future::Ready<Mapping> { panic!("on purpose") };
     let outcomes = router.resolve_many(["hit", "miss"], panics).await.expect("an outcome each");
     assert!(outcomes[0].is_ok() && matches!(outcomes[1], Err(Error::Fallback(_))), "{outcomes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_has_one_deadline_and_a_time_to_live() {
+    let (pair, router) = pair().await;
+    router.set("hit", "v", None).await.expect("a set");
+    let hangs = |_| std::future::pending::<Mapping>();
+    let late = router.resolve_many(["hit", "miss"], hangs).deadline(Duration::from_millis(500));
+    let outcomes = in_time("the deadline", late).await.expect("an outcome each");
+    assert_eq!(text(outcomes[0].as_ref().expect("it had its answer")), Some("v"));
+    assert!(matches!(outcomes[1], Err(Error::DeadlineExceeded { limit: "deadline" })), "{:?}", outcomes[1]);
+    eventually("nothing loads on", async || router.health().flights == 0).await;
+    let before = pair.a.count("GET") + pair.b.count("GET");
+    let refused = router.resolve_many(["hit"], never).ttl(Duration::ZERO).await.expect_err("no time to live");
+    assert!(matches!(refused, Error::InvalidArgument { argument: "ttl", .. }), "{refused:?}");
+    assert_eq!(pair.a.count("GET") + pair.b.count("GET"), before);
+    let asked = Asked::default();
+    let kept = router.resolve_many(["miss"], asked.echo()).ttl(Duration::from_secs(3600));
+    kept.await.expect("an outcome")[0].as_ref().expect("a read");
+    eventually("the fill", async || router.counters().fills == 1).await;
+    let received = [pair.a.received(), pair.b.received()].concat();
+    let set = received.iter().find(|words| words[0] == "SET" && words[1] == "miss").expect("a fill");
+    let ttl = set.iter().skip_while(|word| *word != "PX").nth(1).expect("a time to live");
+    let ttl: u64 = std::str::from_utf8(ttl).expect("digits").parse().expect("a number");
+    assert!((3_240_000..=3_960_000).contains(&ttl), "an hour with its jitter, not {ttl} ms");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,9 @@ use failsoft_testkit::Behaviour;
 use std::time::Duration;
 use support::{Pair, SLOT_A, eventually, give, in_time, patient, read, ready_router, scripted, text};
 
+/// How long one attempt may take, where that is what the test is about.
+const ATTEMPT: Duration = Duration::from_millis(250);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_leaves_time_for_the_callback_when_the_node_hangs() {
     let node = scripted().await;
@@ -45,6 +48,51 @@ async fn without_a_callback_a_first_read_waits_for_a_cluster_that_is_late() {
     }
     let outcome = in_time("the first read", late).await.expect("no panic").expect("served in the end");
     assert_eq!((outcome.served_by, text(&outcome)), (ServedBy::Primary, Some("v")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_callback_a_first_read_waits_for_nodes_that_start_slowly() {
+    let pair = Pair::start().await;
+    for node in [&pair.a, &pair.b] {
+        node.set(pair.key_a(), "v");
+        node.on("*", Behaviour::Silence);
+    }
+    let router = patient(pair.addresses()).attempt_timeout(ATTEMPT).build().expect("good settings");
+    let (r, key) = (router.clone(), pair.key_a());
+    let first = tokio::spawn(async move { r.resolve(key).await });
+    // The first round of questions, and at least one more.
+    pair.a.wait_for("CLUSTER", 2).await.expect("questions");
+    for node in [&pair.a, &pair.b] {
+        node.clear_rules();
+    }
+    let outcome = in_time("the first read", first).await.expect("no panic").expect("served in the end");
+    assert_eq!((outcome.served_by, text(&outcome)), (ServedBy::Primary, Some("v")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_callback_a_first_read_outlasts_handshakes_that_take_longer_than_an_attempt() {
+    for takes in [300, 500, 800] {
+        let pair = Pair::start().await;
+        pair.a.set(pair.key_a(), "v");
+        pair.a.on("HELLO", Behaviour::Normal.after(Duration::from_millis(takes)));
+        let router = patient(pair.addresses()).attempt_timeout(ATTEMPT).build().expect("good settings");
+        let outcome = in_time("the first read", router.resolve(pair.key_a()).into_future()).await.expect("served");
+        assert_eq!((outcome.served_by, text(&outcome)), (ServedBy::Primary, Some("v")), "{takes} ms");
+        assert_eq!(pair.a.count("HELLO"), 1, "a second connection would have taken as long");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hung_node_is_found_out_although_no_connection_to_it_is_open() {
+    let pair = Pair::start().await;
+    let router = ready_router(patient(pair.addresses()).attempt_timeout(ATTEMPT)).await;
+    pair.a.on("*", Behaviour::Silence);
+    // Connecting may take four seconds, and every caller gives up long before an attempt is over.
+    let hasty = async || router.resolve(pair.key_a()).fallback(give("loaded")).deadline(ATTEMPT / 5).await;
+    assert_eq!(hasty().await.expect("served").served_by, ServedBy::Secondary);
+    eventually("it is found out", async || trouble(&router) == ["timeout"]).await;
+    let outcome = read(&router, pair.key_a()).await.expect("served");
+    assert_eq!((outcome.reason, outcome.attempts), (Some(Reason::BreakerOpen), 0), "nobody pays for it again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -275,7 +275,8 @@ fn op(call: &Call) -> Result<Op, String> {
     };
     let many = |keys: &[Text], fallback: Option<protocol::Fallback>| {
         let keys = keys.iter().map(Text::blob).collect::<Result<_, _>>()?;
-        Ok::<_, String>(ReadMany { keys, fallback: fallback.ok_or("a call for many keys has a fallback")? })
+        let fallback = fallback.ok_or("a call for many keys has a fallback")?;
+        Ok::<_, String>(ReadMany { keys, fallback, ttl_ms: call.ttl_ms, deadline_ms: call.deadline_ms })
     };
     match (&call.get, &call.resolve, &call.get_many, &call.resolve_many, &call.set, call.ready_ms) {
         (Some(key), None, None, None, None, None) => Ok(Op::Get(read(key, fallback)?)),

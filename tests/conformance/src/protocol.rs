@@ -82,6 +82,8 @@ pub(crate) struct Read {
 pub(crate) struct ReadMany {
     pub(crate) keys: Vec<Blob>,
     pub(crate) fallback: Fallback,
+    pub(crate) ttl_ms: Option<u64>,
+    pub(crate) deadline_ms: Option<u64>,
 }
 
 /// What a callback does.

@@ -142,10 +142,13 @@ impl Cluster {
     /// Decides what a node that answered may do: a node in trouble returns when it is ready, and its
     /// role and epoch agree with what another node was heard to say after it had answered.
     fn judge(&mut self, key: NodeKey, witnessed: bool, now: Instant) {
+        let standalone = self.topology.kind() == Kind::Standalone;
         let Some(node) = self.nodes.get_mut(key) else { return };
         let agrees = node.agrees();
         let free = node.verdict != Verdict::Minority;
         node.prove(agrees && node.role == Role::Primary && free);
+        // A server without cluster mode may copy another one: it is all there is to read from, and is never written to.
+        let agrees = agrees || standalone;
         let unready = node.report.unready();
         let seems_well = unready.is_none() && agrees && node.report.sees_all();
         let recovered = seems_well && !node.seems_well;
@@ -164,7 +167,7 @@ impl Cluster {
                     self.look_around(now);
                 }
             }
-            Some(reason) => return self.handle_failure(key, reason, Some(now), now),
+            Some(reason) => return self.handle_failure(key, reason, None, now),
             None if self.partition.accused(key) => self.conclude(now),
             None => {}
         }

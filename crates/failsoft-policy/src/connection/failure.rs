@@ -23,7 +23,7 @@ pub enum Failure {
     Refused(Arc<str>),
     /// Another node answers there: this one.
     Stranger(Arc<str>),
-    /// We closed it ourselves.
+    /// We closed it ourselves, or the server had done so before it was used again.
     Closed,
 }
 

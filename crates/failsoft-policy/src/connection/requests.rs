@@ -127,6 +127,18 @@ impl<C, R> Requests<C, R> {
         self.order.len() - self.unsent()
     }
 
+    /// The number of the next request, which only a cut sets back.
+    #[inline]
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// How many requests are answered: the number of the next one that is to be.
+    #[inline]
+    pub(super) fn answered(&self) -> u64 {
+        self.next - self.order.len() as u64
+    }
+
     fn unsent(&self) -> usize {
         (self.next - self.taken) as usize
     }
@@ -210,7 +222,7 @@ impl<C, R> Requests<C, R> {
 
     /// When the newest request that was answered was sent.
     pub(super) fn answered_sent_at(&mut self) -> Option<Instant> {
-        let answered = self.next - self.order.len() as u64;
+        let answered = self.answered();
         while self.batches.front().is_some_and(|&(end, _)| end < answered) {
             self.batches.pop_front();
         }
@@ -278,6 +290,18 @@ impl<C, R> Requests<C, R> {
             place.hand(Err(Failure::Timeout), out);
         }
         earliest
+    }
+
+    /// Tells everyone who waits that it will not be sent: nothing was taken yet.
+    pub(super) fn send_away(&mut self, why: &Failure, out: &mut impl Deliver<C, R>) {
+        for &index in self.order.iter().filter(|&&i| i != ASKING) {
+            let place = &mut self.places[index as usize];
+            if matches!(place.holder, Holder::Waiting(_)) {
+                self.waiting -= 1;
+                self.withdrawn += 1;
+                place.hand(Err(why.clone()), out);
+            }
+        }
     }
 
     /// No reply will come any more: tells everyone who waits.

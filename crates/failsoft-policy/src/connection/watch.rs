@@ -6,8 +6,10 @@ use core::time::Duration;
 /// A transfer advances when this much of it goes through within an attempt timeout; less of a value than this is no
 /// transfer.
 pub(super) const STEP: usize = 64 * 1024;
-/// What was written may lie in buffers on its way: for each so many bytes the reply may take an attempt timeout more.
+/// What was written may lie in buffers on its way: for each so many bytes the reply may take an attempt timeout more,
 const IN_BUFFERS: usize = 1024 * 1024;
+/// but for no more of them than this: systems give a connection no larger buffers.
+const MOST_IN_BUFFERS: usize = 8;
 /// A timer that comes later than this was not late because of the node: our own process had no time.
 const LATE: Duration = Duration::from_millis(25);
 
@@ -17,16 +19,23 @@ pub(super) struct Watch {
     timeout: Duration,
     /// Since when something is owed and nothing has moved.
     silent_since: Option<Instant>,
+    /// Since when nothing was owed.
+    at_rest_since: Instant,
+    /// For how long nothing had been owed when what is owed now was sent; zero once the peer has moved.
+    rested: Duration,
     /// How much longer than `timeout` the silence may last, for what is in buffers.
     extra: Duration,
+    /// How many requests are answered when those buffers are empty.
+    emptied_by: u64,
     /// Until when an advancing transfer keeps all requests waiting.
     advancing_until: Instant,
     /// How much of the reply that is arriving was there when it last counted as advancing.
     arrived: Option<usize>,
-    /// The bytes of what is being written.
+    /// The bytes of what is being written, and how many of them were.
     writing: usize,
-    /// How much of that was written since it last counted as advancing.
     written: usize,
+    /// How many had been when it last counted as advancing.
+    counted: usize,
     /// Whether a pause of our own was allowed for since the peer last moved.
     excused: bool,
 }
@@ -36,41 +45,60 @@ impl Watch {
         Self {
             timeout,
             silent_since: None,
+            at_rest_since: Instant::ZERO,
+            rested: Duration::ZERO,
             extra: Duration::ZERO,
+            emptied_by: 0,
             advancing_until: Instant::ZERO,
             arrived: None,
             writing: 0,
             written: 0,
+            counted: 0,
             excused: false,
         }
     }
 
-    /// So many bytes are about to be written.
+    /// An answer is waited for from now on; none is waited for already.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.moved(now);
+    }
+
+    /// So many bytes are about to be written; when they are answered, `requests` are.
     #[inline]
-    pub(super) fn writing(&mut self, bytes: usize, now: Instant) {
+    pub(super) fn writing(&mut self, bytes: usize, requests: u64, now: Instant) {
         self.writing = bytes;
-        self.written = 0;
+        (self.written, self.counted) = (0, 0);
+        if bytes > IN_BUFFERS {
+            self.emptied_by = requests;
+        }
         if self.silent_since.is_none() {
             self.moved(now);
+            self.rested = now.since(self.at_rest_since);
         }
     }
 
     #[inline]
     pub(super) fn written(&mut self, bytes: usize, all: bool, now: Instant) {
         self.written += bytes;
-        if self.writing > STEP && (self.written >= STEP || all) {
-            self.written = 0;
-            self.extra = self.extra.max(self.timeout * u32::try_from(self.writing / IN_BUFFERS).unwrap_or(u32::MAX));
+        if self.writing > STEP && (self.written >= self.counted + STEP || all) {
+            self.counted = self.written;
+            let buffers = (self.written / IN_BUFFERS).min(MOST_IN_BUFFERS);
+            self.extra = self.extra.max(self.timeout * buffers as u32);
             self.advanced(now);
         }
     }
 
-    /// A reply was completed; `owed` if there are more to come.
+    /// A reply was completed, and so many requests are answered by now; `owed` if there are more to come.
     #[inline]
-    pub(super) fn answered(&mut self, owed: bool, now: Instant) {
+    pub(super) fn answered(&mut self, owed: bool, requests: u64, now: Instant) {
         self.arrived = None;
-        self.extra = Duration::ZERO;
+        // The answer to what was sent before a long request says nothing of that.
+        if requests >= self.emptied_by {
+            self.extra = Duration::ZERO;
+        }
         self.excused = false;
+        self.rested = Duration::ZERO;
+        self.at_rest_since = now;
         self.silent_since = owed.then_some(now);
     }
 
@@ -89,12 +117,25 @@ impl Watch {
 
     fn moved(&mut self, now: Instant) {
         self.silent_since = Some(now);
+        self.rested = Duration::ZERO;
         self.excused = false;
     }
 
     /// Nothing is expected any more.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn rest(&mut self, since: Instant) {
         self.silent_since = None;
+        self.at_rest_since = since;
+    }
+
+    /// Whether something is expected.
+    #[inline]
+    pub(super) fn expects(&self) -> bool {
+        self.silent_since.is_some()
+    }
+
+    /// For how long nothing had been owed when what is owed now was sent; zero once the peer has moved.
+    pub(super) fn rested(&self) -> Duration {
+        self.rested
     }
 
     pub(super) fn advancing_until(&self) -> Instant {

@@ -15,7 +15,7 @@ fn keys(names: &[&str]) -> Vec<Bytes> {
 }
 
 fn join(flights: &mut Flights, names: &[&str], parent: Option<LoadId>) -> Join {
-    flights.join(&keys(names), parent, Instant::ZERO, LIMIT).expect("no circle")
+    flights.join(&keys(names), parent.as_slice(), Instant::ZERO, LIMIT).expect("no circle")
 }
 
 /// Joins as the leader of all these keys.
@@ -28,7 +28,7 @@ fn lead(flights: &mut Flights, names: &[&str], parent: Option<LoadId>) -> (LoadI
 
 fn reentrant(flights: &mut Flights, names: &[&str], parent: LoadId) -> Bytes {
     let before = flights.counts();
-    let error = flights.join(&keys(names), Some(parent), Instant::ZERO, LIMIT).expect_err("a circle");
+    let error = flights.join(&keys(names), &[parent], Instant::ZERO, LIMIT).expect_err("a circle");
     assert_eq!(flights.counts(), before);
     error.key
 }
@@ -189,6 +189,32 @@ fn what_has_ended_closes_no_circle() {
 }
 
 #[test]
+fn a_callback_that_was_called_by_another_ones_thread_holds_that_one_up() {
+    let mut flights = Flights::default();
+    let join_inside = |flights: &mut Flights, key: &str, parents: &[LoadId]| {
+        flights.join(&keys(&[key]), parents, Instant::ZERO, LIMIT)
+    };
+    // Nobody in `outer` waits for `inner`, but its thread runs the callback of `inner` before it goes on.
+    let (outer, _) = lead(&mut flights, &["outer"], None);
+    let (inner, _) = lead(&mut flights, &["inner"], None);
+    let before = flights.counts();
+    let circle = join_inside(&mut flights, "outer", &[inner, outer]).expect_err("a circle");
+    assert_eq!((&circle.key[..], flights.counts()), (&b"outer"[..], before));
+    // While `inner` waits for a third, both do, and the third may wait for neither.
+    let (third, _) = lead(&mut flights, &["third"], None);
+    let waiter = join_inside(&mut flights, "third", &[inner, outer]).expect("no circle").waiter;
+    assert_eq!(reentrant(&mut flights, &["outer"], third), "outer");
+    assert_eq!(reentrant(&mut flights, &["inner"], third), "inner");
+    assert_eq!(flights.leave(waiter), []);
+    assert_eq!(join(&mut flights, &["outer", "inner"], Some(third)).waits.len(), 2);
+    // Once `inner` has its answer, its callback still stands in the way of `outer`.
+    let (inner, _) = lead(&mut flights, &["another"], None);
+    assert!(flights.complete(inner).is_some());
+    let circle = join_inside(&mut flights, "outer", &[inner, outer]).expect_err("a circle");
+    assert_eq!(&circle.key[..], b"outer");
+}
+
+#[test]
 fn two_independent_loads_in_one_callback() {
     let mut flights = Flights::default();
     let (a, top) = lead(&mut flights, &["a"], None);
@@ -215,7 +241,7 @@ fn at_its_limit_a_load_loses_its_flights_and_its_waiters_are_told() {
     assert_eq!(flights.counts(), Counts { detached: 1, ..Counts::default() });
     assert_eq!(flights.leave(leader), []);
 
-    let next = flights.join(&keys(&["k"]), None, at(10_000), LIMIT).expect("no circle").lead.expect("a new load").load;
+    let next = flights.join(&keys(&["k"]), &[], at(10_000), LIMIT).expect("no circle").lead.expect("a new load").load;
     // The late one ends: it may still fill, and takes nothing from the new one.
     assert_eq!(flights.complete(load), Some(Completed { keys: keys(&["k"]), waiters: vec![], late: true }));
     assert_eq!(flights.counts(), Counts { flights: 1, loads: 1, waiters: 1, detached: 0 });
@@ -227,7 +253,7 @@ fn at_its_limit_a_load_loses_its_flights_and_its_waiters_are_told() {
 fn a_caller_goes_on_waiting_for_its_other_loads() {
     let mut flights = Flights::default();
     let (slow, _) = lead(&mut flights, &["slow"], None);
-    let many = flights.join(&keys(&["slow", "b"]), None, at(5_000), LIMIT).expect("no circle");
+    let many = flights.join(&keys(&["slow", "b"]), &[], at(5_000), LIMIT).expect("no circle");
     assert_eq!(flights.expire(at(10_000)).timed_out[0].load, slow);
     assert_eq!(flights.complete(many.lead.expect("b").load).expect("b").waiters, [many.waiter]);
     assert_eq!(flights.counts().waiters, 0);
@@ -261,7 +287,7 @@ fn detached_loads_are_bounded() {
     let mut loads = Vec::new();
     for n in 0..Flights::MAX_DETACHED as u64 + 3 {
         let key = Bytes::from(n.to_string());
-        loads.push(flights.join(&[key], None, at(n), LIMIT).expect("no circle").lead.expect("led").load);
+        loads.push(flights.join(&[key], &[], at(n), LIMIT).expect("no circle").lead.expect("led").load);
     }
     let expired = flights.expire(at(12_000));
     assert_eq!(expired.timed_out.len(), loads.len());
@@ -275,7 +301,7 @@ fn a_detached_load_is_out_of_every_circle() {
     let (old, _) = lead(&mut flights, &["k"], None);
     flights.expire(at(10_000));
     // Nobody can wait for it any more, so its callback may ask for its key: another load's now.
-    let join = flights.join(&keys(&["k"]), Some(old), at(10_000), LIMIT).expect("no circle");
+    let join = flights.join(&keys(&["k"]), &[old], at(10_000), LIMIT).expect("no circle");
     let new = join.lead.expect("a new load").load;
     assert!(flights.complete(old).is_some());
     assert_eq!(flights.complete(new).expect("new").waiters, [join.waiter]);
@@ -284,7 +310,7 @@ fn a_detached_load_is_out_of_every_circle() {
 #[test]
 fn a_limit_beyond_all_time_never_comes() {
     let mut flights = Flights::default();
-    let join = flights.join(&keys(&["k"]), None, at(5), Duration::MAX).expect("no circle");
+    let join = flights.join(&keys(&["k"]), &[], at(5), Duration::MAX).expect("no circle");
     assert_eq!(flights.expire(at(u64::MAX / 2_000_000)), Expired::default());
     assert_eq!(flights.leave(join.waiter).len(), 1);
     assert_nothing_left(&flights);

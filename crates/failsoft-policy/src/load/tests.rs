@@ -25,7 +25,7 @@ fn loads() -> Loads {
 
 /// Joins as the leader, and begins.
 fn lead(loads: &mut Loads, names: &[&'static str], confirmed: bool, now: Instant) -> LoadId {
-    let joined = loads.join(&wanted(names, confirmed), None, now, now).expect("no circle");
+    let joined = loads.join(&wanted(names, confirmed), &[], now, now).expect("no circle");
     let load = joined.lead.expect("nobody loads them").load;
     assert!(loads.begin(load));
     load
@@ -37,7 +37,7 @@ const LOADED: Ending = Ending::Loaded { bytes: 10 };
 fn a_loaded_value_is_written_back_to_the_node_that_confirmed_the_miss() {
     let mut loads = loads();
     let load = lead(&mut loads, &["a", "b"], true, at(0));
-    let joined = loads.join(&wanted(&["b", "c"], true), None, at(1), at(1)).expect("no circle");
+    let joined = loads.join(&wanted(&["b", "c"], true), &[], at(1), at(1)).expect("no circle");
     let finished = loads.finish(load, LOADED, at(2)).expect("it ran");
     assert_eq!(finished.fills, [(key("a"), node()), (key("b"), node())]);
     assert_eq!((finished.waiters, finished.kept), (2, true));
@@ -67,10 +67,10 @@ fn who_set_out_before_the_end_is_answered_by_it_and_waits_for_nothing() {
     let mut loads = loads();
     let load = lead(&mut loads, &["a"], false, at(10));
     assert!(loads.finish(load, Ending::Failed, at(20)).expect("it ran").kept, "a failure tells as much");
-    let joined = loads.join(&wanted(&["a", "b"], false), None, at(15), at(30)).expect("no circle");
+    let joined = loads.join(&wanted(&["a", "b"], false), &[], at(15), at(30)).expect("no circle");
     assert_eq!(joined.answered, [LoadKeys { load, keys: vec![key("a")] }]);
     assert_eq!(joined.lead.expect("a lead").keys, [key("b")]);
-    let joined = loads.join(&wanted(&["a"], false), None, at(21), at(30)).expect("no circle");
+    let joined = loads.join(&wanted(&["a"], false), &[], at(21), at(30)).expect("no circle");
     assert_eq!((joined.answered, joined.lead.is_some()), (vec![], true));
 }
 
@@ -98,7 +98,7 @@ fn after_its_limit_a_load_is_of_use_to_the_fill_alone() {
 #[test]
 fn a_load_that_nobody_waits_for_is_not_begun() {
     let mut loads = loads();
-    let joined = loads.join(&wanted(&["a"], true), None, at(0), at(0)).expect("no circle");
+    let joined = loads.join(&wanted(&["a"], true), &[], at(0), at(0)).expect("no circle");
     let load = joined.lead.expect("a lead").load;
     assert_eq!(loads.leave(joined.waiter), [load]);
     assert!(!loads.begin(load) && loads.confirmed.is_empty());

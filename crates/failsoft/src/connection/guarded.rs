@@ -37,8 +37,8 @@ pub(super) enum Park {
     Arm(Instant),
 }
 
-/// Takes what is to be held against a node whose connection ended, and when the node was last known to be there. It is
-/// called before those who waited for replies learn of the end.
+/// Takes what is to be held against a node whose connection ended or does not come about, and when the node was last
+/// known to be there. It is called before those who waited learn of it.
 pub(crate) type Report = dyn Fn(Reason, Option<Instant>) + Send + Sync;
 
 pub(super) struct Guarded {
@@ -103,7 +103,7 @@ impl Guarded {
         let place = state.machine.submit(attempt, bytes, asking, caller);
         let wake = match state.wake_for {
             WakeFor::Awake => false,
-            WakeFor::Deadline => attempt.until < next,
+            WakeFor::Deadline => state.machine.next_timeout() < next,
             WakeFor::Request => true,
         };
         if wake {
@@ -167,16 +167,28 @@ impl Guarded {
         let mut notices = Notices::default();
         let mut state = self.lock();
         state.machine.end(why, &mut notices);
-        self.after_end(state, &mut notices);
+        self.settle(state, &mut notices);
     }
 
-    /// Reports an end that has just come, and delivers what followed from it.
-    fn after_end(&self, mut state: MutexGuard<'_, State>, notices: &mut Notices) {
-        let out = std::mem::take(&mut state.out);
-        notices.wake(state.io.take());
+    /// The node is in trouble: the connection is closed, unless it is only being made.
+    pub(super) fn fail_over(&self) {
+        let mut notices = Notices::default();
+        let mut state = self.lock();
+        state.machine.fail_over(&mut notices);
+        self.settle(state, &mut notices);
+    }
+
+    /// Reports what is held against the node, and only then delivers what the callers are told; if the connection is
+    /// over, its I/O task learns of it.
+    fn settle(&self, mut state: MutexGuard<'_, State>, notices: &mut Notices) {
+        let mut unsent = Outbox::default();
+        if matches!(state.machine.phase(), Phase::Ended(_)) {
+            std::mem::swap(&mut state.out, &mut unsent);
+            notices.wake(state.io.take());
+        }
         let (blame, contact) = (state.machine.take_blame(), state.machine.contact());
         drop(state);
-        drop(out);
+        drop(unsent);
         if let (Some(reason), Some(report)) = (blame, &self.report) {
             report(reason, contact);
         }
@@ -240,14 +252,8 @@ impl Guarded {
     /// The time of a timer has come, and everything that had arrived was delivered.
     pub(super) fn expire(&self, now: Instant, notices: &mut Notices) {
         let mut state = self.lock();
-        let over = matches!(state.machine.phase(), Phase::Ended(_));
         state.machine.handle_timeout(now, notices);
-        if !over && matches!(state.machine.phase(), Phase::Ended(_)) {
-            self.after_end(state, notices);
-        } else {
-            drop(state);
-            notices.deliver_all();
-        }
+        self.settle(state, notices);
     }
 
     /// So much of a long reply is here; false if nobody waits for it.
@@ -282,9 +288,15 @@ impl Guarded {
 mod tests {
     use super::*;
 
+    fn open() -> Guarded {
+        let guarded = Guarded::new(Duration::from_secs(1), 100, None);
+        guarded.opened(Instant::ZERO, Greeted::default());
+        guarded
+    }
+
     #[test]
     fn what_waits_to_be_sent_is_bounded_in_bytes_until_it_is_sent() {
-        let guarded = Guarded::new(Duration::from_secs(1), 100, None);
+        let guarded = open();
         let (never, now) = (Attempt::until(Instant::MAX), Instant::ZERO);
         let submit = |bytes: usize| guarded.submit(false, never, Caller::Waiting(None), |out| out.push(vec![0; bytes]));
         assert_eq!(submit(MAX_UNSENT - 1), Ok(0));
@@ -294,7 +306,7 @@ mod tests {
         guarded.take_out(&mut taken, now);
         assert_eq!(taken.len(), 2 * MAX_UNSENT - 1);
         assert_eq!(submit(1), Err(SubmitError::Full), "taken is not sent");
-        assert_eq!(guarded.park(Waker::noop(), Instant::MAX, WakeFor::Deadline), Park::Asleep);
+        assert_eq!(guarded.park(Waker::noop(), Instant::ZERO, WakeFor::Deadline), Park::Asleep);
         assert_eq!(submit(1), Err(SubmitError::Full), "nor is it while the socket is blocked");
         guarded.take_out(&mut Outbox::default(), now);
         assert_eq!(submit(1), Ok(2));
@@ -302,13 +314,13 @@ mod tests {
 
     #[test]
     fn a_connection_that_sleeps_has_sent_everything() {
-        let guarded = Guarded::new(Duration::from_secs(1), 100, None);
+        let guarded = open();
         let submit = |bytes: usize| {
             guarded.submit(false, Attempt::until(Instant::MAX), Caller::Waiting(None), |out| out.push(vec![0; bytes]))
         };
         assert_eq!(submit(MAX_UNSENT), Ok(0));
         guarded.take_out(&mut Outbox::default(), Instant::ZERO);
-        assert_eq!(guarded.park(Waker::noop(), Instant::MAX, WakeFor::Request), Park::Asleep);
+        assert_eq!(guarded.park(Waker::noop(), Instant::ZERO, WakeFor::Request), Park::Asleep);
         assert_eq!(submit(1), Ok(1));
     }
 }

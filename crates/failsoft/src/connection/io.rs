@@ -16,12 +16,15 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Reads in one turn, before others get theirs.
 const MAX_READS: usize = 16;
 /// Timers wait until everything that has arrived was read, but no longer than so many turns.
 const MAX_TURNS: u32 = 8;
+/// A timer that comes later than this shows that this process had no time.
+const LATE: Duration = Duration::from_millis(25);
 /// Only larger writes are followed while they leave.
 const LONG_WRITE: usize = 64 * 1024;
 
@@ -74,8 +77,10 @@ async fn opening(
     timer: &mut Timer,
     clock: Clock,
 ) -> Result<(Wire, Greeted), Failure> {
-    let until = tokio::time::Instant::now() + config.connect_timeout;
-    let mut open = pin!(tokio::time::timeout_at(until, async { handshake::open(config, until).await }));
+    let mut until = tokio::time::Instant::now() + config.connect_timeout;
+    let mut limit = pin!(tokio::time::sleep_until(until));
+    let mut excused = false;
+    let mut open = pin!(handshake::open(config, until));
     let mut notices = Notices::default();
     poll_fn(|cx| {
         loop {
@@ -84,10 +89,19 @@ async fn opening(
             }
             // Before the timers: what was ready while this process had no time is not late.
             if let Poll::Ready(opened) = open.as_mut().poll(cx) {
-                return Poll::Ready(opened.unwrap_or_else(|_| {
+                return Poll::Ready(opened);
+            }
+            if limit.as_mut().poll(cx).is_ready() {
+                if until.elapsed() < LATE || excused {
                     let within = config.connect_timeout.as_millis();
-                    Err(Failure::Connect(format!("{}: not ready within {within} ms", config.endpoint).into()))
-                }));
+                    let why = format!("{}: not ready within {within} ms", config.endpoint);
+                    return Poll::Ready(Err(Failure::Connect(why.into())));
+                }
+                // This process had no time, and a handshake takes several turns: it gets its time again, once.
+                excused = true;
+                until = tokio::time::Instant::now() + config.connect_timeout;
+                limit.as_mut().reset(until);
+                continue;
             }
             let now = clock.now();
             if timer.fired(now, cx) {

@@ -41,7 +41,7 @@ pub(crate) struct LaneConfig {
     pub(crate) client_name: Option<String>,
     /// TLS, if the connection is to be encrypted.
     pub(crate) tls: Option<Arc<TlsSetup>>,
-    /// Takes what an end that the node is to blame for says of it.
+    /// Takes what the node is to blame for.
     pub(crate) report: Option<Arc<Report>>,
     /// Takes what the server pushes. Without one, pushes are stepped over.
     pub(crate) pushes: Option<Arc<Pushes>>,
@@ -125,6 +125,11 @@ impl Lane {
     /// Ends the lane: every request in flight gets `why`. A lane that is dead already keeps its own reason.
     pub(crate) fn close(&self, why: Failure) {
         self.guarded.end(why);
+    }
+
+    /// The node is in trouble: ends the lane, unless it is only being opened. Who waits goes elsewhere.
+    pub(crate) fn fail_over(&self) {
+        self.guarded.fail_over();
     }
 
     /// What the server said of itself in the handshake, once that is done.

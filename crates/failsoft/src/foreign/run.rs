@@ -87,6 +87,13 @@ impl fmt::Debug for Parent {
 }
 
 impl Parent {
+    /// For a call that its thread waits for, made inside a callback that another one's thread called while it waited:
+    /// both loads go on only when the call has ended.
+    #[must_use]
+    pub fn on_top_of(&self, beneath: &Self) -> Self {
+        Self(self.0.on_top_of(Arc::clone(&beneath.0)))
+    }
+
     pub(super) fn frame(&self) -> Arc<Frame> {
         Arc::clone(&self.0)
     }

@@ -161,13 +161,18 @@ static void set_option(failsoft_get_options *options, const cJSON *detail, const
     }
 }
 
-static failsoft_status start_read(call *self) {
-    callback *loader = callback_of(self);
+static failsoft_get_options *options_of(const call *self) {
     failsoft_get_options *options = failsoft_get_options_new();
-    size_t len;
-    uint8_t *key = unblob(cJSON_GetObjectItem(self->detail, "key")->valuestring, &len);
     set_option(options, self->detail, "ttl_ms");
     set_option(options, self->detail, "deadline_ms");
+    return options;
+}
+
+static failsoft_status start_read(call *self) {
+    callback *loader = callback_of(self);
+    failsoft_get_options *options = options_of(self);
+    size_t len;
+    uint8_t *key = unblob(cJSON_GetObjectItem(self->detail, "key")->valuestring, &len);
     failsoft_status status = failsoft_resolve_async(self->at->router, key, len, options, loader ? run_loader : NULL, loader,
                                                     read_ended, self, &self->read_id);
     failsoft_get_options_free(options);
@@ -176,6 +181,7 @@ static failsoft_status start_read(call *self) {
 }
 
 static failsoft_status start_many(call *self) {
+    failsoft_get_options *options = options_of(self);
     const cJSON *list = cJSON_GetObjectItem(self->detail, "keys"), *item;
     size_t count = (size_t)cJSON_GetArraySize(list), i = 0;
     uint8_t **keys = need(calloc(count + 1, sizeof *keys));
@@ -185,8 +191,9 @@ static failsoft_status start_many(call *self) {
         i++;
     }
     failsoft_status status =
-        failsoft_get_many_with_fallback_async(self->at->router, (const uint8_t *const *)keys, lens, count, run_loader,
-                                              callback_of(self), many_ended, self, &self->read_id);
+        failsoft_resolve_many_async(self->at->router, (const uint8_t *const *)keys, lens, count, options, run_loader,
+                                    callback_of(self), many_ended, self, &self->read_id);
+    failsoft_get_options_free(options);
     for (i = 0; i < count; i++)
         free(keys[i]);
     free(keys);

@@ -127,9 +127,9 @@ async function perform(router, name, detail, signal) {
     case 'resolve':
       return { outcome: account(await to.resolve(bytesOf(detail.key), fallback, options(detail, signal))) }
     case 'get_many':
-      return { values: (await to.getManyWithFallback(detail.keys.map(bytesOf), fallback, { signal })).map(blobOf) }
+      return { values: (await to.getManyWithFallback(detail.keys.map(bytesOf), fallback, options(detail, signal))).map(blobOf) }
     case 'resolve_many': {
-      const results = await to.resolveMany(detail.keys.map(bytesOf), fallback, { signal })
+      const results = await to.resolveMany(detail.keys.map(bytesOf), fallback, options(detail, signal))
       const told = ({ status, value, reason }) => (status === 'fulfilled' ? { ok: { outcome: account(value) } } : failure(reason))
       return { outcomes: results.map(told) }
     }

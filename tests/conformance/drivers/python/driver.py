@@ -204,8 +204,8 @@ class Asyncio:
         if name in ("get_many", "resolve_many"):
             keys = [bytes_of(key) for key in detail["keys"]]
             if name == "resolve_many":
-                return outcomes(keys, await to.resolve_many(keys, fallback))
-            values = listed(keys, await to.get_many_with_fallback(keys, fallback))
+                return outcomes(keys, await to.resolve_many(keys, fallback, **options(detail)))
+            values = listed(keys, await to.get_many_with_fallback(keys, fallback, **options(detail)))
             return {"values": [blob_of(value) for value in values]}
         if name == "health":
             return {"health": to.health()}
@@ -299,8 +299,8 @@ class Blocking:
         if name in ("get_many", "resolve_many"):
             keys = [bytes_of(key) for key in detail["keys"]]
             if name == "resolve_many":
-                return outcomes(keys, to.resolve_many(keys, fallback))
-            values = listed(keys, to.get_many_with_fallback(keys, fallback))
+                return outcomes(keys, to.resolve_many(keys, fallback, **options(detail)))
+            values = listed(keys, to.get_many_with_fallback(keys, fallback, **options(detail)))
             return {"values": [blob_of(value) for value in values]}
         if name == "health":
             return {"health": to.health()}

@@ -119,15 +119,19 @@ async fn perform(place: Place, op: Op) -> Result<Answer, Error> {
         }
         Op::Get(read) => Ok(Answer::Value(resolve(&place, read).await?.value)),
         Op::Resolve(read) => resolve(&place, read).await.map(Answer::Outcome),
-        Op::GetMany(ReadMany { keys, fallback }) => {
+        Op::GetMany(ReadMany { keys, fallback, ttl_ms: None, deadline_ms: None }) => {
             let keys = keys.into_iter().map(|key| key.0);
             let values =
                 router.get_many_with_fallback(keys, move |keys| fallback::run(place, fallback, keys, None)).await?;
             Ok(Answer::Values(values.into_iter().map(|v| v.map(|v| Blob(v.to_vec()))).collect()))
         }
-        Op::ResolveMany(ReadMany { keys, fallback }) => {
-            let keys = keys.into_iter().map(|key| key.0);
-            let outcomes = router.resolve_many(keys, move |keys| fallback::run(place, fallback, keys, None)).await?;
+        Op::GetMany(many) => {
+            let values = resolve_many(place, many).await?.into_iter().map(|outcome| Ok(outcome?.value));
+            let values = values.collect::<Result<Vec<_>, Error>>()?;
+            Ok(Answer::Values(values.into_iter().map(|v| v.map(|v| Blob(v.to_vec()))).collect()))
+        }
+        Op::ResolveMany(many) => {
+            let outcomes = resolve_many(place, many).await?;
             let told = |outcome| match outcome {
                 Ok(outcome) => Outcome::Ok(Answer::Outcome(account(outcome))),
                 Err(error) => Outcome::Error(failure(&error)),
@@ -164,6 +168,19 @@ async fn resolve(place: &Place, read: Read) -> Result<Account, Error> {
         resolve = resolve.fallback(fallback::one(place, behaviour));
     }
     resolve.await.map(account)
+}
+
+async fn resolve_many(place: Place, many: ReadMany) -> Result<Vec<Result<failsoft::Outcome, Error>>, Error> {
+    let (router, fallback) = (place.router.clone(), many.fallback);
+    let keys = many.keys.into_iter().map(|key| key.0);
+    let mut resolve = router.resolve_many(keys, move |keys| fallback::run(place, fallback, keys, None));
+    if let Some(ttl) = many.ttl_ms {
+        resolve = resolve.ttl(Duration::from_millis(ttl));
+    }
+    if let Some(deadline) = many.deadline_ms {
+        resolve = resolve.deadline(Duration::from_millis(deadline));
+    }
+    resolve.await
 }
 
 fn account(outcome: failsoft::Outcome) -> Account {

@@ -4,7 +4,6 @@ use crate::check::Heed;
 use crate::model::{MS, STRANGERS, Time, address, number_of};
 use crate::sim::{Ev, Local, Question, Sim, instant};
 use failsoft_policy::cluster::Command;
-use failsoft_policy::connection::Failure;
 use failsoft_policy::partition::Verdict;
 use failsoft_policy::reply::ErrorReply;
 use failsoft_policy::view::{Probe, View};
@@ -53,7 +52,7 @@ impl Sim<'_> {
         self.trace.say(self.now, || format!("router {r}: {command:?}"));
         match command {
             Command::Close { node } => {
-                self.close(r, node, None, &Failure::Lost("closed after a failure".into()));
+                self.close_after_failure(r, node);
             }
             Command::Refresh { round, targets, epochs } => {
                 self.check.refreshed(r, round, targets.len(), epochs, self.now);

@@ -197,14 +197,26 @@ impl Sim<'_> {
 
     /// Ends the connections of a node, or of one source.
     pub(super) fn close(&mut self, r: usize, node: NodeKey, source: Option<Source>, why: &Failure) {
-        let Some(member) = self.routers[r].member(node) else { return };
-        let open = |lane: usize| source.is_none_or(|s| s as usize == lane);
-        let lanes: Vec<LaneId> = (0..2)
-            .filter(|&lane| open(lane))
-            .filter_map(|lane| Some(LaneId { node, lane: lane as u8, serial: member.lanes[lane].as_ref()?.serial }))
-            .collect();
-        for id in lanes {
-            self.on_broken(r, id, why.clone());
+        for id in self.lanes(r, node) {
+            if source.is_none_or(|s| s as u8 == id.lane) {
+                self.on_broken(r, id, why.clone());
+            }
         }
+    }
+
+    /// The node is in trouble: its connections are closed, unless they are only being made.
+    pub(super) fn close_after_failure(&mut self, r: usize, node: NodeKey) {
+        for id in self.lanes(r, node) {
+            let mut out = Outcomes::default();
+            let Some(lane) = self.routers[r].lane_mut(id) else { continue };
+            lane.machine.fail_over(&mut out);
+            self.deliver(r, id, out);
+        }
+    }
+
+    fn lanes(&mut self, r: usize, node: NodeKey) -> Vec<LaneId> {
+        let Some(member) = self.routers[r].member(node) else { return Vec::new() };
+        let lanes = (0..2).zip(&member.lanes);
+        lanes.filter_map(|(lane, of)| Some(LaneId { node, lane, serial: of.as_ref()?.serial })).collect()
     }
 }

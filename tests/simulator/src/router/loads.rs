@@ -41,7 +41,7 @@ impl Sim<'_> {
         caller.rounds += 1;
         let began = caller.began;
         let all: Vec<Wanted> = wanted.iter().map(|&(key, confirmed)| Wanted { key: name_of(key), confirmed }).collect();
-        let join = match router.loads.join(&all, caller.inside, instant(began), now) {
+        let join = match router.loads.join(&all, caller.inside.as_slice(), instant(began), now) {
             Ok(join) => join,
             Err(circle) => {
                 let inside = caller.inside;

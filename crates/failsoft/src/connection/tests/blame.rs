@@ -25,6 +25,30 @@ async fn a_hung_node_is_noticed_although_every_caller_has_left() {
 }
 
 #[tokio::test]
+async fn a_node_that_does_not_open_is_noticed_and_the_connection_goes_on() {
+    let (reported, report) = reports();
+    let (listener, lane, clock) = lane(|c| (c.attempt_timeout, c.report) = (TIMEOUT, report)).await;
+    let hasty = lane.get(b"k", false, within(&clock, Duration::from_millis(10))).unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    assert_eq!(hasty.await, Err(Failure::Timeout));
+    until(|| *reported.lock().unwrap() == [Reason::Timeout]).await;
+    assert_eq!(lane.state(), Phase::Connecting);
+    // When nobody has asked for a while, a later caller has the whole time again.
+    let patient = lane.get(b"k", false, far(&clock)).unwrap();
+    assert_eq!(patient.await, Err(Failure::Hung));
+    lane.fail_over();
+    assert_eq!(lane.state(), Phase::Connecting, "it is as new as any");
+    expect(&mut server, b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n").await;
+    server.write_all(HELLO_OK).await.unwrap();
+    until(|| lane.state() == Phase::Open).await;
+    let get_after = lane.get(b"after", false, far(&clock)).unwrap();
+    expect(&mut server, &get("after")).await;
+    server.write_all(b"$1\r\nv\r\n").await.unwrap();
+    assert_eq!(get_after.await, value("v"), "what was given up meanwhile was not sent");
+    assert_eq!(*reported.lock().unwrap(), [Reason::Timeout; 2]);
+}
+
+#[tokio::test]
 async fn a_server_that_closes_an_idle_connection_is_not_blamed() {
     let (reported, report) = reports();
     let (server, lane, _) = open_lane(|c| c.report = report).await;
@@ -62,6 +86,36 @@ fn replies_that_came_while_the_process_had_no_time_are_in_time() {
         assert_eq!(lane.state(), Phase::Open);
     });
     assert_eq!(*reported.lock().unwrap(), []);
+}
+
+#[test]
+fn a_process_that_had_no_time_while_it_connected_goes_on_connecting() {
+    let there = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let here = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (reported, report) = reports();
+    let served = here.block_on(async {
+        // Long enough for a busy machine: after the pause the server still has to answer.
+        let limit = Duration::from_secs(1);
+        let (listener, lane, clock) = lane(|c| (c.connect_timeout, c.report) = (limit, report)).await;
+        let listener = listener.into_std().unwrap();
+        let served = there.spawn(async move {
+            let (mut server, _) = TcpListener::from_std(listener).unwrap().accept().await.unwrap();
+            expect(&mut server, b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n").await;
+            server.write_all(HELLO_OK).await.unwrap();
+            expect(&mut server, &get("k")).await;
+            server.write_all(b"$1\r\nv\r\n").await.unwrap();
+            server
+        });
+        let pending = lane.get(b"k", false, far(&clock)).unwrap();
+        // It has begun to connect when it is held up for longer than it may take.
+        tokio::task::yield_now().await;
+        std::thread::sleep(limit + TIMEOUT);
+        assert_eq!(pending.await, value("v"));
+        assert_eq!(lane.state(), Phase::Open);
+        served
+    });
+    assert_eq!(*reported.lock().unwrap(), []);
+    drop(there.block_on(served).unwrap());
 }
 
 #[tokio::test]
