@@ -1,7 +1,9 @@
 //! The background: takes questions from the policy, sends them to nodes, and hands the answers back to it.
 
+use crate::connection::Attempt;
 use crate::endings::Ending;
 use crate::events::Watch;
+use crate::member::Member;
 use crate::panics;
 use crate::shared::Shared;
 use failsoft_policy::cluster::Command;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How often successes are paid into the retry budget and contacts are noted.
+/// How often successes are paid into the retry budget, contacts are noted, and lanes are checked.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Runs until the router closes. Nothing in it stops silently: a panic is counted, and the work goes on.
@@ -31,7 +33,11 @@ async fn rounds(shared: &Arc<Shared>) {
         let mut contacts = Vec::new();
         if shared.now() >= tick {
             tick = shared.now() + TICK;
-            contacts.extend(shared.table.load().members().filter_map(|m| Some((m.key, m.contact()?))));
+            let table = shared.table.load();
+            contacts.extend(table.members().filter_map(|m| Some((m.key, m.contact()?))));
+            for member in table.members().filter(|m| m.is_unchecked()) {
+                shared.spawn(check(Arc::clone(shared), Arc::clone(member)));
+            }
         }
         let (commands, next) = shared.conduct(|cluster, now| {
             cluster.handle_successes(gained);
@@ -86,6 +92,14 @@ async fn probe(shared: Arc<Shared>, node: NodeKey, endpoint: Endpoint, witness: 
         }
         cluster.handle_probe(probe, now);
     });
+}
+
+/// A node that a redirect named was asked before its id was known: is it the one that has it?
+async fn check(shared: Arc<Shared>, member: Arc<Member>) {
+    let attempt = Attempt::until(shared.now() + shared.config().attempt_timeout());
+    if member.check(attempt).await {
+        shared.tell_cluster(|cluster, now| cluster.handle_stranger(member.key, now));
+    }
 }
 
 /// Asks all targets at once; each view counts as soon as it is there.

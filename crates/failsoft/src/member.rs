@@ -1,7 +1,7 @@
 //! The nodes as the driver holds them: their connections, opened when they are first needed.
 
 use crate::clock::Clock;
-use crate::connection::{Failure, Lane, LaneConfig, Phase, Report, SubmitError, TlsSetup};
+use crate::connection::{Attempt, Failure, Lane, LaneConfig, Phase, Report, SubmitError, TlsSetup};
 use crate::endings::{Ending, Endings};
 use crate::events::Observer;
 use arc_swap::ArcSwapOption;
@@ -109,6 +109,27 @@ impl Member {
         let lane = opener.open(self.key, &self.endpoint, self.node_id.get().cloned(), source);
         place.store(Some(Arc::clone(&lane)));
         Ok(lane)
+    }
+
+    /// Whether a lane was opened before it was known who is to answer there, and is not checked yet.
+    pub(crate) fn is_unchecked(&self) -> bool {
+        self.node_id.get().is_some() && self.unchecked().next().is_some()
+    }
+
+    /// Asks on such lanes who answers; true if it is another node than the one that is meant.
+    pub(crate) async fn check(&self, attempt: Attempt) -> bool {
+        let mut stranger = false;
+        if let Some(meant) = self.node_id.get() {
+            for lane in self.unchecked() {
+                stranger |= matches!(lane.identify(meant, attempt).await, Some(Failure::Stranger(_)));
+            }
+        }
+        stranger
+    }
+
+    fn unchecked(&self) -> impl Iterator<Item = Arc<Lane>> {
+        let lanes = self.lanes.iter().filter_map(|l| l.load_full());
+        lanes.filter(|l| !l.knows_who_answers() && !matches!(l.state(), Phase::Ended(_)))
     }
 
     /// One permit for each read of a batch that may be under way at a time.
@@ -250,5 +271,43 @@ impl Table {
 
     pub(crate) fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
         self.members.iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Router;
+    use failsoft_testkit::{Behaviour, ScriptedNode, Topology, key_in};
+    use std::time::Duration;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_redirects_target_is_asked_who_it_is_once_that_can_be_compared() {
+        let start = async || ScriptedNode::start().await.expect("a node");
+        let (old, new) = (start().await, start().await);
+        old.set_topology(&Topology::of(&[&old]));
+        new.set_topology(&Topology::of(&[&new]));
+        let key = key_in(1);
+        new.set(&key, "v");
+        old.on_key("GET", &key, Behaviour::error(format!("MOVED 1 {}", new.address())));
+        let builder = Router::builder([old.address()]).slot_refresh_interval(Duration::from_secs(1));
+        let router = builder.attempt_timeout(Duration::from_secs(4)).deadline(Duration::from_secs(16)).build();
+        let router = router.expect("good settings");
+        let value = router.resolve(&key).await.expect("a read").value;
+        assert_eq!(value.as_deref(), Some(&b"v"[..]));
+        let is_checked = || {
+            let table = router.shared().table.load();
+            let target = table.members().find(|m| m.endpoint.port == new.port()).expect("it was asked");
+            target.node_id.get().is_some_and(|id| **id == *new.id()) && target.unchecked().next().is_none()
+        };
+        assert!(!is_checked(), "no view has named it yet");
+        let both = Topology::new().primary(&new, 0..=100, 2).primary(&old, 101..=16_383, 1);
+        old.set_topology(&both);
+        new.set_topology(&both);
+        let end = tokio::time::Instant::now() + Duration::from_secs(20);
+        while !is_checked() {
+            assert!(tokio::time::Instant::now() < end, "nobody asked");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(new.count("HELLO"), 1, "on the connection that there is");
     }
 }

@@ -75,8 +75,9 @@ impl Check {
     }
 
     /// A router's process stops, until then.
-    pub(crate) fn paused(&mut self, r: usize, until: Time) {
+    pub(crate) fn paused(&mut self, r: usize, now: Time, until: Time) {
         let heard = &mut self.routers[r];
+        heard.wire.paused(heard.suspended_until.max(now), until);
         heard.suspended_until = heard.suspended_until.max(until);
         heard.owed = None;
     }
@@ -123,6 +124,14 @@ impl Check {
         self.that(fits, || format!("router {r} keeps {patches} patches, {nodes} nodes, {ballots} ballots"));
         let detached = router.loads.counts().detached;
         self.that(detached <= 1_024, || format!("router {r} lets {detached} loads run on"));
+    }
+
+    /// Something failed: views are asked for at once, or a second after the last time, when the round under way is over.
+    fn owes_views(&mut self, r: usize, why: &'static str, now: Time) {
+        let heard = &self.routers[r];
+        let soonest = heard.refreshed_at.map_or(now, |at| now.max(at + 1_000 * MS));
+        let by = soonest + 3 * heard.limit;
+        self.owes(r, by, why);
     }
 
     /// The router is to ask for views, by then.

@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 const HEALS: Time = 4_000 * MS;
 /// How long a node that answers again may get no reads: the look at it, the pauses of its breaker, and a view.
 const RETURNS: Time = 3_000 * MS;
+/// When the router may have little of the processor.
+const SLOW: std::ops::Range<Time> = 400 * MS..3_400 * MS;
 /// The pause between two reads.
 const READS: Time = MS / 2;
 
@@ -67,6 +69,8 @@ struct Large {
     left: (u64, usize),
     closed: BTreeMap<usize, Time>,
     conduct_at: Time,
+    /// When the router's process does not run: in turns with when it does, while it has little of the processor.
+    stops: Vec<(Time, Time)>,
     events: u64,
 }
 
@@ -92,6 +96,13 @@ impl Large {
             let lasts = if rng.bool() { 260 * MS } else { rng.u64(300..2_500) * MS };
             servers[rng.usize(0..primaries)].hangs = Some((from, from + lasts));
         }
+        let mut stops = Vec::new();
+        if rng.bool() {
+            let (run, stop) = (rng.u64(1..60) * MS, rng.u64(30..450) * MS);
+            let turns = (SLOW.end - SLOW.start) / (run + stop);
+            let begins = |turn| SLOW.start + turn * (run + stop);
+            stops = (0..turns).map(|turn| (begins(turn), begins(turn) + stop)).collect();
+        }
         let mut cluster = Cluster::new(&config, (0..3).map(endpoint).collect(), Instant::ZERO);
         let snapshot = cluster.snapshot();
         let mut large = Self {
@@ -108,6 +119,7 @@ impl Large {
             left: (0, 0),
             closed: BTreeMap::new(),
             conduct_at: MS,
+            stops,
             events: 0,
         };
         large.at(MS, Event::Conduct);
@@ -122,6 +134,15 @@ impl Large {
 
     fn go(&mut self) -> Option<String> {
         while let Some(Reverse((at, _, event))) = self.queue.pop() {
+            if let Some((_, resumes)) = self.stops.iter().copied().find(|&(from, until)| from <= at && at < until) {
+                // Whoever wakes reads what has come before it looks at the clock.
+                let timer = matches!(event, Event::Read | Event::Conduct | Event::Overdue(_));
+                if event == Event::Conduct {
+                    self.conduct_at = resumes + 1;
+                }
+                self.at(resumes + Time::from(timer), event);
+                continue;
+            }
             self.now = at;
             self.events += 1;
             match event {
@@ -305,7 +326,9 @@ impl Large {
             let Some((_, until)) = self.servers[n].hangs else {
                 return Some(format!("node {n} has always answered, but gets no reads"));
             };
-            let well = since.max(until);
+            // A router without the processor opens nobody.
+            let awake = self.stops.last().map_or(0, |&(_, until)| until);
+            let well = since.max(until).max(awake);
             if self.now > well + RETURNS {
                 return Some(format!("node {n} gets no reads, {} ms after it answers again", (self.now - well) / MS));
             }

@@ -1,6 +1,7 @@
 //! The network: which packets are lost, and how long the others take.
 
 use crate::model::{ADDRESSES, MS, Time};
+use std::collections::BTreeMap;
 
 /// The most routers of a run.
 pub(crate) const ROUTERS: usize = 3;
@@ -26,15 +27,21 @@ pub(crate) struct Net {
 /// When the last packet of each connection arrives, in both directions: none overtakes another one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Order {
-    last: [[[[Time; 2]; 2]; ADDRESSES]; ROUTERS],
+    /// By router and connection.
+    last: BTreeMap<(usize, u32), [Time; 2]>,
 }
 
 impl Order {
     /// A packet that would arrive at `at` by itself arrives then, or right after the one before it.
-    pub(crate) fn next(&mut self, router: usize, address: usize, lane: usize, back: bool, at: Time) -> Time {
-        let last = &mut self.last[router][address][lane][usize::from(back)];
+    pub(crate) fn next(&mut self, router: usize, connection: u32, back: bool, at: Time) -> Time {
+        let last = &mut self.last.entry((router, connection)).or_default()[usize::from(back)];
         *last = at.max(*last + 1);
         *last
+    }
+
+    /// Whether all that was sent on a connection has arrived.
+    pub(crate) fn is_quiet(&self, router: usize, connection: u32, now: Time) -> bool {
+        self.last.get(&(router, connection)).is_none_or(|[there, _]| *there <= now)
     }
 }
 

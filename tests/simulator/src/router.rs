@@ -63,6 +63,7 @@ impl Sim<'_> {
             Local::AskWitness { address, probe } => {
                 self.ask(r, address, crate::sim::Question::Witness { probe });
             }
+            Local::AskAnew(asked) => self.ask_anew(*asked),
         }
     }
 

@@ -6,7 +6,7 @@ mod moves;
 mod servers;
 mod watch;
 
-pub(crate) use event::{Dial, Ev, LaneId, Local, Message, Process, Question};
+pub(crate) use event::{Asked, Dial, Ev, LaneId, Local, Message, Process, Question};
 
 use crate::check::Check;
 use crate::model::{ADDRESSES, KEYS, MS, Model, Time};
@@ -17,7 +17,7 @@ use crate::trace::Trace;
 use event::local_kind;
 use failsoft_policy::Instant;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 struct Item {
     at: Time,
@@ -62,6 +62,10 @@ pub(crate) struct Sim<'p> {
     pub(crate) order: Order,
     /// Connections that have met a cut: of which router, and which one.
     stopped: BTreeSet<(usize, u32)>,
+    /// Those that a server closed because nobody used them.
+    shut: BTreeSet<(usize, u32)>,
+    /// The control plane's connections that are kept: of which router, to which address, and whom they lead to.
+    lines: BTreeMap<(usize, usize), Process>,
     pub(crate) store: Store,
     pub(crate) routers: Vec<Router>,
     pub(crate) check: Check,
@@ -110,6 +114,8 @@ impl<'p> Sim<'p> {
             net: Net::default(),
             order: Order::default(),
             stopped: BTreeSet::new(),
+            shut: BTreeSet::new(),
+            lines: BTreeMap::new(),
             store: Store { versions: std::array::from_fn(|k| 1 + k as u32), newest: KEYS as u32, slow_by: 0 },
             routers: plan.routers.iter().map(|r| Router::new(r, plan.setup.clients, lies)).collect(),
             check: Check::new(plan),
@@ -183,7 +189,8 @@ impl<'p> Sim<'p> {
             Ev::Throttled(f) => 0x700 + u64::from(*f),
             Ev::Dialled(d) => 0x800 + u64::from(d.address),
             Ev::Arrive(m) => 0x1_0000 + u64::from(m.call) + (u64::from(m.tag) << 32),
-            Ev::Asked { address, .. } => 0x500 + u64::from(*address),
+            Ev::Asked(asked) => 0x500 + asked.address as u64,
+            Ev::Sweep(f) => 0x900 + u64::from(*f),
             Ev::Local(r, l) => 0x600 + u64::from(*r) + local_kind(l),
         };
         self.trace.add(self.now, kind);
@@ -196,9 +203,8 @@ impl<'p> Sim<'p> {
             Ev::Throttled(f) => self.throttled(usize::from(f)),
             Ev::Arrive(message) => self.arrive(message),
             Ev::Dialled(dial) => self.dialled(dial),
-            Ev::Asked { router, address, sent, id, question } => {
-                self.asked(usize::from(router), usize::from(address), sent, id, *question);
-            }
+            Ev::Asked(asked) => self.asked(*asked),
+            Ev::Sweep(f) => self.sweep(usize::from(f)),
             Ev::Local(r, event) => {
                 let r = usize::from(r);
                 let resumes = self.routers[r].suspended_until;

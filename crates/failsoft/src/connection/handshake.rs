@@ -1,6 +1,9 @@
 //! The first words on a connection: `HELLO 3` with authentication and name, RESP2 wherever a server will not have that,
 //! and who it is that answers.
 //!
+//! A server without `CLUSTER MYID` says it in `CLUSTER NODES`, for which a second write is due. One that says it nowhere
+//! is taken for the one that is meant.
+//!
 //! Servers refuse `HELLO` in many words, and some proxies close the connection at it; so any answer but yes, and but a
 //! refusal of the password or of everybody, means RESP2. No request of a caller goes out before it is known that the
 //! node is the one that is meant.
@@ -130,19 +133,39 @@ async fn last_replies(wire: &mut Wire, config: &LaneConfig, mut greeted: Greeted
     if config.node_id.is_none() {
         return Ok(greeted);
     }
-    greeted.node_id = match wire.reply().await? {
-        Reply::Value(id) => Some(String::from_utf8_lossy(&id).into_owned()),
-        Reply::Status(id) => Some(id.into()),
-        // Whoever lives at this address by now, it is no node of a cluster.
-        Reply::Error(line) if line.contains("cluster support disabled") => {
-            return Err(Failure::Stranger("a server without cluster mode".into()));
-        }
-        _ => None,
-    };
+    greeted.node_id = id_in(&wire.reply().await?)?;
     if greeted.node_id.is_none() {
         greeted.refused.push("CLUSTER MYID");
+        greeted.node_id = myself(wire).await?;
     }
     Ok(greeted)
+}
+
+/// The id in the answer to `CLUSTER MYID`, if there is one.
+///
+/// # Errors
+/// Whoever lives at this address by now, it is no node of a cluster.
+pub(super) fn id_in(reply: &Reply) -> Result<Option<String>, Failure> {
+    match reply {
+        Reply::Value(id) => Ok(Some(String::from_utf8_lossy(id).into_owned())),
+        Reply::Status(id) => Ok(Some(id.to_string())),
+        Reply::Error(line) if line.contains("cluster support disabled") => {
+            Err(Failure::Stranger("a server without cluster mode".into()))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Who answers by its own line in `CLUSTER NODES`, if it gives that.
+async fn myself(wire: &mut Wire) -> Result<Option<String>, Failure> {
+    let mut out = Vec::new();
+    encode::command(&mut out, &[b"CLUSTER", b"NODES"], false);
+    wire.send(&out).await?;
+    let Reply::Value(nodes) = wire.reply().await? else { return Ok(None) };
+    let nodes = String::from_utf8_lossy(&nodes);
+    let mut lines = nodes.strip_prefix("txt:").unwrap_or(&nodes).lines().map(|line| line.splitn(4, ' '));
+    let mine = lines.find(|words| words.clone().nth(2).is_some_and(|flags| flags.split(',').any(|f| f == "myself")));
+    Ok(mine.and_then(|mut words| words.next()).map(str::to_owned))
 }
 
 /// Whether asking in other words is of no use: the password is wrong, or nobody is let in now.

@@ -2,7 +2,7 @@
 
 use super::error::SubmitError;
 use super::guarded::{Guarded, Report};
-use super::handshake::Greeted;
+use super::handshake::{self, Greeted};
 use super::notices::{Caller, Sink};
 use super::outbox::LONG_REQUEST;
 use super::resp::Reply;
@@ -14,6 +14,7 @@ use failsoft_policy::{Endpoint, Instant};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -54,14 +55,17 @@ pub(crate) type Pushes = dyn Fn(Vec<Reply>) + Send + Sync;
 /// One connection. Dropping it closes it.
 pub(crate) struct Lane {
     guarded: Arc<Guarded>,
+    /// Whether it was, or will be, found out who answers.
+    identified: AtomicBool,
 }
 
 impl Lane {
     /// Starts connecting in the background. Requests may be submitted at once: they are sent after the handshake.
     pub(crate) fn open(config: Arc<LaneConfig>, clock: Clock, runtime: &Handle) -> Arc<Self> {
         let guarded = Arc::new(Guarded::new(config.attempt_timeout, config.max_in_flight, config.report.clone()));
-        runtime.spawn(io::run(guarded.clone(), config, clock));
-        Arc::new(Self { guarded })
+        let identified = AtomicBool::new(config.node_id.is_some());
+        runtime.spawn(io::run(io::Ended(guarded.clone()), config, clock));
+        Arc::new(Self { guarded, identified })
     }
 
     /// Submits `GET key`; with `asking`, `ASKING` goes before it.
@@ -130,6 +134,31 @@ impl Lane {
     /// The node is in trouble: ends the lane, unless it is only being opened. Who waits goes elsewhere.
     pub(crate) fn fail_over(&self) {
         self.guarded.fail_over();
+    }
+
+    /// Whether the handshake asks who answers: it was known who is meant. Or it was asked since.
+    pub(crate) fn knows_who_answers(&self) -> bool {
+        self.identified.load(Ordering::Relaxed)
+    }
+
+    /// Asks who answers, now that it is known who is meant. Ends the lane if that is another one, or if there is no
+    /// answer to this question: the next lane asks before everything else, and in other ways, too. Why it ended.
+    pub(crate) async fn identify(&self, meant: &str, attempt: Attempt) -> Option<Failure> {
+        let said = match self.command(&[b"CLUSTER", b"MYID"], false, attempt) {
+            Ok(pending) => pending.await.ok()?,
+            Err(_) => return None,
+        };
+        let why = match handshake::id_in(&said) {
+            Ok(Some(id)) if id == meant => {
+                self.identified.store(true, Ordering::Relaxed);
+                return None;
+            }
+            Ok(Some(id)) => Failure::Stranger(id.into()),
+            Ok(None) => Failure::Closed,
+            Err(why) => why,
+        };
+        self.close(why.clone());
+        Some(why)
     }
 
     /// What the server said of itself in the handshake, once that is done.

@@ -22,7 +22,7 @@ pub(super) const MAX_BULK: usize = 512 * 1024 * 1024;
 /// One reply of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
-    /// A string.
+    /// A string; a verbatim one begins with its format and a colon, `txt:`.
     Value(Bytes),
     /// Nothing there.
     Nil,
@@ -206,7 +206,7 @@ impl Decoder {
         let Some((&kind, text)) = line.split_first() else { return Err(ProtocolError("an empty line".into())) };
         let mut used = after;
         let parsed = match kind {
-            b'$' => match bulk_length(text)? {
+            b'$' | b'=' => match bulk_length(text)? {
                 None => Parsed::Reply(Reply::Nil),
                 Some(len) => {
                     if let Some(skip) = self.nested.string(len, self.passed)? {

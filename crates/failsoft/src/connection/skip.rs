@@ -20,7 +20,6 @@ impl Skip {
     /// Everything under this header. Errors when the kind is none, or its count is no number.
     pub(super) fn nested(kind: u8, text: &[u8]) -> Result<Self, ProtocolError> {
         let instead = match kind {
-            b'=' => Some("verbatim string"),
             b'!' => Some("blob error"),
             b'>' | b'|' => None,
             _ => return Err(unknown_kind(kind)),

@@ -4,14 +4,11 @@
 //! `attempt_timeout`, whatever the router's process made of it and when.
 
 use super::Check;
+use super::heard::Heard;
 use crate::model::{ADDRESSES, MS, Time};
 use crate::router::{Member, Router};
 use failsoft_policy::NodeKey;
 use failsoft_policy::partition::Verdict;
-
-/// How long what happened at an address explains that it is closed: answers may be read late, and a probe
-/// that found it unready may have been under way.
-const EXPLAINS: Time = 600 * MS;
 
 /// What one router's host saw of each address.
 #[derive(Debug)]
@@ -30,13 +27,29 @@ impl Default for Wire {
     }
 }
 
+impl Wire {
+    /// The router's process stops for a while: whatever it has not yet heard of, it hears so much later.
+    pub(super) fn paused(&mut self, from: Time, until: Time) {
+        let longer = until.saturating_sub(from);
+        self.explained.iter_mut().filter(|explained| **explained >= from).for_each(|explained| *explained += longer);
+    }
+}
+
+impl Heard {
+    /// How long what happened at an address explains that it is closed: a probe that was on its way then may have had
+    /// to be asked again on a new connection, and waits for the word of its witness.
+    fn explains(&self) -> Time {
+        3 * self.limit
+    }
+}
+
 impl Check {
     /// Something was sent to an address; `id` is its own.
     pub(crate) fn asked_at(&mut self, r: usize, at: usize, id: u64, now: Time) {
         let heard = &mut self.routers[r];
         // What nobody will answer any more explains nothing after a while.
-        let old = 2 * heard.attempt + EXPLAINS;
-        let awake = heard.suspended_until + heard.attempt + EXPLAINS;
+        let old = heard.attempt + heard.explains();
+        let awake = heard.suspended_until + heard.explains();
         heard.wire.open[at].retain(|(_, sent)| now < sent + old || now < awake);
         heard.wire.open[at].push((id, now));
     }
@@ -57,15 +70,14 @@ impl Check {
     pub(crate) fn blamed(&mut self, r: usize, node: NodeKey, admitted: bool, now: Time) {
         self.routers[r].node(node).failed.get_or_insert(now);
         if admitted {
-            let limit = self.routers[r].limit;
-            self.owes(r, now + 1_000 * MS + 3 * limit, "a connection ended");
+            self.owes_views(r, "a connection ended", now);
         }
     }
 
     /// Something at this address, or on the way to it, explains that the router closes it, up to some time later.
     pub(crate) fn explained(&mut self, r: usize, at: usize, until: Time) {
         let heard = &mut self.routers[r];
-        let late = until.max(heard.suspended_until) + heard.attempt + EXPLAINS;
+        let late = until.max(heard.suspended_until) + heard.explains();
         if let Some(explained) = heard.wire.explained.get_mut(at) {
             *explained = late.max(*explained);
         }
@@ -98,8 +110,7 @@ impl Check {
         let judged = router.cluster.verdict(node) == Some(Verdict::Minority) || self.another_cluster;
         let heard = &self.routers[r];
         let late = |&(_, sent): &(u64, Time)| {
-            now - sent >= heard.attempt
-                && now <= (sent + heard.attempt).max(heard.suspended_until) + heard.attempt + EXPLAINS
+            now - sent >= heard.attempt && now <= (sent + heard.attempt).max(heard.suspended_until) + heard.explains()
         };
         let late = heard.wire.open[at].iter().any(late);
         let explained = judged || late || now <= heard.wire.explained[at];

@@ -44,8 +44,8 @@ pub(super) struct Told {
     /// When the probe was sent that it last reported to, and whether one is under way.
     pub(super) asked: Option<Time>,
     probing: bool,
-    /// When the probes were sent that told its last offsets, newest last.
-    samples: Vec<Time>,
+    /// When the probes were sent that told its last offsets, and when those came, newest last.
+    samples: Vec<(Time, Time)>,
     /// Whether its link to its primary was up, by its last word.
     pub(super) link_up: Option<bool>,
     /// The latest moment at which that link can have been up, by what it said.
@@ -122,9 +122,15 @@ impl Heard {
     /// if they were never compared.
     pub(super) fn compared(&mut self, replica: NodeKey, primary: NodeKey) -> Option<Time> {
         let told = self.node(replica);
-        let (asked, reported) = (told.samples.last().copied()?, told.reported?);
-        let sampled = self.node(primary).samples.iter().rev().find(|&&at| at < reported).copied()?;
+        let ((asked, _), reported) = (told.samples.last().copied()?, told.reported?);
+        let (sampled, _) = self.node(primary).samples.iter().rev().find(|&&(at, _)| at < reported).copied()?;
         Some(sampled.min(asked))
+    }
+
+    /// Whether an offset of the primary was known when the replica's last one came.
+    pub(super) fn comparable(&mut self, replica: NodeKey, primary: NodeKey) -> bool {
+        let Some((_, came)) = self.node(replica).samples.last().copied() else { return false };
+        self.node(primary).samples.iter().any(|&(_, sampled)| sampled <= came)
     }
 
     pub(super) fn node(&mut self, key: NodeKey) -> &mut Told {
@@ -212,7 +218,7 @@ impl Check {
                 told.current_epoch = report.current_epoch;
                 // What a replica has whose link is down says nothing of its primary of now.
                 if heed.ours && report.offset.is_some() && report.link_up != Some(false) {
-                    told.samples.push(probe.sent_at.as_nanos());
+                    told.samples.push((probe.sent_at.as_nanos(), now));
                     let extra = told.samples.len().saturating_sub(SAMPLES);
                     told.samples.drain(..extra);
                 }

@@ -44,7 +44,8 @@ struct Patch {
 #[derive(Debug, Default)]
 pub(super) struct Map {
     blocks: [Block; BLOCKS],
-    addresses: [usize; MAX],
+    /// Wherever views ever said each node to be.
+    addresses: [Addresses; MAX],
 }
 
 impl Map {
@@ -53,7 +54,7 @@ impl Map {
         let number = |n: &ViewNode| number_of(&n.id);
         for node in nodes() {
             if let Some(endpoint) = &node.endpoint {
-                self.addresses[number(node)] = address(endpoint);
+                self.addresses[number(node)] |= 1 << address(endpoint);
             }
         }
         let epochs = view.has_epochs();
@@ -116,7 +117,8 @@ impl Map {
     pub(super) fn named(&self, block: usize, address: usize) -> bool {
         let Block { named, owners, .. } = self.blocks[block];
         // An owner that has moved is followed.
-        named & (1 << address) != 0 || (0..MAX).any(|n| owners & (1 << n) != 0 && self.addresses[n] == address)
+        named & (1 << address) != 0
+            || (0..MAX).any(|n| owners & (1 << n) != 0 && self.addresses[n] & (1 << address) != 0)
     }
 
     /// Whether another node claims the block with a higher epoch than any claim of this one, and no
@@ -124,7 +126,7 @@ impl Map {
     pub(super) fn superseded(&self, block: usize, address: usize) -> bool {
         let block = &self.blocks[block];
         let redirected = block.patch.is_some_and(|p| p.address == address && p.unconfirmed <= PATIENCE);
-        let here = |n: &usize| block.claimed_by & (1 << n) != 0 && self.addresses[*n] == address;
+        let here = |n: &usize| block.claimed_by & (1 << n) != 0 && self.addresses[*n] & (1 << address) != 0;
         block.epoch > 0 && !(0..MAX).any(|n| here(&n)) && !redirected
     }
 

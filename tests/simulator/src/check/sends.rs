@@ -62,7 +62,7 @@ impl Check {
             return;
         }
         let heard = &mut self.routers[r];
-        let named = heard.map.named(block, at) || self.moves;
+        let named = heard.map.named(block, at);
         let superseded = heard.map.superseded(block, at);
         let patched = heard.map.patched(block).filter(|p| p.1 < call.begun && p.0 != at);
         self.that(named, || {
@@ -71,8 +71,9 @@ impl Check {
         // Who said TRYAGAIN is asked again itself.
         let again = matches!(last, Some(Answer::Error(ErrorReply::TryAgain))) && reads;
         // Two nodes that name each other as the owner can both not be right.
-        let again = again || self.contradicted & (1 << block) != 0 || self.replaced || self.moves;
-        let (superseded, patched) = (superseded && !again, patched.filter(|_| !again));
+        let again = again || self.contradicted & (1 << block) != 0 || self.replaced;
+        // A redirect names an address, and its node may live elsewhere by now.
+        let (superseded, patched) = (superseded && !again, patched.filter(|_| !again && !self.moves));
         if let Some((target, since)) = patched {
             self.that(false, || {
                 let since = since / MS;
@@ -137,7 +138,7 @@ impl Check {
         }
         let unwilling = matches!(answer, Answer::Error(ErrorReply::Unwilling) | Answer::Refused(_));
         if fails && known && admitted && !unwilling {
-            self.owes(r, now + 1_000 * MS + 3 * limit, "a node failed");
+            self.owes_views(r, "a node failed", now);
         }
         if let Answer::Error(ErrorReply::Moved(_, target) | ErrorReply::Ask(_, target)) = answer {
             call.redirects += 1;

@@ -7,9 +7,11 @@ use failsoft_policy::NodeKey;
 use failsoft_policy::route::Source;
 
 impl Check {
-    /// When a replica that is asked was last compared with its primary.
-    pub(crate) fn compared(&mut self, r: usize, replica: NodeKey, primary: Option<NodeKey>) -> Option<Time> {
-        self.routers[r].compared(replica, primary?)
+    /// When a replica that is asked was last compared with its primary, and whether it can't but be known how old it is.
+    pub(crate) fn compared(&mut self, r: usize, replica: NodeKey, primary: Option<NodeKey>) -> (Option<Time>, bool) {
+        let Some(primary) = primary else { return (None, false) };
+        let heard = &mut self.routers[r];
+        (heard.compared(replica, primary), heard.comparable(replica, primary))
     }
 
     /// A read ends with a node's value. A primary's is the key's while the question was under way. A replica's is
@@ -31,6 +33,11 @@ impl Check {
                 .zip(call.compared)
                 .map(|(at, compared)| at.as_nanos().min(compared).saturating_sub(model.setup.lag)),
         };
+        let comparable = *source == Source::Replica && call.comparable;
+        let lost = self.rewritten || model.promotions > 0 || self.another_cluster;
+        self.that(call.current_at.is_some() || !comparable || lost, || {
+            format!("router {r}: address {at} was compared with its primary, but its answer is of unknown age")
+        });
         let honest = claimed.is_none_or(|claimed| last >= claimed);
         self.that(honest, || {
             let (last, claimed) = (last / MS, claimed.unwrap_or(0) / MS);

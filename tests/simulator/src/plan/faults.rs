@@ -102,6 +102,8 @@ pub(crate) enum Fault {
     ScaleOut(u8),
     /// The link of a replica to its primary is down.
     NoLink(u8),
+    /// The servers close connections that nothing is asked on.
+    IdleClose,
     /// The routers may not ask these questions any more.
     Deny(Denied),
     Misbehave {
@@ -174,6 +176,7 @@ pub(super) fn draw(
                 Fault::AnotherCluster
             }
             37 => Fault::OtherType(rng.u8(0..KEYS as u8)),
+            38 | 39 => Fault::IdleClose,
             40..=42 => Fault::Throttle { router, run: rng.u64(1..60) * MS, stop: rng.u64(30..450) * MS },
             43..=45 => Fault::Stranger { address, alone: rng.u8(0..3) == 0 },
             46 | 47 => Fault::Move(address),

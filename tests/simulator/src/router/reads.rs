@@ -80,6 +80,7 @@ impl Sim<'_> {
             place: None,
             current_at: None,
             compared: None,
+            comparable: false,
             sent: self.now,
             until: self.now,
             last: None,
@@ -204,7 +205,7 @@ impl Sim<'_> {
         call.target = Some((node, address, source));
         let submitted = self.submit(r, node, source, (id, tag), ask, attempt);
         let router = &mut self.routers[r];
-        let primary = router.primary_of(node);
+        let primary = if source == Source::Replica { router.primary_of(node) } else { None };
         let Some(call) = router.calls[id as usize].as_mut() else { return };
         let Some(place) = submitted else {
             return self.local(r, 0, Local::Saturated { call: id, tag });
@@ -213,7 +214,7 @@ impl Sim<'_> {
         let verdict = router.cluster.verdict(node);
         self.check.sent(r, call, node, address, source, asking, ask, verdict, self.now);
         if source == Source::Replica {
-            call.compared = self.check.compared(r, node, primary);
+            (call.compared, call.comparable) = self.check.compared(r, node, primary);
             let first = call.attempts[source as usize] == 1 && !call.crowded;
             self.check.stands_in(r, node, first, &self.routers[r], self.now);
         }

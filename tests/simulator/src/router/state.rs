@@ -107,6 +107,7 @@ pub(crate) struct Call {
     /// How current a replica that is asked is said to be, and when it was last compared with its primary.
     pub(crate) current_at: Option<Instant>,
     pub(crate) compared: Option<Time>,
+    pub(crate) comparable: bool,
     /// When the attempt under way began and is given up.
     pub(crate) sent: Time,
     pub(crate) until: Time,

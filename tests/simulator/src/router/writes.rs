@@ -64,6 +64,7 @@ impl Sim<'_> {
             place: None,
             current_at: None,
             compared: None,
+            comparable: false,
             sent: self.now,
             until: self.now,
             last: None,

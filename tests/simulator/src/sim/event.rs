@@ -63,6 +63,20 @@ pub(crate) enum Question {
     },
 }
 
+/// A question on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) router: usize,
+    pub(crate) address: usize,
+    /// When it was first asked, and when it was sent on this connection.
+    pub(crate) asked: Time,
+    pub(crate) sent: Time,
+    pub(crate) id: u64,
+    /// Whom the connection leads to that was kept for it; none if it goes on a new one.
+    pub(crate) kept: Option<Process>,
+    pub(crate) question: Question,
+}
+
 /// What happens to a router. While its process is suspended it waits.
 #[derive(Debug)]
 pub(crate) enum Local {
@@ -128,6 +142,8 @@ pub(crate) enum Local {
         address: usize,
         probe: Box<Probe>,
     },
+    /// A question met a connection that was closed while it was idle.
+    AskAnew(Box<Asked>),
 }
 
 impl Local {
@@ -149,7 +165,8 @@ impl Local {
             | Self::Loaded { .. }
             | Self::View { .. }
             | Self::Probed(_)
-            | Self::AskWitness { .. } => false,
+            | Self::AskWitness { .. }
+            | Self::AskAnew(_) => false,
         }
     }
 }
@@ -165,13 +182,9 @@ pub(crate) enum Ev {
     Throttled(u16),
     Arrive(Message),
     Dialled(Dial),
-    Asked {
-        router: u8,
-        address: u8,
-        sent: Time,
-        id: u64,
-        question: Box<Question>,
-    },
+    Asked(Box<Asked>),
+    /// The servers close what is idle.
+    Sweep(u16),
     Local(u8, Local),
 }
 
@@ -194,6 +207,7 @@ pub(super) fn local_kind(event: &Local) -> u64 {
         Local::View { round, .. } => (11, *round as u32, 0),
         Local::Probed(probe) => (12, probe.node.index, u32::from(probe.report.is_ok())),
         Local::AskWitness { address, .. } => (13, *address as u32, 0),
+        Local::AskAnew(asked) => (14, asked.address as u32, 0),
     };
     (kind << 8) + (u64::from(call) << 20) + (u64::from(tag) << 40)
 }

@@ -38,7 +38,7 @@ impl Sim<'_> {
             | Fault::SlowNode { .. }
             | Fault::Loss { .. } => self.rewire(),
             Fault::Suspend { router } => {
-                self.check.paused(usize::from(router), self.plan.faults[f].until);
+                self.check.paused(usize::from(router), self.now, self.plan.faults[f].until);
                 let until = self.plan.faults[f].until;
                 let router = &mut self.routers[usize::from(router)];
                 router.suspend(self.now, until);
@@ -67,6 +67,7 @@ impl Sim<'_> {
             Fault::ScaleOut(block) => self.active[f] = self.scale_out(usize::from(block)),
             Fault::NoLink(a) => self.unlink(usize::from(a), true),
             Fault::Deny(denied) => self.denied = denied,
+            Fault::IdleClose => self.sweep(f),
             Fault::CrashOwner(_) | Fault::HangOwner(_) => {}
         }
     }
@@ -106,6 +107,7 @@ impl Sim<'_> {
             | Fault::HangOwner(_)
             | Fault::Suspend { .. }
             | Fault::Throttle { .. }
+            | Fault::IdleClose
             | Fault::Move(_)
             | Fault::Swap(..)
             | Fault::Lost(_)

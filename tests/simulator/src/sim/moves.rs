@@ -88,6 +88,11 @@ impl Sim<'_> {
             // One that took the place of another cluster needs most of its seeds to be found.
             return;
         }
+        // A router that had no other seed might never find the cluster.
+        let nobody = |&at: &usize| at == address || self.model.nodes[usize::from(self.model.at[at])].up == Up::Gone;
+        if self.plan.routers.iter().any(|router| router.seeds.iter().all(nobody)) {
+            return;
+        }
         self.crash(address);
         self.model.nodes[n].up = Up::Gone;
     }
@@ -148,7 +153,7 @@ impl Sim<'_> {
     pub(super) fn throttled(&mut self, f: usize) {
         let Some(Fault::Throttle { router, run, stop }) = self.active[f] else { return };
         let until = self.now + stop;
-        self.check.paused(usize::from(router), until);
+        self.check.paused(usize::from(router), self.now, until);
         self.routers[usize::from(router)].suspend(self.now, until);
         self.after(stop + run, Ev::Throttled(f as u16));
     }

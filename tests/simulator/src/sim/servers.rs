@@ -1,7 +1,7 @@
 //! What reaches the servers, and what they send back.
 
-use super::{Dial, Ev, LaneId, Local, Message, Process, Question, Sim, instant};
-use crate::model::{ADDRESSES, Ask, BLOCKS, STRANGERS, Said, Time, Up, endpoint};
+use super::{Asked, Dial, Ev, LaneId, Local, Message, Process, Question, Sim, instant};
+use crate::model::{ADDRESSES, Ask, BLOCKS, NOBODY, STRANGERS, Said, Time, Up, endpoint};
 use crate::plan::{Denied, Misbehaviour};
 use failsoft_policy::Reason;
 use failsoft_policy::connection::Failure;
@@ -19,9 +19,13 @@ impl Sim<'_> {
         let (router, address) = (usize::from(message.router), usize::from(message.address));
         let id = u64::from(message.tag);
         self.check.asked_at(router, address, id, self.now);
+        if self.shut.contains(&(router, message.id.serial)) {
+            // It crosses the end of its connection, and is lost with it.
+            self.check.explained(router, address, self.now);
+        }
         let open = self.net.router_to_node(router, address);
         let Some(time) = self.carry(router, address, message.id, open) else { return };
-        let at = self.order.next(router, address, usize::from(message.id.lane), false, self.now + time);
+        let at = self.order.next(router, message.id.serial, false, self.now + time);
         self.at(at, Ev::Arrive(message));
     }
 
@@ -71,6 +75,9 @@ impl Sim<'_> {
         let address = usize::from(address);
         let broken = |m: Message| Local::Broken { id: m.id, why: Box::new(Failure::Lost("reset".into())) };
         let Some(n) = self.model.listening(address) else { return self.reply(message, broken) };
+        if self.shut.contains(&(usize::from(message.router), message.id.serial)) {
+            return self.reply(message, broken);
+        }
         if message.to != (Process { node: n as u8, life: self.model.nodes[n].life }) {
             // The process that the connection led to is gone.
             return self.reply(message, broken);
@@ -126,7 +133,7 @@ impl Sim<'_> {
         let open = self.net.node_to_router(address, router);
         if let Some(time) = self.carry(router, address, message.id, open) {
             let event = event(message);
-            let at = self.order.next(router, address, usize::from(message.id.lane), true, self.now + time);
+            let at = self.order.next(router, message.id.serial, true, self.now + time);
             let time = at - self.now;
             if matches!(event, Local::Reply { .. }) {
                 self.check.answered_at(router, address, u64::from(message.tag), self.now + time);
@@ -149,36 +156,54 @@ impl Sim<'_> {
         self.inbox[address].clear();
     }
 
-    /// Asks a question of the control plane. It ends with an answer, a refusal, or the time for it.
+    /// Asks a question of the control plane, on the connection that is kept for this, or on a new one. It ends with an
+    /// answer, a refusal, or the time for it.
     pub(crate) fn ask(&mut self, r: usize, address: usize, question: Question) {
+        let kept = self.lines.get(&(r, address)).copied();
+        self.put(Asked { router: r, address, asked: self.now, sent: self.now, id: 0, kept, question });
+    }
+
+    fn put(&mut self, mut asked: Asked) {
+        let (r, address) = (asked.router, asked.address);
         self.questions += 1;
-        self.check.asked_at(r, address, QUESTIONS + self.questions, self.now);
+        (asked.id, asked.sent) = (self.questions, self.now);
+        self.check.asked_at(r, address, QUESTIONS + asked.id, self.now);
         let there = if self.net.router_to_node(r, address) { self.net.travel(&mut self.rng, r, address) } else { None };
-        let sent = self.now;
+        // A new connection takes a round trip more.
+        let there = there.map(|time| if asked.kept.is_some() { time } else { 3 * time });
         match there.filter(|&time| time <= self.routers[r].response_limit()) {
-            Some(time) => {
-                let question = Box::new(question);
-                let id = self.questions;
-                self.after(time, Ev::Asked { router: r as u8, address: address as u8, sent, id, question });
-            }
-            None => self.unanswered(r, sent, question),
+            Some(time) => self.after(time, Ev::Asked(Box::new(asked))),
+            None => self.unanswered(asked),
         }
     }
 
-    pub(super) fn asked(&mut self, r: usize, address: usize, sent: Time, id: u64, question: Question) {
+    pub(super) fn asked(&mut self, asked: Asked) {
+        let (r, address) = (asked.router, asked.address);
         let Some(n) = self.model.listening(address) else {
+            self.lines.remove(&(r, address));
             self.check.explained(r, address, self.now);
             let pause = self.rng.u64(1..crate::model::MS);
-            return self.no_answer(r, pause, question);
+            return self.no_answer(r, pause, asked.question, asked.asked);
         };
+        let process = Process { node: n as u8, life: self.model.nodes[n].life };
         let back = self.net.travel(&mut self.rng, r, address).filter(|_| self.net.node_to_router(address, r));
-        let (Some(back), Up::Running) = (back, self.model.nodes[n].up) else {
-            return self.unanswered(r, sent, question);
+        let ended = asked.kept.is_some_and(|kept| kept != process);
+        let (Some(back), true) = (back, ended || self.model.nodes[n].up == Up::Running) else {
+            return self.unanswered(asked);
         };
         // Later than the limit is as good as never.
-        if self.now + back > sent + self.routers[r].response_limit() {
-            return self.unanswered(r, sent, question);
+        if self.now + back > asked.sent + self.routers[r].response_limit() {
+            return self.unanswered(asked);
         }
+        let id = asked.id;
+        if ended {
+            // The connection was closed while nobody used it: once more, on a new one.
+            self.lines.remove(&(r, address));
+            self.check.answered_at(r, address, QUESTIONS + id, self.now + back);
+            return self.local(r, back, Local::AskAnew(Box::new(Asked { kept: None, ..asked })));
+        }
+        self.lines.insert((r, address), process);
+        let (sent, question) = (asked.asked, asked.question);
         self.check.answered_at(r, address, QUESTIONS + id, self.now + back);
         let loading = self.now < self.model.nodes[n].loading_until;
         if loading || self.model.nodes[n].group != self.model.ours {
@@ -239,22 +264,66 @@ impl Sim<'_> {
         report
     }
 
-    /// Nobody answers before the time for it is up.
-    fn unanswered(&mut self, r: usize, sent: Time, question: Question) {
-        let limit = self.routers[r].response_limit();
-        let pause = (sent + limit).saturating_sub(self.now);
-        self.no_answer(r, pause, question);
+    /// It is asked once more.
+    pub(crate) fn ask_anew(&mut self, asked: Asked) {
+        self.put(asked);
     }
 
-    fn no_answer(&mut self, r: usize, pause: Time, question: Question) {
+    /// Nobody answers before the time for it is up.
+    fn unanswered(&mut self, asked: Asked) {
+        let Asked { router: r, address, sent, question, asked, .. } = asked;
+        self.lines.remove(&(r, address));
+        let limit = self.routers[r].response_limit();
+        let pause = (sent + limit).saturating_sub(self.now);
+        self.no_answer(r, pause, question, asked);
+    }
+
+    fn no_answer(&mut self, r: usize, pause: Time, question: Question, asked: Time) {
         match question {
             Question::View { round, .. } => self.local(r, pause, Local::View { round, view: None, loading: false }),
             Question::Report { node, .. } => {
-                let probe = Probe { node, sent_at: instant(self.now), report: Err(Reason::Timeout), witness: None };
+                let probe = Probe { node, sent_at: instant(asked), report: Err(Reason::Timeout), witness: None };
                 self.local(r, pause, Local::Probed(Box::new(probe)));
             }
             Question::Witness { probe } => self.local(r, pause, Local::Probed(probe)),
         }
+    }
+
+    /// The servers close the connections that nothing was asked on for a while. That says nothing of them.
+    pub(super) fn sweep(&mut self, f: usize) {
+        if self.active[f].is_none() {
+            return;
+        }
+        for r in 0..self.routers.len() {
+            for address in 0..ADDRESSES {
+                if !self.net.node_to_router(address, r) {
+                    continue;
+                }
+                let Some(n) = self.model.listening(address).filter(|&n| self.model.running(n)) else { continue };
+                let open: Vec<LaneId> = self.routers[r].lanes_to(&endpoint(address)).collect();
+                for id in open {
+                    let leads_here =
+                        self.routers[r].lane_mut(id).and_then(|l| l.process).is_some_and(|p| usize::from(p.node) == n);
+                    let stopped = self.stopped.contains(&(r, id.serial));
+                    if !leads_here
+                        || stopped
+                        || !self.order.is_quiet(r, id.serial, self.now)
+                        || !self.shut.insert((r, id.serial))
+                    {
+                        continue;
+                    }
+                    self.trace.say(self.now, || format!("node {n} closes the idle {id:?} of router {r}"));
+                    let Some(time) = self.net.travel(&mut self.rng, r, address) else { continue };
+                    let at = self.order.next(r, id.serial, true, self.now + time);
+                    self.local(r, at - self.now, Local::Broken { id, why: Box::new(Failure::Lost("idle".into())) });
+                }
+                if let Some(line) = self.lines.get_mut(&(r, address)) {
+                    line.node = NOBODY;
+                }
+            }
+        }
+        let pause = self.rng.u64(60..400) * crate::model::MS;
+        self.after(pause, Ev::Sweep(f as u16));
     }
 
     /// The connections of a process that died are reset, as far as the network carries that.

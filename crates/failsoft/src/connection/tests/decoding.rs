@@ -65,7 +65,7 @@ fn every_kind_of_reply() {
         Reply::Array(vec![text("x"), Reply::Array(vec![Reply::Integer(1)])]),
         Reply::Array(vec![Reply::Status("a".into()), Reply::Nil]),
         Reply::Array(vec![]),
-        Reply::Unexpected("verbatim string"),
+        text("txt:abc"),
         Reply::Unexpected("blob error"),
         Reply::Status("end".into()),
     ];

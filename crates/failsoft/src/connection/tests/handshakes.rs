@@ -141,7 +141,60 @@ async fn a_stranger_gets_no_request() {
     let (other, _) = read_after(meant, &[&[(asked, &no_cluster)]]).await;
     assert_eq!(other, Err(Failure::Stranger("a server without cluster mode".into())));
     // One that does not say who it is, is taken for the one that is meant, and known for it.
-    let (value_read, lane) = read_after(meant, &[&[(asked, &format!("{hello}-ERR unknown subcommand\r\n"))]]).await;
+    let unknown = format!("{hello}-ERR unknown subcommand\r\n");
+    let (value_read, lane) = read_after(meant, &[&[(asked, &unknown), ("CLUSTER NODES", "-NOPERM no\r\n")]]).await;
     assert_eq!(value_read, value("v"));
     assert_eq!(lane.greeted().map(|g| g.refused.clone()), Some(vec!["CLUSTER MYID"]));
+}
+
+#[tokio::test]
+async fn a_server_without_myid_says_who_it_is_in_its_own_line() {
+    let meant = |c: &mut LaneConfig| c.node_id = Some("ours".into());
+    let asked = format!("{}-ERR unknown subcommand\r\n", std::str::from_utf8(HELLO_OK).unwrap());
+    let line = |id: &str, flags: &str| format!("{id} 10.0.0.1:7000@17000 {flags} - 0 0 3 connected 0-9\n");
+    let bulk = |text: String| format!("${}\r\n{text}\r\n", text.len());
+    let verbatim = |text: String| format!("={}\r\ntxt:{text}\r\n", text.len() + 4);
+    for said in [
+        bulk(line("other", "master") + &line("ours", "myself,slave")),
+        verbatim(line("ours", "master,myself") + &line("other", "slave")),
+        // It does not say which of them it is.
+        bulk(line("other", "master") + "\n"),
+    ] {
+        let scenes: &[(&str, &str)] = &[("HELLO 3|CLUSTER MYID", &asked), ("CLUSTER NODES", &said)];
+        let (value_read, lane) = read_after(meant, &[scenes]).await;
+        assert_eq!(value_read, value("v"), "{said}");
+        assert_eq!(lane.greeted().map(|g| g.refused.clone()), Some(vec!["CLUSTER MYID"]));
+    }
+    let said = verbatim(line("other", "myself,master") + &line("ours", "slave"));
+    let scenes: &[(&str, &str)] = &[("HELLO 3|CLUSTER MYID", &asked), ("CLUSTER NODES", &said)];
+    let (other, _) = read_after(meant, &[scenes]).await;
+    assert_eq!(other, Err(Failure::Stranger("other".into())));
+}
+
+#[tokio::test]
+async fn who_is_meant_may_be_known_only_when_the_lane_is_open() {
+    let myid = said("CLUSTER MYID");
+    for (answer, ends) in [
+        ("$4\r\nours\r\n", None),
+        ("$5\r\nother\r\n", Some(Failure::Stranger("other".into()))),
+        (
+            "-ERR This instance has cluster support disabled\r\n",
+            Some(Failure::Stranger("a server without cluster mode".into())),
+        ),
+        // The next one asks in other ways, before anything else is asked of it.
+        ("-ERR unknown subcommand\r\n", Some(Failure::Closed)),
+    ] {
+        let (mut server, lane, clock) = open_lane(|_| {}).await;
+        assert!(!lane.knows_who_answers());
+        let attempt = far(&clock);
+        let ((), ended) = tokio::join!(
+            async {
+                expect(&mut server, &myid).await;
+                server.write_all(answer.as_bytes()).await.unwrap();
+            },
+            lane.identify("ours", attempt),
+        );
+        assert_eq!((ended.clone(), lane.knows_who_answers()), (ends.clone(), ends.is_none()), "{answer}");
+        assert_eq!(lane.state(), ends.map_or(Phase::Open, Phase::Ended));
+    }
 }
