@@ -4,6 +4,7 @@
 
 SERVER ?= $(FAILSOFT_SERVER)
 ARGS ?=
+NODE ?=
 PREFIX ?= /usr/local
 SEEDS ?= 10000
 START ?= 0
@@ -29,8 +30,8 @@ test-python: ## the Python package alone: its types, its tests, its examples
 test-c: ## the C library alone: its header, its tests under AddressSanitizer and valgrind too, its examples
 	@scripts/with-server scripts/test-c
 
-test-node: ## the npm package alone: its types, its tests, its examples
-	@scripts/with-server scripts/test-node
+test-node: ## the npm package alone: its types, its tests, its examples; NODE=22 or =24: on that Node
+	@NODE_TESTED=$(NODE) scripts/with-server scripts/test-node $(ARGS)
 
 conformance: ## every scenario against every binding, as a table
 	@scripts/conformance $(ARGS)

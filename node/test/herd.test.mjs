@@ -31,6 +31,12 @@ function gated(value = 'v') {
   return gate
 }
 
+/** Keeps the loop busy until the core says so. */
+function busyUntil(router, holds) {
+  const until = Date.now() + 30_000
+  while (!holds(router.health())) assert.ok(Date.now() < until)
+}
+
 test('a thousand callers of one key make one load', async () => {
   const { router } = await routed()
   const gate = gated()
@@ -85,6 +91,22 @@ test('an aborted caller is rejected at once, and the load goes on for the others
   gate.release()
   assert.deepEqual(await reads[2], Buffer.from('v'))
   assert.equal(gate.calls, 1)
+  await router.close()
+})
+
+test('a callback does not begin for a caller who has left, and that of another takes over', async () => {
+  const { router } = await routed()
+  const controller = new AbortController()
+  let begun = 0
+  const left = Array.from({ length: 100 }, () => router.getWithFallback('left', () => begun++, { signal: controller.signal }))
+  const stays = router.getWithFallback('left', () => 'taken over')
+  // Without a turn of the loop nothing is called, but the loads have begun.
+  busyUntil(router, ({ waiters }) => waiters === 101)
+  controller.abort()
+  const ended = await Promise.allSettled(left)
+  assert.deepEqual(new Set(ended.map(({ reason }) => reason?.name)), new Set(['AbortError']))
+  assert.equal(String(await stays), 'taken over')
+  assert.equal(begun, 0)
   await router.close()
 })
 
@@ -156,12 +178,6 @@ test('a callback that asks for its own key gets an error, directly and through o
   assert.equal(await router.getWithFallback('own', other).then(String), 'deep')
   await router.close()
 })
-
-/** Keeps the loop busy until the core says so. */
-function busyUntil(router, holds) {
-  const until = Date.now() + 30_000
-  while (!holds(router.health())) assert.ok(Date.now() < until)
-}
 
 test('a callback that keeps the loop busy for longer than its time gives its own caller what it has', async () => {
   const { router } = await routed({ loadTimeoutMs: 1000 })

@@ -173,6 +173,17 @@ test('many keys take a time to live, a deadline and a signal', async () => {
   await assert.rejects(router.getManyWithFallback(['many:slow'], never, { signal: AbortSignal.timeout(50) }), { name: 'TimeoutError' })
 })
 
+test('ready ends when a first view is there, when its time is over, or when its signal says so', async () => {
+  assert.equal(await router.ready(30_000), undefined)
+  const lost = new Router(['127.0.0.1:1'], { deadlineMs: 200 })
+  await assert.rejects(lost.ready(20), failsoft.Unavailable)
+  const controller = new AbortController()
+  const waiting = lost.ready(600_000, { signal: controller.signal })
+  controller.abort()
+  await assert.rejects(waiting, { name: 'AbortError' })
+  await lost.close()
+})
+
 test('bad arguments are told by the promise, with the name', async () => {
   const bad = [
     [router.getWithFallback(7), 'key'],

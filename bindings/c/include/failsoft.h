@@ -345,8 +345,8 @@ failsoft_status failsoft_resolve_async(failsoft_router *router,
                                        uint64_t *read_id);
 
 /**
- * Gives an asynchronous read up: it ends with FAILSOFT_CANCELLED, unless it has just ended. Its load goes on while others
- * wait for it. FAILSOFT_OK for a read that has ended, too; FAILSOFT_INVALID_ARGUMENT for a number that never was one's.
+ * Gives an asynchronous read up: it ends with FAILSOFT_CANCELLED, unless it has just ended. Its loader does not begin any
+ * more; one that runs goes on while others wait for it. FAILSOFT_OK for a read that has ended, too; FAILSOFT_INVALID_ARGUMENT for a number that never was one's.
  */
 failsoft_status failsoft_cancel(failsoft_router *router,
                                 uint64_t read_id);

@@ -43,9 +43,17 @@ impl Then {
 // SAFETY: the header says that callbacks are called on threads of the library.
 unsafe impl Send for Entry {}
 
+/// One read under way.
+struct Read {
+    entry: Entry,
+    pending: Option<Pending>,
+    /// The program has given it up: its loader does not begin any more.
+    given_up: bool,
+}
+
 #[derive(Default)]
 struct Table {
-    reads: Slab<(Entry, Option<Pending>)>,
+    reads: Slab<Read>,
     /// How often each place was used: with the place, the number of a read that is never given again.
     uses: Vec<u32>,
     /// Reads that were removed, and whose end is being told.
@@ -67,7 +75,7 @@ impl Entries {
     /// Enters a read. Gives its token, for the core, and its number, for the program: never 0.
     pub(crate) fn insert(&self, entry: Entry) -> (u64, u64) {
         let mut table = self.lock();
-        let place = table.reads.insert((entry, None));
+        let place = table.reads.insert(Read { entry, pending: None, given_up: false });
         if table.uses.len() <= place {
             table.uses.resize(place + 1, 0);
         }
@@ -80,34 +88,48 @@ impl Entries {
     pub(crate) fn started(&self, number: u64, pending: Pending) {
         let mut table = self.lock();
         if let Some(place) = table.place(number)
-            && let Some((_, held)) = table.reads.get_mut(place)
+            && let Some(read) = table.reads.get_mut(place)
         {
-            *held = Some(pending);
+            // Another thread may have had its number already.
+            if read.given_up {
+                pending.cancel();
+            }
+            read.pending = Some(pending);
         }
     }
 
-    /// What cancels the read of this number: none if it has ended, and an error if there never was one.
-    pub(crate) fn pending(&self, number: u64) -> Result<Option<Pending>, ()> {
-        let table = self.lock();
+    /// Cancels the read of this number: its token. None if it has ended, and an error if there never was one.
+    pub(crate) fn give_up(&self, number: u64) -> Result<Option<u64>, ()> {
+        let mut table = self.lock();
         let (uses, place) = parts(number);
         match table.uses.get(place) {
             Some(&used) if uses != 0 && uses <= used => {}
             _ => return Err(()),
         }
-        Ok(table.place(number).and_then(|place| table.reads.get(place)?.1.clone()))
+        let Some(read) = table.place(number).and_then(|place| table.reads.get_mut(place)) else { return Ok(None) };
+        read.given_up = true;
+        if let Some(pending) = &read.pending {
+            pending.cancel();
+        }
+        Ok(Some(place as u64))
     }
 
-    /// The loader of a read.
+    /// The loader of a read that is not cancelled.
     pub(crate) fn loader(&self, token: u64) -> Option<Callback> {
-        self.lock().reads.get(usize::try_from(token).ok()?)?.0.loader.clone()
+        let table = self.lock();
+        let read = table.reads.get(usize::try_from(token).ok()?)?;
+        if read.given_up && read.pending.is_some() {
+            return None;
+        }
+        read.entry.loader.clone()
     }
 
     /// The read has ended, or did not begin. [`told`](Self::told) follows.
     pub(crate) fn remove(&self, token: u64) -> Option<Entry> {
         let mut table = self.lock();
-        let (entry, _) = table.reads.try_remove(usize::try_from(token).ok()?)?;
+        let read = table.reads.try_remove(usize::try_from(token).ok()?)?;
         table.telling += 1;
-        Some(entry)
+        Some(read.entry)
     }
 
     /// A read that was removed has been told: whoever waits for the last one looks.

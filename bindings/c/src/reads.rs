@@ -145,16 +145,17 @@ pub unsafe extern "C" fn failsoft_resolve_async(
     })
 }
 
-/// Gives an asynchronous read up: it ends with FAILSOFT_CANCELLED, unless it has just ended. Its load goes on while others
-/// wait for it. FAILSOFT_OK for a read that has ended, too; FAILSOFT_INVALID_ARGUMENT for a number that never was one's.
+/// Gives an asynchronous read up: it ends with FAILSOFT_CANCELLED, unless it has just ended. Its loader does not begin any
+/// more; one that runs goes on while others wait for it. FAILSOFT_OK for a read that has ended, too; FAILSOFT_INVALID_ARGUMENT for a number that never was one's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_cancel(router: *mut Router, read_id: u64) -> Status {
     guarded(|| {
         // SAFETY: the handle is open, as the header says.
         let router = unsafe { Router::open_one(router) }?;
         let problem = || Failure::argument("read_id", &format!("{read_id} is the number of no read"));
-        if let Some(pending) = router.entries.pending(read_id).map_err(|()| problem())? {
-            pending.cancel();
+        let token = router.entries.give_up(read_id).map_err(|()| problem())?;
+        if let (Some(token), Some(threads)) = (token, router.threads()) {
+            threads.withdraw_read(token);
         }
         Ok(())
     })

@@ -1,4 +1,4 @@
-/* Reads over and over, one of a hundred cancelled: memory stays within 5% of what it was after the first tenth, and no
+/* Reads over and over, one of a hundred cancelled and one with a loader that fails: memory stays within 5% of what it was after the first tenth, and no
  * descriptor or thread is left. FAILSOFT_LEAK_READS says how many; 50,000 otherwise. */
 #include "support.h"
 #include <dirent.h>
@@ -34,19 +34,26 @@ static bool all_ended(void *ends) {
     return true;
 }
 
+static void fails(failsoft_load *request, void *unused) {
+    (void)unused;
+    STATUS(FAILSOFT_OK, failsoft_load_fail(request, 1, "no luck"));
+    failsoft_load_free(request);
+}
+
 static void reads(failsoft_router *router, long number) {
     static read_end ends[BATCH];
     uint64_t id;
     for (long done = 0; done < number; done += BATCH) {
         for (int i = 0; i < BATCH; i++) {
             char key[16];
-            snprintf(key, sizeof key, "k%ld", (done + i) % 500);
-            start(router, key, reply_text, "a value", &ends[i], i == 0 ? &id : NULL);
+            snprintf(key, sizeof key, "%c%ld", i == 1 ? 'f' : 'k', (done + i) % 500);
+            start(router, key, i == 1 ? fails : reply_text, "a value", &ends[i], i == 0 ? &id : NULL);
         }
         STATUS(FAILSOFT_OK, failsoft_cancel(router, id));
         wait_for(router, all_ended, ends);
         for (int i = 0; i < BATCH; i++) {
-            CHECK(ends[i].status == FAILSOFT_OK || (i == 0 && ends[i].status == FAILSOFT_CANCELLED));
+            CHECK(ends[i].status == (i == 1 ? FAILSOFT_FALLBACK : FAILSOFT_OK) ||
+                  (i == 0 && ends[i].status == FAILSOFT_CANCELLED));
             release(&ends[i]);
         }
     }

@@ -218,6 +218,28 @@ static void cancelled_alone(failsoft_router *router, kit *kit, int node) {
     kit_ask(kit, request);
 }
 
+/* A loader does not begin for a read that was cancelled; that of another, who waits, takes over. */
+static void cancelled_before(failsoft_router *router) {
+    static read_end left[100], stays;
+    uint64_t ids[100];
+    int begun = 0, taken_over = 0;
+    for (int i = 0; i < 100; i++)
+        start(router, "left", echo, &begun, &left[i], &ids[i]);
+    start(router, "left", echo, &taken_over, &stays, NULL);
+    /* Without a dispatch nothing is called, but the loads have begun. */
+    wait_health(router, "\"waiters\":101,");
+    for (int i = 0; i < 100; i++)
+        STATUS(FAILSOFT_OK, failsoft_cancel(router, ids[i]));
+    finish(router, &stays);
+    CHECK(has_value(stays.outcome, "left") && begun == 0 && taken_over == 1);
+    release(&stays);
+    for (int i = 0; i < 100; i++) {
+        finish(router, &left[i]);
+        CHECK(left[i].status == FAILSOFT_CANCELLED);
+        release(&left[i]);
+    }
+}
+
 static void asks_itself(failsoft_load *request, void *router) {
     failsoft_outcome *outcome;
     size_t len;
@@ -361,6 +383,8 @@ int main(int argc, char **argv) {
     many(router);
     if (strcmp(delivery, "threads") == 0)
         blocking_loaders(router);
+    else
+        cancelled_before(router);
     closing(router, kit, node);
     kit_stop(kit);
     printf("reads, %s: ok\n", delivery);

@@ -173,7 +173,8 @@ impl Cluster {
             self.census.open(&targets, &self.seeds);
             if epochs {
                 self.unsettled = false;
-                self.partition.open(round, targets.iter().filter_map(|e| self.nodes.at(e)).collect(), now);
+                let asked = targets.iter().filter_map(|e| self.nodes.at(e)).collect();
+                self.partition.open(round, asked, &self.nodes, now);
             }
             return Some(Command::Refresh { round, targets, epochs });
         }

@@ -114,6 +114,8 @@ pub struct Partition {
     round: Option<u64>,
     opened: Instant,
     asked: Vec<NodeKey>,
+    /// Those of them that had answered us before the round began.
+    acquainted: Vec<NodeKey>,
     over: bool,
     ballots: Vec<Ballot>,
 }
@@ -130,8 +132,10 @@ pub struct Outcome {
 impl Partition {
     /// A round of views with epochs begins: at most [`MANY`] nodes are asked. Views that were asked
     /// for at different times are not held against each other, so the ballots before it are dropped.
-    pub fn open(&mut self, round: u64, asked: Vec<NodeKey>, now: Instant) {
-        *self = Self { round: Some(round), opened: now, asked, over: false, ballots: Vec::new() };
+    pub fn open(&mut self, round: u64, asked: Vec<NodeKey>, nodes: &Nodes, now: Instant) {
+        let answered = |key: &NodeKey| nodes.get(*key).is_some_and(|n| n.contact.is_some());
+        let acquainted = asked.iter().copied().filter(answered).collect();
+        *self = Self { round: Some(round), opened: now, asked, acquainted, over: false, ballots: Vec::new() };
     }
 
     /// The last round.
@@ -212,7 +216,10 @@ impl Partition {
         let judged = members().filter_map(|node| {
             let own = self.ballots.iter().find(|b| b.by == node.key);
             let verdict = match own {
-                Some(own) => voter(own, node, &majority, owns(node.key)),
+                Some(own) => {
+                    let used = node.admits() && self.acquainted.contains(&node.key);
+                    voter(own, node, &majority, owns(node.key), used)
+                }
                 None if enough => absent(node, &majority)?,
                 None => return None,
             };
@@ -223,8 +230,8 @@ impl Partition {
     }
 }
 
-/// The verdict on a node that gave a ballot.
-fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool) -> Verdict {
+/// The verdict on a node that gave a ballot; `used` says that it answered us before, and gets reads.
+fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool, used: bool) -> Verdict {
     let others = || majority.iter().filter(|m| m.by != own.by);
     // A witness with a lower config epoch than the accused is itself the one that lags.
     let most = |holds: &dyn Fn(&Ballot) -> bool| {
@@ -236,9 +243,10 @@ fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool) -> Verdict
     let behind = others().any(|m| m.epoch > own.epoch);
     let cut_off = if own.majority() {
         // For one node timeout a minority does not notice that it is one. A node that comes back from other
-        // trouble needs its witness first; it may have been hung rather than cut off.
+        // trouble needs its witness first; it may have been hung rather than cut off. So may one that had never
+        // answered us before.
         let together = |m: &Ballot| own.heard_at.since(m.heard_at) < TOGETHER;
-        is_used_or_out(node) && most(&|m| m.failed.contains(&node.key) && together(m))
+        (used || node.verdict == Verdict::Minority) && most(&|m| m.failed.contains(&node.key) && together(m))
     } else {
         superseded || (behind && own.frozen()) || most(&|m| m.accuses(node.key))
     };
@@ -257,7 +265,8 @@ fn is_used_or_out(node: &Node) -> bool {
 }
 
 /// The verdict on a node that gave none: by the majority's word, and by what it says itself when it is
-/// probed because of that. One that was in the minority stays there until it is heard.
+/// probed because of that. One that was in the minority is set free by its probe, if it reaches everybody, has heard
+/// of what was decided, and nobody in the majority misses it: a round asks few nodes, and a minority may be large.
 fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     let given_up = majority.iter().filter(|m| m.failed.contains(&node.key));
     let asked = given_up.clone().map(|m| m.at).max();
@@ -274,7 +283,12 @@ fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
     if is_used_or_out(node) && speaks && !back && 2 * given_up.count() > majority.len() {
         Some(Verdict::Minority)
     } else if node.verdict == Verdict::Minority {
-        None
+        let missed = majority.iter().any(|m| m.accuses(node.key));
+        let highest = majority.iter().map(|m| m.current_epoch()).max();
+        let since_then = node.trouble().is_some_and(|t| node.looked_at > Some(t.since));
+        let whole = node.seems_well && node.report.slots_pfail == Some(0) && node.current_epoch >= highest;
+        let free = whole && since_then && !missed;
+        free.then_some(Verdict::Majority)
     } else if majority.iter().any(|m| m.accuses(node.key)) {
         Some(Verdict::Unknown)
     } else {

@@ -227,8 +227,9 @@ impl Topology {
         }
         self.kind = Kind::Cluster;
         let best = weight == Weight::Best;
-        let Bound { keys, mut changed, displaced } = bind(nodes, known, view, seen, &self.owners(), best);
+        let Bound { keys, mut changed, displaced, moved } = bind(nodes, known, view, seen, &self.owners(), best);
         changed |= self.drop_claims_of(&displaced);
+        self.keep_patches_in_place(nodes, &moved);
         let epochs = weight == Weight::Epochs;
         let mut doubt = false;
         let mut claimed = Vec::new();

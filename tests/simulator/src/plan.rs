@@ -57,8 +57,13 @@ impl Plan {
         let count = if rng.u8(0..3) == 0 { 3 } else { 2 };
         let heals = rng.u64(1_200..3_600) * MS;
         let addresses = primaries * (1 + replicas);
-        let routers = (0..count).map(|_| settings::router(&mut rng, addresses)).collect();
+        let mut routers: Vec<RouterPlan> = (0..count).map(|_| settings::router(&mut rng, addresses)).collect();
         let faults = faults::draw(&mut rng, (primaries, replicas), count, heals, &setup);
+        // A router that begins when all its seeds are gone for good cannot find the cluster: one of them stays.
+        let lost = |at: &usize| faults.iter().any(|f| matches!(f.fault, Fault::Lost(a) if usize::from(a) == *at));
+        for router in routers.iter_mut().filter(|r| r.seeds.iter().all(lost)) {
+            router.seeds.extend((0..addresses).find(|at| !lost(at)));
+        }
         let calls = calls::draw(&mut rng, count, heals);
         let warm = rng.u8(0..4) != 0;
         Self { seed, setup, primaries, replicas, warm, routers, faults, calls, heals }

@@ -101,7 +101,7 @@ impl Cluster {
     pub(super) fn next_wish(&self) -> Option<Wish> {
         let wish = |scope, most| Some(Wish { scope, most });
         // Who does not answer at all needs no ballot.
-        let doubtful = |n: &Node| n.verdict != Verdict::Majority && n.heard;
+        let doubtful = |n: &Node| n.verdict != Verdict::Majority && (n.heard || n.admits());
         if self.down || self.isolated || self.nodes.iter().any(doubtful) {
             return wish(Scope::Ballot, self.interval / 3);
         }

@@ -3,9 +3,9 @@
 //! An address proves nothing: it may be given to a node of somebody else's cluster while all of ours are away. So
 //! one answer never decides where several seeds can be asked. What more than half of the seeds name is taken up, at
 //! the start or when none of our own nodes answers. Where fewer of them answer at all, more than half of those
-//! decide, if more than half of all addresses that were asked agree with them, or after a minute in which none of
-//! ours is heard. One that was taken up in
-//! place of another is left as soon as the seeds name another one, three times in turn.
+//! decide, if more than half of all addresses that were asked agree with them, or if the other cluster lives at more
+//! than half of the addresses that were ours, or after a minute in which none of ours is heard. One that was taken up
+//! in place of another is left as soon as the seeds name another one, three times in turn.
 
 use super::Cluster;
 use super::timers::Timer;
@@ -133,7 +133,8 @@ impl Cluster {
         }
         // Of two seeds one may be gone for good: what most of all who were asked say counts as much.
         let all = self.census.foreign.iter().filter(|v| are_of_one(&views[0], v)).count();
-        let strong = 2 * votes > self.census.seeds.len() || (2 * votes > answers && 2 * all > self.census.asked);
+        let enough = 2 * all > self.census.asked || self.lives_at_ours(&views);
+        let strong = 2 * votes > self.census.seeds.len() || (2 * votes > answers && enough);
         self.census.turns = if strong { self.census.turns + 1 } else { 0 };
         let alone = self.census.alone_since.is_some_and(|at| now.since(at) >= ALONE);
         let taken = match (ours, self.census.standing) {
@@ -148,6 +149,17 @@ impl Cluster {
             self.highest = (0, now);
             self.take_up(&views, if strong { Standing::Replaced } else { Standing::Provisional }, now);
         }
+    }
+
+    /// Whether these views name nodes at more than half of the addresses that we know, our seeds' and our nodes', so that
+    /// it is not a stranger who was given one of them, but who was put in our cluster's place.
+    fn lives_at_ours(&self, views: &[View]) -> bool {
+        let members = self.nodes.iter().filter(|n| n.id.is_some()).map(|n| &n.endpoint);
+        let known: BTreeSet<&Endpoint> = members.chain(&self.seeds).collect();
+        let theirs = views.iter().flat_map(|v| v.nodes.iter().flatten()).filter(|n| !n.failed && !n.suspected);
+        let shared: BTreeSet<&Endpoint> =
+            theirs.filter_map(|n| n.endpoint.as_ref()).filter(|e| known.contains(e)).collect();
+        2 * shared.len() > known.len()
     }
 
     fn take_up(&mut self, views: &[View], standing: Standing, now: Instant) {

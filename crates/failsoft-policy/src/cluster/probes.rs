@@ -16,16 +16,17 @@ impl Cluster {
     pub fn handle_probe(&mut self, probe: Probe, now: Instant) {
         let Some(node) = self.nodes.get_mut(probe.node) else { return };
         node.end_probe();
-        node.heard = probe.report.is_ok();
-        if !node.heard {
+        let answered = probe.report.is_ok();
+        // Reads may have been answered meanwhile: then it is there.
+        node.heard = answered || (node.admits() && node.contact > Some(probe.sent_at));
+        if !answered {
             node.note_ready(false, now);
         }
-        node.seems_well &= node.heard;
+        node.seems_well &= answered;
         let report = match probe.report {
             Ok(report) => report,
-            // It answered a read that was sent, or at least answered, after the probe: whatever became of the
-            // probe's connection, the node is there.
-            Err(Reason::Timeout | Reason::Connection) if node.contact > Some(probe.sent_at) && node.admits() => return,
+            // Whatever became of the probe's connection, the node is there.
+            Err(Reason::Timeout | Reason::Connection) if node.heard => return,
             Err(reason) if node.admits() => return self.handle_failure(probe.node, reason, None, now),
             Err(_) => return node.clear(false, now),
         };
@@ -152,8 +153,8 @@ impl Cluster {
         let seems_well = unready.is_none() && agrees && node.report.sees_all();
         let recovered = seems_well && !node.seems_well;
         node.seems_well = seems_well;
-        if seems_well && !free {
-            // Only a fresh ballot can set it free.
+        if seems_well && node.verdict != Verdict::Majority {
+            // Only fresh ballots can set it free, or end the doubt.
             self.refresh.want(Scope::Ballot, recovered);
         }
         let Some(node) = self.nodes.get_mut(key) else { return };

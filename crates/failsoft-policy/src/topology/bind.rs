@@ -14,6 +14,8 @@ pub(super) struct Bound<'v> {
     pub(super) changed: bool,
     /// Whose addresses others have taken.
     pub(super) displaced: BTreeSet<NodeKey>,
+    /// Who listens elsewhere now, and where each was before.
+    pub(super) moved: BTreeMap<NodeKey, Endpoint>,
 }
 
 /// Finds or adds the view's nodes and takes over their roles and addresses, unless what is known of
@@ -28,6 +30,7 @@ pub(super) fn bind<'v>(
 ) -> Bound<'v> {
     let mut changed = false;
     let mut keys = BTreeMap::new();
+    let mut moved = BTreeMap::new();
     let (places, displaced) = settle_addresses(nodes, &known, view, seen, best || view.can_be_compared());
     for vn in seen {
         let Some(&endpoint) = places.get(vn.id.as_str()) else { continue };
@@ -81,6 +84,7 @@ pub(super) fn bind<'v>(
             // What a node says of its own address counts for less than that it answers where it was asked.
             let itself = view.by.as_ref() == Some(&vn.id) && view.via == node.endpoint;
             if !itself {
+                moved.insert(key, node.endpoint.clone());
                 node.move_to(endpoint.clone());
                 changed = true;
             }
@@ -92,7 +96,7 @@ pub(super) fn bind<'v>(
             changed = true;
         }
     }
-    Bound { keys, changed, displaced }
+    Bound { keys, changed, displaced, moved }
 }
 
 /// Where the view's nodes are, and which of ours are not any more where they were. An address has one node: of two

@@ -5,7 +5,7 @@ use crate::nodes::Nodes;
 use crate::runs::Runs;
 use crate::time::Instant;
 use crate::view::ViewNode;
-use crate::words::NodeKey;
+use crate::words::{Endpoint, NodeKey};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -24,6 +24,19 @@ impl Topology {
             held.filter(|_| !ends)
         });
         changed
+    }
+
+    /// A redirect names an address: when the node moves that was taken to be there, it means who is there now, if anybody
+    /// is known.
+    pub(super) fn keep_patches_in_place(&mut self, nodes: &Nodes, moved: &BTreeMap<NodeKey, Endpoint>) {
+        self.patches.retain(|_, patch| match moved.get(&patch.owner).map(|place| nodes.at(place)) {
+            Some(Some(there)) => {
+                patch.owner = there;
+                true
+            }
+            Some(None) => false,
+            None => true,
+        });
     }
 
     /// Ends the patches that this later view answers, and the claims it shows to be given up: the

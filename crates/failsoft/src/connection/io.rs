@@ -29,9 +29,7 @@ const LATE: Duration = Duration::from_millis(25);
 const LONG_WRITE: usize = 64 * 1024;
 
 /// Runs a lane from its connecting to its death.
-pub(super) async fn run(guarded: Arc<Guarded>, config: Arc<LaneConfig>, clock: Clock) {
-    // Should the runtime drop this task, its callers still get an answer.
-    let ended = Ended(guarded);
+pub(super) async fn run(ended: Ended, config: Arc<LaneConfig>, clock: Clock) {
     let guarded = &*ended.0;
     let mut timer = Timer::new(clock);
     let begun = clock.now();
@@ -62,7 +60,8 @@ pub(super) async fn run(guarded: Arc<Guarded>, config: Arc<LaneConfig>, clock: C
     guarded.end(why);
 }
 
-struct Ended(Arc<Guarded>);
+/// Ends the lane with its task: should the runtime drop that, even before it ran, its callers still get an answer.
+pub(super) struct Ended(pub(super) Arc<Guarded>);
 
 impl Drop for Ended {
     fn drop(&mut self) {

@@ -64,7 +64,7 @@ impl Lane {
     pub(crate) fn open(config: Arc<LaneConfig>, clock: Clock, runtime: &Handle) -> Arc<Self> {
         let guarded = Arc::new(Guarded::new(config.attempt_timeout, config.max_in_flight, config.report.clone()));
         let identified = AtomicBool::new(config.node_id.is_some());
-        runtime.spawn(io::run(guarded.clone(), config, clock));
+        runtime.spawn(io::run(io::Ended(guarded.clone()), config, clock));
         Arc::new(Self { guarded, identified })
     }
 

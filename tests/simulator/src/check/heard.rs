@@ -244,6 +244,9 @@ impl Check {
                 told.unanswered = (told.unanswered.0 + 1, now);
             }
         }
+        if let Some(report) = probe.report.as_ref().ok().filter(|r| r.cluster_ok && r.sees_all()) {
+            heard.votes.reaches_all(report.id.as_deref());
+        }
         let epoch = probe.report.as_ref().ok().and_then(|r| r.current_epoch);
         if let Some(epoch) = epoch.filter(|&e| heed.ours && !heed.foreign && !heed.out && e > heard.highest.0) {
             heard.highest = (epoch, now);

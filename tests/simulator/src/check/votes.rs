@@ -84,6 +84,11 @@ impl Votes {
         self.minority.retain(|(at, id, _)| !another(*at, id));
     }
 
+    /// A node says that it reaches all: with the ballots of others that may set it free.
+    pub(super) fn reaches_all(&mut self, who: Option<&str>) {
+        self.minority.retain(|(_, id, _)| who.is_none() || id.as_deref() != who);
+    }
+
     pub(super) fn close(&mut self, now: Time) {
         self.over = true;
         if self.ballots.len() < 3 {

@@ -77,10 +77,15 @@ impl Sim<'_> {
         match view {
             Some(view) => {
                 self.trace.mix(view.nodes.iter().flatten().filter_map(|n| n.epoch).sum());
-                let at = self.routers[r].members.iter().flatten().find(|m| m.endpoint == view.via).map(|m| m.key);
-                let out = at.and_then(|at| self.routers[r].cluster.verdict(at)) == Some(Verdict::Minority);
+                // By its id: where two nodes changed places, its address is still another one's to the router. One that
+                // is known from a redirect alone has no id yet.
+                let cluster = &self.routers[r].cluster;
+                let named = cluster.members().find(|(_, _, id)| *id == view.by.as_deref());
+                let nameless = || cluster.members().find(|(_, at, id)| id.is_none() && **at == view.via);
+                let by = named.or_else(nameless).map(|(key, ..)| key);
+                let out = by.and_then(|by| cluster.verdict(by)) == Some(Verdict::Minority);
                 if !self.is_foreign(&view) {
-                    self.check.heard_view(r, round, &view, at, out, self.now);
+                    self.check.heard_view(r, round, &view, by, out, self.now);
                 }
                 self.trace.say(self.now, || {
                     let nodes = view.nodes.iter().flatten().map(|n| {

@@ -39,6 +39,17 @@ async fn closing_answers_everyone_once_and_keeps_the_first_reason() {
     assert_eq!(dead(&lane), Some(Failure::Closed));
 }
 
+#[test]
+fn a_lane_whose_runtime_is_gone_takes_no_request() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let handle = runtime.handle().clone();
+    drop(runtime);
+    let clock = Clock::new();
+    let lane = Lane::open(Arc::new(config(1)), clock, &handle);
+    assert_eq!(dead(&lane), Some(Failure::Closed));
+    assert!(matches!(lane.get(b"k", false, far(&clock)), Err(SubmitError::Ended(Failure::Closed))));
+}
+
 #[tokio::test]
 async fn half_a_reply_and_then_silence_is_a_timeout() {
     let (mut server, lane, clock) = open_lane(|_| {}).await;
