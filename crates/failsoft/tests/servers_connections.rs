@@ -106,6 +106,26 @@ async fn nothing_is_written_into_another_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn at_the_start_one_stranger_among_four_seeds_is_not_our_cluster() {
+    let pair = Pair::start().await;
+    let (third, stranger) = (scripted().await, scripted().await);
+    let ours = Topology::of(&[&pair.a, &pair.b, &third]);
+    for node in [&pair.a, &pair.b, &third] {
+        node.set_topology(&ours);
+    }
+    stranger.set_id("f00f00f00f00f00f00f00f00f00f00f00f00f00f");
+    stranger.set_topology(&Topology::of(&[&stranger]));
+    for seeds in [[&stranger, &pair.a, &pair.b, &third], [&third, &pair.b, &stranger, &pair.a]] {
+        let router = ready_router(patient(seeds.map(|node| node.address()))).await;
+        let health = router.health();
+        assert_eq!(health.nodes.len(), 3, "{}", health.to_json());
+        assert!(health.node(&stranger.address()).is_none(), "{}", health.to_json());
+        router.close().await;
+    }
+    assert_eq!(stranger.count("GET"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_control_connection_that_was_closed_while_idle_is_no_trouble() {
     let pair = Pair::start().await;
     let router = ready_router(patient(pair.addresses()).slot_refresh_interval(Duration::from_secs(1))).await;
