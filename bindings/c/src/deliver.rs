@@ -138,7 +138,7 @@ impl Router {
             self.deliver(completion);
         }
         // What came since was told before or after it was taken: only what is still there is a reason to come again.
-        dispatcher.descriptor.clear();
+        dispatcher.descriptor.clear_again();
         if !self.channel.is_empty() {
             dispatcher.descriptor.set();
         }

@@ -106,6 +106,26 @@ async fn nothing_is_written_into_another_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn at_the_start_one_stranger_among_four_seeds_is_not_our_cluster() {
+    let pair = Pair::start().await;
+    let (third, stranger) = (scripted().await, scripted().await);
+    let ours = Topology::of(&[&pair.a, &pair.b, &third]);
+    for node in [&pair.a, &pair.b, &third] {
+        node.set_topology(&ours);
+    }
+    stranger.set_id("f00f00f00f00f00f00f00f00f00f00f00f00f00f");
+    stranger.set_topology(&Topology::of(&[&stranger]));
+    for seeds in [[&stranger, &pair.a, &pair.b, &third], [&third, &pair.b, &stranger, &pair.a]] {
+        let router = ready_router(patient(seeds.map(|node| node.address()))).await;
+        let health = router.health();
+        assert_eq!(health.nodes.len(), 3, "{}", health.to_json());
+        assert!(health.node(&stranger.address()).is_none(), "{}", health.to_json());
+        router.close().await;
+    }
+    assert_eq!(stranger.count("GET"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_control_connection_that_was_closed_while_idle_is_no_trouble() {
     let pair = Pair::start().await;
     let router = ready_router(patient(pair.addresses()).slot_refresh_interval(Duration::from_secs(1))).await;
@@ -125,6 +145,22 @@ async fn a_control_connection_that_was_closed_while_idle_is_no_trouble() {
     assert_eq!(troubled, Vec::<&str>::new());
     let opened = router.counters().attempts.iter().filter(|c| c.count > 0).map(|c| c.what).collect::<Vec<_>>();
     assert!(opened.is_empty(), "no read was sent, none failed over: {opened:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_connection_that_was_forgotten_on_the_way_is_no_trouble() {
+    let pair = Pair::start().await;
+    let builder = patient(pair.addresses()).attempt_timeout(Duration::from_secs(1));
+    let router = ready_router(builder.slot_refresh_interval(Duration::from_secs(1))).await;
+    eventually("probed", async || router.health().nodes.iter().all(|n| n.validated)).await;
+    let asked = pair.a.count("INFO");
+    // Nothing comes back on the connection that there is. A new one works, though slowly: were the node in trouble
+    // until then, it would be seen.
+    pair.a.next("INFO", Behaviour::Silence);
+    pair.a.next("INFO", Behaviour::Normal.after(Duration::from_millis(300)));
+    pair.a.wait_for("INFO", asked + 2).await.expect("asked on a new connection");
+    let trouble: Vec<_> = router.health().nodes.into_iter().filter_map(|n| n.trouble).collect();
+    assert_eq!(trouble, Vec::<&str>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
