@@ -24,7 +24,8 @@
 //!   as [`Failure::Hung`], whoever still waits. That is the node's fault, and is noticed without a caller.
 //! - **Connecting.** Something was queued, and `attempt_timeout` later the connection is not open: the node is to blame,
 //!   and what is queued fails as [`Failure::Hung`]. But the connection goes on being made, for as long as its driver
-//!   allows: a handshake may take longer than an answer, and one begun anew would take as long.
+//!   allows: a handshake may take longer than an answer, and one begun anew would take as long. It is held against the
+//!   node once: perhaps a packet was lost, and the node is long known to be well when the next request waits.
 //!
 //! A connection at rest can be lost without a trace, and a server may close it: what is found when it is used again says
 //! nothing of the node. If it is closed then, without an answer, its requests fail as [`Failure::Closed`] and are put
@@ -96,8 +97,9 @@ pub struct Connection<C, R> {
     contact: Option<Instant>,
     /// What its end, or its not being open yet, says of the node.
     blame: Option<Reason>,
-    /// While connecting: the number of the first request that was queued since somebody was last waited for.
-    unheeded: u64,
+    /// While connecting: how many requests are accounted for by the watch; none once it was held against the node that
+    /// it does not open.
+    heeded: Option<u64>,
 }
 
 impl<C, R> Connection<C, R> {
@@ -112,7 +114,7 @@ impl<C, R> Connection<C, R> {
             next_late: Instant::MAX,
             contact: None,
             blame: None,
-            unheeded: 0,
+            heeded: Some(0),
         }
     }
 
@@ -179,7 +181,7 @@ impl<C, R> Connection<C, R> {
             Phase::Open => self.requests.in_flight() > 0,
             Phase::Ended(_) => return,
         };
-        match self.was_idle(&why) {
+        match self.tells_nothing(&why) {
             Some(instead) => self.requests.end(&instead, out),
             None => {
                 // A node that closes what nobody uses is within its rights.
@@ -192,15 +194,16 @@ impl<C, R> Connection<C, R> {
         self.watch.rest(Instant::MAX);
     }
 
-    /// If it may have been lost while nothing was owed: what that is to those who wait.
-    fn was_idle(&self, why: &Failure) -> Option<Failure> {
+    /// What an end that says nothing of the node, or nothing new, is to those who wait.
+    fn tells_nothing(&self, why: &Failure) -> Option<Failure> {
         let rested = self.watch.rested();
-        match why {
-            Failure::Lost(_) if self.phase != Phase::Open => None,
-            Failure::Lost(_) => (self.requests.owed() == 0 || rested >= IDLE).then_some(Failure::Closed),
-            Failure::Hung => (rested >= FORGOTTEN).then_some(Failure::Timeout),
-            _ => None,
-        }
+        let (tells_nothing, instead) = match (&self.phase, why) {
+            (Phase::Connecting, Failure::Connect(_) | Failure::Lost(_)) => (self.heeded.is_none(), Failure::Closed),
+            (Phase::Open, Failure::Lost(_)) => (self.requests.owed() == 0 || rested >= IDLE, Failure::Closed),
+            (Phase::Open, Failure::Hung) => (rested >= FORGOTTEN, Failure::Timeout),
+            _ => return None,
+        };
+        tells_nothing.then_some(instead)
     }
 
     /// What its end, or its not being open yet, says of the node, if it says anything; once.
@@ -268,10 +271,12 @@ impl<C, R> Connection<C, R> {
             Phase::Open if self.watch.is_hung(now) => return self.end(Failure::Hung, out),
             Phase::Connecting if self.watch.is_hung(now) => {
                 self.blame = Failure::Hung.blame();
-                return self.send_away(&Failure::Hung, out);
+                self.send_away(&Failure::Hung, out);
+                self.heeded = None;
+                return;
             }
             Phase::Connecting if self.is_unheeded() && !self.watch.expects() => {
-                self.unheeded = self.requests.next();
+                self.heeded = Some(self.requests.next());
                 self.watch.begin(now);
             }
             _ => {}
@@ -291,15 +296,15 @@ impl<C, R> Connection<C, R> {
         }
     }
 
-    /// Whether something was queued that the connection does not count as waiting for it.
+    /// While connecting: whether something was queued of which the watch does not know.
     fn is_unheeded(&self) -> bool {
-        self.requests.next() > self.unheeded
+        self.heeded.is_some_and(|heeded| self.requests.next() > heeded)
     }
 
     /// While connecting: who waits is told why it will not be sent.
     fn send_away(&mut self, why: &Failure, out: &mut impl Deliver<C, R>) {
         self.requests.send_away(why, out);
-        self.unheeded = self.requests.next();
+        self.heeded = self.heeded.map(|_| self.requests.next());
         self.next_late = Instant::MAX;
         self.watch.rest(Instant::MAX);
     }

@@ -26,17 +26,13 @@ impl Lines {
     }
 
     /// Asks in one write, so that the server answers with little more work than for one question. A connection that
-    /// was closed while it was idle, or whose server wants a password by now, says nothing of the node: the questions
-    /// are put once more, on a new one.
+    /// was closed or forgotten on the way while it was idle, or whose server wants a password by now, says nothing of
+    /// the node: the questions are put once more, on a new one.
     pub(super) async fn ask(&self, node: &Endpoint, questions: &[Question]) -> Result<Vec<Answer>, Trouble> {
         let kept = self.lock().get(node).cloned();
         if let Some(mut kept) = kept {
             match exchange(&mut kept, questions).await {
                 Ok(said) if refused_for_want_of_password(&said).is_none() => return Ok(said),
-                Err(Trouble::Late(why)) => {
-                    self.lock().remove(node);
-                    return Err(Trouble::Late(why));
-                }
                 Ok(_) | Err(_) => self.lock().remove(node),
             };
         }

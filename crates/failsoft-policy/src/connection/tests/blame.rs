@@ -19,13 +19,16 @@ fn a_node_that_does_not_open_is_to_blame_and_goes_on_opening() {
     assert_eq!((c.take_blame(), told.take()), (None, vec![]));
     run_timers(&mut c, &mut told, at(260));
     assert_eq!((c.take_blame(), told.take()), (Some(Reason::Timeout), vec![(2, Err(Failure::Hung))]));
-    // Nobody waits any more, and it is not blamed again for nothing.
     assert_eq!((c.phase(), c.next_timeout()), (&Phase::Connecting, Instant::MAX));
-    c.submit(Attempt::until(at(900)), 30, false, 3);
+    // Who comes later waits as long as it may, and nobody is blamed again.
+    c.submit(Attempt::until(at(700)), 30, false, 3);
+    c.submit(Attempt::until(at(900)), 30, false, 4);
+    run_timers(&mut c, &mut told, at(700));
+    assert_eq!((c.take_blame(), told.take()), (None, vec![(3, Err(Failure::Timeout))]));
     c.handle_opened(at(0));
-    assert_eq!(c.take(at(300)), [(30, false), (30, false), (30, true)]);
-    assert!(c.handle_replies([30], at(301), &mut told));
-    assert_eq!((c.take_blame(), told.take()), (None, vec![(3, Ok(30))]));
+    assert_eq!(c.take(at(800)), [(30, false), (30, false), (30, false), (30, true)]);
+    assert!(c.handle_replies([40], at(801), &mut told));
+    assert_eq!((c.take_blame(), told.take()), (None, vec![(4, Ok(40))]));
 }
 
 #[test]
@@ -42,8 +45,10 @@ fn a_connection_that_fails_blames_once_for_those_who_waited() {
     c.handle_timeout(at(0), &mut told);
     c.handle_timeout(at(250), &mut told);
     assert_eq!(c.take_blame(), Some(Reason::Timeout));
+    c.submit(Attempt::until(at(900)), 30, false, 2);
+    told.take();
     c.end(Failure::Connect("no end of it".into()), &mut told);
-    assert_eq!(c.take_blame(), None, "that was said already");
+    assert_eq!((c.take_blame(), told.take()), (None, vec![(2, Err(Failure::Closed))]), "that was said already");
 }
 
 #[test]
@@ -65,6 +70,7 @@ fn when_its_node_fails_what_is_open_is_closed_and_what_opens_goes_on() {
     assert_eq!((c.phase(), c.waiting(), told.take()), (&Phase::Connecting, 0, vec![(1, Err(Failure::Closed))]));
     c.handle_opened(at(0));
     assert_eq!(c.take(at(10)), [(30, false)]);
+    assert_eq!(c.take_blame(), None);
     send(&mut c, Attempt::until(at(900)), 2, at(20));
     c.fail_over(&mut told);
     assert_eq!((c.phase(), told.take()), (&Phase::Ended(Failure::Closed), vec![(2, Err(Failure::Closed))]));
