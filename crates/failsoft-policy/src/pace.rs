@@ -12,6 +12,8 @@ const CALM: u64 = 100;
 const TROUBLED: u64 = 600;
 /// Connections of one router to a node: one for its questions and at least one for its reads.
 const CONNECTIONS: u64 = 2;
+/// The most clients that a node is believed to have: what it says is one node's word, and sets the pace for all.
+const BELIEVED: u64 = 65_536;
 /// Turns shorter than this are not worth taking.
 const SHORTEST_TURN: Duration = Duration::from_millis(50);
 
@@ -21,13 +23,13 @@ pub(crate) const SHORT_TURN: Duration = Duration::from_secs(1);
 /// The shortest time between two routine probes of a node, in a cluster whose nodes have up to `clients`
 /// clients.
 pub(crate) fn pause(clients: u64) -> Duration {
-    Duration::from_millis(clients.saturating_mul(1000) / CONNECTIONS / CALM)
+    Duration::from_millis(routers(clients) * 1000 / CALM)
 }
 
 /// What all routers notice at once, they ask about by turns: each first waits for a random part of this time,
 /// which is `most` at the most.
 pub(crate) fn turn(clients: u64, most: Duration) -> Duration {
-    let turn = Duration::from_millis(clients.saturating_mul(1000) / CONNECTIONS / TROUBLED);
+    let turn = Duration::from_millis(routers(clients) * 1000 / TROUBLED);
     if turn < SHORTEST_TURN { Duration::ZERO } else { turn.min(most) }
 }
 
@@ -36,8 +38,12 @@ pub(crate) fn turn(clients: u64, most: Duration) -> Duration {
 pub(crate) fn views_permille(clients: u64, nodes: usize) -> u32 {
     // Measured: 0.09 ms for a view of 6 nodes, 1 ms for one of 2,000.
     let (tenth, one) = (100_000, 90 + nodes as u64 / 2);
-    let routers = (clients / CONNECTIONS).max(1);
-    u32::try_from(1000 * tenth / one / routers).unwrap_or(u32::MAX).clamp(1, 1000)
+    u32::try_from(1000 * tenth / one / routers(clients).max(1)).unwrap_or(u32::MAX).clamp(1, 1000)
+}
+
+/// How many routers so many clients of a node may be.
+fn routers(clients: u64) -> u64 {
+    clients.min(BELIEVED) / CONNECTIONS
 }
 
 #[cfg(test)]
@@ -57,5 +63,13 @@ mod tests {
         assert_eq!(pause(20_000), Duration::from_secs(100));
         assert_eq!((views_permille(20_000, 2_000), views_permille(20_000, 6)), (9, 107));
         assert_eq!((views_permille(200, 200), views_permille(0, 2_000)), (1000, 1000));
+    }
+
+    #[test]
+    fn more_clients_than_a_server_can_have_do_not_stop_the_probes() {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        assert!(minutes(5) < pause(u64::MAX) && pause(u64::MAX) < minutes(6));
+        assert_eq!((pause(1 << 63), turn(1 << 63, minutes(60))), (pause(BELIEVED), turn(BELIEVED, minutes(60))));
+        assert_eq!(views_permille(u64::MAX, 6), views_permille(BELIEVED, 6));
     }
 }

@@ -16,6 +16,7 @@ use crate::router::Router;
 use crate::trace::Trace;
 use event::local_kind;
 use failsoft_policy::Instant;
+pub(crate) use servers::is_dial;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 

@@ -7,6 +7,7 @@ use super::Check;
 use super::heard::Heard;
 use crate::model::{ADDRESSES, MS, Time};
 use crate::router::{Member, Router};
+use crate::sim::is_dial;
 use failsoft_policy::NodeKey;
 use failsoft_policy::partition::Verdict;
 
@@ -41,6 +42,12 @@ impl Heard {
     fn explains(&self) -> Time {
         3 * self.limit
     }
+
+    /// How long something that was sent explains it that nobody has answered: a connection may take longer to come
+    /// about, and is found out when somebody needs it.
+    fn waits(&self, id: u64) -> Time {
+        self.explains() + if is_dial(id) { self.connect } else { 0 }
+    }
 }
 
 impl Check {
@@ -48,10 +55,11 @@ impl Check {
     pub(crate) fn asked_at(&mut self, r: usize, at: usize, id: u64, now: Time) {
         let heard = &mut self.routers[r];
         // What nobody will answer any more explains nothing after a while.
-        let old = heard.attempt + heard.explains();
         let awake = heard.suspended_until + heard.explains();
-        heard.wire.open[at].retain(|(_, sent)| now < sent + old || now < awake);
-        heard.wire.open[at].push((id, now));
+        let mut open = std::mem::take(&mut heard.wire.open[at]);
+        open.retain(|&(id, sent)| now < sent + heard.attempt + heard.waits(id) || now < awake);
+        open.push((id, now));
+        heard.wire.open[at] = open;
     }
 
     /// The answer to it comes to the router's host at `arrives`.
@@ -109,8 +117,8 @@ impl Check {
     fn closed(&mut self, r: usize, node: NodeKey, at: usize, router: &Router, now: Time) {
         let judged = router.cluster.verdict(node) == Some(Verdict::Minority) || self.another_cluster;
         let heard = &self.routers[r];
-        let late = |&(_, sent): &(u64, Time)| {
-            now - sent >= heard.attempt && now <= (sent + heard.attempt).max(heard.suspended_until) + heard.explains()
+        let late = |&(id, sent): &(u64, Time)| {
+            now - sent >= heard.attempt && now <= (sent + heard.attempt).max(heard.suspended_until) + heard.waits(id)
         };
         let late = heard.wire.open[at].iter().any(late);
         let explained = judged || late || now <= heard.wire.explained[at];

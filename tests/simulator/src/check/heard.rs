@@ -81,6 +81,8 @@ pub(super) struct Heard {
     pub(super) tries_again: i64,
     /// How long an answer may take before the node counts as hung.
     pub(super) attempt: Time,
+    /// How long a connection may take to come about.
+    pub(super) connect: Time,
     /// How long one question may take, and how often the cluster is looked at.
     pub(super) limit: Time,
     pub(super) interval: Time,
@@ -105,6 +107,7 @@ impl Heard {
             map: Map::default(),
             wire: Wire::default(),
             attempt: config.attempt_timeout().as_nanos() as Time,
+            connect: config.connect_timeout().as_nanos() as Time,
             votes: Votes::default(),
             refreshed_at: None,
             owed: None,

@@ -13,6 +13,11 @@ const DIALS: u64 = 1 << 39;
 const RETRANSMISSION: Time = 200 * crate::model::MS;
 const QUESTIONS: u64 = 1 << 40;
 
+/// Whether this is the number of a connection.
+pub(crate) fn is_dial(id: u64) -> bool {
+    (DIALS..QUESTIONS).contains(&id)
+}
+
 impl Sim<'_> {
     /// Sends a command; whether it arrives is the network's matter.
     pub(crate) fn send(&mut self, message: Message) {
