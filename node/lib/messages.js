@@ -8,7 +8,8 @@ const CHANNELS = {
   node_down: channel('failsoft:node'),
   node_up: channel('failsoft:node'),
   verdict: channel('failsoft:verdict'),
-  fill_failed: channel('failsoft:fill')
+  fill_failed: channel('failsoft:fill'),
+  panicked: channel('failsoft:panic')
 }
 
 const routers = new Map()

@@ -14,8 +14,9 @@ export interface MessageSubject {
 
 /**
  * A message of `failsoft:node` (`node_down`, `node_up`: nodes get no reads, or get them again), `failsoft:verdict` (nodes
- * are on another side of a partition than before), or `failsoft:fill` (`fill_failed`: loaded values were not written
- * back). A router tells at most one of each kind a second, which counts all that happened since the last one.
+ * are on another side of a partition than before), `failsoft:fill` (`fill_failed`: loaded values were not written back),
+ * or `failsoft:panic` (`panicked`: a defect in the background of the library, which goes on). A router tells at most one
+ * of each kind a second, which counts all that happened since the last one.
  *
  * @example
  * import { subscribe } from 'node:diagnostics_channel'
@@ -31,6 +32,6 @@ export interface Message {
   event: EventKind
   /** How often it happened since the last message of this kind. */
   count: number
-  /** To whom, and why: at most 16 different ones. */
+  /** To whom, and why: at most 16 different ones; none for a panic. */
   subjects: MessageSubject[]
 }

@@ -40,9 +40,10 @@ export type Cause =
   | 'connection'
   | 'busy'
 
-/** What a message of the channels `failsoft:node`, `failsoft:verdict` and `failsoft:fill` is about. */
+/** What a message of the channels `failsoft:node`, `failsoft:verdict`, `failsoft:fill` and `failsoft:panic` is about. */
 export type EventKind =
   | 'node_down'
   | 'node_up'
   | 'verdict'
   | 'fill_failed'
+  | 'panicked'

@@ -35,6 +35,8 @@ class Router(AsyncRouter[V]):
     ``ConfigError`` that names it, before any connection is made.
 
     It connects by itself and works at once, from any number of event loops; each call gives a Future.
+    Nodes that are lost and back, verdicts and values not written back are records of the logger
+    ``failsoft``, made on a loop that has called the router.
 
     Example:
 

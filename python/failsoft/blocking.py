@@ -27,6 +27,7 @@ class Router(BlockingRouter[V]):
     Takes what ``failsoft.Router`` takes. Any number of threads may use it at once. A fallback runs in
     the thread of its caller, so no limit can interrupt it there: one that takes longer than
     ``load_timeout`` fails the others who wait for it, but its own caller gets what it came back with.
+    Records of the logger ``failsoft`` are made inside calls of the router, in their own threads.
 
     Example:
 

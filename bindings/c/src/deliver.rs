@@ -1,6 +1,5 @@
 //! Completions become calls of the program's functions: on threads of the library, or in a dispatch.
 
-use crate::bell::Bell;
 use crate::descriptor::Descriptor;
 use crate::entries::{Entry, Then};
 use crate::inside;
@@ -11,7 +10,7 @@ use crate::router::{Delivery, Router};
 use crate::status::{Failure, Status, guarded};
 use bytes::Bytes;
 use failsoft::Error;
-use failsoft::foreign::{Caller, Channel, Completion, Pending};
+use failsoft::foreign::{Bell, Caller, Channel, Completion, Pending, Waiting};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -73,15 +72,6 @@ impl Dispatcher {
     }
 }
 
-/// Closes the channel of a blocking call, however the call ends: what was not run is another caller's to run.
-struct Ours(Arc<Channel>);
-
-impl Drop for Ours {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
-
 impl Router {
     /// Starts something and waits for its final completion. `asked` are the keys, of a call for many. Its loader is
     /// called on this thread; with the delivery `fd`, so is whatever else is to be called meanwhile.
@@ -91,17 +81,15 @@ impl Router {
         loader: Option<Callback>,
         start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
     ) -> Result<Completion, Failure> {
-        let bell = Arc::new(Bell::default());
-        let ringer = Arc::clone(&bell);
-        let ours = Ours(Channel::without_loading(move || ringer.ring()));
+        let waiting = Waiting::default();
         let dispatcher = self.dispatcher();
-        let _listening = dispatcher.map(|dispatcher| dispatcher.listen(&bell));
+        let _listening = dispatcher.map(|dispatcher| dispatcher.listen(waiting.bell()));
         let parent = inside::loads();
-        start(Caller { channel: &ours.0, token: 0, parent: parent.as_ref() })?;
+        start(waiting.caller(parent.as_ref()))?;
         let mut batch = Vec::new();
         let kept = Kept::default();
         loop {
-            ours.0.drain(&mut batch);
+            waiting.drain(&mut batch);
             for completion in batch.drain(..) {
                 match completion {
                     Completion::Run(run) => {
@@ -123,7 +111,7 @@ impl Router {
             if let Some(dispatcher) = dispatcher {
                 self.dispatch(dispatcher);
             }
-            bell.wait();
+            waiting.bell().wait(None);
         }
     }
 
@@ -153,7 +141,7 @@ impl Router {
             if self.entries.is_empty() {
                 return self.entries.wait_told();
             }
-            bell.wait();
+            bell.wait(None);
         }
     }
 

@@ -32,7 +32,6 @@ mod status;
 mod text;
 
 // And these export nothing.
-mod bell;
 mod deliver;
 mod descriptor;
 mod entries;

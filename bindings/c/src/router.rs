@@ -1,6 +1,5 @@
 //! The router as C holds it: opened, watched, dispatched, closed.
 
-use crate::bell::Bell;
 use crate::config::{self, Config};
 use crate::deliver::Dispatcher;
 use crate::entries::{Entries, Entry, Then};
@@ -10,7 +9,7 @@ use crate::threads::Threads;
 use crate::writes::OnDone;
 use crate::{fork, inside};
 use failsoft::Error;
-use failsoft::foreign::{Channel, Completion, Foreign};
+use failsoft::foreign::{Bell, Channel, Completion, Foreign};
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::sync::Arc;

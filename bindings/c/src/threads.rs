@@ -1,10 +1,9 @@
 //! The delivery `threads`: one thread calls what is to be called at the end of reads, some more call loaders, so that a
 //! loader that blocks keeps nobody's outcome back.
 
-use crate::bell::Bell;
 use crate::load::{Callback, Load};
 use crate::router::Router;
-use failsoft::foreign::without_signals;
+use failsoft::foreign::{Bell, without_signals};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -57,7 +56,7 @@ impl Threads {
         let thread = start_thread(move || {
             let mut batch = Vec::new();
             while let Some(threads) = router.threads().filter(|t| !t.stopped.load(Ordering::Acquire)) {
-                threads.bell.wait();
+                threads.bell.wait(None);
                 router.drain(&mut batch);
                 for completion in batch.drain(..) {
                     router.deliver(completion);

@@ -3,7 +3,9 @@
 use crate::convert::type_name;
 use crate::errors::raised;
 use crate::tls::Tls;
-use failsoft::{Builder, Cause, Config, ConfigError, KeySpec, Reason, Router, ServedBy, Setting, SettingKind};
+use failsoft::{
+    Builder, Cause, Config, ConfigError, EventKind, KeySpec, Reason, Router, ServedBy, Setting, SettingKind,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
 
@@ -61,6 +63,7 @@ pub(crate) fn vocabulary(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     table.set_item("served_by", ServedBy::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     table.set_item("reason", Reason::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     table.set_item("cause", Cause::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    table.set_item("event", EventKind::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     Ok(table)
 }
 

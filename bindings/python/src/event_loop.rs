@@ -7,6 +7,7 @@ use crate::caller::Callback;
 use crate::errors::{Thrown, raised, thrown};
 use crate::given::{Given, ended};
 use crate::load::{self, Load};
+use crate::messages::{Heard, Messages};
 use crate::settle::{Settle, surely};
 use crate::wake::Home;
 use failsoft::Error;
@@ -46,6 +47,7 @@ pub(crate) struct EventLoop {
     /// Runs callbacks: `failsoft._callbacks.Callbacks`.
     callbacks: Py<PyAny>,
     settle: Settle,
+    heard: Heard,
     forks: u32,
 }
 
@@ -93,6 +95,7 @@ impl EventLoop {
             arguments: arguments.clone().unbind(),
             callbacks: callbacks.clone_ref(py),
             settle: settle.clone_ref(py),
+            heard: Heard::default(),
             forks: forks(),
         };
         let ours = match Self::by_descriptor(event_loop, &new)? {
@@ -157,9 +160,11 @@ impl EventLoop {
         callback: Option<Callback>,
         decode: bool,
         long: bool,
+        messages: &Arc<Messages>,
         start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
     ) -> PyResult<Bound<'py, PyAny>> {
         static COPY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        self.heard.call(messages, &self.channel);
         let parent = load::inside(py)?;
         let callback = match callback {
             Some(callback) => Some((callback, COPY.import(py, "contextvars", "copy_context")?.call0()?.unbind())),
@@ -260,7 +265,16 @@ impl EventLoop {
             }
         }
         *this.batch.lock().unwrap_or_else(PoisonError::into_inner) = batch;
-        first.map_or(Ok(()), Err)
+        // In a forked child the parent's thread may have held a lock here.
+        let logged = if forks() == this.forks { this.heard.log(py) } else { Ok(()) };
+        match (first, logged) {
+            (Some(first), Err(error)) => {
+                error.write_unraisable(py, Some(slf));
+                Err(first)
+            }
+            (Some(first), Ok(())) => Err(first),
+            (None, logged) => logged,
+        }
     }
 
     /// How many calls wait.

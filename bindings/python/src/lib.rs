@@ -9,6 +9,7 @@ mod errors;
 mod event_loop;
 mod given;
 mod load;
+mod messages;
 mod outcome;
 mod router;
 mod settle;

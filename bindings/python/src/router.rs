@@ -5,12 +5,14 @@ use crate::caller::{self, Callback};
 use crate::convert::{octets, seconds};
 use crate::errors::raised;
 use crate::event_loop;
+use crate::messages::Messages;
 use crate::{blocking, config};
 use bytes::Bytes;
 use failsoft::Error;
 use failsoft::foreign::{Caller, Foreign, Pending};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Who waits for what a call comes to.
@@ -38,6 +40,7 @@ pub(crate) struct Core {
     decode: bool,
     waiter: Waiter,
     seeds: Vec<String>,
+    messages: Arc<Messages>,
 }
 
 /// What `failsoft.Router` is made of.
@@ -69,8 +72,11 @@ impl BlockingRouter {
 impl Core {
     fn open(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>, waiter: Waiter) -> PyResult<Self> {
         let settings = config::read(nodes, config)?;
-        let foreign = Foreign::open(settings.builder).map_err(|error| raised(nodes.py(), &error))?;
-        Ok(Self { foreign, decode: settings.decode, waiter, seeds: settings.seeds })
+        let messages = Messages::new();
+        let put = Arc::clone(&messages);
+        let builder = settings.builder.observer(move |event| put.put(event));
+        let foreign = Foreign::open(builder).map_err(|error| raised(nodes.py(), &error))?;
+        Ok(Self { foreign, decode: settings.decode, waiter, seeds: settings.seeds, messages })
     }
 
     fn call<'py>(
@@ -82,7 +88,7 @@ impl Core {
         start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
     ) -> PyResult<Bound<'py, PyAny>> {
         if self.waiter == Waiter::Thread {
-            return blocking::wait(py, octets, callback.as_ref(), start)?.into_python(py, self.decode);
+            return blocking::wait(py, octets, callback.as_ref(), &self.messages, start)?.into_python(py, self.decode);
         }
         // First of all: in a forked child the loop itself is of no use.
         match self.foreign.check() {
@@ -91,7 +97,7 @@ impl Core {
             _ => {}
         }
         let here = event_loop::running(py)?;
-        here.get().wait(py, callback, self.decode, manner == Manner::Long, start)
+        here.get().wait(py, callback, self.decode, manner == Manner::Long, &self.messages, start)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Events for operators: nodes lost and back, verdicts, values not written back. At most one message a second of
-//! each kind; what happens in between is gathered into the next one.
+//! Events for operators: nodes lost and back, verdicts, values not written back, panics. At most one message
+//! a second of each kind; what happens in between is gathered into the next one.
 
 use crate::cluster::NodeStatus;
 use crate::partition::Verdict;
@@ -27,6 +27,8 @@ words! {
         Verdict = "verdict",
         /// Loaded values were not written back.
         FillFailed = "fill_failed",
+        /// Something in the background panicked, and goes on: a defect of this library.
+        Panicked = "panicked",
     }
 }
 
@@ -62,6 +64,7 @@ struct Pending {
 pub struct Journal {
     nodes: BTreeMap<Endpoint, (bool, Verdict)>,
     fills: BTreeMap<&'static str, u64>,
+    panics: u64,
     pending: [Pending; EventKind::ALL.len()],
 }
 
@@ -90,6 +93,12 @@ impl Journal {
         if more > 0 {
             self.note(EventKind::FillFailed, more, None, Some(cause.as_str()));
         }
+    }
+
+    /// How many panics were caught so far.
+    pub fn panics(&mut self, count: u64) {
+        let more = count.saturating_sub(core::mem::replace(&mut self.panics, count));
+        self.pending[EventKind::Panicked as usize].count += more;
     }
 
     /// The messages that are due now.
@@ -136,6 +145,17 @@ mod tests {
         assert_eq!(journal.due(start + PAUSE), [second]);
         journal.fills(Cause::Busy, 5);
         assert_eq!(journal.due(start + PAUSE * 10), [], "nothing new");
+    }
+
+    #[test]
+    fn panics_are_counted_and_name_nobody() {
+        let mut journal = Journal::default();
+        journal.panics(0);
+        assert_eq!(journal.due(Instant::ZERO), []);
+        journal.panics(2);
+        journal.panics(2);
+        let told = Event { kind: EventKind::Panicked, count: 2, subjects: Vec::new() };
+        assert_eq!(journal.due(Instant::ZERO), [told]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::shared::Shared;
 use failsoft_policy::cluster::Command;
 use failsoft_policy::view::Probe;
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -18,13 +18,14 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Runs until the router closes. Nothing in it stops silently: a panic is counted, and the work goes on.
 pub(crate) async fn conduct(shared: Arc<Shared>) {
-    panics::supervised(|| rounds(&shared), || shared.tally.panicked()).await;
+    // What has been told stays told.
+    let watch = Mutex::new(Watch::new(&shared));
+    panics::supervised(|| rounds(&shared, &watch), || shared.tally.panicked()).await;
 }
 
-async fn rounds(shared: &Arc<Shared>) {
+async fn rounds(shared: &Arc<Shared>, watch: &Mutex<Option<Watch>>) {
     let mut credited = shared.tally.successes();
     let mut tick = shared.now();
-    let mut watch = Watch::new(shared);
     loop {
         let successes = shared.tally.successes();
         let gained = successes - credited;
@@ -53,7 +54,7 @@ async fn rounds(shared: &Arc<Shared>) {
         for command in commands {
             carry_out(shared, command);
         }
-        let look = watch.as_mut().and_then(|watch| watch.look(shared));
+        let look = watch.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(|watch| watch.look(shared));
         let until = next.into_iter().chain(look).fold(tick, std::cmp::min);
         tokio::select! {
             () = shared.opener.endings.wake.notified() => {}
@@ -132,10 +133,12 @@ async fn refresh(shared: Arc<Shared>, round: u64, targets: Vec<Endpoint>, epochs
 
 #[cfg(test)]
 mod tests {
-    use crate::{Router, ServedBy};
+    use crate::{EventKind, Router, ServedBy};
     use bytes::Bytes;
     use failsoft_testkit::ScriptedNode;
     use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
     use std::sync::atomic::Ordering::Relaxed;
     use std::time::Duration;
 
@@ -143,7 +146,14 @@ mod tests {
     async fn a_panic_in_a_probe_or_a_refresh_stops_neither() {
         let node = ScriptedNode::start().await.expect("a node");
         node.set("k", "v");
+        let told = Arc::new(AtomicU64::new(0));
+        let panicked = Arc::clone(&told);
         let builder = Router::builder([node.address()]).slot_refresh_interval(Duration::from_secs(1));
+        let builder = builder.observer(move |event| {
+            if event.kind == EventKind::Panicked {
+                panicked.fetch_add(event.count, Relaxed);
+            }
+        });
         let router = builder.build().expect("good settings");
         router.ready(Duration::from_secs(20)).await.expect("a view");
         let read = async || {
@@ -154,7 +164,10 @@ mod tests {
         router.shared().control.defects.store(4, Relaxed);
         let end = tokio::time::Instant::now() + Duration::from_secs(20);
         let (mut panicked, mut refreshed) = (false, None);
-        while !(panicked && refreshed.is_some_and(|before| router.health().refreshes > before + 1)) {
+        while !(panicked
+            && told.load(Relaxed) == 4
+            && refreshed.is_some_and(|before| router.health().refreshes > before + 1))
+        {
             assert!(tokio::time::Instant::now() < end, "it stopped: {}", router.health().to_json());
             assert_eq!(read().await, ServedBy::Primary, "our own defect is not the node's");
             if !panicked && router.counters().panics == 4 {

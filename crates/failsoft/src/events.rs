@@ -45,6 +45,7 @@ impl Watch {
         for (cause, count) in shared.tally.skipped() {
             self.journal.fills(cause, count);
         }
+        self.journal.panics(shared.tally.panics());
         for event in self.journal.due(now) {
             // A panic in the observer must not end the conductor.
             let _ = catch_unwind(AssertUnwindSafe(|| (self.observer.0)(&event)));

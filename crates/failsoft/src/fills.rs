@@ -78,8 +78,10 @@ impl Worker {
             let filled = writes::fill(&self.shared, (&key, &value), ttl, self.node, deadline);
             // A panic is a defect, which must not take the place of this worker away. An error means that the
             // router was closed.
-            if let Ok(Ok(written)) = panics::caught(filled).await {
-                self.shared.tally.fill(written.err());
+            match panics::caught(filled).await {
+                Ok(Ok(written)) => self.shared.tally.fill(written.err()),
+                Ok(Err(_)) => {}
+                Err(_) => self.shared.tally.panicked(),
             }
             next = self.written(bytes);
         }

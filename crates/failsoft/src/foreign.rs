@@ -14,11 +14,13 @@ mod direct;
 mod own;
 mod process;
 mod run;
+mod waiting;
 
 pub use channel::{Channel, Completion};
 pub use own::Own;
 pub use process::{after_fork, forks, without_signals};
 pub use run::{Answer, Parent, Run};
+pub use waiting::{Bell, Waiting};
 
 use crate::builder::Builder;
 use crate::error::Error;

@@ -132,6 +132,11 @@ impl Tally {
         self.panics.fetch_add(1, Relaxed);
     }
 
+    /// How often that was so far.
+    pub(crate) fn panics(&self) -> u64 {
+        self.panics.load(Relaxed)
+    }
+
     /// Fills that were not written so far, by cause.
     pub(crate) fn skipped(&self) -> impl Iterator<Item = (Cause, u64)> {
         Cause::ALL.iter().map(|cause| (*cause, self.skipped[*cause as usize].load(Relaxed)))
@@ -159,7 +164,7 @@ impl Tally {
             sets: self.sets.load(Relaxed),
             sets_in_doubt: self.sets_in_doubt.load(Relaxed),
             sets_refused: by_cause(&self.refused),
-            panics: self.panics.load(Relaxed),
+            panics: self.panics(),
         }
     }
 }

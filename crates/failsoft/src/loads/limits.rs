@@ -10,17 +10,13 @@ use std::sync::Arc;
 /// Runs until the router closes. A limit is a `load_timeout` away when its load begins, so this sleeps through most
 /// loads: it is woken only for one that is due earlier than what it sleeps for.
 pub(crate) async fn keep_limits(shared: Arc<Shared>) {
-    loop {
-        // A defect in one pass must not leave the next loads without a limit. The message is of no use
-        // here: the panic hook has printed it.
-        let _ = panics::caught(async {
-            loop {
-                pass(&shared).await;
-            }
-        })
-        .await;
-        tokio::task::yield_now().await;
-    }
+    // A defect in one pass must not leave the next loads without a limit.
+    let passes = || async {
+        loop {
+            pass(&shared).await;
+        }
+    };
+    panics::supervised(passes, || shared.tally.panicked()).await;
 }
 
 async fn pass(shared: &Shared) {

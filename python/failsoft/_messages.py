@@ -1,0 +1,29 @@
+"""What an operator wants to know, as records of the logger ``failsoft``."""
+
+from __future__ import annotations
+
+import logging
+
+logger = logging.getLogger("failsoft")
+# As libraries do: nothing is printed by a program that has not set up `logging`.
+logger.addHandler(logging.NullHandler())
+
+#: The level of each kind of message, and what it says.
+KINDS = {
+    "node_down": (logging.WARNING, "nodes get no reads any more"),
+    "node_up": (logging.INFO, "nodes get reads again"),
+    "verdict": (logging.WARNING, "nodes are on another side of a partition than before"),
+    "fill_failed": (logging.WARNING, "loaded values were not written back"),
+    "panicked": (logging.ERROR, "a defect in the background of the library, which goes on"),
+}
+
+
+def log(kind: str, count: int, subjects: list[tuple[str | None, str | None]]) -> None:
+    """Logs one message: ``event``, ``count`` and ``subjects`` are attributes of the record, too."""
+    level, text = KINDS[kind]
+    named = ", ".join(" ".join(word for word in subject if word is not None) for subject in subjects)
+    extra = {"event": kind, "count": count, "subjects": subjects}
+    if named:
+        logger.log(level, "%s (%d): %s", text, count, named, extra=extra)
+    else:
+        logger.log(level, "%s (%d)", text, count, extra=extra)
