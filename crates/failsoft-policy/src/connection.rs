@@ -97,8 +97,8 @@ pub struct Connection<C, R> {
     contact: Option<Instant>,
     /// What its end, or its not being open yet, says of the node.
     blame: Option<Reason>,
-    /// While connecting: how many requests are accounted for by the watch; none once it was held against the node that
-    /// it does not open.
+    /// While connecting: how many requests are accounted for by the watch; none once the node is known to be in trouble,
+    /// because it does not open or otherwise.
     heeded: Option<u64>,
 }
 
@@ -165,7 +165,8 @@ impl<C, R> Connection<C, R> {
     }
 
     /// Its node is in trouble: a connection that is open is closed, to be replaced. One that is being made is as new as
-    /// any, and goes on; who waits for it is sent away.
+    /// any, and goes on; who waits for it is sent away. It was begun before the trouble, and so tells nothing of what
+    /// comes after it.
     pub fn fail_over(&mut self, out: &mut impl Deliver<C, R>) {
         match self.phase {
             Phase::Connecting => self.send_away(&Failure::Closed, out),
@@ -271,9 +272,7 @@ impl<C, R> Connection<C, R> {
             Phase::Open if self.watch.is_hung(now) => return self.end(Failure::Hung, out),
             Phase::Connecting if self.watch.is_hung(now) => {
                 self.blame = Failure::Hung.blame();
-                self.send_away(&Failure::Hung, out);
-                self.heeded = None;
-                return;
+                return self.send_away(&Failure::Hung, out);
             }
             Phase::Connecting if self.is_unheeded() && !self.watch.expects() => {
                 self.heeded = Some(self.requests.next());
@@ -301,10 +300,10 @@ impl<C, R> Connection<C, R> {
         self.heeded.is_some_and(|heeded| self.requests.next() > heeded)
     }
 
-    /// While connecting: who waits is told why it will not be sent.
+    /// While connecting, with the node in trouble: who waits is told why it will not be sent.
     fn send_away(&mut self, why: &Failure, out: &mut impl Deliver<C, R>) {
         self.requests.send_away(why, out);
-        self.heeded = self.heeded.map(|_| self.requests.next());
+        self.heeded = None;
         self.next_late = Instant::MAX;
         self.watch.rest(Instant::MAX);
     }

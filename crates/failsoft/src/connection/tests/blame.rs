@@ -4,7 +4,8 @@ use super::*;
 use failsoft_policy::Reason;
 use std::sync::Mutex;
 
-const TIMEOUT: Duration = Duration::from_millis(100);
+/// Longer than a busy machine keeps a process waiting.
+const TIMEOUT: Duration = Duration::from_millis(300);
 
 /// What is reported of a lane's end.
 fn reports() -> (Arc<Mutex<Vec<Reason>>>, Option<Arc<Report>>) {
