@@ -662,8 +662,6 @@ void failsoft_string_free(char *text);
  */
 const char *failsoft_version(void);
 
-extern int pthread_setcancelstate(int state, int *before);
-
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
