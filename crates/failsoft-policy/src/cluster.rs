@@ -254,6 +254,15 @@ impl Cluster {
         self.nodes.iter().map(|n| (n.key, &n.endpoint, n.id.as_deref()))
     }
 
+    /// Whether a view has come. That of a server without cluster mode is empty: its role is in its first report.
+    pub fn is_known(&self) -> bool {
+        match self.topology.kind() {
+            Kind::Unknown => false,
+            Kind::Cluster => true,
+            Kind::Standalone => self.nodes.iter().any(|n| n.looked_at.is_some() || n.is_in_trouble()),
+        }
+    }
+
     /// What kind of server answers.
     pub fn kind(&self) -> Kind {
         self.topology.kind()
