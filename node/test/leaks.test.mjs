@@ -14,7 +14,7 @@ import { eventually, Kit, PATIENT } from './testkit.mjs'
 // `FAILSOFT_LEAK_READS=1000000` is the whole test.
 const READS = Number(process.env.FAILSOFT_LEAK_READS ?? 50_000)
 // Before the first look: what V8 compiles and keeps meanwhile is no leak.
-const WARM_UP = 20_000
+const WARM_UP = Math.max(20_000, READS / 5)
 const READERS = 64
 const linux = process.platform === 'linux'
 // A young generation that does not grow: what it takes would look like a leak.

@@ -111,6 +111,20 @@ PROGRAMS = {
             threading.Thread(target=router.get_with_fallback, args=(f"exit:{i}",), daemon=True).start()
         time.sleep(0.1)
     """,
+    "daemon threads that are told something": """
+        import threading, time
+        from failsoft import blocking
+
+        router = blocking.Router(["127.0.0.1:1"], deadline=0.05)
+
+        def read_on():
+            while True:
+                router.get_with_fallback(str(time.monotonic()), lambda key: b"v")
+
+        for _ in range(4):
+            threading.Thread(target=read_on, daemon=True).start()
+        time.sleep(0.3)
+    """,
     "a router that is never used": """
         from failsoft import Router
         router = Router([ADDRESS])

@@ -7,7 +7,6 @@ use failsoft::Event;
 use failsoft::foreign::Channel;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -29,16 +28,19 @@ pub(crate) struct Messages {
     /// Whether there are any: asked at each turn of a loop.
     waiting: AtomicBool,
     number: usize,
+    /// `failsoft._messages.log`. Held from the beginning: nothing is imported where a thread may be ended in it.
+    log: Py<PyAny>,
 }
 
 /// The last number of a router in this process.
 static ROUTERS: AtomicUsize = AtomicUsize::new(0);
 
 impl Messages {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(py: Python<'_>) -> PyResult<Arc<Self>> {
+        let log = py.import("failsoft._messages")?.getattr("log")?.unbind();
         // Above zero, which stands for no router.
         let number = ROUTERS.fetch_add(1, Ordering::Relaxed) + 1;
-        Arc::new(Self { queue: Mutex::default(), waiting: AtomicBool::new(false), number })
+        Ok(Arc::new(Self { queue: Mutex::default(), waiting: AtomicBool::new(false), number, log }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -75,8 +77,7 @@ impl Messages {
 
     #[cold]
     fn log_all(&self, py: Python<'_>) -> PyResult<()> {
-        static LOG: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let log = LOG.import(py, "failsoft._messages", "log")?;
+        let log = self.log.bind(py);
         self.waiting.store(false, Ordering::Relaxed);
         // A handler may call the router: nothing is locked, and what is logged here is not found there.
         let events = std::mem::take(&mut self.lock().events);

@@ -72,7 +72,7 @@ impl BlockingRouter {
 impl Core {
     fn open(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>, waiter: Waiter) -> PyResult<Self> {
         let settings = config::read(nodes, config)?;
-        let messages = Messages::new();
+        let messages = Messages::new(nodes.py())?;
         let put = Arc::clone(&messages);
         let builder = settings.builder.observer(move |event| put.put(event));
         let foreign = Foreign::open(builder).map_err(|error| raised(nodes.py(), &error))?;

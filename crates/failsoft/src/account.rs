@@ -90,19 +90,14 @@ pub(crate) fn attempts(shared: &Shared, notes: Notes) {
     }
 }
 
-/// Where a node's value came from, and how old it may be: a replica's is dated by what was known when it was asked.
+/// Where a node's value came from, and how old it may be.
 fn placed(
     shared: &Shared,
     served_by: ServedBy,
     node: NodeKey,
     current_at: Option<Instant>,
 ) -> (Option<Endpoint>, Option<Duration>) {
-    let (endpoint, now) = shared.with_cluster(|cluster, now| (cluster.endpoint(node).cloned(), now));
-    let age = match served_by {
-        ServedBy::Replica => current_at.map(|at| now.since(at)),
-        ServedBy::Primary | ServedBy::Secondary | ServedBy::None => Some(Duration::ZERO),
-    };
-    (endpoint, age)
+    shared.with_cluster(|cluster, now| (cluster.endpoint(node).cloned(), cluster.age(node, served_by, current_at, now)))
 }
 
 fn without_node(value: Option<Bytes>, reason: Reason, attempts: u32, coalesced: bool) -> Outcome {

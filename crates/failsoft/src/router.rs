@@ -13,7 +13,7 @@ use crate::shared::Shared;
 use crate::tally::Counters;
 use crate::writes;
 use bytes::Bytes;
-use failsoft_policy::{Endpoint, Kind, Reason};
+use failsoft_policy::{Endpoint, Reason};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,7 +128,8 @@ impl Router {
         writes::set(self.shared(), key, value, ttl).await
     }
 
-    /// Waits until a first view of the cluster has come. Reads need not wait for it.
+    /// Waits until a first view of the cluster has come, or a server without cluster mode has said what it is. Reads
+    /// need not wait for it.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if none comes within `timeout`; [`Error::Closed`].
@@ -137,8 +138,8 @@ impl Router {
         let until = shared.now() + timeout;
         loop {
             shared.check_open()?;
-            let (kind, changes) = shared.with_cluster(|cluster, _| (cluster.kind(), shared.changes()));
-            if kind != Kind::Unknown {
+            let (known, changes) = shared.with_cluster(|cluster, _| (cluster.is_known(), shared.changes()));
+            if known {
                 return Ok(());
             }
             if shared.now() >= until {

@@ -116,6 +116,25 @@ async fn a_plain_server_is_one_shard_and_loses_its_connections_with_the_last_clo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plain_server_that_copies_another_one_does_not_say_how_old_its_answers_are() {
+    let primary = Standalone::start(&server(), &[]).await.expect("a server");
+    primary.command(&["SET", "k", "v"]).await.expect("a set");
+    let (host, port) = primary.address().rsplit_once(':').map(|(h, p)| (h.to_owned(), p.to_owned())).expect("a port");
+    let copy = Standalone::start(&server(), &[("replicaof", &format!("{host} {port}"))]).await.expect("a server");
+    eventually("it has the value", async || {
+        copy.command(&["GET", "k"]).await.is_ok_and(|v| v == redis::Value::BulkString(b"v".to_vec()))
+    })
+    .await;
+    let [whole, copied] =
+        [ready_router(patient([primary.address()])).await, ready_router(patient([copy.address()])).await];
+    let outcome = whole.resolve("k").fallback(never).await.expect("a read");
+    assert_eq!((outcome.served_by, outcome.age), (ServedBy::Primary, Some(Duration::ZERO)));
+    primary.kill().await.expect("kills");
+    let outcome = copied.resolve("k").fallback(never).await.expect("a read");
+    assert_eq!((outcome.served_by, text(&outcome), outcome.age), (ServedBy::Primary, Some("v"), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn close_answers_all_who_wait_and_leaves_no_task() {
     let own = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let node = scripted().await;

@@ -74,6 +74,8 @@ impl Cluster {
         }
         // Who takes itself for a primary does not stand in.
         self.dirty |= node.report.primary != report.primary;
+        // Until then it was not known what a server without cluster mode is.
+        self.dirty |= node.looked_at.is_none() && self.topology.kind() == Kind::Standalone;
         let epoch = report.current_epoch;
         let clients = (node.report.clients, report.clients);
         let role = node.role.clone();

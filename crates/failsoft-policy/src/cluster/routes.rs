@@ -12,7 +12,7 @@ use crate::route::{Route, Snapshot, StandIn};
 use crate::time::Instant;
 use crate::topology::Kind;
 use crate::view::Role;
-use crate::words::{NodeKey, Reason, Slot};
+use crate::words::{NodeKey, Reason, ServedBy, Slot};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -117,6 +117,28 @@ impl Cluster {
     /// Since when a replica's answers may be out of date; none if that is not known.
     pub fn current_at(&self, replica: NodeKey) -> Option<Instant> {
         self.nodes.get(replica).and_then(|n| rank::current_at(&self.nodes, n))
+    }
+
+    /// How old the answer of a node may be that served as this; none if nobody can say. `current_at` is what was known
+    /// of a replica when it was asked.
+    pub fn age(
+        &self,
+        node: NodeKey,
+        served_by: ServedBy,
+        current_at: Option<Instant>,
+        now: Instant,
+    ) -> Option<Duration> {
+        match served_by {
+            ServedBy::Replica => current_at.map(|at| now.since(at)),
+            ServedBy::Primary if !self.is_original(node) => None,
+            ServedBy::Primary | ServedBy::Secondary | ServedBy::None => Some(Duration::ZERO),
+        }
+    }
+
+    /// Whether a node that is asked as the owner is the primary. In a cluster a replica would redirect; a server without
+    /// cluster mode answers all the same when it copies another one, which may be out of its reach.
+    fn is_original(&self, node: NodeKey) -> bool {
+        self.topology.kind() != Kind::Standalone || self.nodes.get(node).is_some_and(|n| n.report.primary)
     }
 
     /// Whether and where a slot may be written now. A node that lacks proof is probed soon.

@@ -9,7 +9,7 @@ use failsoft_policy::read::Read;
 use failsoft_policy::route::Bounds;
 use failsoft_policy::view::{ClusterInfo, Probe, View};
 use failsoft_policy::write::{Write, WriteAction, WriteEvent};
-use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, Slot, Turn};
+use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, ServedBy, Slot, Turn};
 use std::time::Duration;
 
 enum Call {
@@ -124,8 +124,12 @@ impl Run<'_> {
             same("breaker", &node.map_or("unknown", |n| n.breaker), &expected.as_str())?;
         }
         for (name, expected) in &step.ages {
-            let at = self.cluster.current_at(self.key(name)?);
-            let age = at.map_or("unknown".to_string(), |at| now.since(at).as_millis().to_string());
+            let key = self.key(name)?;
+            let at = self.cluster.current_at(key);
+            let owner = self.cluster.open_primary(slot(0)) == Some(key);
+            let asked_as = if owner { ServedBy::Primary } else { ServedBy::Replica };
+            let age = self.cluster.age(key, asked_as, at, now);
+            let age = age.map_or("unknown".to_string(), |age| age.as_millis().to_string());
             same(&format!("age of {name} in ms"), &age, expected)?;
         }
         let report = self.cluster.report(now);
