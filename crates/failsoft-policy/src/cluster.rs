@@ -53,6 +53,8 @@ const PROBE_SPREAD: Duration = Duration::from_millis(2);
 const PROBE_BURST: u32 = 32;
 /// How long routes wait in which nothing has changed but that replicas are younger.
 const AGES_PAUSE: Duration = Duration::from_millis(50);
+/// How many questions, each of which may need a new connection, a probe and its witness are asked in turn at the most.
+const QUESTIONS: u32 = 12;
 /// How often the replicas of a primary in trouble are probed: their rank may change.
 const STAND_IN_PROBE: Duration = Duration::from_secs(1);
 
@@ -93,6 +95,8 @@ pub struct Cluster {
     outage_budget: Duration,
     attempt_timeout: Duration,
     interval: Duration,
+    /// No round and no probe takes longer: then its end is not going to be told any more.
+    limit: Duration,
     seeds: Vec<Endpoint>,
     nodes: Nodes,
     topology: Topology,
@@ -133,6 +137,7 @@ impl Cluster {
             outage_budget: config.outage_budget(),
             attempt_timeout: config.attempt_timeout(),
             interval: config.slot_refresh_interval(),
+            limit: (config.connect_timeout() + config.attempt_timeout() * 2) * QUESTIONS,
             seeds,
             nodes: Nodes::default(),
             topology: Topology::default(),
@@ -167,7 +172,7 @@ impl Cluster {
             }
         }
         let jitter = self.interval / 10 * (dice % 1000) / 1000;
-        if let Some((round, scope)) = self.refresh.start(now, jitter) {
+        if let Some((round, scope)) = self.refresh.start(now, jitter, self.limit) {
             let targets = self.targets(scope, dice);
             let epochs = scope > Scope::Routine;
             self.census.open(&targets, &self.seeds);
@@ -191,7 +196,7 @@ impl Cluster {
         let witness = self.call_witness(key, dice, now);
         let pause = self.pause_of(key, turn, dice) + jitter;
         let node = self.nodes.get_mut(key)?;
-        node.start_probe(now, pause);
+        node.start_probe(now, pause, self.limit);
         Some(Command::Probe { node: key, endpoint: node.endpoint.clone(), witness })
     }
 
@@ -230,7 +235,7 @@ impl Cluster {
 
     /// When [`Self::poll`] has something to do, if no fact comes before.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let timers = [self.nodes.next_due(), self.refresh.due(), self.timers.next()];
+        let timers = [self.nodes.next_due(), Some(self.refresh.due()), self.timers.next()];
         timers.into_iter().flatten().min()
     }
 

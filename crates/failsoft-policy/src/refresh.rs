@@ -33,6 +33,8 @@ pub enum Scope {
 struct Round {
     number: u64,
     scope: Scope,
+    /// From when on it counts as lost.
+    lost_at: Instant,
     views: usize,
     ours: usize,
 }
@@ -100,17 +102,31 @@ impl Refresh {
         self.wanted.is_some() && self.round.is_none()
     }
 
-    /// Starts a round if one is due: its number and scope.
-    pub fn start(&mut self, now: Instant, jitter: Duration) -> Option<(u64, Scope)> {
-        if self.round.is_some() || now < self.due()? {
+    /// Starts a round if one is due: its number and scope. Its questions take no longer than `limit`.
+    pub fn start(&mut self, now: Instant, jitter: Duration, limit: Duration) -> Option<(u64, Scope)> {
+        self.give_up(now);
+        if self.round.is_some() || now < self.due() {
             return None;
         }
         let scope = self.wanted.take().unwrap_or(Scope::Routine);
         self.rounds += 1;
-        self.round = Some(Round { number: self.rounds, scope, views: 0, ours: 0 });
+        self.round = Some(Round { number: self.rounds, scope, lost_at: now + limit, views: 0, ours: 0 });
         self.started = Some(now);
         self.routine_at = now + self.interval + jitter;
         Some((self.rounds, scope))
+    }
+
+    /// A round whose end was never told, through a defect of the driver's, ends as silent: no other one starts before.
+    fn give_up(&mut self, now: Instant) {
+        if self.round.take_if(|r| r.lost_at <= now).is_some() {
+            self.end_in_vain();
+        }
+    }
+
+    fn end_in_vain(&mut self) {
+        self.pause = SHORTEST;
+        self.wanted = Some(Scope::Broad);
+        self.urgent = false;
     }
 
     /// A view came in this round; false if the round is over.
@@ -159,22 +175,19 @@ impl Refresh {
                 self.wanted = self.wanted.max(Some(wish.scope));
             }
             (RoundEnd::Fine, None) => self.pause = SHORTEST,
-            (RoundEnd::Silent | RoundEnd::Foreign, _) => {
-                self.pause = SHORTEST;
-                self.wanted = Some(Scope::Broad);
-            }
+            (RoundEnd::Silent | RoundEnd::Foreign, _) => self.end_in_vain(),
         }
         self.urgent = false;
         Some(end)
     }
 
-    /// When a round may start; none while one is under way.
-    pub fn due(&self) -> Option<Instant> {
-        if self.round.is_some() {
-            return None;
+    /// When a round may start; while one is under way, when that counts as lost.
+    pub fn due(&self) -> Instant {
+        if let Some(round) = &self.round {
+            return round.lost_at;
         }
         let soonest = self.started.map_or(Instant::ZERO, |at| at + self.pause);
-        Some(if self.wanted.is_some() { soonest } else { self.routine_at.max(soonest) })
+        if self.wanted.is_some() { soonest } else { self.routine_at.max(soonest) }
     }
 
     /// How many rounds have ended or are under way.

@@ -102,6 +102,8 @@ impl<'p> Sim<'p> {
         let mut rng = fastrand::Rng::with_seed(plan.seed ^ 0xA5A5_0000_5A5A);
         let mut model = Model::new(plan.setup, rng.fork());
         model.lay_out(0, plan.primaries, plan.replicas, u32::from(plan.warm), 0);
+        let faulted = |such: fn(&Fault) -> bool| plan.faults.iter().any(|f| such(&f.fault));
+        let moved_on = faulted(|f| matches!(f, Fault::AnotherCluster)) && faulted(|f| matches!(f, Fault::Move(_)));
         let lies = |f: &FaultPlan| matches!(f.fault, Fault::Misbehave { what: Misbehaviour::Lies, .. });
         let lies = plan.faults.iter().any(lies);
         let mut sim = Self {
@@ -118,7 +120,7 @@ impl<'p> Sim<'p> {
             shut: BTreeSet::new(),
             lines: BTreeMap::new(),
             store: Store { versions: std::array::from_fn(|k| 1 + k as u32), newest: KEYS as u32, slow_by: 0 },
-            routers: plan.routers.iter().map(|r| Router::new(r, plan.setup.clients, lies)).collect(),
+            routers: plan.routers.iter().map(|r| Router::new(r, plan.setup.clients, lies, moved_on)).collect(),
             check: Check::new(plan),
             trace: Trace::new(wordy),
             inbox: std::array::from_fn(|_| Vec::new()),

@@ -161,10 +161,10 @@ impl Node {
         self.schedule.by(at);
     }
 
-    /// A probe is sent; the next one is due after `pause`.
-    pub fn start_probe(&mut self, now: Instant, pause: Duration) {
+    /// A probe is sent, which takes no longer than `limit`; the next one is due after `pause`.
+    pub fn start_probe(&mut self, now: Instant, pause: Duration, limit: Duration) {
         self.standing.take_probe(now);
-        self.schedule.send(now, pause);
+        self.schedule.send(now, pause, limit);
     }
 
     /// The probe under way has come to an end; what it means for a node in trouble is told by [`Self::clear`].

@@ -10,8 +10,8 @@ const PROOF_PAUSE: Duration = Duration::from_millis(50);
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
-    /// Whether a probe is under way.
-    under_way: bool,
+    /// While a probe is under way: from when on it counts as lost, and another one is sent.
+    lost_at: Option<Instant>,
     /// When the last one was sent.
     sent_at: Option<Instant>,
     /// When the next one is due, if no breaker says otherwise.
@@ -25,16 +25,16 @@ pub(super) struct Schedule {
 impl Schedule {
     /// The first probe is due at once.
     pub(super) fn new(now: Instant) -> Self {
-        Self { under_way: false, sent_at: None, due_at: now, wanted: false, turn_at: None }
+        Self { lost_at: None, sent_at: None, due_at: now, wanted: false, turn_at: None }
     }
 
     pub(super) fn is_under_way(&self) -> bool {
-        self.under_way
+        self.lost_at.is_some()
     }
 
     /// When the next one is due; `cool_down` is what the breaker of a node says that gets no reads.
     pub(super) fn next(&self, cool_down: Option<Option<Instant>>) -> Option<Instant> {
-        let due = cool_down.unwrap_or(Some(self.due_at)).filter(|_| !self.under_way);
+        let due = self.lost_at.or(cool_down.unwrap_or(Some(self.due_at)));
         due.map(|at| at.max(self.turn_at.unwrap_or(Instant::ZERO)))
     }
 
@@ -43,19 +43,20 @@ impl Schedule {
         self.due_at = self.due_at.min(at);
     }
 
-    /// It is sent; the next one is due after `pause`.
-    pub(super) fn send(&mut self, now: Instant, pause: Duration) {
-        *self = Self { under_way: true, sent_at: Some(now), due_at: now + pause, wanted: false, turn_at: None };
+    /// It is sent, and takes no longer than `limit`; the next one is due after `pause`.
+    pub(super) fn send(&mut self, now: Instant, pause: Duration, limit: Duration) {
+        let lost_at = Some(now + limit);
+        *self = Self { lost_at, sent_at: Some(now), due_at: now + pause, wanted: false, turn_at: None };
     }
 
     pub(super) fn end(&mut self) {
-        self.under_way = false;
+        self.lost_at = None;
     }
 
     /// A write waits for its node's proof: it is sent soon, but not again and again.
     pub(super) fn want(&mut self, turn: Duration, now: Instant) {
         let soonest = self.sent_at.map_or(now, |at| (at + turn.max(PROOF_PAUSE)).max(now));
-        if !self.under_way && soonest < self.due_at {
+        if self.lost_at.is_none() && soonest < self.due_at {
             (self.due_at, self.wanted) = (soonest, true);
             self.turn_at = self.turn_at.map(|at| at.min(soonest));
         }

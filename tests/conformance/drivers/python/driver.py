@@ -226,7 +226,7 @@ class Asyncio:
             result: dict[str, Any] = {"ok": await self.perform(request["router"], name, detail)}
         except asyncio.CancelledError:
             result = {"error": {"code": "CANCELLED", "message": "cancelled"}}
-        except Exception as error:  # noqa: BLE001  whatever came of it is the answer
+        except Exception as error:
             result = failure(error)
         self.tasks.pop(request["id"], None)
         say({"reply": {"id": request["id"], "result": result}})
@@ -320,7 +320,7 @@ class Blocking:
         name, detail = spread(request["op"])
         try:
             result: dict[str, Any] = {"ok": self.perform(request["router"], name, detail)}
-        except Exception as error:  # noqa: BLE001  whatever came of it is the answer
+        except Exception as error:
             result = failure(error)
         say({"reply": {"id": request["id"], "result": result}})
 

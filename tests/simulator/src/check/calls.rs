@@ -73,7 +73,7 @@ impl Check {
         }
         self.value(r, call, model, now);
         if *source == Source::Replica {
-            self.stood_in(r, (*node, *at), router, call.current_at, model, now);
+            self.stood_in(r, (*node, *at), router, call, model, now);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::model::{MS, Model, Time, endpoint};
-use crate::router::Router;
+use crate::router::{Call, Router};
 use crate::sim::instant;
 use failsoft_policy::view::Role;
 use failsoft_policy::{Instant, NodeKey};
@@ -57,13 +57,13 @@ impl Check {
 
     /// A replica's answer is not said to be younger than it is, as far as the router could know: it was
     /// told offsets of both from after the first write that the replica lacks, and of its primary
-    /// from before. (After a promotion the first offsets that are compared tell nothing of what was before.)
+    /// from before, all that before the read was sent. (After a promotion the first offsets that are compared tell nothing of what was before.)
     pub(super) fn stood_in(
         &mut self,
         r: usize,
         (node, at): (NodeKey, usize),
         router: &Router,
-        current_at: Option<Instant>,
+        call: &Call,
         model: &Model,
         now: Time,
     ) {
@@ -77,7 +77,10 @@ impl Check {
         let told = heard.node(primary);
         let before = told.sampled.is_some_and(|first| first <= lacks);
         let sampled = told.asked.filter(|&at| before && at > lacks).and(told.reported);
-        let compared = heard.node(node).asked.zip(sampled).is_some_and(|(asked, sampled)| asked > sampled);
+        let told = heard.node(node);
+        let asked = told.asked.filter(|_| told.reported.is_some_and(|at| at <= call.sent));
+        let compared = asked.zip(sampled).is_some_and(|(asked, sampled)| asked > sampled);
+        let current_at = call.current_at;
         let honest = current_at.is_none_or(|at| at.as_nanos() <= lacks + limit);
         self.that(!compared || honest, || {
             let (lacks, now) = (lacks / MS, now / MS);

@@ -201,10 +201,12 @@ pub(crate) struct Router {
     clients: Option<u64>,
     /// Whether a node lies in this run.
     lied_to: bool,
+    /// Whether another cluster takes the place of ours and moves on, so that it may live at few of our addresses.
+    moved_on: bool,
 }
 
 impl Router {
-    pub(crate) fn new(plan: &RouterPlan, clients: Option<u64>, lied_to: bool) -> Self {
+    pub(crate) fn new(plan: &RouterPlan, clients: Option<u64>, lied_to: bool, moved_on: bool) -> Self {
         let config = plan.config.clone();
         let mut cluster = Cluster::new(&config, Vec::new(), Instant::ZERO);
         let snapshot = cluster.snapshot();
@@ -230,6 +232,7 @@ impl Router {
             seeds: plan.seeds.clone(),
             clients,
             lied_to,
+            moved_on,
         }
     }
 
@@ -258,7 +261,9 @@ impl Router {
         let turns = self.clients.map_or(0, |clients| 2 * (clients * MS).min(interval) + 2_000 * MS);
         // A redirect that lies is believed until three views, asked for at growing pauses, know nothing of it.
         let lies = if self.lied_to { 2 * interval } else { 0 };
-        interval + interval / 10 + 2_500 * MS + turns + lies
+        // One at few of our addresses may be a stranger: it is taken up when none of ours was heard for a minute.
+        let alone = if self.moved_on { 60_000 * MS + interval } else { 0 };
+        interval + interval / 10 + 2_500 * MS + turns + lies + alone
     }
 
     /// Puts the routes of now in force. Gives the connections to those who are not known any more.
