@@ -143,6 +143,8 @@ export interface Health {
   flights: number
   /** Reads that wait for a callback. */
   waiters: number
+  /** Loads that wait in line, because `maxConcurrentLoads` run. */
+  queuedLoads: number
   /** Callbacks that run on after `loadTimeoutMs`. */
   detachedLoads: number
   /** Who gave no view of the cluster when last asked, and what they said or did instead. */

@@ -145,6 +145,7 @@ class Health(TypedDict):
     refreshes: int
     flights: int
     waiters: int
+    queued_loads: int
     detached_loads: int
     refusals: dict[str, str]
     nodes: list[NodeHealth]

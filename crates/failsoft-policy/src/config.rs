@@ -89,6 +89,9 @@ settings! {
     ttl_jitter: f64 as f64, Kind::Number { min: 0.0, max: 1.0 }, Setting::Number(0.1);
     /// The most time that callers wait for one run of a callback.
     load_timeout: Duration as Duration, TIMEOUT, millis(10_000);
+    /// The most loads that run at once; beyond it they wait in line, in order. A call for many keys is one load. What a
+    /// callback asks this router for does not wait.
+    max_concurrent_loads: u32 as u32, Kind::Integer { min: 1, max: 65_536 }, Setting::Integer(256);
     /// The most reads in flight to one node; beyond it a read goes to the next source.
     max_in_flight: u32 as u32, Kind::Integer { min: 1, max: 1_000_000 }, Setting::Integer(10_000);
     /// Cluster address to reachable address, for nodes behind NAT, sorted by the former.

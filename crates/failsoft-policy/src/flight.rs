@@ -9,7 +9,7 @@
 //!
 //! | stage | [`join`](Flights::join) makes it | then |
 //! |---|---|---|
-//! | queued | its callback is still to be started | [`begin`](Flights::begin): running |
+//! | queued | its callback is still to be started, perhaps after others ([`crate::bulkhead`]) | [`begin`](Flights::begin): running; [`expire`](Flights::expire) at its limit: over |
 //! | running | the callback runs | [`expire`](Flights::expire) at its limit: overdue |
 //! | overdue | the callback runs on without waiters, and its keys may have a new load | `expire` once more: over |
 //!
@@ -182,7 +182,7 @@ impl Flights {
     /// Carries out the limits that are due.
     ///
     /// At its limit a load loses its flights, so that later callers start a new one, and its
-    /// waiters get `DeadlineExceeded`. It may run on for one more `load_timeout`, since a fill can
+    /// waiters get `DeadlineExceeded`. If it has begun it may run on for one more `load_timeout`, since a fill can
     /// still use its value; then it is stopped.
     pub fn expire(&mut self, now: Instant) -> Expired {
         let mut expired = Expired::default();
@@ -250,9 +250,13 @@ impl Flights {
         Ok(())
     }
 
-    /// A load has reached its limit: takes the flights and the waiters from it, and lets it run on.
+    /// A load has reached its limit: takes the flights and the waiters from it, and lets it run on if it has begun.
     fn overrun(&mut self, id: LoadId) -> Option<TimedOut> {
         let load = self.loads.get_mut(&id)?;
+        if load.stage == Stage::Queued {
+            let load = self.remove(id)?;
+            return Some(TimedOut { load: id, waiters: self.tell(id, load.waiters) });
+        }
         load.stage = Stage::Overdue;
         load.due = load.due + load.timeout;
         self.overdue.insert((load.due, id));

@@ -11,6 +11,7 @@ extern crate alloc;
 pub mod action;
 pub mod breaker;
 pub mod budget;
+pub mod bulkhead;
 pub mod cluster;
 pub mod config;
 pub mod connection;

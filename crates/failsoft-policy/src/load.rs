@@ -5,9 +5,11 @@
 //! that had not ended when they set out answers them ([`crate::echo`]), and what happens to a result: which
 //! callers get it, which load anew, what is kept for late callers, and what is written back.
 //!
-//! [`Loads::join`] when keys are to be loaded, [`Loads::begin`] before the callback is started, [`Loads::finish`] when
-//! it has ended, [`Loads::leave`] when a caller goes away, and [`Loads::expire`] at [`Loads::next_timeout`].
+//! [`Loads::join`] when keys are to be loaded, [`Loads::begin`] before the callback is started, [`Loads::finish`] and
+//! [`Loads::release`] when it has ended, [`Loads::leave`] when a caller goes away, and [`Loads::expire`] at
+//! [`Loads::next_timeout`]. A load begins when `join` or `release` says so ([`crate::bulkhead`]).
 
+use crate::bulkhead::Bulkhead;
 use crate::config::Config;
 use crate::echo::Echoes;
 use crate::flight::{Counts, Flights, LoadId, LoadKeys, Reentrant, WaiterId};
@@ -56,8 +58,10 @@ pub struct Joined {
     pub answered: Vec<LoadKeys>,
     /// The caller, for [`Loads::leave`].
     pub waiter: WaiterId,
-    /// The new load, if there is one: the caller runs its callback once, for these keys.
+    /// The new load, if there is one: the caller's callback is run once for these keys, when the load begins.
     pub lead: Option<LoadKeys>,
+    /// The loads that begin now: the new one, and others that waited in line until a callback needed them.
+    pub begin: Vec<LoadId>,
     /// The loads of others that these keys wait for, the oldest first.
     pub waits: Vec<LoadKeys>,
 }
@@ -80,7 +84,7 @@ pub struct Finished {
 pub struct Due {
     /// Loads that reached their limit: their waiters get `DeadlineExceeded`.
     pub timed_out: Vec<LoadId>,
-    /// The callbacks of these are stopped.
+    /// The callbacks of these are stopped, or not begun any more.
     pub stop: Vec<LoadId>,
     /// The results of these are dropped.
     pub dropped: Vec<LoadId>,
@@ -90,6 +94,7 @@ pub struct Due {
 #[derive(Debug)]
 pub struct Loads {
     flights: Flights,
+    bulkhead: Bulkhead,
     echoes: Echoes,
     confirmed: BTreeMap<LoadId, Vec<(Bytes, NodeKey)>>,
     timeout: Duration,
@@ -103,6 +108,7 @@ impl Loads {
     pub fn new(config: &Config) -> Self {
         Self {
             flights: Flights::default(),
+            bulkhead: Bulkhead::new(config.max_concurrent_loads() as usize),
             echoes: Echoes::default(),
             confirmed: BTreeMap::new(),
             timeout: config.load_timeout(),
@@ -136,10 +142,15 @@ impl Loads {
             self.confirmed.insert(lead.load, confirmed.collect());
         }
         let answered = answered.into_iter().map(|(load, keys)| LoadKeys { load, keys }).collect();
-        Ok(Joined { answered, waiter: join.waiter, lead: join.lead, waits: join.waits })
+        let nested = parents.iter().any(|&parent| self.bulkhead.is_running(parent));
+        let needed = join.waits.iter().filter(|_| nested).map(|theirs| theirs.load);
+        let mut begin: Vec<LoadId> = needed.filter(|&load| self.bulkhead.promote(load)).collect();
+        let lead = join.lead.iter().map(|lead| lead.load);
+        begin.extend(lead.filter(|&load| self.bulkhead.enter(load, nested)));
+        Ok(Joined { answered, waiter: join.waiter, lead: join.lead, begin, waits: join.waits })
     }
 
-    /// The driver is about to start the callback of a load; false if it has no waiters any more.
+    /// The driver is about to start the callback of a load; false if it is over already.
     pub fn begin(&mut self, load: LoadId) -> bool {
         self.flights.begin(load)
     }
@@ -159,22 +170,29 @@ impl Loads {
         Some(Finished { waiters: completed.waiters.len(), fills, kept, dropped })
     }
 
+    /// The callback of a load has ended, or was stopped. The load that begins in its place.
+    pub fn release(&mut self, load: LoadId) -> Option<LoadId> {
+        self.bulkhead.release(load)
+    }
+
     /// A caller goes away. Returns the loads left without a waiter: the driver stops their callbacks.
     #[must_use = "the callbacks have to be stopped"]
     pub fn leave(&mut self, waiter: WaiterId) -> Vec<LoadId> {
         let over = self.flights.leave(waiter);
-        self.drop_confirmed(&over);
+        self.drop_all(&over);
         over
     }
 
     /// Carries out the limits that are due.
     pub fn expire(&mut self, now: Instant) -> Due {
         let expired = self.flights.expire(now);
-        self.drop_confirmed(&expired.abort);
+        let timed_out: Vec<LoadId> = expired.timed_out.into_iter().map(|late| late.load).collect();
+        let mut stop = expired.abort;
+        stop.extend(timed_out.iter().copied().filter(|&load| self.bulkhead.leave(load)));
+        self.drop_all(&stop);
         let mut dropped = Vec::new();
         self.echoes.expire(now, self.keep, &mut dropped);
-        let timed_out = expired.timed_out.into_iter().map(|late| late.load).collect();
-        Due { timed_out, stop: expired.abort, dropped }
+        Due { timed_out, stop, dropped }
     }
 
     /// When [`Self::expire`] has something to do next. Results that ended together are dropped together.
@@ -188,9 +206,16 @@ impl Loads {
         self.flights.counts()
     }
 
-    fn drop_confirmed(&mut self, loads: &[LoadId]) {
-        for load in loads {
-            self.confirmed.remove(load);
+    /// How many loads wait in line.
+    pub fn queued(&self) -> usize {
+        self.bulkhead.waiting()
+    }
+
+    /// These loads are over, with nothing to come of them. Those that run keep their places until they have stopped.
+    fn drop_all(&mut self, loads: &[LoadId]) {
+        for &load in loads {
+            self.confirmed.remove(&load);
+            self.bulkhead.leave(load);
         }
     }
 }

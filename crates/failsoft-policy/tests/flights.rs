@@ -9,15 +9,15 @@ use std::time::Duration;
 
 #[derive(Clone, Debug)]
 enum Call {
-    Join { keys: Vec<u8>, parents: Vec<usize>, timeout: u64 },
+    Join { keys: Vec<u8>, parents: Vec<usize>, timeout: u64, begins: bool },
     Leave(usize),
     Complete(usize),
     Advance(u64),
 }
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {
-    let join = (prop::collection::vec(0u8..6, 0..5), prop::collection::vec(0usize..12, 0..3), 1u64..40)
-        .prop_map(|(keys, parents, timeout)| Call::Join { keys, parents, timeout });
+    let join = (prop::collection::vec(0u8..6, 0..5), prop::collection::vec(0usize..12, 0..3), 1u64..40, any::<bool>())
+        .prop_map(|(keys, parents, timeout, begins)| Call::Join { keys, parents, timeout, begins });
     let call = prop_oneof![
         6 => join,
         2 => (0usize..12).prop_map(Call::Leave),
@@ -34,6 +34,7 @@ struct ModelLoad {
     waiters: Vec<(WaiterId, Vec<LoadId>)>,
     due: Instant,
     timeout: Duration,
+    begun: bool,
     detached: bool,
 }
 
@@ -99,6 +100,7 @@ impl Model {
             expired.timed_out.push(TimedOut { load: load.id, waiters });
             (load.detached, load.due) = (true, load.due + load.timeout);
         }
+        self.loads.retain(|load| load.begun || !load.detached);
         self.loads.sort_by_key(|load| (load.due, load.id));
         let over = |load: &&ModelLoad| load.detached && load.due <= now;
         expired.abort = self.loads.iter().filter(over).map(|load| load.id).collect();
@@ -132,7 +134,7 @@ proptest! {
         let newest = |back: usize, len: usize| len.checked_sub(back + 1);
         for call in calls {
             match call {
-                Call::Join { keys, parents, timeout } => {
+                Call::Join { keys, parents, timeout, begins } => {
                     let keys: Vec<Bytes> = keys.iter().map(|&key| Bytes::copy_from_slice(&[key])).collect();
                     let parents = parents.into_iter().filter_map(|back| newest(back, loads.len())).map(|at| loads[at]);
                     let parents: Vec<LoadId> = parents.collect();
@@ -158,7 +160,10 @@ proptest! {
                         prop_assert!(!loads.contains(&lead.load));
                         loads.push(lead.load);
                         let (id, keys, due) = (lead.load, lead.keys.clone(), now + timeout);
-                        model.loads.push(ModelLoad { id, keys, waiters: vec![], due, timeout, detached: false });
+                        let begun = begins && flights.begin(id);
+                        prop_assert_eq!(begun, begins);
+                        let load = ModelLoad { id, keys, waiters: vec![], due, timeout, begun, detached: false };
+                        model.loads.push(load);
                     }
                     let mine: BTreeSet<LoadId> = awaited.into_iter().chain(join.lead.map(|lead| lead.load)).collect();
                     for load in model.loads.iter_mut().filter(|load| mine.contains(&load.id)) {

@@ -146,6 +146,12 @@ impl Builder {
         self.set("max_redirects", Setting::Integer(value.into()))
     }
 
+    /// The most loads that run at once; beyond it they wait in line, in order. A call for many keys is one load. What a
+    /// callback asks this router for does not wait. 256.
+    pub fn max_concurrent_loads(self, value: u32) -> Self {
+        self.set("max_concurrent_loads", Setting::Integer(value.into()))
+    }
+
     /// The most reads in flight to one node; beyond it a read goes to the next source. 10,000.
     pub fn max_in_flight(self, value: u32) -> Self {
         self.set("max_in_flight", Setting::Integer(value.into()))

@@ -40,6 +40,8 @@ pub struct Health {
     pub flights: usize,
     /// Reads that wait for a callback.
     pub waiters: usize,
+    /// Loads that wait in line, because `max_concurrent_loads` run.
+    pub queued_loads: usize,
     /// Callbacks that run on after `load_timeout`.
     pub detached_loads: usize,
     /// The nodes that gave no view of the cluster when last asked, or that refuse reads, and what they said or did
@@ -137,7 +139,7 @@ pub struct NodeHealth {
 impl Health {
     pub(crate) fn of(shared: &Shared) -> Self {
         let report = shared.with_cluster(|cluster, now| cluster.report(now));
-        let loads = shared.loads.counts();
+        let (loads, queued_loads) = shared.loads.counts();
         let table = shared.table.load();
         let mut refusals = shared.control.who_refused();
         for member in table.members() {
@@ -162,6 +164,7 @@ impl Health {
             refreshes: report.refreshes,
             flights: loads.flights,
             waiters: loads.waiters,
+            queued_loads,
             detached_loads: loads.detached,
             refusals,
             nodes: report.nodes.into_iter().map(|n| NodeHealth::of(table.member(n.key).map(Arc::as_ref), n)).collect(),

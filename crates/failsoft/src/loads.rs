@@ -3,16 +3,15 @@
 //! The policy's loads decide which caller leads, which wait, and what happens to a result; here are
 //! the tasks, the panics, and the values.
 
-use crate::error::{CallbackPanicked, Error};
+use crate::error::Error;
 use crate::frame::{self, Frame};
 use crate::shared::Shared;
-use crate::{fills, panics};
 use bytes::Bytes;
 use failsoft_policy::Instant;
 use failsoft_policy::config::Config;
 use failsoft_policy::flight::{Counts, LoadId, LoadKeys, WaiterId};
 use failsoft_policy::load::Wanted;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -20,16 +19,28 @@ use tokio::task::AbortHandle;
 
 mod limits;
 mod result;
+mod run;
 
 pub(crate) use limits::keep_limits;
 use result::Loaded;
 pub(crate) use result::{BoxError, Call, Got, Values};
+use run::start_all;
 
 struct Running {
     done: watch::Sender<Option<Loaded>>,
+    /// What is run when it begins.
+    queued: Option<Queued>,
     task: Option<AbortHandle>,
     /// The time to live of what is written back.
     ttl: Duration,
+}
+
+/// A load that has not begun.
+struct Queued {
+    keys: Vec<Bytes>,
+    /// The load inside whose callback it was asked for.
+    outer: Option<Arc<Frame>>,
+    call: Call,
 }
 
 struct State {
@@ -37,6 +48,8 @@ struct State {
     running: BTreeMap<LoadId, Running>,
     /// Results that the policy keeps for late callers.
     results: BTreeMap<LoadId, Loaded>,
+    /// Loads that begin in the place of one that ended while its task was being spawned.
+    unstarted: VecDeque<LoadId>,
     /// Until when the limits are known to be kept; see [`keep_limits`].
     covered: Instant,
     closed: bool,
@@ -65,6 +78,7 @@ impl Loads {
             policy: failsoft_policy::load::Loads::new(config),
             running: BTreeMap::new(),
             results: BTreeMap::new(),
+            unstarted: VecDeque::new(),
             covered: Instant::ZERO,
             closed: false,
         };
@@ -75,9 +89,10 @@ impl Loads {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many loads, flights and waiters there are.
-    pub(crate) fn counts(&self) -> Counts {
-        self.lock().policy.counts()
+    /// How many loads, flights and waiters there are, and how many loads wait in line.
+    pub(crate) fn counts(&self) -> (Counts, usize) {
+        let state = self.lock();
+        (state.policy.counts(), state.policy.queued())
     }
 
     /// Stops all callbacks; all waiting callers get `Closed`.
@@ -104,7 +119,7 @@ impl Loads {
     }
 }
 
-/// Outside the lock: what a stopped callback held may call us when it is dropped.
+/// Outside the lock: what a callback holds may call us when it is dropped.
 fn stop(running: Vec<Running>) {
     for task in running.into_iter().filter_map(|r| r.task) {
         task.abort();
@@ -159,7 +174,7 @@ async fn join(
     let frames = frame::current();
     let parents = frame::held_up(frames.as_ref(), shared);
     let mut got = Vec::with_capacity(wanted.len());
-    let (waiter, lead, awaited) = {
+    let (waiter, begin, awaited) = {
         let mut state = shared.loads.lock();
         if state.closed {
             return Err(Error::Closed);
@@ -172,9 +187,9 @@ async fn join(
             got.extend(answered.keys.into_iter().map(|key| loaded.key(key, true)));
         }
         if let Some(lead) = &joined.lead {
-            let running =
-                Running { done: watch::Sender::new(None), task: None, ttl: ttl.unwrap_or(shared.config().fill_ttl()) };
-            state.running.insert(lead.load, running);
+            let queued = Call::take(call).map(|call| Queued { keys: lead.keys.clone(), outer: frames, call });
+            let (done, ttl) = (watch::Sender::new(None), ttl.unwrap_or(shared.config().fill_ttl()));
+            state.running.insert(lead.load, Running { done, queued, task: None, ttl });
         }
         let ours = joined.lead.iter().map(|lead| (lead, false));
         let all = ours.chain(joined.waits.iter().map(|theirs| (theirs, true)));
@@ -186,14 +201,10 @@ async fn join(
         if state.policy.next_timeout().is_some_and(|next| next < state.covered) {
             shared.loads.earlier.notify_one();
         }
-        (joined.waiter, joined.lead, awaited)
+        (joined.waiter, joined.begin, awaited)
     };
     let _waiting = Waiting { shared, waiter };
-    if let Some(lead) = lead
-        && let Some(call) = Call::take(call)
-    {
-        start(shared, lead, frames, call);
-    }
+    start_all(shared, begin);
     for (load, coalesced, mut done) in awaited {
         let loaded = match done.wait_for(Option::is_some).await {
             Ok(loaded) => loaded.clone(),
@@ -203,77 +214,6 @@ async fn join(
         got.extend(load.keys.into_iter().map(|key| loaded.key(key, coalesced)));
     }
     Ok(got)
-}
-
-/// Ends a load that never came to an end of its own: its task was dropped with its runtime.
-struct Unfinished {
-    shared: Arc<Shared>,
-    load: LoadId,
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        finish(&self.shared, self.load, Loaded::gone());
-    }
-}
-
-fn start(shared: &Arc<Shared>, lead: LoadKeys, outer: Option<Arc<Frame>>, call: Call) {
-    let load = lead.load;
-    if !shared.loads.lock().policy.begin(load) {
-        return;
-    }
-    shared.tally.load();
-    let frame = Frame::inside(shared, load, outer);
-    let unfinished = Unfinished { shared: Arc::clone(shared), load };
-    let task = shared.spawn(frame::scope(frame, async move {
-        let loaded = match panics::caught(async move { call.run(lead.keys).await }).await {
-            Ok(Ok(values)) => Loaded::values(values),
-            Ok(Err(error)) => Loaded::of_callback(error),
-            Err(message) => Loaded::failed(Error::Fallback(Arc::new(CallbackPanicked { message }))),
-        };
-        // The guard finds the load ended already.
-        finish(&unfinished.shared, load, loaded);
-    }));
-    let mut state = shared.loads.lock();
-    let over = match state.running.get_mut(&load) {
-        Some(running) => {
-            running.task.clone_from(&task);
-            false
-        }
-        // It has ended, or was stopped before its task was known here.
-        None => true,
-    };
-    drop(state);
-    if let (true, Some(task)) = (over, task) {
-        task.abort();
-    }
-}
-
-fn finish(shared: &Arc<Shared>, load: LoadId, loaded: Loaded) {
-    let (finished, running, dropped) = {
-        let mut state = shared.loads.lock();
-        let finished = state.policy.finish(load, loaded.ending, shared.now());
-        let running = state.running.remove(&load);
-        let dropped = finished.as_ref().map(|finished| state.take_results(&finished.dropped));
-        if finished.as_ref().is_some_and(|finished| finished.kept) {
-            state.results.insert(load, loaded.clone());
-        }
-        if state.policy.next_timeout().is_some_and(|next| next < state.covered) {
-            shared.loads.earlier.notify_one();
-        }
-        (finished, running, dropped)
-    };
-    drop(dropped);
-    let (Some(finished), Some(running)) = (finished, running) else { return };
-    if let Ok(values) = &loaded.result {
-        // Before the waiters get the result: one of them may close the router at once, which waits
-        // for the fills that are under way.
-        let values = finished.fills.into_iter().filter_map(|(key, node)| Some((values.get(&key)?, key, node)));
-        fills::offer(shared, values, running.ttl);
-    }
-    if finished.waiters > 0 {
-        running.done.send_replace(Some(loaded));
-    }
 }
 
 #[cfg(test)]

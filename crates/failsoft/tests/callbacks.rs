@@ -27,7 +27,7 @@ fn own<E: std::error::Error + 'static>(error: &Error) -> &E {
 async fn idle(router: &Router) {
     eventually("no load is left", async || {
         let health = router.health();
-        (health.flights, health.waiters, health.detached_loads) == (0, 0, 0)
+        (health.flights, health.waiters, health.queued_loads, health.detached_loads) == (0, 0, 0, 0)
     })
     .await;
 }

@@ -29,6 +29,7 @@ fn the_defaults() {
     assert_eq!(config.outage_budget(), ms(30_000));
     assert_eq!(config.fill_ttl(), ms(300_000));
     assert_eq!(config.load_timeout(), ms(10_000));
+    assert_eq!(config.max_concurrent_loads(), 256);
     assert_eq!((config.fill(), config.ttl_jitter()), (true, 0.1));
     assert_eq!((config.username(), config.password(), config.client_name()), (None, None, None));
     assert_eq!(config.address_map(), []);

@@ -18,11 +18,12 @@ fn join(flights: &mut Flights, names: &[&str], parent: Option<LoadId>) -> Join {
     flights.join(&keys(names), parent.as_slice(), Instant::ZERO, LIMIT).expect("no circle")
 }
 
-/// Joins as the leader of all these keys.
+/// Joins as the leader of all these keys, and begins.
 fn lead(flights: &mut Flights, names: &[&str], parent: Option<LoadId>) -> (LoadId, WaiterId) {
     let join = join(flights, names, parent);
     let lead = join.lead.expect("nobody loads them");
     assert_eq!((lead.keys, join.waits), (keys(names), vec![]));
+    assert!(flights.begin(lead.load));
     (lead.load, join.waiter)
 }
 
@@ -287,12 +288,25 @@ fn detached_loads_are_bounded() {
     let mut loads = Vec::new();
     for n in 0..Flights::MAX_DETACHED as u64 + 3 {
         let key = Bytes::from(n.to_string());
-        loads.push(flights.join(&[key], &[], at(n), LIMIT).expect("no circle").lead.expect("led").load);
+        let load = flights.join(&[key], &[], at(n), LIMIT).expect("no circle").lead.expect("led").load;
+        assert!(flights.begin(load));
+        loads.push(load);
     }
     let expired = flights.expire(at(12_000));
     assert_eq!(expired.timed_out.len(), loads.len());
     assert_eq!(expired.abort, loads[..3]);
     assert_eq!(flights.counts(), Counts { detached: Flights::MAX_DETACHED, ..Counts::default() });
+}
+
+#[test]
+fn one_that_has_not_begun_is_over_at_its_limit() {
+    let mut flights = Flights::default();
+    let join = flights.join(&keys(&["k"]), &[], at(0), LIMIT).expect("no circle");
+    let load = join.lead.expect("led").load;
+    let timed_out = vec![TimedOut { load, waiters: vec![join.waiter] }];
+    assert_eq!(flights.expire(at(10_000)), Expired { timed_out, abort: vec![] });
+    assert!(!flights.begin(load));
+    assert_nothing_left(&flights);
 }
 
 #[test]

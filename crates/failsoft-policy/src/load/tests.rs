@@ -117,3 +117,55 @@ fn results_are_kept_as_long_as_a_caller_can_be_on_its_way() {
     assert_eq!(loads.expire(due).dropped, [first, second]);
     assert_eq!(loads.next_timeout(), None);
 }
+
+#[test]
+fn those_beyond_the_limit_wait_in_line_and_begin_when_a_callback_has_ended() {
+    let mut config = Config::default();
+    config.set_text("max_concurrent_loads", "1").expect("a setting");
+    let mut loads = Loads::new(&config);
+    let first = loads.join(&wanted(&["a"], true), &[], at(0), at(0)).expect("no circle");
+    let first = first.lead.map(|lead| (lead.load, first.begin)).expect("a lead");
+    assert_eq!(first.1, [first.0]);
+    assert!(loads.begin(first.0));
+    let second = loads.join(&wanted(&["b"], true), &[], at(1), at(1)).expect("no circle");
+    let third = loads.join(&wanted(&["c"], true), &[], at(2), at(2)).expect("no circle");
+    assert_eq!((&second.begin[..], &third.begin[..], loads.queued()), (&[][..], &[][..], 2));
+    // Who waits for another's load needs no place of its own.
+    let joined = loads.join(&wanted(&["b"], true), &[], at(3), at(3)).expect("no circle");
+    assert_eq!((joined.lead, joined.begin, loads.queued()), (None, vec![], 2));
+    assert_eq!(loads.leave(third.waiter).len(), 1);
+    assert_eq!(loads.queued(), 1, "its only caller has left");
+    assert!(loads.finish(first.0, LOADED, at(4)).is_some());
+    let next = loads.release(first.0);
+    assert_eq!(next, second.lead.map(|lead| lead.load));
+    assert!(loads.begin(next.expect("one in line")));
+}
+
+#[test]
+fn a_load_keeps_its_place_until_its_callback_has_stopped() {
+    let mut config = Config::default();
+    config.set_text("max_concurrent_loads", "1").expect("a setting");
+    let mut loads = Loads::new(&config);
+    let hung = lead(&mut loads, &["a"], true, at(0));
+    let next = loads.join(&wanted(&["b"], true), &[], at(10_000), at(10_000)).expect("no circle");
+    assert_eq!(loads.expire(at(10_000)), Due { timed_out: vec![hung], ..Due::default() });
+    assert_eq!((next.begin, loads.queued()), (vec![], 1), "it runs on");
+    let over = next.lead.expect("a lead").load;
+    assert_eq!(loads.expire(at(20_000)), Due { timed_out: vec![over], stop: vec![hung, over], dropped: vec![] });
+    assert!(!loads.begin(over) && loads.confirmed.is_empty());
+    assert_eq!((loads.release(hung), loads.queued()), (None, 0));
+    assert_eq!(lead(&mut loads, &["c"], true, at(20_001)), loads.flights.load_of(&key("c")).expect("it runs"));
+}
+
+#[test]
+fn what_a_callback_asks_for_does_not_wait_in_line() {
+    let mut config = Config::default();
+    config.set_text("max_concurrent_loads", "1").expect("a setting");
+    let mut loads = Loads::new(&config);
+    let outer = lead(&mut loads, &["a"], true, at(0));
+    let waits = loads.join(&wanted(&["b"], true), &[], at(1), at(1)).expect("no circle");
+    let queued = waits.lead.expect("a lead").load;
+    let inner = loads.join(&wanted(&["b", "c"], true), &[outer], at(2), at(2)).expect("no circle");
+    assert_eq!(inner.begin, [queued, inner.lead.expect("a lead").load]);
+    assert_eq!(loads.queued(), 0);
+}

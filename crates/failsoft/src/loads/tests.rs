@@ -41,3 +41,27 @@ async fn results_do_not_stay_when_nothing_happens_any_more() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
+
+#[test]
+fn loads_in_line_end_with_the_runtime_that_would_run_them() {
+    let runtimes = [(); 2].map(|()| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build());
+    let [routers, callers] = runtimes.map(|runtime| runtime.expect("threads"));
+    let router = routers.block_on(async { Router::builder(["127.0.0.1:1"]).max_concurrent_loads(1).build() });
+    let router = router.expect("good settings");
+    let reads: Vec<_> = (0..1_000)
+        .map(|n| {
+            let shared = Arc::clone(router.shared());
+            let wanted = vec![Wanted { key: Bytes::from(n.to_string()), confirmed: None }];
+            let call = Call::once(|_| Box::pin(std::future::pending()));
+            callers.spawn(async move { load(&shared, wanted, shared.now(), None, call).await })
+        })
+        .collect();
+    while router.shared().loads.counts().1 < reads.len() - 1 {
+        std::thread::yield_now();
+    }
+    routers.shutdown_background();
+    for read in reads {
+        let got = callers.block_on(read).expect("no panic").expect("an open router");
+        assert!(matches!(got[0].result, Err(Error::Fallback(_))), "{:?}", got[0].result);
+    }
+}

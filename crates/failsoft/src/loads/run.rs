@@ -1,0 +1,122 @@
+//! Starts callbacks as tasks of their own, and carries out what follows from their end.
+
+use super::{Loaded, Queued, Running};
+use crate::error::{CallbackPanicked, Error};
+use crate::frame::{self, Frame};
+use crate::shared::Shared;
+use crate::{fills, panics};
+use failsoft_policy::flight::LoadId;
+use failsoft_policy::load::Finished;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Ends a load that never came to an end of its own: its task was dropped with its runtime.
+struct Unfinished {
+    shared: Arc<Shared>,
+    load: LoadId,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let Some(next) = finish(&self.shared, self.load, Loaded::gone()) else { return };
+        if SPAWNING.get() {
+            // Whoever spawns holds the lock of the tasks, and starts it afterwards.
+            self.shared.loads.lock().unstarted.push_back(next);
+        } else {
+            start_all(&self.shared, [next]);
+        }
+    }
+}
+
+thread_local! {
+    /// Whether a task is being spawned: where the runtime is gone it is dropped at once, inside `spawn`.
+    static SPAWNING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Starts these loads, and those that begin in their places if they end at once.
+pub(super) fn start_all(shared: &Arc<Shared>, loads: impl IntoIterator<Item = LoadId>) {
+    let mut ahead: VecDeque<LoadId> = loads.into_iter().collect();
+    while let Some(load) = ahead.pop_front() {
+        let queued = {
+            let mut state = shared.loads.lock();
+            let begins = state.policy.begin(load);
+            state.running.get_mut(&load).filter(|_| begins).and_then(|running| running.queued.take())
+        };
+        ahead.extend(match queued {
+            Some(queued) => start(shared, load, queued),
+            None => finish(shared, load, Loaded::gone()),
+        });
+    }
+}
+
+/// Starts a load. The load that begins in its place, if it has ended already.
+fn start(shared: &Arc<Shared>, load: LoadId, queued: Queued) -> Option<LoadId> {
+    let Queued { keys, outer, call } = queued;
+    shared.tally.load();
+    let frame = Frame::inside(shared, load, outer);
+    let unfinished = Unfinished { shared: Arc::clone(shared), load };
+    let task = frame::scope(frame, async move {
+        let loaded = match panics::caught(async move { call.run(keys).await }).await {
+            Ok(Ok(values)) => Loaded::values(values),
+            Ok(Err(error)) => Loaded::of_callback(error),
+            Err(message) => Loaded::failed(Error::Fallback(Arc::new(CallbackPanicked { message }))),
+        };
+        // The guard finds the load ended already.
+        let next = finish(&unfinished.shared, load, loaded);
+        start_all(&unfinished.shared, next);
+    });
+    SPAWNING.set(true);
+    let task = shared.spawn(task);
+    SPAWNING.set(false);
+    let mut state = shared.loads.lock();
+    let next = state.unstarted.pop_front();
+    let over = match state.running.get_mut(&load) {
+        Some(running) => {
+            running.task.clone_from(&task);
+            false
+        }
+        // It has ended, or was stopped before its task was known here.
+        None => true,
+    };
+    drop(state);
+    if let (true, Some(task)) = (over, task) {
+        task.abort();
+    }
+    next
+}
+
+/// A load has ended. The load that begins in its place.
+fn finish(shared: &Arc<Shared>, load: LoadId, loaded: Loaded) -> Option<LoadId> {
+    let (finished, running, dropped, next) = {
+        let mut state = shared.loads.lock();
+        let next = state.policy.release(load);
+        let finished = state.policy.finish(load, loaded.ending, shared.now());
+        let running = state.running.remove(&load);
+        let dropped = finished.as_ref().map(|finished| state.take_results(&finished.dropped));
+        if finished.as_ref().is_some_and(|finished| finished.kept) {
+            state.results.insert(load, loaded.clone());
+        }
+        if state.policy.next_timeout().is_some_and(|next| next < state.covered) {
+            shared.loads.earlier.notify_one();
+        }
+        (finished, running, dropped, next)
+    };
+    drop(dropped);
+    if let (Some(finished), Some(running)) = (finished, running) {
+        deliver(shared, finished, running, loaded);
+    }
+    next
+}
+
+fn deliver(shared: &Arc<Shared>, finished: Finished, running: Running, loaded: Loaded) {
+    if let Ok(values) = &loaded.result {
+        // Before the waiters get the result: one of them may close the router at once, which waits
+        // for the fills that are under way.
+        let values = finished.fills.into_iter().filter_map(|(key, node)| Some((values.get(&key)?, key, node)));
+        fills::offer(shared, values, running.ttl);
+    }
+    if finished.waiters > 0 {
+        running.done.send_replace(Some(loaded));
+    }
+}
