@@ -10,7 +10,7 @@ mod reads;
 mod state;
 mod writes;
 
-pub(crate) use state::{Call, Caller, Failure, Member, Router, Running, Work};
+pub(crate) use state::{Call, Caller, Failure, Member, Place, Router, Running, Work};
 
 use crate::model::{BLOCKS, KEYS, Time, slot_number};
 use crate::plan::{CallPlan, What};
@@ -57,6 +57,7 @@ impl Sim<'_> {
             Local::Woken { call, tag } => self.on_woken(r, call, tag),
             Local::Cancel { caller, serial } => self.on_cancelled(r, caller, serial),
             Local::Deadline { caller, serial } => self.on_deadline(r, caller, serial),
+            Local::Begin { load } => self.start_load(r, load),
             Local::Loaded { load } => self.on_loaded(r, load),
             Local::View { round, view, loading } => self.on_view(r, round, view, loading),
             Local::Probed(probe) => self.on_probed(r, *probe),

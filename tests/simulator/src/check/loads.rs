@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::model::{KEYS, MS, Time};
-use crate::router::{Router, Running};
+use crate::router::{Place, Router, Running};
 
 impl Check {
     /// A callback begins: nobody else in this process loads one of its keys.
@@ -42,6 +42,16 @@ impl Check {
                 format!("router {r}: {load:?} runs for {} ms, not {} ms at the most", lasted / MS, most / MS)
             });
         }
+        let limit = router.config.max_concurrent_loads() as usize;
+        let of = |place| router.running.values().filter(|l| l.place == place).count();
+        let (counted, beside, line) = (of(Place::Counted), of(Place::Beside), of(Place::Line));
+        self.that(counted <= limit, || format!("router {r}: {counted} loads run, not {limit} at the most"));
+        self.that(line == 0 || counted + beside >= limit, || {
+            format!("router {r}: {line} loads wait, though only {} of {limit} run", counted + beside)
+        });
+        self.that(line == router.loads.queued(), || {
+            format!("router {r}: {line} loads wait, not {}", router.loads.queued())
+        });
         let counts = router.loads.counts();
         let mine = router.running.values().filter(|l| !l.timed_out).count();
         self.that(counts.loads == mine, || format!("router {r}: {} loads are known, {mine} run", counts.loads));

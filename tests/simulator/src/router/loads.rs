@@ -1,6 +1,6 @@
 //! Runs callbacks, one for a key at a time, and brings their result to all who wait for it.
 
-use super::state::{Failure, Loaded, Running};
+use super::state::{Failure, Loaded, Place, Running};
 use super::{key_of, name_of};
 use crate::model::{MS, Time};
 use crate::plan::{Behaviour, End, Fault};
@@ -84,8 +84,24 @@ impl Sim<'_> {
         self.check.that(join.lead.is_none() || !spent, || format!("router {r}: a callback is to run twice"));
         let circle = inside.is_some_and(|p| join.waits.iter().any(|l| router.awaits(l.load, p)));
         self.check.that(!circle, || format!("router {r}: a callback waits for itself"));
+        let lead = join.lead.as_ref().map(|lead| lead.load);
         if let (Some(lead), Some(behaviour)) = (join.lead, callback) {
-            self.start_load(r, lead, behaviour);
+            self.queue_load(r, lead, behaviour);
+        }
+        let begin = join.begin;
+        if inside.is_some() {
+            let awaited = lead.into_iter().chain(join.waits.iter().map(|theirs| theirs.load));
+            let waits = |load: &LoadId| self.routers[r].running.get(load).is_some_and(|l| l.place == Place::Line);
+            let held = awaited.filter(waits).find(|load| !begin.contains(load));
+            self.check.that(held.is_none(), || format!("router {r}: {held:?} waits in line, and a callback for it"));
+        }
+        for load in begin {
+            // Others begin because this caller waits for them inside a callback.
+            let place = if inside.is_none() && lead == Some(load) { Place::Counted } else { Place::Beside };
+            if let Some(running) = self.routers[r].running.get_mut(&load) {
+                (running.place, running.waited) = (place, lead != Some(load));
+            }
+            self.start_load(r, load);
         }
         let waits = self.routers[r].callers[id as usize].as_ref().is_some_and(|c| c.awaited.is_empty());
         if waits {
@@ -93,24 +109,37 @@ impl Sim<'_> {
         }
     }
 
-    fn start_load(&mut self, r: usize, lead: LoadKeys, behaviour: Behaviour) {
-        let load = lead.load;
+    fn queue_load(&mut self, r: usize, lead: LoadKeys, behaviour: Behaviour) {
         let keys: Vec<u8> = lead.keys.iter().map(key_of).collect();
-        self.trace.say(self.now, || format!("router {r}: {load:?} of keys {keys:?} begins: {behaviour:?}"));
+        self.trace.say(self.now, || format!("router {r}: {:?} of keys {keys:?} is to be run", lead.load));
         self.check.load_begins(r, &keys);
         let router = &mut self.routers[r];
-        let awaited = router.loads.begin(load);
-        self.check.that(awaited, || format!("router {r}: {load:?} begins for nobody"));
         let running = Running {
             keys,
             behaviour,
             began: self.now,
             suspended_before: router.suspended,
+            place: Place::Line,
+            waited: false,
             timed_out: false,
             nested: None,
             nested_failed: false,
         };
-        router.running.insert(load, running);
+        router.running.insert(lead.load, running);
+    }
+
+    /// A callback begins.
+    pub(super) fn start_load(&mut self, r: usize, load: LoadId) {
+        let router = &mut self.routers[r];
+        let Some(running) = router.running.get(&load) else { return };
+        let behaviour = running.behaviour;
+        let awaited = router.loads.begin(load);
+        self.trace.say(self.now, || format!("router {r}: {load:?} begins: {behaviour:?}"));
+        if !awaited {
+            let late = self.routers[r].running.get(&load).is_some_and(|l| l.timed_out);
+            self.check.that(late, || format!("router {r}: {load:?} begins for nobody"));
+            return self.abort(r, load);
+        }
         match behaviour.asks {
             [Some(first), then] => {
                 let inner = Behaviour { end: End::Value, takes: behaviour.takes / 2, asks: [then, None] };
@@ -184,6 +213,17 @@ impl Sim<'_> {
         }
         let over = self.tell(r, load, (&result, ending), true, ended.waiters);
         self.rounds_over(r, over);
+        self.give_place_on(r, load);
+    }
+
+    /// The callback of a load does not run any more: another one begins.
+    fn give_place_on(&mut self, r: usize, load: LoadId) {
+        let router = &mut self.routers[r];
+        let Some(next) = router.loads.release(load) else { return };
+        if let Some(running) = router.running.get_mut(&next) {
+            (running.place, running.waited) = (Place::Counted, true);
+        }
+        self.local(r, 0, Local::Begin { load: next });
     }
 
     /// All who wait for a load, so many as are `told`, hear what it came to; those who now wait for nothing.
@@ -246,6 +286,7 @@ impl Sim<'_> {
         if let Some((caller, serial)) = running.nested {
             self.drop_caller(r, caller, serial, Failure::Cancelled);
         }
+        self.give_place_on(r, load);
     }
 
     /// Carries out the limits of the loads that are due; when the next one is.
@@ -323,7 +364,9 @@ impl Sim<'_> {
         let (Some(callback), Some(deadline)) = (caller.callback, caller.deadline) else { return false };
         let answers = matches!(callback.end, End::Value | End::Absent) && callback.asks == [None, None];
         // Loads of others, and a store that is slow, take what time they take.
-        let own = caller.awaited.iter().all(|a| Some(a.0) == caller.led);
+        let running = |load| self.routers[r].running.get(&load);
+        let at_once = |load| running(load).is_none_or(|l| !l.waited && l.place != Place::Line);
+        let own = caller.awaited.iter().all(|a| Some(a.0) == caller.led && at_once(a.0));
         let slow = self.plan.faults.iter().any(|f| matches!(f.fault, Fault::SlowStore { .. }));
         answers && own && caller.rounds <= 1 && !slow && callback.takes + 2 * MS < (deadline - caller.began) / 2
     }

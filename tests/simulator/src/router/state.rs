@@ -161,13 +161,27 @@ pub(crate) struct Caller {
     pub(crate) excused: bool,
 }
 
-/// A callback under way.
+/// Where a load is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It waits for its turn.
+    Line,
+    /// Its callback runs, as one of `max_concurrent_loads`.
+    Counted,
+    /// Its callback runs since another callback waits for it.
+    Beside,
+}
+
+/// A callback, to be run or under way.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) keys: Vec<u8>,
     pub(crate) behaviour: Behaviour,
     pub(crate) began: Time,
     pub(crate) suspended_before: Time,
+    pub(crate) place: Place,
+    /// It was in line before.
+    pub(crate) waited: bool,
     pub(crate) timed_out: bool,
     pub(crate) nested: Option<(u32, u32)>,
     pub(crate) nested_failed: bool,

@@ -128,6 +128,10 @@ pub(crate) enum Local {
         caller: u32,
         serial: u32,
     },
+    /// The callback of a load begins in the place of another one.
+    Begin {
+        load: LoadId,
+    },
     Loaded {
         load: LoadId,
     },
@@ -162,6 +166,7 @@ impl Local {
             | Self::Reply { .. }
             | Self::Failed { .. }
             | Self::Saturated { .. }
+            | Self::Begin { .. }
             | Self::Loaded { .. }
             | Self::View { .. }
             | Self::Probed(_)
@@ -204,6 +209,7 @@ pub(super) fn local_kind(event: &Local) -> u64 {
         Local::Cancel { caller, serial } => (8, *caller, *serial),
         Local::Deadline { caller, serial } => (9, *caller, *serial),
         Local::Loaded { .. } => (10, 0, 0),
+        Local::Begin { .. } => (19, 0, 0),
         Local::View { round, .. } => (11, *round as u32, 0),
         Local::Probed(probe) => (12, probe.node.index, u32::from(probe.report.is_ok())),
         Local::AskWitness { address, .. } => (13, *address as u32, 0),
