@@ -112,7 +112,7 @@ impl Sim<'_> {
             format!("node {n} says {said:?} to {ask:?} of router {} (call {call}.{tag})", message.router)
         });
         let asking = matches!(ask, Ask::Get { asking: true, .. } | Ask::Set { asking: true, .. });
-        self.reply(message, |m| Local::Reply { id: m.id, said, asking });
+        self.reply(message, |m| Local::Reply { id: m.id, tag, said, asking });
     }
 
     /// How long something takes on a connection. What is lost is sent again, while all behind it waits; what
