@@ -1,5 +1,6 @@
 //! The core's errors as exceptions of `failsoft._errors`, and the callback's own exceptions as they are.
 
+use crate::invoke;
 use crate::wake::Home;
 use failsoft::{CallbackGone, Detail, DetailValue, Error};
 use pyo3::prelude::*;
@@ -100,7 +101,7 @@ fn made<'py>(
     })?;
     let known = by_code.bind(py).get_item(code)?.or(by_code.bind(py).get_item("INTERNAL")?);
     let class = known.ok_or_else(|| PyRuntimeError::new_err("no exception for errors"))?.cast_into::<PyType>()?;
-    let exception = class.call1((message,))?;
+    let exception = invoke::call(&class, (message,))?;
     if let Some((name, value)) = detail {
         exception.setattr(name, value)?;
     }

@@ -6,6 +6,7 @@
 use crate::caller::Callback;
 use crate::errors::{Thrown, raised, thrown};
 use crate::given::{Given, ended};
+use crate::invoke;
 use crate::load::{self, Load};
 use crate::messages::{Heard, Messages};
 use crate::settle::{Settle, surely};
@@ -82,7 +83,8 @@ impl EventLoop {
         let asyncio = py.import("asyncio")?;
         let arguments = PyDict::new(py);
         arguments.set_item("loop", event_loop)?;
-        let callbacks = py.import("failsoft._callbacks")?.getattr("Callbacks")?.call1((event_loop,))?.unbind();
+        let callbacks = py.import("failsoft._callbacks")?.getattr("Callbacks")?;
+        let callbacks = invoke::call(&callbacks, (event_loop,))?.unbind();
         let future = asyncio.getattr("Future")?.unbind();
         let settle = Settle::new(event_loop)?;
         let new = |channel, descriptor| Self {
@@ -131,7 +133,7 @@ impl EventLoop {
         let descriptor = crate::wake::Descriptor::new()?;
         let set = descriptor.clone();
         let ours = Bound::new(py, new(Channel::new(move || set.set()), Some(descriptor.clone())))?;
-        match event_loop.call_method1("add_reader", (descriptor.number(), ours.getattr("drain")?)) {
+        match invoke::method(event_loop, intern!(py, "add_reader"), (descriptor.number(), ours.getattr("drain")?)) {
             Ok(_) => Ok(Some(ours)),
             Err(e) if e.is_instance_of::<PyNotImplementedError>(py) => Ok(None),
             Err(e) => Err(e),
@@ -203,7 +205,7 @@ impl EventLoop {
             Err(Completion::Loading { token }) => return self.loading(py, token),
             Err(Completion::Run(run)) => return self.run(py, run),
             Err(Completion::Stop { id }) => {
-                return surely(|| self.callbacks.call_method1(py, intern!(py, "stop"), (id,)).map(drop));
+                return surely(|| invoke::method(self.callbacks.bind(py), intern!(py, "stop"), (id,)).map(drop));
             }
             // There is no other that is no end.
             Err(_) => return Ok(()),
@@ -240,7 +242,7 @@ impl EventLoop {
         // Without it the load is dropped, and another caller's callback takes over.
         let Some((Callback { fallback, asked }, context, future)) = waiting else { return Ok(()) };
         let load = Bound::new(py, Load::new(run, Some(future), self.home()))?;
-        let call = || self.callbacks.call_method1(py, intern!(py, "run"), (&load, &fallback, &context, &asked));
+        let call = || invoke::method(self.callbacks.bind(py), intern!(py, "run"), (&load, &fallback, &context, &asked));
         surely(|| call().map(drop))
     }
 }

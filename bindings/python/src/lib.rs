@@ -8,6 +8,7 @@ mod convert;
 mod errors;
 mod event_loop;
 mod given;
+mod invoke;
 mod load;
 mod messages;
 mod outcome;

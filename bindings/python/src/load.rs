@@ -2,6 +2,7 @@
 
 use crate::convert::{failed, owned, type_name};
 use crate::errors::Raised;
+use crate::invoke;
 use crate::wake::Home;
 use bytes::Bytes;
 use failsoft::BadResult;
@@ -10,7 +11,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyList, PyMapping, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyTuple};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -136,7 +137,7 @@ impl Load {
         let mut first = None;
         for _ in 0..TRIES {
             let before = slf.get().stage();
-            let Err(error) = function.call1(&all) else { break };
+            let Err(error) = invoke::call(function, &all) else { break };
             first.get_or_insert(error);
             if slf.get().stage() != before {
                 break;
@@ -192,7 +193,7 @@ impl Load {
         if let Some(future) = future
             && !future.call_method0(py, intern!(py, "done"))?.is_truthy(py)?
         {
-            future.call_method1(py, intern!(py, "set_exception"), (exception,))?;
+            invoke::method(future.bind(py), intern!(py, "set_exception"), (exception,))?;
         }
         Ok(())
     }
@@ -208,12 +209,22 @@ impl Load {
     }
 }
 
+type Pairs<'py> = Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
+
+fn pairs<'py>(mapping: &Bound<'py, PyMapping>) -> PyResult<Pairs<'py>> {
+    if let Ok(plain) = mapping.cast::<PyDict>() {
+        return Ok(plain.iter().collect());
+    }
+    let py = mapping.py();
+    let items = invoke::method(mapping, intern!(py, "items"), ())?;
+    invoke::call(&py.get_type::<PyList>(), (items,))?.extract()
+}
+
 fn values(result: &Bound<'_, PyAny>) -> PyResult<Result<HashMap<Bytes, Bytes>, String>> {
     let Ok(mapping) = result.cast::<PyMapping>() else {
         return Ok(Err(format!("{}; allowed: a mapping", type_name(result))));
     };
-    let items: PyResult<Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>> = mapping.items().and_then(|items| items.extract());
-    let items = match items {
+    let items = match pairs(mapping) {
         Ok(items) => items,
         Err(error) => return Ok(Err(failed(result, error)?)),
     };

@@ -1,6 +1,8 @@
 //! Wakes an event loop from the I/O thread: by a descriptor that it watches, or by its own method for it.
 
+use crate::invoke;
 use failsoft::foreign::Channel;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use std::sync::Arc;
@@ -68,7 +70,7 @@ pub(crate) fn by_method(event_loop: &Bound<'_, PyAny>) -> PyResult<(Arc<Channel>
             Python::try_attach(|py| {
                 if let (Some(drain), Some(event_loop)) = (drain.0.get(), weak.bind(py).upgrade()) {
                     // A closed loop waits for nothing.
-                    let _ = event_loop.call_method1("call_soon_threadsafe", (drain,));
+                    let _ = invoke::method(&event_loop, intern!(py, "call_soon_threadsafe"), (drain,));
                 }
             })
         });
