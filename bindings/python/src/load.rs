@@ -2,8 +2,8 @@
 
 use crate::convert::{failed, owned, type_name};
 use crate::errors::Raised;
+use crate::home::Home;
 use crate::invoke;
-use crate::wake::Home;
 use bytes::Bytes;
 use failsoft::BadResult;
 use failsoft::foreign::{self, Answer, Own, Run};
