@@ -133,6 +133,11 @@ impl Watch {
         self.silent_since.is_some()
     }
 
+    /// Since when something is owed and nothing has moved.
+    pub(super) fn silent_since(&self) -> Option<Instant> {
+        self.silent_since
+    }
+
     /// For how long nothing had been owed when what is owed now was sent; none once the peer has moved.
     pub(super) fn rested(&self) -> Option<Duration> {
         self.rested
