@@ -19,7 +19,9 @@
 //! Two different things can take too long:
 //!
 //! - **A request.** At `until` its caller gets [`Failure::Timeout`] and goes elsewhere. That says nothing of the node:
-//!   the caller may have been in a hurry. Behind a long transfer that advances no request is late before its `limit`.
+//!   the caller may have been in a hurry. Behind a long transfer that advances no request is late before its `limit`, and
+//!   a timer that comes late itself leaves requests as much longer, up to that limit: what they waited for was held up
+//!   with us.
 //! - **The connection.** Something was sent, and for `attempt_timeout` no reply came and no transfer advanced: it ends
 //!   as [`Failure::Hung`], whoever still waits. That is the node's fault, and is noticed without a caller.
 //! - **Connecting.** Something was queued, and `attempt_timeout` later the connection is not open: the node is to blame,
@@ -297,6 +299,7 @@ impl<C, R> Connection<C, R> {
             _ => {}
         }
         if self.next_late <= now {
+            self.watch.give_back(self.next_late, now);
             self.next_late = self.requests.expire(self.watch.advancing_until(), now, out);
         }
     }
