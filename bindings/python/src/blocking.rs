@@ -3,10 +3,10 @@
 use crate::caller::Callback;
 use crate::errors::raised;
 use crate::given::{Given, ended};
+use crate::home::Home;
 use crate::invoke;
 use crate::load::{self, Load};
 use crate::messages::Messages;
-use crate::wake::Home;
 use bytes::Bytes;
 use failsoft::Error;
 use failsoft::foreign::{Caller, Completion, Own, Pending, Waiting};

@@ -2,8 +2,8 @@
 
 use crate::convert::{failed, owned, type_name};
 use crate::errors::Raised;
+use crate::home::Home;
 use crate::invoke;
-use crate::wake::Home;
 use bytes::Bytes;
 use failsoft::BadResult;
 use failsoft::foreign::{self, Answer, Own, Run};
@@ -146,8 +146,8 @@ impl Load {
         first.map_or(Ok(()), Err)
     }
 
-    /// Whether the callback is to be run: not if its caller went away in the meantime. From here on the current
-    /// context is inside this load.
+    /// Whether the callback is to be run: not if its caller went away in the meantime, or has its answer. From here on
+    /// the current context is inside this load.
     fn begin(&self, py: Python<'_>) -> PyResult<bool> {
         let future = self.future.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|f| f.clone_ref(py));
         if let Some(future) = future
@@ -157,9 +157,13 @@ impl Load {
             return Ok(false);
         }
         let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        let parent = run.as_ref().map(|run| Parent { parent: run.parent().clone() });
+        let wanted = run.as_ref().filter(|run| run.is_wanted());
+        let parent = wanted.map(|run| Parent { parent: run.parent().clone() });
         drop(run);
-        let Some(parent) = parent else { return Ok(false) };
+        let Some(parent) = parent else {
+            self.abandon();
+            return Ok(false);
+        };
         variable(py)?.call_method1("set", (parent,))?;
         self.begun.store(true, Ordering::Relaxed);
         Ok(true)

@@ -41,22 +41,6 @@ mod descriptor {
     }
 }
 
-/// Wakes a loop with a descriptor when it is dropped.
-#[derive(Clone, Default)]
-pub(crate) struct Home {
-    #[cfg(target_os = "linux")]
-    pub(crate) descriptor: Option<Descriptor>,
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        #[cfg(target_os = "linux")]
-        if let Some(descriptor) = &self.descriptor {
-            descriptor.set();
-        }
-    }
-}
-
 /// A channel whose first completion calls `loop.call_soon_threadsafe(drain)`. The I/O thread never
 /// waits for the interpreter: another thread does. It does not keep the loop.
 pub(crate) fn by_method(event_loop: &Bound<'_, PyAny>) -> PyResult<(Arc<Channel>, Arc<Drain>)> {
