@@ -1,6 +1,8 @@
 //! Wakes an event loop from the I/O thread: by a descriptor that it watches, or by its own method for it.
 
+use crate::invoke;
 use failsoft::foreign::Channel;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use std::sync::Arc;
@@ -39,22 +41,6 @@ mod descriptor {
     }
 }
 
-/// Wakes a loop with a descriptor when it is dropped.
-#[derive(Clone, Default)]
-pub(crate) struct Home {
-    #[cfg(target_os = "linux")]
-    pub(crate) descriptor: Option<Descriptor>,
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        #[cfg(target_os = "linux")]
-        if let Some(descriptor) = &self.descriptor {
-            descriptor.set();
-        }
-    }
-}
-
 /// A channel whose first completion calls `loop.call_soon_threadsafe(drain)`. The I/O thread never
 /// waits for the interpreter: another thread does. It does not keep the loop.
 pub(crate) fn by_method(event_loop: &Bound<'_, PyAny>) -> PyResult<(Arc<Channel>, Arc<Drain>)> {
@@ -68,7 +54,7 @@ pub(crate) fn by_method(event_loop: &Bound<'_, PyAny>) -> PyResult<(Arc<Channel>
             Python::try_attach(|py| {
                 if let (Some(drain), Some(event_loop)) = (drain.0.get(), weak.bind(py).upgrade()) {
                     // A closed loop waits for nothing.
-                    let _ = event_loop.call_method1("call_soon_threadsafe", (drain,));
+                    let _ = invoke::method(&event_loop, intern!(py, "call_soon_threadsafe"), (drain,));
                 }
             })
         });

@@ -131,7 +131,7 @@ impl Sim<'_> {
     }
 
     /// A reply came.
-    pub(super) fn on_reply(&mut self, r: usize, id: LaneId, said: Said, asking: bool) {
+    pub(super) fn on_reply(&mut self, r: usize, id: LaneId, tag: u32, said: Said, asking: bool) {
         let now = instant(self.now);
         let mut out = Outcomes::default();
         let Some(lane) = self.routers[r].lane_mut(id) else { return };
@@ -147,6 +147,9 @@ impl Sim<'_> {
         }
         let asked = lane.machine.handle_replies([said], now, &mut out);
         self.check.that(asked, || format!("router {r}: a reply that nobody asked for: {said:?}"));
+        let others = out.0.iter().find(|((_, got), outcome)| outcome.is_ok() && *got != tag).map(|(caller, _)| *caller);
+        self.check
+            .that(others.is_none(), || format!("router {r}: {others:?} gets the reply to request {tag}: {said:?}"));
         self.deliver(r, id, out);
     }
 
