@@ -191,6 +191,34 @@ def test_the_interpreter_ends_while_a_daemon_thread_is_inside(place: str, script
             program.kill()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")
+@pytest.mark.parametrize("limit", ["NPROC", "NOFILE"])
+def test_a_system_that_refuses_threads_or_descriptors_is_named(limit: str) -> None:
+    # The number of processes does not bind root.
+    source = f"""
+import asyncio, os, resource, failsoft._messages
+from failsoft import InternalError, Router, blocking
+asyncio.new_event_loop()
+limit = 1 if "{limit}" == "NPROC" else max(map(int, os.listdir("/proc/self/fd")))
+hard = resource.getrlimit(resource.RLIMIT_{limit})[1]
+resource.setrlimit(resource.RLIMIT_{limit}, (limit, hard))
+if os.getuid() == 0:
+    os.setuid(65534)
+for kind in (Router, blocking.Router, Router):
+    try:
+        kind("127.0.0.1:1")
+    except InternalError as error:
+        print(error)
+resource.setrlimit(resource.RLIMIT_{limit}, (hard, hard))
+blocking.Router("127.0.0.1:1").close()
+"""
+    ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=LONG)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lacks = "thread" if limit == "NPROC" else "descriptor"
+    assert len(ended.stdout.splitlines()) == 3
+    assert all(line.startswith(f"the system has no {lacks} for failsoft: ") for line in ended.stdout.splitlines())
+
+
 def test_ctrl_c_ends_a_blocking_read(scripted: Scripted) -> None:
     scripted.behave("GET", "silent")
     source = f"""

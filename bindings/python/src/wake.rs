@@ -47,19 +47,26 @@ pub(crate) fn by_method(event_loop: &Bound<'_, PyAny>) -> PyResult<(Arc<Channel>
     let drain = Arc::new(Drain::default());
     let weak = PyWeakrefReference::new(event_loop)?.unbind();
     let (weak, ours) = (Arc::new(weak), Arc::clone(&drain));
+    let here = (Arc::clone(&weak), Arc::clone(&drain));
     let channel = Channel::new(move || {
         let (weak, drain) = (Arc::clone(&weak), Arc::clone(&ours));
-        std::thread::spawn(move || {
-            // None when the interpreter is ending: nobody waits any more.
-            Python::try_attach(|py| {
-                if let (Some(drain), Some(event_loop)) = (drain.0.get(), weak.bind(py).upgrade()) {
-                    // A closed loop waits for nothing.
-                    let _ = invoke::method(&event_loop, intern!(py, "call_soon_threadsafe"), (drain,));
-                }
-            })
-        });
+        let elsewhere = std::thread::Builder::new().spawn(move || call_soon(&weak, &drain));
+        if elsewhere.is_err() {
+            // No thread is to be had. Late is better than never.
+            call_soon(&here.0, &here.1);
+        }
     });
     Ok((channel, drain))
+}
+
+fn call_soon(event_loop: &Py<PyWeakrefReference>, drain: &Drain) {
+    // Nothing when the interpreter is ending: nobody waits any more.
+    Python::try_attach(|py| {
+        if let (Some(drain), Some(event_loop)) = (drain.0.get(), event_loop.bind(py).upgrade()) {
+            // A closed loop waits for nothing.
+            let _ = invoke::method(&event_loop, intern!(py, "call_soon_threadsafe"), (drain,));
+        }
+    });
 }
 
 /// What is called on the loop.

@@ -29,7 +29,9 @@
 //!
 //! A connection at rest can be lost without a trace, and a server may close it: what is found when it is used again says
 //! nothing of the node. If it is closed then, without an answer, its requests fail as [`Failure::Closed`] and are put
-//! anew; if it is silent after more than a keepalive's time, they fail as [`Failure::Timeout`].
+//! anew; if it is silent after more than a keepalive's time, they fail as [`Failure::Timeout`]. However short the rest
+//! was, a server's limit may have fallen into it. But that explains only the end of a connection that had served before:
+//! a new one that is closed at its first request shows that the node closes what it is asked.
 //!
 //! What a server pushes is no reply: the driver hands it out between the replies it stands between, and the machine need
 //! not know. Its bytes count as a transfer while they arrive ([`handle_arriving`](Connection::handle_arriving)), which a
@@ -54,8 +56,8 @@ use core::time::Duration;
 use requests::Requests;
 use watch::Watch;
 
-/// A connection that was closed after so long a rest had perhaps been closed before it was used again: servers and what
-/// lies between close what is idle.
+/// A connection that has served nothing yet, and was closed after so long a rest, had perhaps been closed before it was
+/// used: servers and what lies between close what is idle.
 const IDLE: Duration = Duration::from_secs(5);
 /// One that is silent after so long a rest may have been forgotten on the way: until then keepalives see to that.
 const FORGOTTEN: Duration = Duration::from_secs(15);
@@ -200,8 +202,12 @@ impl<C, R> Connection<C, R> {
         let rested = self.watch.rested();
         let (tells_nothing, instead) = match (&self.phase, why) {
             (Phase::Connecting, Failure::Connect(_) | Failure::Lost(_)) => (self.heeded.is_none(), Failure::Closed),
-            (Phase::Open, Failure::Lost(_)) => (self.requests.owed() == 0 || rested >= IDLE, Failure::Closed),
-            (Phase::Open, Failure::Hung) => (rested >= FORGOTTEN, Failure::Timeout),
+            (Phase::Open, Failure::Lost(_)) => {
+                let had_served = self.requests.answered() > 0;
+                let idle = rested.is_some_and(|rest| had_served || rest >= IDLE);
+                (self.requests.owed() == 0 || idle, Failure::Closed)
+            }
+            (Phase::Open, Failure::Hung) => (rested.is_some_and(|rest| rest >= FORGOTTEN), Failure::Timeout),
             _ => return None,
         };
         tells_nothing.then_some(instead)

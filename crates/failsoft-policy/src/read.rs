@@ -64,7 +64,7 @@ pub struct Read {
     replica_attempts: u32,
     retries: u32,
     redirects: u32,
-    /// Whether it was asked anew because its connection was closed by ourselves.
+    /// Whether it was asked anew because its connection was closed by ourselves, or while it was idle.
     asked_anew: bool,
     /// Nodes that are not asked again.
     tried: Vec<NodeKey>,

@@ -100,7 +100,7 @@ impl Foreign {
     /// Makes a router of these settings on the bindings' runtime.
     ///
     /// # Errors
-    /// [`Error::Config`] as [`Builder::build`] does; [`Error::Internal`] if no thread can be started.
+    /// [`Error::Config`] as [`Builder::build`] does; [`Error::System`] if no thread or descriptor can be had.
     pub fn open(builder: Builder) -> Result<Self, Error> {
         let process = process::Process::current()?;
         let router = builder.runtime(process.runtime().clone()).build()?;

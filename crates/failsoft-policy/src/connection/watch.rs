@@ -21,8 +21,8 @@ pub(super) struct Watch {
     silent_since: Option<Instant>,
     /// Since when nothing was owed.
     at_rest_since: Instant,
-    /// For how long nothing had been owed when what is owed now was sent; zero once the peer has moved.
-    rested: Duration,
+    /// For how long nothing had been owed when what is owed now was sent; none once the peer has moved.
+    rested: Option<Duration>,
     /// How much longer than `timeout` the silence may last, for what is in buffers.
     extra: Duration,
     /// How many requests are answered when those buffers are empty.
@@ -46,7 +46,7 @@ impl Watch {
             timeout,
             silent_since: None,
             at_rest_since: Instant::ZERO,
-            rested: Duration::ZERO,
+            rested: None,
             extra: Duration::ZERO,
             emptied_by: 0,
             advancing_until: Instant::ZERO,
@@ -73,7 +73,7 @@ impl Watch {
         }
         if self.silent_since.is_none() {
             self.moved(now);
-            self.rested = now.since(self.at_rest_since);
+            self.rested = Some(now.since(self.at_rest_since));
         }
     }
 
@@ -97,7 +97,7 @@ impl Watch {
             self.extra = Duration::ZERO;
         }
         self.excused = false;
-        self.rested = Duration::ZERO;
+        self.rested = None;
         self.at_rest_since = now;
         self.silent_since = owed.then_some(now);
     }
@@ -117,7 +117,7 @@ impl Watch {
 
     fn moved(&mut self, now: Instant) {
         self.silent_since = Some(now);
-        self.rested = Duration::ZERO;
+        self.rested = None;
         self.excused = false;
     }
 
@@ -133,8 +133,8 @@ impl Watch {
         self.silent_since.is_some()
     }
 
-    /// For how long nothing had been owed when what is owed now was sent; zero once the peer has moved.
-    pub(super) fn rested(&self) -> Duration {
+    /// For how long nothing had been owed when what is owed now was sent; none once the peer has moved.
+    pub(super) fn rested(&self) -> Option<Duration> {
         self.rested
     }
 

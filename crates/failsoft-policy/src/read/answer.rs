@@ -79,13 +79,19 @@ impl Read {
         self.failed(node, source, trouble, contact, turn)
     }
 
-    /// We closed the connection ourselves, because the node was renamed perhaps: once, the owner is asked anew.
+    /// We closed the connection ourselves, because the node was renamed perhaps, or the server had closed it while it was
+    /// idle: once, the owner is asked anew, or the replica if that does not serve.
     fn closed(&mut self, node: NodeKey, source: Source, turn: &mut Turn<'_>) -> Action {
-        if !self.asked_anew
-            && let Some(owner) = turn.cluster.open_primary(self.slot)
-        {
+        if !self.asked_anew {
             self.asked_anew = true;
-            return self.ask_primary(owner, turn);
+            if let Some(owner) = turn.cluster.open_primary(self.slot) {
+                return self.ask_primary(owner, turn);
+            }
+            if source == Source::Replica
+                && let Some(replica) = turn.cluster.replica(self.slot, &self.tried, turn.now)
+            {
+                return self.ask_replica(replica, turn.now);
+            }
         }
         self.count_failure(source, Reason::Connection);
         self.tried.push(node);

@@ -88,26 +88,39 @@ fn a_connection_that_was_closed_before_it_was_used_again_says_nothing_of_the_nod
     c.submit(Attempt::until(at(250)), 30, false, 1);
     c.end(Failure::Lost("closed".into()), &mut told);
     assert_eq!((c.take_blame(), told.take()), (None, vec![(1, Err(Failure::Closed))]));
-    // After a rest in which it may have been closed.
-    for (rest, idle) in [(4_999, false), (5_000, true)] {
+    // After a rest in which it may have been closed: any if it had served before, else a long one.
+    for (served, rest, idle) in [(true, 1, true), (true, 5_000, true), (false, 4_999, false), (false, 5_000, true)] {
         let (mut c, mut told) = open();
-        send(&mut c, Attempt::until(at(1000)), 1, at(0));
-        assert!(c.handle_replies([10], at(1000), &mut told));
-        send(&mut c, Attempt::until(at(9000)), 2, at(1000 + rest));
-        send(&mut c, Attempt::until(at(9000)), 3, at(1001 + rest));
+        if served {
+            send(&mut c, Attempt::until(at(1000)), 1, at(0));
+            assert!(c.handle_replies([10], at(0), &mut told));
+            assert_eq!(told.take(), [(1, Ok(10))]);
+        }
+        send(&mut c, Attempt::until(at(9000)), 2, at(rest));
+        send(&mut c, Attempt::until(at(9000)), 3, at(1 + rest));
         c.end(Failure::Lost("closed".into()), &mut told);
         let (blame, why) = match idle {
             true => (None, Failure::Closed),
             false => (Some(Reason::Connection), Failure::Lost("closed".into())),
         };
         assert_eq!(c.take_blame(), blame);
-        assert_eq!(told.take(), [(1, Ok(10)), (2, Err(why.clone())), (3, Err(why))]);
+        assert_eq!(told.take(), [(2, Err(why.clone())), (3, Err(why))]);
     }
-    // But not once it has answered after that.
+    // But not once it has answered after that, ...
     let (mut c, mut told) = open();
     send(&mut c, Attempt::until(at(9000)), 1, at(6000));
     send(&mut c, Attempt::until(at(9000)), 2, at(6001));
     assert!(c.handle_replies([10], at(6002), &mut told));
+    c.end(Failure::Lost("reset".into()), &mut told);
+    assert_eq!(c.take_blame(), Some(Reason::Connection));
+    // ... or while it owes what was asked before its last answer.
+    let (mut c, mut told) = open();
+    send(&mut c, Attempt::until(at(9000)), 1, at(0));
+    assert!(c.handle_replies([10], at(1), &mut told));
+    send(&mut c, Attempt::until(at(9000)), 2, at(2));
+    send(&mut c, Attempt::until(at(9000)), 3, at(3));
+    assert!(c.handle_replies([20], at(4), &mut told));
+    send(&mut c, Attempt::until(at(9000)), 4, at(5));
     c.end(Failure::Lost("reset".into()), &mut told);
     assert_eq!(c.take_blame(), Some(Reason::Connection));
 }
