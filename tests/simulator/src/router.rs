@@ -51,7 +51,7 @@ impl Sim<'_> {
             Local::Broken { id, why } => self.on_broken(r, id, *why),
             Local::NotOpened { id } => self.on_not_opened(r, id),
             Local::LaneTimer { id } => self.on_lane_timer(r, id),
-            Local::Reply { id, said, asking } => self.on_reply(r, id, said, asking),
+            Local::Reply { id, tag, said, asking } => self.on_reply(r, id, tag, said, asking),
             Local::Failed { call, tag, answer } => self.on_failed(r, call, tag, answer),
             Local::Saturated { call, tag } => self.on_saturated(r, call, tag),
             Local::Woken { call, tag } => self.on_woken(r, call, tag),

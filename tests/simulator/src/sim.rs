@@ -194,6 +194,7 @@ impl<'p> Sim<'p> {
             Ev::Arrive(m) => 0x1_0000 + u64::from(m.call) + (u64::from(m.tag) << 32),
             Ev::Asked(asked) => 0x500 + asked.address as u64,
             Ev::Sweep(f) => 0x900 + u64::from(*f),
+            Ev::Resumed(r) => 0xA00 + u64::from(*r),
             Ev::Local(r, l) => 0x600 + u64::from(*r) + local_kind(l),
         };
         self.trace.add(self.now, kind);
@@ -207,17 +208,37 @@ impl<'p> Sim<'p> {
             Ev::Arrive(message) => self.arrive(message),
             Ev::Dialled(dial) => self.dialled(dial),
             Ev::Asked(asked) => self.asked(*asked),
+            Ev::Resumed(r) => self.resumed(usize::from(r)),
             Ev::Sweep(f) => self.sweep(usize::from(f)),
             Ev::Local(r, event) => {
                 let r = usize::from(r);
                 let resumes = self.routers[r].suspended_until;
-                if resumes > self.now {
-                    // Whoever wakes reads what has come before it looks at the clock.
-                    let late = Time::from(event.is_timer());
-                    return self.at(resumes + late, Ev::Local(r as u8, event));
+                // What comes in the moment of waking stands behind what has come before.
+                if resumes > self.now || !self.routers[r].held.is_empty() {
+                    if self.routers[r].held.is_empty() {
+                        self.at(resumes, Ev::Resumed(r as u8));
+                    }
+                    return self.routers[r].held.push(event);
                 }
                 self.router_event(r, event);
             }
+        }
+    }
+
+    /// A router's process goes on, unless it was stopped again meanwhile. It reads what has come, in the order in which
+    /// it came, before it looks at the clock.
+    fn resumed(&mut self, r: usize) {
+        let resumes = self.routers[r].suspended_until;
+        if resumes > self.now {
+            return self.at(resumes, Ev::Resumed(r as u8));
+        }
+        let held = std::mem::take(&mut self.routers[r].held);
+        let (timers, others): (Vec<Local>, Vec<Local>) = held.into_iter().partition(Local::is_timer);
+        for event in others {
+            self.router_event(r, event);
+        }
+        for event in timers {
+            self.at(self.now + 1, Ev::Local(r as u8, event));
         }
     }
 

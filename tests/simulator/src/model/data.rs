@@ -38,6 +38,12 @@ impl Node {
         if self.link.to == NOBODY { self.log_base + self.log.len() as u32 } else { self.link.position }
     }
 
+    /// A primary changes a key, and tells its replicas.
+    pub(super) fn replicate(&mut self, key: usize, value: u32, now: Time) {
+        self.data[key] = value;
+        self.log.push(Entry { at: now, key: key as u8, value });
+    }
+
     pub(super) fn begin_history(&mut self, history: u32) {
         self.log_base = self.link.position.max(self.log_base);
         self.log.clear();
@@ -55,9 +61,7 @@ impl Model {
     /// A primary changes a key.
     pub(crate) fn put(&mut self, n: usize, key: usize, value: u32, now: Time) {
         self.note_key(key, now);
-        let node = &mut self.nodes[n];
-        node.data[key] = value;
-        node.log.push(Entry { at: now, key: key as u8, value });
+        self.nodes[n].replicate(key, value, now);
     }
 
     /// A replica that has everything follows its primary: the beginning of a run.

@@ -57,7 +57,7 @@ impl Model {
         }
         if let (true, Some(owner)) = (back, better) {
             let (me, sender) = two(&mut self.nodes, to, from);
-            if update(sender, from, owner, me) {
+            if update(sender, from, owner, me, now) {
                 self.attach(from, now);
             }
         }
@@ -87,7 +87,7 @@ fn receive(me: &mut Node, my: usize, sender: &Node, from: usize, now: Time) -> b
         // Slots that their owner does not claim any more are free for anybody's claim.
         me.unclaimed |= me.owned_by(from) & !claims;
         me.unclaimed &= !(me.owned_by(from) & claims);
-        moved = take_slots(me, my, from, sender.config_epoch[from], claims);
+        moved = take_slots(me, my, from, sender.config_epoch[from], claims, now);
         // Two primaries of one epoch: the one with the lower id takes a new one.
         if me.is_primary(my) && sender.config_epoch[from] == me.config_epoch[my] && my < from {
             me.current_epoch += 1;
@@ -106,7 +106,7 @@ fn receive(me: &mut Node, my: usize, sender: &Node, from: usize, now: Time) -> b
 }
 
 /// What another node knows of `owner` with a higher epoch; whether that made `me` a replica.
-fn update(me: &mut Node, my: usize, owner: usize, teller: &Node) -> bool {
+fn update(me: &mut Node, my: usize, owner: usize, teller: &Node, now: Time) -> bool {
     let epoch = teller.config_epoch[owner];
     if owner == my || me.known & (1 << owner) == 0 || me.config_epoch[owner] >= epoch {
         return false;
@@ -115,12 +115,12 @@ fn update(me: &mut Node, my: usize, owner: usize, teller: &Node) -> bool {
     me.config_epoch[owner] = epoch;
     me.current_epoch = me.current_epoch.max(epoch);
     me.changed();
-    take_slots(me, my, owner, epoch, teller.owned_by(owner))
+    take_slots(me, my, owner, epoch, teller.owned_by(owner), now)
 }
 
 /// A node claims slots with an epoch: it gets those whose owners have lower ones. Whoever loses its last
 /// slot to it so becomes its replica; whether `me` did.
-fn take_slots(me: &mut Node, my: usize, sender: usize, epoch: u32, claims: Set) -> bool {
+fn take_slots(me: &mut Node, my: usize, sender: usize, epoch: u32, claims: Set, now: Time) -> bool {
     let mine = if me.is_primary(my) { my } else { usize::from(me.follows[my]) };
     let mut lost = 0;
     for b in members(claims) {
@@ -147,9 +147,11 @@ fn take_slots(me: &mut Node, my: usize, sender: usize, epoch: u32, claims: Set) 
         return true;
     }
     if me.is_primary(my) {
-        // The keys of lost slots are deleted.
+        // The keys of lost slots are deleted, by its replicas, too.
         for key in (0..super::KEYS).filter(|k| lost & (1 << (k % BLOCKS)) != 0) {
-            me.data[key] = 0;
+            if me.data[key] != 0 {
+                me.replicate(key, 0, now);
+            }
         }
     }
     false

@@ -2,7 +2,7 @@
 
 use crate::model::{Ask, MS, Said, Time, endpoint};
 use crate::plan::{Behaviour, RouterPlan};
-use crate::sim::{LaneId, Process, instant};
+use crate::sim::{LaneId, Local, Process, instant};
 use failsoft_policy::cluster::Cluster;
 use failsoft_policy::config::Config;
 use failsoft_policy::connection::{Connection, Deliver, Failure as Failed, Outcome};
@@ -210,6 +210,8 @@ pub(crate) struct Router {
     pub(crate) started: bool,
     pub(crate) suspended_until: Time,
     pub(crate) suspended: Time,
+    /// What has come while its process was stopped, in its order.
+    pub(crate) held: Vec<Local>,
     seeds: Vec<usize>,
     /// How many clients the nodes say to have.
     clients: Option<u64>,
@@ -243,6 +245,7 @@ impl Router {
             started: false,
             suspended_until: 0,
             suspended: 0,
+            held: Vec::new(),
             seeds: plan.seeds.clone(),
             clients,
             lied_to,

@@ -101,8 +101,10 @@ pub(crate) enum Local {
     LaneTimer {
         id: LaneId,
     },
+    /// What came back for the request of this number.
     Reply {
         id: LaneId,
+        tag: u32,
         said: Said,
         asking: bool,
     },
@@ -190,6 +192,8 @@ pub(crate) enum Ev {
     Asked(Box<Asked>),
     /// The servers close what is idle.
     Sweep(u16),
+    /// A router's process that was stopped goes on.
+    Resumed(u8),
     Local(u8, Local),
 }
 
