@@ -46,6 +46,8 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   ttlJitter?: number | undefined
   /** The most time that callers wait for one run of a callback. */
   loadTimeoutMs?: number | undefined
+  /** For how long callers of a key whose load failed get the same error, without another load. */
+  failurePauseMs?: number | null | undefined
   /** The most loads that run at once; beyond it they wait in line. What a callback asks this router for does not wait. */
   maxConcurrentLoads?: number | undefined
   /** The most reads in flight to one node; beyond it a read goes to the next source. */

@@ -27,6 +27,7 @@ class Config(TypedDict, total=False):
     fill_ttl: float
     ttl_jitter: float
     load_timeout: float
+    failure_pause: float | None
     max_concurrent_loads: int
     max_in_flight: int
     address_map: Mapping[str, str] | Sequence[str] | str | None

@@ -12,9 +12,14 @@ pub use crate::endpoint::{check_nodes, split_nodes};
 pub use crate::setting::{KeySpec, Kind, Setting};
 
 const MS: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
-const TIMEOUT: Kind = Kind::Duration { min: MS, max: HOUR };
+const TIMEOUT: Kind = between(MS, HOUR);
+
+const fn between(min: Duration, max: Duration) -> Kind {
+    Kind::Duration { min, max, off: false }
+}
 
 const fn millis(n: u64) -> Setting {
     Setting::Duration(Duration::from_millis(n))
@@ -69,7 +74,7 @@ settings! {
     /// How many redirects (`MOVED`, `ASK`) one read may follow.
     max_redirects: u32 as u32, Kind::Integer { min: 0, max: 16 }, Setting::Integer(5);
     /// The pause before the second attempt on a source; it doubles, with full jitter.
-    base_backoff: Duration as Duration, Kind::Duration { min: MS, max: Duration::from_secs(60) }, millis(50);
+    base_backoff: Duration as Duration, between(MS, MINUTE), millis(50);
     /// The most time for one attempt on one node. What is left of `deadline` shortens it.
     attempt_timeout: Duration as Duration, TIMEOUT, millis(250);
     /// The most time for the whole cluster side of one read, shared by its attempts and pauses.
@@ -78,17 +83,19 @@ settings! {
     connect_timeout: Duration as Duration, TIMEOUT, millis(500);
     /// How often the slot map and the nodes are looked at when nothing is wrong.
     slot_refresh_interval: Duration as Duration,
-        Kind::Duration { min: Duration::from_millis(100), max: HOUR }, millis(15_000);
+        between(Duration::from_millis(100), HOUR), millis(15_000);
     /// How old the answer of a replica that stands in may be; 0 means it never stands in.
-    outage_budget: Duration as Duration, Kind::Duration { min: Duration::ZERO, max: DAY }, millis(30_000);
+    outage_budget: Duration as Duration, between(Duration::ZERO, DAY), millis(30_000);
     /// Whether a loaded value is written back to the primary that confirmed the miss.
     fill: bool as bool, Kind::Bool, Setting::Bool(true);
     /// The time to live of a value that is written back.
-    fill_ttl: Duration as Duration, Kind::Duration { min: MS, max: Duration::from_secs(365 * 86_400) }, millis(300_000);
+    fill_ttl: Duration as Duration, between(MS, Duration::from_secs(365 * 86_400)), millis(300_000);
     /// The share of a time to live that chance may take off it, so that keys do not expire together.
     ttl_jitter: f64 as f64, Kind::Number { min: 0.0, max: 1.0 }, Setting::Number(0.1);
     /// The most time that callers wait for one run of a callback.
     load_timeout: Duration as Duration, TIMEOUT, millis(10_000);
+    /// For how long callers of a key whose load failed get the same error, without another load.
+    failure_pause: Option<Duration> as Option<Duration>, Kind::Duration { min: MS, max: MINUTE, off: true }, Setting::Off;
     /// The most loads that run at once; beyond it they wait in line, in order. A call for many keys is one load. What a
     /// callback asks this router for does not wait.
     max_concurrent_loads: u32 as u32, Kind::Integer { min: 1, max: 65_536 }, Setting::Integer(256);
@@ -130,6 +137,7 @@ impl Config {
             .find(|spec| text_key(spec) == key)
             .ok_or_else(|| unknown(key, Self::KEYS.iter().map(text_key).collect()))?;
         let value = match spec.kind {
+            Kind::Duration { off: true, .. } if text.is_empty() => Some(Setting::Off),
             Kind::Duration { .. } => text.parse().ok().map(Setting::Millis),
             Kind::Integer { .. } => text.parse().ok().map(Setting::Integer),
             Kind::Number { .. } => text.parse().ok().map(Setting::Number),

@@ -26,10 +26,19 @@ struct Kept {
     bytes: usize,
 }
 
+/// The last load of a key.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    load: LoadId,
+    at: Instant,
+    /// Until when its failure answers later callers, too.
+    until: Option<Instant>,
+}
+
 /// See the module. Holds names; the driver holds the results.
 #[derive(Debug, Default)]
 pub struct Echoes {
-    by_key: BTreeMap<Bytes, (LoadId, Instant)>,
+    by_key: BTreeMap<Bytes, Entry>,
     /// The oldest first.
     order: VecDeque<Kept>,
     bytes: usize,
@@ -37,13 +46,13 @@ pub struct Echoes {
 
 impl Echoes {
     /// A load of these keys ended at `now`, with values of `bytes` bytes; keys that do not exist cost their
-    /// names. Whether it is kept; the results that had to make room are added to `dropped`.
+    /// names. Until `until` it answers also those who set out later. Whether it is kept; the results that had to make room are added to `dropped`.
     pub fn keep(
         &mut self,
         load: LoadId,
         keys: Vec<Bytes>,
         bytes: usize,
-        now: Instant,
+        (now, until): (Instant, Option<Instant>),
         dropped: &mut Vec<LoadId>,
     ) -> bool {
         let bytes = bytes + keys.iter().map(|key| key.len() + KEY_OVERHEAD).sum::<usize>();
@@ -54,16 +63,18 @@ impl Echoes {
             dropped.extend(self.drop_oldest());
         }
         for key in &keys {
-            self.by_key.insert(key.clone(), (load, now));
+            self.by_key.insert(key.clone(), Entry { load, at: now, until });
         }
         self.bytes += bytes;
         self.order.push_back(Kept { load, at: now, keys, bytes });
         true
     }
 
-    /// The load of this key that had not ended yet when the caller set out, at `began`.
+    /// The load of this key that had not ended yet when the caller set out, at `began`; or that has failed so recently
+    /// that it is not to be repeated.
     pub fn find(&self, key: &Bytes, began: Instant) -> Option<LoadId> {
-        self.by_key.get(key).filter(|(_, at)| *at >= began).map(|(load, _)| *load)
+        let answers = |entry: &&Entry| entry.at >= began || entry.until.is_some_and(|until| began < until);
+        self.by_key.get(key).filter(answers).map(|entry| entry.load)
     }
 
     /// Drops what is older than `keep`: no caller that set out before it is still on the way.
@@ -88,7 +99,7 @@ impl Echoes {
         self.bytes -= oldest.bytes;
         for key in &oldest.keys {
             // The key has a later load by now, which has an entry of its own.
-            if self.by_key.get(key).is_some_and(|(load, _)| *load == oldest.load) {
+            if self.by_key.get(key).is_some_and(|entry| entry.load == oldest.load) {
                 self.by_key.remove(key);
             }
         }
@@ -119,7 +130,7 @@ mod tests {
     fn only_those_who_set_out_before_the_end_hear_of_it() {
         let (mut echoes, mut dropped) = (Echoes::default(), Vec::new());
         let first = load(&mut Flights::default());
-        assert!(echoes.keep(first, [key()].into(), 1, Instant::from_millis(50), &mut dropped));
+        assert!(echoes.keep(first, [key()].into(), 1, (Instant::from_millis(50), None), &mut dropped));
         assert_eq!(echoes.find(&key(), Instant::from_millis(49)), Some(first));
         assert_eq!(echoes.find(&key(), Instant::from_millis(51)), None);
         assert_eq!(echoes.find(&Bytes::from_static(b"other"), Instant::ZERO), None);
@@ -130,11 +141,21 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_answers_those_who_set_out_before_its_pause_is_over() {
+        let (mut echoes, mut dropped) = (Echoes::default(), Vec::new());
+        let failed = load(&mut Flights::default());
+        let until = Instant::from_millis(80);
+        assert!(echoes.keep(failed, [key()].into(), 0, (Instant::from_millis(50), Some(until)), &mut dropped));
+        assert_eq!(echoes.find(&key(), Instant::from_millis(79)), Some(failed));
+        assert_eq!(echoes.find(&key(), until), None);
+    }
+
+    #[test]
     fn a_later_load_takes_the_place_of_an_earlier_one() {
         let (mut echoes, mut dropped, mut flights) = (Echoes::default(), Vec::new(), Flights::default());
         let (first, second) = (load(&mut flights), load(&mut flights));
-        echoes.keep(first, [key()].into(), 1, Instant::from_millis(1), &mut dropped);
-        echoes.keep(second, [key()].into(), 1, Instant::from_millis(2), &mut dropped);
+        echoes.keep(first, [key()].into(), 1, (Instant::from_millis(1), None), &mut dropped);
+        echoes.keep(second, [key()].into(), 1, (Instant::from_millis(2), None), &mut dropped);
         echoes.expire(Instant::from_millis(1_001) + Duration::from_nanos(1), SECOND, &mut dropped);
         assert_eq!((echoes.find(&key(), Instant::ZERO), &dropped[..]), (Some(second), &[first][..]));
     }
@@ -143,12 +164,12 @@ mod tests {
     fn loads_and_bytes_are_bounded() {
         let (mut echoes, mut dropped, mut flights) = (Echoes::default(), Vec::new(), Flights::default());
         for _ in 0..MAX_LOADS + 1 {
-            echoes.keep(load(&mut flights), [key()].into(), 1, Instant::ZERO, &mut dropped);
+            echoes.keep(load(&mut flights), [key()].into(), 1, (Instant::ZERO, None), &mut dropped);
         }
         assert_eq!(dropped.len(), 1);
         let most = MAX_BYTES - KEY_OVERHEAD - key().len();
-        assert!(!echoes.keep(load(&mut flights), [key()].into(), most + 1, Instant::ZERO, &mut dropped));
-        assert!(echoes.keep(load(&mut flights), [key()].into(), most, Instant::ZERO, &mut dropped));
+        assert!(!echoes.keep(load(&mut flights), [key()].into(), most + 1, (Instant::ZERO, None), &mut dropped));
+        assert!(echoes.keep(load(&mut flights), [key()].into(), most, (Instant::ZERO, None), &mut dropped));
         assert_eq!((dropped.len(), echoes.order.len()), (MAX_LOADS + 1, 1));
     }
 
@@ -157,9 +178,9 @@ mod tests {
         let (mut echoes, mut dropped, mut flights) = (Echoes::default(), Vec::new(), Flights::default());
         let keys = |n: usize| (0..n).map(|i| Bytes::from(i.to_be_bytes().to_vec())).collect::<Vec<_>>();
         let most = MAX_BYTES / (KEY_OVERHEAD + 8);
-        assert!(!echoes.keep(load(&mut flights), keys(most + 1), 0, Instant::ZERO, &mut dropped));
+        assert!(!echoes.keep(load(&mut flights), keys(most + 1), 0, (Instant::ZERO, None), &mut dropped));
         for _ in 0..3 {
-            assert!(echoes.keep(load(&mut flights), keys(most), 0, Instant::ZERO, &mut dropped));
+            assert!(echoes.keep(load(&mut flights), keys(most), 0, (Instant::ZERO, None), &mut dropped));
         }
         assert_eq!((dropped.len(), echoes.by_key.len()), (2, most), "one such load fills all the room");
         assert!(echoes.bytes() <= MAX_BYTES);

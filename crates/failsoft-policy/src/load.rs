@@ -98,7 +98,9 @@ pub struct Loads {
     echoes: Echoes,
     confirmed: BTreeMap<LoadId, Vec<(Bytes, NodeKey)>>,
     timeout: Duration,
-    /// How long a caller can be on its way to a load.
+    /// How long a failed load is not repeated.
+    pause: Option<Duration>,
+    /// How long a result may be of use: a caller can be as long on its way to a load.
     keep: Duration,
     fill: bool,
 }
@@ -112,7 +114,8 @@ impl Loads {
             echoes: Echoes::default(),
             confirmed: BTreeMap::new(),
             timeout: config.load_timeout(),
-            keep: config.deadline(),
+            pause: config.failure_pause(),
+            keep: config.deadline().max(config.failure_pause().unwrap_or_default()),
             fill: config.fill(),
         }
     }
@@ -164,7 +167,8 @@ impl Loads {
         // gone has no result.
         if !completed.late && ending != Ending::Gone {
             let bytes = if let Ending::Loaded { bytes } = ending { bytes } else { 0 };
-            kept = self.echoes.keep(load, completed.keys, bytes, now, &mut dropped);
+            let until = self.pause.filter(|_| ending == Ending::Failed).map(|pause| now + pause);
+            kept = self.echoes.keep(load, completed.keys, bytes, (now, until), &mut dropped);
         }
         let fills = if matches!(ending, Ending::Loaded { .. }) { confirmed } else { Vec::new() };
         Some(Finished { waiters: completed.waiters.len(), fills, kept, dropped })

@@ -39,6 +39,8 @@ pub enum Kind {
         min: Duration,
         /// The longest.
         max: Duration,
+        /// Whether it can be off.
+        off: bool,
     },
     /// A whole number from `min` to `max`.
     Integer {
@@ -118,7 +120,9 @@ impl fmt::Debug for Setting {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Duration { min, max } => write!(f, "{} to {}", span(*min), span(*max)),
+            Self::Duration { min, max, off } => {
+                write!(f, "{} to {}{}", span(*min), span(*max), if *off { ", or off" } else { "" })
+            }
             Self::Integer { min, max } => write!(f, "{min} to {max}"),
             Self::Number { min, max } => write!(f, "{min} to {max}"),
             Self::Bool => f.write_str("true or false"),
@@ -158,14 +162,27 @@ impl Field for Duration {
     type View<'a> = Self;
     fn take(setting: Setting, kind: Kind) -> Result<Self, String> {
         let (value, range) = match (&setting, kind) {
-            (Setting::Duration(value), Kind::Duration { min, max }) => (Some(*value), min..=max),
+            (Setting::Duration(value), Kind::Duration { min, max, .. }) => (Some(*value), min..=max),
             // The conversion refuses what is negative, too large or no number.
-            (Setting::Millis(millis), Kind::Duration { min, max }) => {
+            (Setting::Millis(millis), Kind::Duration { min, max, .. }) => {
                 (Self::try_from_secs_f64(millis / 1000.0).ok(), min..=max)
             }
             _ => return Err(mismatch(&setting, "duration", kind)),
         };
         value.filter(|value| range.contains(value)).ok_or_else(|| out_of_range(&setting, kind))
+    }
+    fn view(&self) -> Self {
+        *self
+    }
+}
+
+impl Field for Option<Duration> {
+    type View<'a> = Self;
+    fn take(setting: Setting, kind: Kind) -> Result<Self, String> {
+        match (setting, kind) {
+            (Setting::Off, Kind::Duration { off: true, .. }) => Ok(None),
+            (setting, kind) => Duration::take(setting, kind).map(Some),
+        }
     }
     fn view(&self) -> Self {
         *self

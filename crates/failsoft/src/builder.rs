@@ -134,6 +134,8 @@ impl Builder {
         fill_ttl,
         /// The most time that callers wait for one run of a callback. 10 s.
         load_timeout,
+        /// For how long callers of a key whose load failed get the same error, without another load. Off.
+        failure_pause,
     }
 
     /// How many more attempts on the primary one read may make after the first. 3.

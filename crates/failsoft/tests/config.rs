@@ -128,7 +128,7 @@ fn nothing_that_can_be_printed_shows_a_secret() {
 fn wrong(kind: Kind) -> Vec<Setting> {
     let ms = Duration::from_millis(1);
     let mut wrong = match kind {
-        Kind::Duration { min, max } => vec![
+        Kind::Duration { min, max, .. } => vec![
             Setting::Duration(max + ms),
             Setting::Millis(-1.0),
             Setting::Millis(f64::NAN),
@@ -166,7 +166,7 @@ fn wrong(kind: Kind) -> Vec<Setting> {
             Setting::Bool(true),
         ],
     };
-    if matches!(kind, Kind::Duration { .. } | Kind::Integer { .. } | Kind::Number { .. } | Kind::Bool) {
+    if matches!(kind, Kind::Duration { off: false, .. } | Kind::Integer { .. } | Kind::Number { .. } | Kind::Bool) {
         wrong.push(Setting::Off);
         wrong.push(Setting::List(Vec::new()));
     }

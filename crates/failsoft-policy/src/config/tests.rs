@@ -29,7 +29,7 @@ fn the_defaults() {
     assert_eq!(config.outage_budget(), ms(30_000));
     assert_eq!(config.fill_ttl(), ms(300_000));
     assert_eq!(config.load_timeout(), ms(10_000));
-    assert_eq!(config.max_concurrent_loads(), 256);
+    assert_eq!((config.max_concurrent_loads(), config.failure_pause()), (256, None));
     assert_eq!((config.fill(), config.ttl_jitter()), (true, 0.1));
     assert_eq!((config.username(), config.password(), config.client_name()), (None, None, None));
     assert_eq!(config.address_map(), []);
@@ -47,6 +47,7 @@ fn the_table_can_be_read() {
     assert_eq!(spec("fill_ttl").kind.to_string(), "1 ms to 365 d");
     assert_eq!(spec("outage_budget").default.to_string(), "30 s");
     assert_eq!(spec("username").default.to_string(), "off");
+    assert_eq!(spec("failure_pause").kind.to_string(), "1 ms to 60 s, or off");
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn every_range_holds_its_ends_and_no_more() {
     let tick = Duration::from_nanos(1);
     for spec in Config::KEYS {
         let (good, bad) = match spec.kind {
-            Kind::Duration { min, max } => (
+            Kind::Duration { min, max, .. } => (
                 vec![Setting::Duration(min), Setting::Duration(max), Setting::Millis(max.as_millis() as f64)],
                 vec![Setting::Duration(max + tick), Setting::Millis(-1.0), Setting::Millis(f64::NAN)]
                     .into_iter()

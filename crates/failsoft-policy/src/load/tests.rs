@@ -169,3 +169,19 @@ fn what_a_callback_asks_for_does_not_wait_in_line() {
     assert_eq!(inner.begin, [queued, inner.lead.expect("a lead").load]);
     assert_eq!(loads.queued(), 0);
 }
+
+#[test]
+fn a_failed_load_is_not_repeated_during_its_pause() {
+    let mut config = Config::default();
+    config.set_text("failure_pause_ms", "5000").expect("a setting");
+    let mut loads = Loads::new(&config);
+    let (failed, fine) = (lead(&mut loads, &["a"], false, at(0)), lead(&mut loads, &["b"], false, at(0)));
+    assert!(loads.finish(failed, Ending::Failed, at(10)).expect("it ran").kept);
+    assert!(loads.finish(fine, LOADED, at(10)).expect("it ran").kept);
+    let joined = loads.join(&wanted(&["a", "b"], false), &[], at(5_009), at(5_009)).expect("no circle");
+    assert_eq!(joined.answered, [LoadKeys { load: failed, keys: vec![key("a")] }]);
+    assert_eq!(joined.lead.expect("a lead").keys, [key("b")], "a value is no failure");
+    assert_eq!(loads.expire(at(5_009)).dropped, []);
+    let joined = loads.join(&wanted(&["a"], false), &[], at(5_010), at(5_010)).expect("no circle");
+    assert_eq!((joined.answered, joined.lead.is_some()), (vec![], true));
+}

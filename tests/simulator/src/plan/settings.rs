@@ -50,6 +50,9 @@ pub(super) fn router(rng: &mut fastrand::Rng, addresses: usize) -> RouterPlan {
         if rng.u8(0..5) == 0 {
             set("max_in_flight", Setting::Integer(rng.i64(1..6)));
         }
+        if rng.u8(0..5) == 0 {
+            set("failure_pause", Setting::Millis(f64::from(rng.u32(20..1_000))));
+        }
         if rng.u8(0..3) == 0 {
             set("max_concurrent_loads", Setting::Integer(rng.i64(1..4)));
         }

@@ -60,7 +60,9 @@ impl Sim<'_> {
                     .that(false, || format!("router {r}: {:?} answers, but nobody has its result", answered.load));
                 continue;
             };
-            self.check.that(*ended >= began, || {
+            let pause = router.config.failure_pause().filter(|_| result == &Err(Failure::Callback));
+            let answers = *ended + pause.map_or(0, |pause| pause.as_nanos() as Time);
+            self.check.that(*ended >= began || answers > began, || {
                 let (ended, began) = (ended / MS, began / MS);
                 format!(
                     "router {r}: a caller who set out at {began} ms gets what a load came to that ended at {ended} ms"
