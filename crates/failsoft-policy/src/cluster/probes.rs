@@ -15,7 +15,10 @@ impl Cluster {
     /// A probe ended.
     pub fn handle_probe(&mut self, probe: Probe, now: Instant) {
         let Some(node) = self.nodes.get_mut(probe.node) else { return };
-        node.end_probe();
+        if !node.end_probe() {
+            node.clear(false, now);
+            return node.probe_by(now);
+        }
         let answered = probe.report.is_ok();
         // Reads may have been answered meanwhile: then it is there.
         node.heard = answered || (node.admits() && node.contact > Some(probe.sent_at));

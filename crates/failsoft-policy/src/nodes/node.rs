@@ -167,9 +167,10 @@ impl Node {
         self.schedule.send(now, pause, limit);
     }
 
-    /// The probe under way has come to an end; what it means for a node in trouble is told by [`Self::clear`].
-    pub fn end_probe(&mut self) {
-        self.schedule.end();
+    /// The probe under way has come to an end; what it means for a node in trouble is told by [`Self::clear`]. False if
+    /// it went to an address where the node is not any more, and so says nothing of it.
+    pub fn end_probe(&mut self) -> bool {
+        self.schedule.end()
     }
 
     /// The node in trouble has `passed` its probe, or not.
@@ -227,6 +228,7 @@ impl Node {
     pub fn move_to(&mut self, endpoint: Endpoint) {
         self.endpoint = endpoint;
         self.identified = false;
+        self.schedule.mislead();
     }
 
     /// Whether its own word and a view agree that it is the primary it is taken for.

@@ -115,7 +115,7 @@ impl Check {
     }
 
     fn closed(&mut self, r: usize, node: NodeKey, at: usize, router: &Router, now: Time) {
-        let judged = router.cluster.verdict(node) == Some(Verdict::Minority) || self.another_cluster;
+        let judged = router.cluster.verdict(node) == Some(Verdict::Minority);
         let heard = &self.routers[r];
         let late = |&(id, sent): &(u64, Time)| {
             now - sent >= heard.attempt && now <= (sent + heard.attempt).max(heard.suspended_until) + heard.waits(id)
