@@ -145,6 +145,8 @@ export interface Health {
   waiters: number
   /** Callbacks that run on after `loadTimeoutMs`. */
   detachedLoads: number
+  /** What runs in the background panicked when it last ran: views and probes may be missing. It is tried again. */
+  stalled: boolean
   /** Who gave no view of the cluster when last asked, and what they said or did instead. */
   refusals: Record<string, string>
   /** The nodes. */
