@@ -19,7 +19,9 @@
 //! Two different things can take too long:
 //!
 //! - **A request.** At `until` its caller gets [`Failure::Timeout`] and goes elsewhere. That says nothing of the node:
-//!   the caller may have been in a hurry. Behind a long transfer that advances no request is late before its `limit`.
+//!   the caller may have been in a hurry. Behind a long transfer that advances no request is late before its `limit`, and
+//!   a timer that comes late itself leaves requests as much longer, up to that limit: what they waited for was held up
+//!   with us.
 //! - **The connection.** Something was sent, and for `attempt_timeout` no reply came and no transfer advanced: it ends
 //!   as [`Failure::Hung`], whoever still waits. That is the node's fault, and is noticed without a caller.
 //! - **Connecting.** Something was queued, and `attempt_timeout` later the connection is not open: the node is to blame,
@@ -99,6 +101,8 @@ pub struct Connection<C, R> {
     contact: Option<Instant>,
     /// What its end, or its not being open yet, says of the node.
     blame: Option<Reason>,
+    /// Since when the node had not answered then, if that is known.
+    silent_since: Option<Instant>,
     /// While connecting: how many requests are accounted for by the watch; none once the node is known to be in trouble,
     /// because it does not open or otherwise.
     heeded: Option<u64>,
@@ -116,6 +120,7 @@ impl<C, R> Connection<C, R> {
             next_late: Instant::MAX,
             contact: None,
             blame: None,
+            silent_since: None,
             heeded: Some(0),
         }
     }
@@ -189,6 +194,7 @@ impl<C, R> Connection<C, R> {
             None => {
                 // A node that closes what nobody uses is within its rights.
                 self.blame = why.blame().filter(|_| asked);
+                self.silent_since = self.watch.silent_since();
                 self.requests.end(&why, out);
             }
         }
@@ -216,6 +222,11 @@ impl<C, R> Connection<C, R> {
     /// What its end, or its not being open yet, says of the node, if it says anything; once.
     pub fn take_blame(&mut self) -> Option<Reason> {
         self.blame.take()
+    }
+
+    /// Since when the node owed what it is to blame for, if that is known: what it answered to a later question says more.
+    pub fn silent_since(&self) -> Option<Instant> {
+        self.silent_since
     }
 
     /// The handshake is done, and was begun at `sent_at`.
@@ -278,6 +289,7 @@ impl<C, R> Connection<C, R> {
             Phase::Open if self.watch.is_hung(now) => return self.end(Failure::Hung, out),
             Phase::Connecting if self.watch.is_hung(now) => {
                 self.blame = Failure::Hung.blame();
+                self.silent_since = self.watch.silent_since();
                 return self.send_away(&Failure::Hung, out);
             }
             Phase::Connecting if self.is_unheeded() && !self.watch.expects() => {
@@ -287,6 +299,7 @@ impl<C, R> Connection<C, R> {
             _ => {}
         }
         if self.next_late <= now {
+            self.watch.give_back(self.next_late, now);
             self.next_late = self.requests.expire(self.watch.advancing_until(), now, out);
         }
     }

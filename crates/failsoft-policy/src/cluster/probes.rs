@@ -30,7 +30,7 @@ impl Cluster {
             Ok(report) => report,
             // Whatever became of the probe's connection, the node is there.
             Err(Reason::Timeout | Reason::Connection) if node.heard => return,
-            Err(reason) if node.admits() => return self.handle_failure(probe.node, reason, None, now),
+            Err(reason) if node.admits() => return self.handle_failure(probe.node, reason, probe.sent_at, None, now),
             Err(_) => return node.clear(false, now),
         };
         let troubled = node.is_in_trouble();
@@ -172,7 +172,7 @@ impl Cluster {
                     self.look_around(now);
                 }
             }
-            Some(reason) => return self.handle_failure(key, reason, None, now),
+            Some(reason) => return self.handle_failure(key, reason, now, None, now),
             None if self.partition.accused(key) => self.conclude(now),
             None => {}
         }

@@ -53,6 +53,8 @@ pub struct Node {
     /// Round-trip time of the last probe.
     pub latency: Option<Duration>,
     standing: Standing,
+    /// When it was last let in again after trouble.
+    readmitted_at: Option<Instant>,
     schedule: Schedule,
     /// Whether it has said itself, at this address, that it is this node.
     identified: bool,
@@ -89,6 +91,7 @@ impl Node {
             reported_at: now,
             latency: None,
             standing: Standing::default(),
+            readmitted_at: None,
             schedule: Schedule::new(now),
             identified: false,
             names_itself: false,
@@ -175,7 +178,17 @@ impl Node {
 
     /// The node in trouble has `passed` its probe, or not.
     pub fn clear(&mut self, passed: bool, now: Instant) {
+        let before = self.admits();
         self.standing.end_probe(passed, now);
+        if !before && self.admits() {
+            self.readmitted_at = Some(now);
+        }
+    }
+
+    /// Whether that something failed which was sent to it at `sent_at` is old news: it was let in again since. And where
+    /// nothing came back at all (`lost`), it has answered a later question, so that its connection was to blame.
+    pub fn has_outlived(&self, sent_at: Instant, lost: bool) -> bool {
+        self.readmitted_at > Some(sent_at) || (lost && self.contact > Some(sent_at))
     }
 
     /// When it is to be probed next: routinely, or by its breaker while that lets no reads through.

@@ -63,6 +63,34 @@ fn a_pause_of_our_own_while_connecting_is_given_back_once() {
 }
 
 #[test]
+fn requests_that_could_not_be_sent_in_a_pause_of_our_own_get_their_time_back_once() {
+    let patient = Attempt { until: at(250), limit: at(5000) };
+    // While connecting: a handshake takes several turns.
+    let (mut c, mut told) = connecting();
+    c.submit(patient, 30, false, 1);
+    c.submit(Attempt::until(at(300)), 30, false, 2);
+    c.handle_timeout(at(0), &mut told);
+    c.handle_timeout(at(900), &mut told);
+    assert_eq!(told.take(), [(2, Err(Failure::Timeout))], "its limit is over");
+    assert_eq!((c.take_blame(), c.next_timeout()), (None, at(1150)));
+    c.handle_opened(at(0));
+    assert_eq!(c.take(at(950)), [(30, true), (30, false)]);
+    assert!(c.handle_replies([10], at(951), &mut told));
+    assert_eq!(told.take(), [(1, Ok(10))]);
+    // Before it was written.
+    let (mut c, mut told) = open();
+    c.submit(patient, 30, false, 3);
+    c.submit(Attempt { until: at(250), limit: at(350) }, 30, false, 4);
+    c.handle_timeout(at(310), &mut told);
+    assert_eq!((told.take(), c.next_timeout()), (vec![], at(350)), "no longer than its limit");
+    c.handle_timeout(at(350), &mut told);
+    assert_eq!((told.take(), c.next_timeout()), (vec![(4, Err(Failure::Timeout))], at(370)), "as long as the pause");
+    c.handle_timeout(at(900), &mut told);
+    assert_eq!(told.take(), [(3, Err(Failure::Timeout))], "once");
+    assert_eq!((c.take_blame(), c.phase()), (None, &Phase::Open));
+}
+
+#[test]
 fn when_its_node_fails_what_is_open_is_closed_and_what_opens_goes_on() {
     let (mut c, mut told) = connecting();
     c.submit(Attempt::until(at(900)), 30, false, 1);
