@@ -7,7 +7,7 @@ const { kindOf, thrownText } = require('./errors.js')
 const { flaw } = require('./octets.js')
 const { native, keep, use } = require('./reads.js')
 
-/** What a callback is told beside the key and the reason. */
+/** What a callback gets beside the key and the reason. */
 class Context {
   #controller
 
@@ -64,11 +64,16 @@ function leave(number) {
   if (running.size === 0) inside.disable()
 }
 
-function run({ fallback, context, asked }, event) {
+function run({ fallback, context, asked, left }, event) {
   const load = running.get(event.run)
   // It was stopped by one that began before it.
   if (load === undefined) return
-  const { told, take } = event.keys === undefined ? one(asked, event) : many(asked, event)
+  if (left || !native.mayBegin(event.run)) {
+    // Its caller has left, or its time is over: where others wait, the callback of one of them takes over.
+    leave(event.run)
+    return native.abandon(event.run)
+  }
+  const { given, take } = event.keys === undefined ? one(asked, event) : many(asked, event)
   const ended = (result) => {
     if (running.get(event.run) !== load) return
     leave(event.run)
@@ -81,7 +86,7 @@ function run({ fallback, context, asked }, event) {
   }
   let result, later
   try {
-    result = context.runInAsyncScope(() => inside.run(event.run, () => fallback(...told, load)))
+    result = context.runInAsyncScope(() => inside.run(event.run, () => fallback(...given, load)))
     later = typeof result?.then === 'function'
   } catch (error) {
     return failed(error)
@@ -103,7 +108,7 @@ function answer(number, take, result) {
 
 function one(asked, { run, reason }) {
   // Bytes are those that were asked for, whatever the caller's own buffer holds by now.
-  return { told: [typeof asked === 'string' ? asked : native.key(run), reason], take: takeOne }
+  return { given: [typeof asked === 'string' ? asked : native.key(run), reason], take: takeOne }
 }
 
 const VALUE = 'allowed: a string, a Uint8Array, or null'
@@ -118,14 +123,15 @@ function takeOne(number, value) {
 function many(asked, { keys }) {
   // Strings as they were given; bytes are copies.
   const texts = new Map(asked.filter((key) => typeof key === 'string').map((key) => [Buffer.from(key).toString('latin1'), key]))
-  return { told: [keys.map((key) => texts.get(key.toString('latin1')) ?? key)], take: takeMany }
+  return { given: [keys.map((key) => texts.get(key.toString('latin1')) ?? key)], take: takeMany }
 }
 
 function takeMany(number, values) {
   const pairs = pairsOf(values)
   if (pairs === undefined) return `${kindOf(values)}; allowed: a Map or a plain object`
   const found = [[], []]
-  for (const [key, value] of pairs) {
+  // All is read before any of it is judged: reading may run code of the user's, which may take the memory of others away.
+  for (const [key, value] of Array.from(pairs, ([key, value]) => [key, value])) {
     const badKey = flaw(key)
     if (badKey !== undefined) return `as a key ${badKey}; allowed: a string or a Uint8Array`
     if (value === null || value === undefined) continue

@@ -147,6 +147,7 @@ class Health(TypedDict):
     waiters: int
     queued_loads: int
     detached_loads: int
+    stalled: bool
     refusals: dict[str, str]
     nodes: list[NodeHealth]
     counters: Counters

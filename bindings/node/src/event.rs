@@ -12,8 +12,7 @@ pub(crate) const COLUMNS: usize = 4;
 /// The kinds of rows; `node/lib/reads.js` has the same.
 pub(crate) const VALUE: u32 = 0;
 pub(crate) const MISSING: u32 = 1;
-pub(crate) const LOADING: u32 = 2;
-pub(crate) const RELEASED: u32 = 3;
+pub(crate) const RELEASED: u32 = 2;
 
 /// A completion that is no row.
 #[derive(Default)]
@@ -41,7 +40,7 @@ pub struct Event {
     pub message: Option<Message>,
 }
 
-/// What became of one key of many: either.
+/// The end of one key of many: either.
 #[napi(object, object_from_js = false)]
 pub struct Each {
     /// It went well.
@@ -71,7 +70,7 @@ impl Event {
         }
     }
 
-    /// A router tells something.
+    /// A message of a router.
     pub(crate) fn message(message: Message) -> Self {
         Self { kind: "message", message: Some(message), ..Self::default() }
     }
