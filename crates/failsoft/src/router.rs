@@ -7,8 +7,8 @@ use crate::health::Health;
 use crate::loads::{self, BoxError, Call, Values};
 use crate::member::Opener;
 use crate::outcome::Outcome;
-use crate::reads::{self, Fallback, Options};
-use crate::resolve::Resolve;
+use crate::reads::{self, Fallback, ReadOptions};
+use crate::resolve::{OneKey, Resolve};
 use crate::shared::Shared;
 use crate::tally::Counters;
 use crate::writes;
@@ -106,7 +106,7 @@ impl Router {
     /// Reads a key and reports how: `.fallback(…)`, `.ttl(…)` and `.deadline(…)` may follow before
     /// `.await`. Without a fallback, a key that the primary does not have is an outcome without a
     /// value, and a key that no node could be asked about is [`Error::Unavailable`].
-    pub fn resolve<K: AsRef<[u8]>>(&self, key: K) -> Resolve<'_, K> {
+    pub fn resolve<K: AsRef<[u8]>>(&self, key: K) -> Resolve<'_, OneKey<K>> {
         Resolve::new(self, key)
     }
 
@@ -179,7 +179,7 @@ impl Router {
     pub(crate) async fn read(
         &self,
         key: &[u8],
-        options: Options,
+        options: ReadOptions,
         fallback: Option<Fallback>,
     ) -> Result<Outcome, Error> {
         check_string("key", key.len())?;
