@@ -42,7 +42,8 @@ impl ResolveMany<'_> {
 
     /// The most time for the whole call, the callback included: a key that has no answer by then gets
     /// [`Error::DeadlineExceeded`], the others keep theirs. Loads go on while others wait for them. The cluster side has
-    /// at most half of this.
+    /// at most half of this. Zero
+    /// is a deadline that has passed: nothing is begun.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
         self
@@ -150,6 +151,10 @@ impl Router {
 
     async fn read_many(&self, keys: Vec<Bytes>, options: Options, call: Call) -> Vec<Result<Outcome, Error>> {
         let shared = self.shared();
+        // Nothing is begun that has no time.
+        if options.deadline.is_some_and(|limit| limit.is_zero()) {
+            return keys.iter().map(|_| reads::past_deadline().into_outcome(shared)).collect();
+        }
         let now = shared.now();
         let bounds = match options.deadline {
             Some(deadline) => Bounds::of_call(shared.config(), now, deadline, true),

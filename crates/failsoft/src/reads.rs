@@ -47,6 +47,10 @@ pub(crate) async fn read_with(
     options: Options,
     fallback: Option<Fallback>,
 ) -> ReadEnd {
+    // Nothing is begun that has no time.
+    if options.deadline.is_some_and(|limit| limit.is_zero()) {
+        return past_deadline();
+    }
     let now = shared.now();
     let bounds = match options.deadline {
         Some(limit) => Bounds::of_call(shared.config(), now, limit, fallback.is_some()),
@@ -141,7 +145,8 @@ impl Missed {
     }
 }
 
-fn past_deadline() -> ReadEnd {
+/// The caller's own deadline has passed.
+pub(crate) fn past_deadline() -> ReadEnd {
     ReadEnd::Failed { error: Error::DeadlineExceeded { limit: "deadline" }, reason: Some(Reason::Deadline) }
 }
 

@@ -46,7 +46,8 @@ impl<'r, K: AsRef<[u8]>> Resolve<'r, K> {
 
     /// The most time for the whole call, the callback included: then [`Error::DeadlineExceeded`].
     /// The load goes on while others wait for it. The cluster side has the shorter of this and the
-    /// `deadline` setting; with a fallback at most half of this, so that a node that hangs leaves it time.
+    /// `deadline` setting; with a fallback at most half of this, so that a node that hangs leaves it time. Zero
+    /// is a deadline that has passed: nothing is begun.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
         self
