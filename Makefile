@@ -5,6 +5,7 @@
 SERVER ?= $(FAILSOFT_SERVER)
 ARGS ?=
 NODE ?=
+TARGET ?=
 PREFIX ?= /usr/local
 SEEDS ?= 10000
 START ?= 0
@@ -66,8 +67,8 @@ install-c: ## the C library into PREFIX= (/usr/local), under DESTDIR= if that is
 bench-node: ## CPU for each read beside other Node clients in one run; ARGS=outages: outage times
 	@scripts/with-server scripts/bench-node $(ARGS)
 
-packages: ## dist/: the Python wheel and its sources, the npm package, the C library
-	@scripts/packages
+packages: ## dist/: the Python wheel and its sources, the npm package, the C library; TARGET=: for other platforms
+	@scripts/packages $(TARGET)
 
 advisories: ## known security holes in the dependencies (fetches the advisory database)
 	@scripts/set-up cargo-deny

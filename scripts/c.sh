@@ -8,8 +8,9 @@ C_SOURCES=bindings/c
 c_libraries() {
     local made
     made=$(mktemp -d)
-    rustc --print native-static-libs --crate-type staticlib ${C_TARGET:+--target "$C_TARGET"} -o "$made/empty.a" - \
-        </dev/null 2>&1 | sed -n 's/.*native-static-libs: //p'
+    # shellcheck disable=SC2086 # options
+    rustc --print native-static-libs --crate-type staticlib ${C_TARGET:+--target "$C_TARGET"} ${RUST_OPTIONS:-} \
+        -o "$made/empty.a" - </dev/null 2>&1 | sed -n 's/.*native-static-libs: //p'
     rm -rf "$made"
 }
 

@@ -25,6 +25,18 @@ node_platform() {
     (cd node && node -p 'require("./lib/platform.js").name')
 }
 
+# node_platform_of TARGET: the same for what Rust calls TARGET.
+node_platform_of() {
+    local -a part
+    IFS=- read -ra part <<<"$1"
+    case ${part[0]} in
+    x86_64) part[0]=x64 ;;
+    aarch64) part[0]=arm64 ;;
+    *) die "Node has no name for the processor of $1" ;;
+    esac
+    say "${part[2]}-${part[0]}${part[3]:+-${part[3]}}"
+}
+
 # place_addon LIBRARY FOLDER: the addon as the package of this platform has it. Replaced, not overwritten: it may be loaded.
 place_addon() {
     local addon

@@ -7,9 +7,10 @@ GCC_3.3 Backtrace FindEnclosingFunction GetCFA Resume_or_Rethrow
 GCC_4.2.0 GetIPInfo'
 
 # zig_set_up TARGET: cargo and maturin build for what Rust calls TARGET by way of zig, from here on; ZIG_CC is that
-# compiler. All three packages are built with it, so they share what they have in common.
+# compiler, RUST_OPTIONS what rustc needs. All three packages are built with it, so they share what they have in common.
 zig_set_up() {
-    local target=$1 place=$TOOLS/zig/$1 named=${1//-/_} libc=''
+    local target=$1 place=$TOOLS/zig/$1 named=${1//-/_} libc='' cargo
+    cargo=CARGO_TARGET_$(tr '[:lower:]' '[:upper:]' <<<"$named")
     scripts/set-up ziglang cargo-zigbuild >&2 || return 1
     PATH=$TOOLS/venv/bin:$PATH
     # The glibc of manylinux2014, which every Linux in use has.
@@ -27,9 +28,12 @@ zig_set_up() {
 exec '"$place"'/plain "$@"' || return 1
     else
         zig_program cc "exec $place/plain \"\$@\"" || return 1
+        # A library that a program loads takes the C library of that program.
+        RUST_OPTIONS='-C target-feature=-crt-static'
+        export "${cargo}_RUSTFLAGS=$RUST_OPTIONS"
     fi
     ZIG_CC=$place/cc
-    export PATH "CC_$named=$ZIG_CC" "AR_$named=$place/ar" "CARGO_TARGET_$(tr '[:lower:]' '[:upper:]' <<<"$named")_LINKER=$ZIG_CC"
+    export PATH "CC_$named=$ZIG_CC" "AR_$named=$place/ar" "${cargo}_LINKER=$ZIG_CC"
 }
 
 # zig_program NAME TEXT: a shell script in $place; left alone if it is the same, for cargo looks at its time.

@@ -64,10 +64,15 @@ function leave(number) {
   if (running.size === 0) inside.disable()
 }
 
-function run({ fallback, context, asked }, event) {
+function run({ fallback, context, asked, left }, event) {
   const load = running.get(event.run)
   // It was stopped by one that began before it.
   if (load === undefined) return
+  if (left || !native.mayBegin(event.run)) {
+    // Its caller has left, or its time is over: where others wait, the callback of one of them takes over.
+    leave(event.run)
+    return native.abandon(event.run)
+  }
   const { told, take } = event.keys === undefined ? one(asked, event) : many(asked, event)
   const ended = (result) => {
     if (running.get(event.run) !== load) return
@@ -125,7 +130,8 @@ function takeMany(number, values) {
   const pairs = pairsOf(values)
   if (pairs === undefined) return `${kindOf(values)}; allowed: a Map or a plain object`
   const found = [[], []]
-  for (const [key, value] of pairs) {
+  // All is read before any of it is judged: reading may run code of the user's, which may take the memory of others away.
+  for (const [key, value] of Array.from(pairs, ([key, value]) => [key, value])) {
     const badKey = flaw(key)
     if (badKey !== undefined) return `as a key ${badKey}; allowed: a string or a Uint8Array`
     if (value === null || value === undefined) continue

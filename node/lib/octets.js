@@ -5,6 +5,11 @@
 const { isUint8Array } = require('node:util').types
 const { kindOf } = require('./errors.js')
 
+// For views of any realm.
+const View = Object.getPrototypeOf(Uint8Array)
+const { get: lengthOf } = Object.getOwnPropertyDescriptor(View.prototype, 'length')
+const { keys: keysOf } = View.prototype
+
 /** What is wrong with it; undefined: nothing. */
 function flaw(given) {
   if (typeof given === 'string') {
@@ -13,14 +18,14 @@ function flaw(given) {
     return 'a string with half of a surrogate pair, which UTF-8 cannot write'
   }
   if (!isUint8Array(given)) return kindOf(given)
-  if (given.length === 0 && isDetached(given.buffer)) return 'a Uint8Array whose memory was transferred away'
+  if (lengthOf.call(given) === 0 && hasLostMemory(given)) return 'a Uint8Array whose memory was transferred away, or has shrunk'
   return undefined
 }
 
-/** A buffer that has no memory any more cannot be looked at. */
-function isDetached(buffer) {
+/** A view of what its buffer has no longer is as long as an empty one, but cannot be looked at. */
+function hasLostMemory(view) {
   try {
-    new Uint8Array(buffer)
+    keysOf.call(view)
     return false
   } catch {
     return true

@@ -13,7 +13,7 @@ const { make } = require('./wake.js')
 const ROWS = 1024
 const BYTES = 64 * 1024
 const [HEAD, COLUMNS] = [2, 4]
-const [VALUE, MISSING, LOADING, RELEASED] = [0, 1, 2, 3]
+const [VALUE, MISSING, RELEASED] = [0, 1, 2]
 
 const cells = Buffer.allocUnsafeSlow((HEAD + ROWS * COLUMNS) * 4)
 const rows = new Uint32Array(cells.buffer, cells.byteOffset, HEAD + ROWS * COLUMNS)
@@ -30,8 +30,8 @@ class Entry {
     this.context = fallback === undefined ? undefined : new AsyncResource('FAILSOFT_READ')
     this.signal = undefined
     this.token = 0
-    // From when on the core has to be told that the caller went away.
-    this.loading = false
+    // The caller went away.
+    this.left = false
     this.resolve = undefined
     this.reject = undefined
   }
@@ -94,10 +94,10 @@ function refuse(entry, error) {
 
 /** The caller does not wait any more. */
 function abort(entry, reason) {
+  entry.left = true
   forget(entry)
   rest()
-  // Before a load the read ends by itself within its deadline, and the core need not be bothered.
-  if (entry.loading) native.cancel(entry.token)
+  native.cancel(entry.token)
   entry.reject(reason)
 }
 
@@ -149,10 +149,6 @@ function take(token, kind, begin, length) {
     }
   } else if (kind === MISSING) {
     ended(token)?.resolve(null)
-  } else if (kind === LOADING) {
-    const entry = entries[token]
-    if (entry === undefined) native.cancel(token)
-    else entry.loading = true
   } else if (kind === RELEASED) {
     thrown.delete(token)
   }

@@ -59,8 +59,6 @@ class Router {
       callable(fallback)
       const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
       const entry = new Entry(this.#text, fallback, asked)
-      // The callback of many keys is the caller's own: there is no word of a load before it.
-      entry.loading = true
       const wish = { ask: true, account: true, parent: parent(), ttl, deadline }
       return start(entry, signal, (token) => this.#native.readMany(token, asked, wish))
     })
@@ -79,9 +77,7 @@ class Router {
     return attempt(() => {
       number('timeoutMs', timeoutMs)
       const { signal } = checked(options, WAIT)
-      const entry = new Entry(false)
-      entry.loading = true
-      return start(entry, signal, (token) => this.#native.ready(token, timeoutMs))
+      return start(new Entry(false), signal, (token) => this.#native.ready(token, timeoutMs))
     })
   }
 

@@ -146,6 +146,42 @@ test('one signal for many calls, aborted by a callback of one of them', async ()
   await nothingIsHeld()
 })
 
+test('a callback does not begin once its caller has left', async () => {
+  const router = new Router([node.address], config)
+  const controller = new AbortController()
+  const begun = []
+  const load = (key) => (begun.push(key), controller.abort(), new Promise(() => {}))
+  const left = Array.from({ length: 100 }, (_, i) => router.getWithFallback(`left:${i}`, load, { signal: controller.signal }))
+  for (const { reason } of await Promise.allSettled(left)) assert.equal(reason.name, 'AbortError')
+  assert.equal(begun.length, 1)
+  await eventually('no load goes on', () => router.health().flights === 0)
+  await router.close()
+  await nothingIsHeld()
+})
+
+test('a callback does not begin once its time is over, while another one kept the loop busy', async () => {
+  const router = new Router([node.address], config)
+  await router.ready(30_000)
+  const until = (holds) => {
+    const limit = Date.now() + 10_000
+    while (Date.now() < limit && !holds());
+  }
+  let begun = 0
+  const busy = () => {
+    begun++
+    until(() => router.health().waiters === 0)
+    return 'v'
+  }
+  const before = router.health().counters.loads
+  const reads = ['one', 'two'].map((key) => router.getWithFallback(key, busy, { deadlineMs: 300 }))
+  // Both are to be called in one turn of the loop.
+  until(() => router.health().counters.loads === before + 2)
+  for (const read of reads) await assert.rejects(read, { code: 'DEADLINE_EXCEEDED' })
+  assert.ok(begun <= 1, `${begun} have begun`)
+  await router.close()
+  await nothingIsHeld()
+})
+
 test('nothing of all that was an unhandled rejection', async () => {
   await turn()
   assert.deepEqual(unhandled, [])

@@ -28,6 +28,11 @@ const detached = () => {
   structuredClone(bytes.buffer, { transfer: [bytes.buffer] })
   return bytes
 }
+const shrunk = () => {
+  const bytes = new Uint8Array(new ArrayBuffer(8, { maxByteLength: 8 }), 2, 4)
+  bytes.buffer.resize(4)
+  return bytes
+}
 const hostile = new Proxy({}, {
   get(_, name) {
     if (name === 'then') return undefined
@@ -59,15 +64,27 @@ const broken = {
   }
 }
 const unpaired = '\ud800x'
+// Whoever reads the second value takes the memory of the first away.
+const robbed = {
+  get odd() {
+    this.taken = new Uint8Array([1])
+    return this.taken
+  },
+  get later() {
+    structuredClone(this.taken.buffer, { transfer: [this.taken.buffer] })
+    return 'v'
+  }
+}
+Object.defineProperty(robbed, 'taken', { writable: true, enumerable: false })
 
 const BAD_VALUES = {
-  'a number': 42, 'an object that throws': hostile, 'a fake Uint8Array': Object.create(Uint8Array.prototype), 'transferred memory': detached(),
+  'a number': 42, 'an object that throws': hostile, 'a fake Uint8Array': Object.create(Uint8Array.prototype), 'transferred memory': detached(), 'shrunk memory': shrunk(),
   'half a surrogate pair': unpaired, 'wider numbers': new Uint16Array(1), 'an ArrayBuffer': new ArrayBuffer(2), 'a view': new DataView(new ArrayBuffer(2)),
   'a String object': new String('v'), 'a symbol': Symbol('v'), 'a function': () => 'v'
 }
 const BAD_MAPPINGS = {
   'an object that throws': hostile, 'a getter that throws': throwing, 'a getter that throws what throws': worse, 'a Map behind a Proxy': new Proxy(new Map([['odd', 'v']]), {}),
-  'an iterator that throws': broken, 'pairs that are none': { get() {}, *[Symbol.iterator]() { yield 7 } }, 'a list of pairs': [['odd', 'v']], 'a Set': new Set(['odd']),
+  'an iterator that throws': broken, 'memory that goes while it is read': robbed, 'pairs that are none': { get() {}, *[Symbol.iterator]() { yield 7 } }, 'a list of pairs': [['odd', 'v']], 'a Set': new Set(['odd']),
   'a Date': new Date(), 'a WeakMap': new WeakMap(), 'a Map with a number as a key': new Map([[1, 'v']]), 'half a surrogate pair as a key': { [unpaired]: 'v' },
   ...Object.fromEntries(Object.entries(BAD_VALUES).map(([name, value]) => [`${name} as a value`, { odd: value }]))
 }
@@ -115,6 +132,15 @@ test('values and mappings of another realm, and those that only behave as a Map,
   assert.equal(text(await router.getWithFallback(foreign('new Uint8Array([107])'), (key) => key)), 'k')
   assert.equal(text(await router.getWithFallback('odd', () => foreign('Promise.resolve("v")'))), 'v')
   assert.equal(text(await router.getWithFallback('odd', () => new Uint8Array(new SharedArrayBuffer(2)))), '\0\0')
+  const growing = new Uint8Array(new SharedArrayBuffer(1, { maxByteLength: 8 }))
+  growing.buffer.grow(3)
+  assert.equal(text(await router.getWithFallback('odd', () => growing)), '\0\0\0')
+  const shorter = new Uint8Array(new ArrayBuffer(8, { maxByteLength: 8 }))
+  shorter.buffer.resize(2)
+  assert.equal(text(await router.getWithFallback(shorter, (key) => `${key.length}`)), '2')
+  const empty = new ArrayBuffer(8, { maxByteLength: 8 })
+  empty.resize(0)
+  assert.equal(text(await router.getWithFallback('odd', () => new Uint8Array(empty))), '')
   const map = { get: () => 'unused', *[Symbol.iterator]() { yield ['a', 'v'] } }
   for (const given of [foreign('new Map([["a", "v"]])'), foreign('({ a: "v" })'), Object.assign(Object.create(null), { a: 'v' }), map, new (class extends Map {})([['a', 'v']])]) {
     assert.deepEqual((await router.getManyWithFallback(['a', 'b'], () => given)).map(text), ['v', null])
@@ -123,7 +149,7 @@ test('values and mappings of another realm, and those that only behave as a Map,
 })
 
 test('keys and values that cannot be written as bytes are invalid arguments', async () => {
-  for (const bad of [unpaired, `${unpaired}\udc00`, detached(), Object.create(Uint8Array.prototype), 7, null, hostile]) {
+  for (const bad of [unpaired, `${unpaired}\udc00`, detached(), shrunk(), Object.create(Uint8Array.prototype), 7, null, hostile]) {
     for (const call of [router.getWithFallback(bad), router.resolve(bad), router.resolveMany([bad], () => ({})), router.set(bad, 'v'), router.set('k', bad)]) {
       const error = await call.then(assert.fail, (error) => error)
       assert.ok(error instanceof InvalidArgument, String(error))

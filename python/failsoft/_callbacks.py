@@ -95,7 +95,8 @@ def run_here(load: Load, fallback: Callable[..., Any], asked: object) -> None:
     """Runs a callback in the thread that waits for it."""
     context = contextvars.copy_context()
     try:
-        context.run(load.begin)
+        if not context.run(load.begin):
+            return
         result = context.run(fallback, *_arguments(load, fallback, asked))
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):

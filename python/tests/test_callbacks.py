@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -13,6 +15,7 @@ import failsoft
 import pytest
 from conftest import eventually, run
 from failsoft import Config, Router, _callbacks, _signatures, blocking
+from testkit import Scripted
 
 #: Nobody listens there: every read comes to its callback.
 DOWN = ["127.0.0.1:1"]
@@ -206,6 +209,52 @@ def test_callbacks_of_callers_who_are_gone_do_not_run() -> None:
             assert calls == []
 
     run(main())
+
+
+def test_callbacks_of_reads_that_are_over_do_not_run() -> None:
+    calls: list[str] = []
+
+    def load(key: str) -> bytes:
+        calls.append(key)
+        # The loop does nothing else meanwhile, until the deadline of all has passed.
+        time.sleep(1)
+        return b""
+
+    async def main() -> None:
+        async with Router(DOWN, deadline=0.05) as router:
+            reads = [router.get_with_fallback(f"over:{i}", load, deadline=0.4) for i in range(50)]
+            for told in await asyncio.gather(*reads, return_exceptions=True):
+                assert isinstance(told, failsoft.DeadlineExceeded)
+            assert len(calls) <= 1
+
+    run(main())
+
+
+def test_a_thread_whose_read_is_over_does_not_begin_its_callback(scripted: Scripted) -> None:
+    scripted.behave("GET", "silent")
+    told: list[object] = []
+    calls: list[str] = []
+
+    def read(router: blocking.Router[bytes]) -> None:
+        try:
+            router.get_with_fallback("over", calls.append, deadline=0.5)
+        except failsoft.DeadlineExceeded:
+            told.append("late")
+
+    with blocking.Router([scripted.address], attempt_timeout=0.1) as router:
+        router.ready(10)
+        thread = threading.Thread(target=read, args=(router,))
+        thread.start()
+        run(eventually("it is asked", lambda: scripted.calls("GET") > 0))
+        # It waits, and gets the interpreter's lock back when all is over.
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1000)
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            pass
+        sys.setswitchinterval(interval)
+        thread.join()
+    assert (told, calls) == (["late"], [])
 
 
 def test_a_value_that_came_too_late_is_still_its_own_callers() -> None:

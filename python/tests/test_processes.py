@@ -140,6 +140,85 @@ def test_the_interpreter_ends_quietly(program: str, scripted: Scripted) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
+#: Where a daemon thread is, in Python code that the extension has called, when the interpreter ends.
+INSIDE = {
+    "a callback": 'blocking.Router([ADDRESS], deadline=0.05).get_with_fallback("exit", stay)',
+    "a callback on a loop": "asyncio.run(on_a_loop())",
+    "the keys": "blocking.Router([ADDRESS]).resolve_many(map(stay, [1]), dict)",
+    "a mapping": 'blocking.Router([ADDRESS], deadline=0.05).resolve_many(["exit"], lambda _: Mapped())',
+    "a filter of messages": "read_on()",
+}
+STAY = """
+import asyncio, collections, logging, threading, time
+from failsoft import Router, blocking
+
+ADDRESS = "127.0.0.1:1"
+inside = threading.Event()
+
+def stay(_):
+    inside.set()
+    while True:
+        time.sleep(0.001)
+
+async def on_a_loop():
+    async with Router([ADDRESS], deadline=0.05) as router:
+        await router.get_with_fallback("exit", stay)
+
+class Mapped(collections.UserDict):
+    def items(self):
+        stay(self)
+
+def read_on():
+    logging.getLogger("failsoft").addFilter(stay)
+    router = blocking.Router([NODE])
+    while True:
+        router.get_with_fallback(f"exit:{time.monotonic()}", lambda _: b"v")
+"""
+
+
+@pytest.mark.parametrize("place", INSIDE)
+def test_the_interpreter_ends_while_a_daemon_thread_is_inside(place: str, scripted: Scripted) -> None:
+    # Values that are not written back are told.
+    scripted.behave("SET", "error")
+    start = f"threading.Thread(target=lambda: {INSIDE[place]}, daemon=True).start()"
+    command = [sys.executable, "-c", f"NODE = {scripted.address!r}{STAY}\n{start}\ninside.wait()"]
+    programs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(4)]
+    try:
+        for program in programs:
+            assert (program.communicate(timeout=LONG)[0], program.returncode) == (b"", 0)
+    finally:
+        for program in programs:
+            program.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux has them")
+@pytest.mark.parametrize("limit", ["NPROC", "NOFILE"])
+def test_a_system_that_refuses_threads_or_descriptors_is_named(limit: str) -> None:
+    # The number of processes does not bind root.
+    source = f"""
+import asyncio, os, resource, failsoft._messages
+from failsoft import InternalError, Router, blocking
+asyncio.new_event_loop()
+limit = 1 if "{limit}" == "NPROC" else max(map(int, os.listdir("/proc/self/fd")))
+hard = resource.getrlimit(resource.RLIMIT_{limit})[1]
+resource.setrlimit(resource.RLIMIT_{limit}, (limit, hard))
+if os.getuid() == 0:
+    os.setuid(65534)
+for kind in (Router, blocking.Router, Router):
+    try:
+        kind("127.0.0.1:1")
+    except InternalError as error:
+        print(error)
+resource.setrlimit(resource.RLIMIT_{limit}, (hard, hard))
+blocking.Router("127.0.0.1:1").close()
+"""
+    ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=LONG)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lacks = "thread" if limit == "NPROC" else "descriptor"
+    assert len(ended.stdout.splitlines()) == 3
+    assert all(line.startswith(f"the system has no {lacks} for failsoft: ") for line in ended.stdout.splitlines())
+
+
 def test_ctrl_c_ends_a_blocking_read(scripted: Scripted) -> None:
     scripted.behave("GET", "silent")
     source = f"""

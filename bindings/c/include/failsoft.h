@@ -95,7 +95,7 @@ typedef enum {
    */
   FAILSOFT_MISUSE = 14,
   /**
-   * A defect of Failsoft.
+   * A defect of Failsoft, or the system gives no thread or descriptor; failsoft_last_error says which.
    */
   FAILSOFT_INTERNAL = 15,
 } failsoft_status;
@@ -163,7 +163,8 @@ typedef void (*failsoft_on_done)(failsoft_status status, void *done_data);
  *
  * It may block, and it may call this library; a read of the very key that it loads, directly or through other loads on
  * this thread, ends with FAILSOFT_REENTRANT. It must neither throw nor jump out, nor end its thread; pthread_cancel of
- * its thread waits until the blocking call has returned.
+ * its thread waits until the blocking call has returned. If it forks and returns in the child as well, the call that
+ * called it gives FAILSOFT_FORKED there; a thread of the library ends, and the child with it.
  */
 typedef void (*failsoft_loader)(failsoft_load *request, void *user_data);
 
@@ -248,7 +249,8 @@ failsoft_status failsoft_router_open(const failsoft_config *config,
 
 /**
  * Ends a router and frees it: every read under way is completed, with FAILSOFT_CLOSED or with what it came to just
- * before, and what is to be called for it is called before this returns. It waits for callbacks that are running.
+ * before, and what is to be called for it is called before this returns: no loader that has not begun is. It waits for
+ * callbacks that are running.
  * Loads that have not been freed yet remain the program's to free.
  *
  * FAILSOFT_MISUSE: inside one of its own callbacks; the router stays open. FAILSOFT_FORKED: in a child process, where
@@ -417,6 +419,7 @@ bool failsoft_load_is_wanted(const failsoft_load *load);
  * Answers a load of one key with a value, which is copied. From any thread; it does not free the load.
  *
  * FAILSOFT_ALREADY_ANSWERED: this is the second answer, and changes nothing. FAILSOFT_MISUSE: a load of many keys.
+ * FAILSOFT_FORKED: in a child process that the loader has forked.
  */
 failsoft_status failsoft_load_reply(failsoft_load *load, const uint8_t *value, size_t len);
 

@@ -2,6 +2,7 @@
 
 use crate::descriptor::Descriptor;
 use crate::entries::{Entry, Then};
+use crate::fork::InChild;
 use crate::inside;
 use crate::load::{Callback, Kept, Load};
 use crate::many::Outcomes;
@@ -81,105 +82,154 @@ impl Router {
         loader: Option<Callback>,
         start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
     ) -> Result<Completion, Failure> {
-        let waiting = Waiting::default();
-        let dispatcher = self.dispatcher();
-        let _listening = dispatcher.map(|dispatcher| dispatcher.listen(waiting.bell()));
+        self.wait_with(self.dispatcher(), asked, loader, start)
+    }
+
+    /// The same, but nothing else is called meanwhile.
+    pub(crate) fn wait_alone(
+        &self,
+        start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
+    ) -> Result<Completion, Failure> {
+        self.wait_with(None, &[], None, start)
+    }
+
+    fn wait_with(
+        &self,
+        dispatcher: Option<&Dispatcher>,
+        asked: &[Bytes],
+        loader: Option<Callback>,
+        start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
+    ) -> Result<Completion, Failure> {
+        let mut call = Call { waiting: Waiting::default(), loader, kept: Kept::default(), come: Vec::new() };
+        let listening = dispatcher.map(|dispatcher| dispatcher.listen(call.waiting.bell()));
         let parent = inside::loads();
-        start(waiting.caller(parent.as_ref()))?;
-        let mut batch = Vec::new();
-        let kept = Kept::default();
+        start(call.waiting.caller(parent.as_ref()))?;
+        match self.last(&mut call, dispatcher) {
+            Ok(last) => Ok(call.ended(last, asked)),
+            Err(forked) => {
+                std::mem::forget((call, listening));
+                Err(forked.into())
+            }
+        }
+    }
+
+    /// The last completion of a blocking call.
+    fn last(&self, call: &mut Call, dispatcher: Option<&Dispatcher>) -> Result<Completion, InChild> {
         loop {
-            waiting.drain(&mut batch);
-            for completion in batch.drain(..) {
+            call.waiting.drain(&mut call.come);
+            // The first one last.
+            call.come.reverse();
+            while let Some(completion) = call.come.pop() {
                 match completion {
                     Completion::Run(run) => {
                         // Without a loader none is asked for; dropped, the load would be another caller's.
-                        if let Some(loader) = &loader {
-                            loader.call(self.address(), Load::keeping(run, &kept));
+                        if let Some(loader) = &call.loader {
+                            loader.call(self.address(), Load::keeping(run, &call.kept))?;
                         }
                     }
                     Completion::Loading { .. } | Completion::Stop { .. } => {}
-                    last => {
-                        let own = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-                        return Ok(match own {
-                            Some(own) => own.instead_of(last, asked),
-                            None => last,
-                        });
-                    }
+                    last => return Ok(last),
                 }
             }
             if let Some(dispatcher) = dispatcher {
-                self.dispatch(dispatcher);
+                self.dispatch(dispatcher)?;
             }
-            waiting.bell().wait(None);
+            call.waiting.bell().wait(None);
         }
     }
 
     /// Calls all that is to be called now.
-    pub(crate) fn dispatch(&self, dispatcher: &Dispatcher) {
+    pub(crate) fn dispatch(&self, dispatcher: &Dispatcher) -> Result<(), InChild> {
         dispatcher.descriptor.clear();
         dispatcher.with_queue(|queue| {
             self.drain(&mut queue.batch);
             queue.ready.extend(queue.batch.drain(..));
         });
         while let Some(completion) = dispatcher.with_queue(|queue| queue.ready.pop_front()) {
-            self.deliver(completion);
+            self.deliver(completion)?;
         }
         // What came since was told before or after it was taken: only what is still there is a reason to come again.
         dispatcher.descriptor.clear_again();
         if !self.channel.is_empty() {
             dispatcher.descriptor.set();
         }
+        Ok(())
     }
 
     /// Dispatches until no read is under way, here or in another thread's dispatch.
-    pub(crate) fn dispatch_all(&self, dispatcher: &Dispatcher) {
+    pub(crate) fn dispatch_all(&self, dispatcher: &Dispatcher) -> Result<(), InChild> {
         let bell = Arc::new(Bell::default());
-        let _listening = dispatcher.listen(&bell);
+        let listening = dispatcher.listen(&bell);
         loop {
-            self.dispatch(dispatcher);
+            if let Err(forked) = self.dispatch(dispatcher) {
+                std::mem::forget(listening);
+                return Err(forked);
+            }
             if self.entries.is_empty() {
-                return self.entries.wait_told();
+                self.entries.wait_called();
+                return Ok(());
             }
             bell.wait(None);
         }
     }
 
     /// Calls what is to be called for a completion.
-    pub(crate) fn deliver(&self, completion: Completion) {
+    pub(crate) fn deliver(&self, completion: Completion) -> Result<(), InChild> {
         let (token, result) = match completion {
             Completion::Outcome { token, result } => (token, Told::One(Outcome::new(result))),
             Completion::Many { token, result } => (token, Told::Many(Outcomes::of(result))),
             Completion::Cancelled { token } => (token, Told::Cancelled),
             Completion::Run(run) => {
-                if let Some(callback) = self.entries.loader(run.token) {
-                    self.load(run.token, callback, Load::new(run));
-                }
-                return;
+                return match self.entries.loader(run.token) {
+                    Some(callback) => self.load(run.token, callback, Load::new(run)),
+                    None => Ok(()),
+                };
             }
             Completion::Stop { id } => {
                 if let Delivery::Threads(threads) = &self.delivery {
                     threads.withdraw_load(id);
                 }
-                return;
+                return Ok(());
             }
             Completion::Done { token, result } => (token, Told::Done(result.map_err(Failure::from))),
             // Nothing that ends with a value alone is started on this channel, and it is told of no loading.
-            Completion::Loading { .. } | Completion::Value { .. } => return,
+            Completion::Loading { .. } | Completion::Value { .. } => return Ok(()),
         };
         if let Delivery::Threads(threads) = &self.delivery {
             threads.withdraw_read(token);
         }
         if let Some(entry) = self.entries.remove(token) {
-            inside::callback(self.address(), None, || entry.tell(result));
-            self.entries.told();
+            inside::callback(self.address(), None, || entry.tell(result))?;
+            self.entries.called();
         }
+        Ok(())
     }
 
-    fn load(&self, token: u64, callback: Callback, load: Load) {
+    fn load(&self, token: u64, callback: Callback, load: Load) -> Result<(), InChild> {
         match &self.delivery {
-            Delivery::Threads(threads) => threads.load(self.address(), token, callback, load),
+            Delivery::Threads(threads) => {
+                threads.load(self.address(), token, callback, load);
+                Ok(())
+            }
             Delivery::Fd(_) => callback.call(self.address(), load),
+        }
+    }
+}
+
+/// A blocking call.
+struct Call {
+    waiting: Waiting,
+    loader: Option<Callback>,
+    kept: Kept,
+    come: Vec<Completion>,
+}
+
+impl Call {
+    /// What it gives its caller, whose own loader may have outlasted its time.
+    fn ended(&self, last: Completion, asked: &[Bytes]) -> Completion {
+        match self.kept.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(own) => own.instead_of(last, asked),
+            None => last,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The asynchronous reads under way: whom to tell, whom to ask, and what to cancel.
+//! The asynchronous reads under way: what is called for each, and what cancels it.
 
 use crate::load::Callback;
 use crate::many::{OnOutcomes, Outcomes};
@@ -56,8 +56,8 @@ struct Table {
     reads: Slab<Read>,
     /// How often each place was used: with the place, the number of a read that is never given again.
     uses: Vec<u32>,
-    /// Reads that were removed, and whose end is being told.
-    telling: usize,
+    /// Reads that were removed, and for whose end something is being called.
+    calling: usize,
 }
 
 /// See the module.
@@ -72,8 +72,9 @@ impl Entries {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a read. Gives its token, for the core, and its number, for the program: never 0.
-    pub(crate) fn insert(&self, entry: Entry) -> (u64, u64) {
+    /// Enters a read. Gives its number, for the program and as its token for the core: never 0, and never given again,
+    /// so that what comes late is not taken for another read's.
+    pub(crate) fn insert(&self, entry: Entry) -> u64 {
         let mut table = self.lock();
         let place = table.reads.insert(Read { entry, pending: None, given_up: false });
         if table.uses.len() <= place {
@@ -81,15 +82,12 @@ impl Entries {
         }
         let uses = &mut table.uses[place];
         *uses = uses.wrapping_add(1);
-        (place as u64, u64::from(*uses) << 32 | place as u64)
+        u64::from(*uses) << 32 | place as u64
     }
 
     /// What cancels it, unless it has ended already.
     pub(crate) fn started(&self, number: u64, pending: Pending) {
-        let mut table = self.lock();
-        if let Some(place) = table.place(number)
-            && let Some(read) = table.reads.get_mut(place)
-        {
+        if let Some(read) = self.lock().read(number) {
             // Another thread may have had its number already.
             if read.given_up {
                 pending.cancel();
@@ -98,44 +96,46 @@ impl Entries {
         }
     }
 
-    /// Cancels the read of this number: its token. None if it has ended, and an error if there never was one.
-    pub(crate) fn give_up(&self, number: u64) -> Result<Option<u64>, ()> {
+    /// Cancels the read of this number, unless it has ended. An error if there never was one.
+    pub(crate) fn give_up(&self, number: u64) -> Result<(), ()> {
         let mut table = self.lock();
         let (uses, place) = parts(number);
         match table.uses.get(place) {
             Some(&used) if uses != 0 && uses <= used => {}
             _ => return Err(()),
         }
-        let Some(read) = table.place(number).and_then(|place| table.reads.get_mut(place)) else { return Ok(None) };
-        read.given_up = true;
-        if let Some(pending) = &read.pending {
-            pending.cancel();
+        if let Some(read) = table.read(number) {
+            read.given_up = true;
+            if let Some(pending) = &read.pending {
+                pending.cancel();
+            }
         }
-        Ok(Some(place as u64))
+        Ok(())
     }
 
     /// The loader of a read that is not cancelled.
-    pub(crate) fn loader(&self, token: u64) -> Option<Callback> {
-        let table = self.lock();
-        let read = table.reads.get(usize::try_from(token).ok()?)?;
+    pub(crate) fn loader(&self, number: u64) -> Option<Callback> {
+        let mut table = self.lock();
+        let read = table.read(number)?;
         if read.given_up && read.pending.is_some() {
             return None;
         }
         read.entry.loader.clone()
     }
 
-    /// The read has ended, or did not begin. [`told`](Self::told) follows.
-    pub(crate) fn remove(&self, token: u64) -> Option<Entry> {
+    /// The read has ended, or did not begin. [`called`](Self::called) follows.
+    pub(crate) fn remove(&self, number: u64) -> Option<Entry> {
         let mut table = self.lock();
-        let read = table.reads.try_remove(usize::try_from(token).ok()?)?;
-        table.telling += 1;
+        let place = table.place(number)?;
+        let read = table.reads.try_remove(place)?;
+        table.calling += 1;
         Some(read.entry)
     }
 
-    /// A read that was removed has been told: whoever waits for the last one looks.
-    pub(crate) fn told(&self) {
+    /// What is called at the end of a read that was removed has returned: whoever waits for the last one looks.
+    pub(crate) fn called(&self) {
         let mut table = self.lock();
-        table.telling -= 1;
+        table.calling -= 1;
         if table.is_done() {
             self.emptied.notify_all();
         }
@@ -145,8 +145,8 @@ impl Entries {
         self.lock().reads.is_empty()
     }
 
-    /// Waits until all have ended and were told.
-    pub(crate) fn wait_told(&self) {
+    /// Waits until all have ended, and what is called then has returned.
+    pub(crate) fn wait_called(&self) {
         let table = self.emptied.wait_while(self.lock(), |table| !table.is_done());
         drop(table.unwrap_or_else(PoisonError::into_inner));
     }
@@ -154,7 +154,13 @@ impl Entries {
 
 impl Table {
     fn is_done(&self) -> bool {
-        self.reads.is_empty() && self.telling == 0
+        self.reads.is_empty() && self.calling == 0
+    }
+
+    /// The read of this number, if it is under way.
+    fn read(&mut self, number: u64) -> Option<&mut Read> {
+        let place = self.place(number)?;
+        self.reads.get_mut(place)
     }
 
     /// Where the read of this number is, if that place is still its own.

@@ -1,6 +1,7 @@
 //! Which callbacks the current thread is inside of: by them a read of the key that is being loaded is recognised, and
 //! a close that would wait for itself.
 
+use crate::fork::{InChild, Process};
 use crate::status::{Failure, Status};
 use failsoft::foreign::Parent;
 use std::cell::RefCell;
@@ -55,12 +56,14 @@ impl Drop for NotCancelled {
     }
 }
 
-/// Runs a callback of the router at this address.
-pub(crate) fn callback(router: usize, load: Option<Parent>, call: impl FnOnce()) {
+/// Runs a callback of the router at this address. An error: it has forked, and returned in the child.
+pub(crate) fn callback(router: usize, load: Option<Parent>, call: impl FnOnce()) -> Result<(), InChild> {
+    let process = Process::current();
     FRAMES.with_borrow_mut(|frames| frames.push(Frame { router, load }));
     let _left = Left;
     let _not_cancelled = NotCancelled::new();
     call();
+    process.check()
 }
 
 /// The load that the thread is inside of: that of the innermost loader, whatever other callbacks it has called by

@@ -1,5 +1,6 @@
 //! One run of a loader: its question, its answer, and its end.
 
+use crate::fork::{InChild, Process};
 use crate::inside;
 use crate::pointers;
 use crate::status::{Failure, Status, guarded, guarded_or};
@@ -22,6 +23,7 @@ pub struct Load {
     many: bool,
     id: u64,
     parent: Parent,
+    process: Process,
     /// Of a blocking call: the answer is kept for it, however late it is.
     kept: Option<Kept>,
 }
@@ -66,7 +68,8 @@ impl std::error::Error for LoadFailed {}
 ///
 /// It may block, and it may call this library; a read of the very key that it loads, directly or through other loads on
 /// this thread, ends with FAILSOFT_REENTRANT. It must neither throw nor jump out, nor end its thread; pthread_cancel of
-/// its thread waits until the blocking call has returned.
+/// its thread waits until the blocking call has returned. If it forks and returns in the child as well, the call that
+/// called it gives FAILSOFT_FORKED there; a thread of the library ends, and the child with it.
 pub type Loader = Option<unsafe extern "C" fn(request: *mut Load, user_data: *mut c_void)>;
 
 /// Called once for a read, when nothing of the library needs the `user_data` of its loader any more.
@@ -81,8 +84,9 @@ pub(crate) struct Callback {
     _release: Option<Arc<Release>>,
 }
 
-/// Tells the program that its `user_data` is its own again.
+/// Tells the program that its `user_data` is its own again; not in a child process.
 pub(crate) struct Release {
+    process: Process,
     on_release: unsafe extern "C" fn(*mut c_void),
     user_data: *mut c_void,
 }
@@ -95,14 +99,16 @@ unsafe impl Sync for Release {}
 impl Release {
     /// None if the program does not want to be told.
     pub(crate) fn new(on_release: OnRelease, user_data: *mut c_void) -> Option<Self> {
-        on_release.map(|on_release| Self { on_release, user_data })
+        on_release.map(|on_release| Self { process: Process::current(), on_release, user_data })
     }
 }
 
 impl Drop for Release {
     fn drop(&mut self) {
-        // SAFETY: the program gave the function and what it is called with for this.
-        unsafe { (self.on_release)(self.user_data) };
+        if self.process.check().is_ok() {
+            // SAFETY: the program gave the function and what it is called with for this.
+            unsafe { (self.on_release)(self.user_data) };
+        }
     }
 }
 
@@ -115,14 +121,18 @@ impl Callback {
         loader.map(|loader| Self { loader, user_data, _release: release.map(Arc::new) })
     }
 
-    /// Calls the loader, on this thread; from here on the load is its own.
-    pub(crate) fn call(&self, router: usize, load: Load) {
+    /// Calls the loader, on this thread; from here on the load is its own. A loader does not begin for a read that has
+    /// ended, nor when nobody waits: the load is dropped then, and where others wait, the loader of one of them is called.
+    pub(crate) fn call(&self, router: usize, load: Load) -> Result<(), InChild> {
+        if !load.may_begin() {
+            return Ok(());
+        }
         let parent = load.parent.clone();
         let request = Box::into_raw(Box::new(load));
         inside::callback(router, Some(parent), || {
             // SAFETY: the program gave the function and what it is called with for this.
             unsafe { (self.loader)(request, self.user_data) }
-        });
+        })
     }
 }
 
@@ -134,6 +144,7 @@ impl Load {
             many: run.reason.is_none(),
             id: run.id(),
             parent: run.parent().clone(),
+            process: Process::current(),
             kept: None,
             run: Mutex::new(State { run: Some(run), values: HashMap::new() }),
         }
@@ -148,11 +159,16 @@ impl Load {
         self.id
     }
 
+    fn may_begin(&self) -> bool {
+        self.lock().run.as_ref().is_some_and(Run::may_begin)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answer(&self, answer: impl FnOnce(&mut State) -> Answer) -> Result<(), Failure> {
+        self.process.check()?;
         let mut state = self.lock();
         let run = state.run.take().ok_or_else(already_answered)?;
         let answer = answer(&mut state);
@@ -226,12 +242,13 @@ pub extern "C" fn failsoft_load_reason(load: Option<&Load>) -> *const c_char {
 /// it is answered, and for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_load_is_wanted(load: Option<&Load>) -> bool {
-    load.is_some_and(|load| load.lock().run.as_ref().is_some_and(Run::is_wanted))
+    load.is_some_and(|load| load.process.check().is_ok() && load.lock().run.as_ref().is_some_and(Run::is_wanted))
 }
 
 /// Answers a load of one key with a value, which is copied. From any thread; it does not free the load.
 ///
 /// FAILSOFT_ALREADY_ANSWERED: this is the second answer, and changes nothing. FAILSOFT_MISUSE: a load of many keys.
+/// FAILSOFT_FORKED: in a child process that the loader has forked.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_load_reply(load: *mut Load, value: *const u8, len: usize) -> Status {
     guarded(|| {
@@ -281,6 +298,7 @@ pub unsafe extern "C" fn failsoft_load_reply_at(load: *mut Load, index: usize, v
         // SAFETY: the load is the program's and not freed yet, as the header says.
         let load = unsafe { answered(load) }?;
         let keys = load.keys.len();
+        load.process.check()?;
         let problem = || Failure::argument("index", &format!("{index} is no key of a load of {keys}"));
         let key = load.keys.get(index).ok_or_else(problem)?;
         // SAFETY: `value` points to `len` bytes, as the header says.
@@ -317,6 +335,11 @@ pub unsafe extern "C" fn failsoft_load_done(load: *mut Load) -> Status {
 pub extern "C" fn failsoft_load_free(load: Option<Box<Load>>) {
     guarded_or((), || {
         if let Some(load) = load {
+            if load.process.check().is_err() {
+                // Dropped, it would wake who waits in the parent.
+                std::mem::forget(load);
+                return Ok(());
+            }
             let message = "the loader freed its request without an answer".to_owned();
             // An error means that there was an answer.
             let _ = load.answer(|_| Answer::Failed(LoadFailed { code: 0, message }.into()));

@@ -3,7 +3,7 @@
 use crate::load::LoadFailed;
 use crate::status::{Failure, Status, Told, text};
 use crate::words;
-use failsoft::Error;
+use failsoft::{CallbackGone, Error};
 use std::ffi::{CString, c_char};
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
@@ -65,10 +65,14 @@ impl Outcome {
 impl Failed {
     fn new(error: &Error) -> Self {
         let status = Status::of(error);
-        if let Error::Fallback(inner) = error
-            && let Some(failed) = inner.downcast_ref::<LoadFailed>()
-        {
-            return Self { status, code: failed.code, message: text(&failed.message), detail: None };
+        if let Error::Fallback(inner) = error {
+            if let Some(failed) = inner.downcast_ref::<LoadFailed>() {
+                return Self { status, code: failed.code, message: text(&failed.message), detail: None };
+            }
+            if inner.is::<CallbackGone>() {
+                let message = text("the system gives no thread to call the loader on");
+                return Self { status: Status::FAILSOFT_INTERNAL, code: 0, message, detail: None };
+            }
         }
         Self { status, code: 0, message: text(&error.to_string()), detail: Told::of(error) }
     }

@@ -31,15 +31,15 @@ impl Router {
         start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
     ) -> Result<(), Failure> {
         let parent = inside::load();
-        let (token, entered) = self.entries.insert(entry);
+        let token = self.entries.insert(entry);
         if let Some(number) = number {
-            number.write(entered);
+            number.write(token);
         }
         match start(Caller { channel: &self.channel, token, parent: parent.as_ref() }) {
-            Ok(pending) => self.entries.started(entered, pending),
+            Ok(pending) => self.entries.started(token, pending),
             Err(error) => {
                 self.entries.remove(token);
-                self.entries.told();
+                self.entries.called();
                 return Err(error.into());
             }
         }
@@ -153,9 +153,9 @@ pub unsafe extern "C" fn failsoft_cancel(router: *mut Router, read_id: u64) -> S
         // SAFETY: the handle is open, as the header says.
         let router = unsafe { Router::open_one(router) }?;
         let problem = || Failure::argument("read_id", &format!("{read_id} is the number of no read"));
-        let token = router.entries.give_up(read_id).map_err(|()| problem())?;
-        if let (Some(token), Some(threads)) = (token, router.threads()) {
-            threads.withdraw_read(token);
+        router.entries.give_up(read_id).map_err(|()| problem())?;
+        if let Some(threads) = router.threads() {
+            threads.withdraw_read(read_id);
         }
         Ok(())
     })

@@ -127,16 +127,20 @@ impl Router {
     }
 
     fn close(&self) -> Result<(), Failure> {
-        let closed = self.wait(&[], None, |caller| self.foreign.close(caller))?;
+        // From here on no loader begins: what is queued is for reads that are about to end.
+        if let Some(threads) = self.threads() {
+            threads.hold();
+        }
+        let closed = self.wait_alone(|caller| self.foreign.close(caller))?;
         self.done(closed)?;
         match &self.delivery {
             Delivery::Threads(threads) => {
-                self.entries.wait_told();
+                self.entries.wait_called();
                 threads.stop();
+                Ok(())
             }
-            Delivery::Fd(dispatcher) => self.dispatch_all(dispatcher),
+            Delivery::Fd(dispatcher) => Ok(self.dispatch_all(dispatcher)?),
         }
-        Ok(())
     }
 }
 
@@ -166,7 +170,8 @@ pub extern "C" fn failsoft_router_open(config: Option<&Config>, out: Option<&mut
 }
 
 /// Ends a router and frees it: every read under way is completed, with FAILSOFT_CLOSED or with what it came to just
-/// before, and what is to be called for it is called before this returns. It waits for callbacks that are running.
+/// before, and what is to be called for it is called before this returns: no loader that has not begun is. It waits for
+/// callbacks that are running.
 /// Loads that have not been freed yet remain the program's to free.
 ///
 /// FAILSOFT_MISUSE: inside one of its own callbacks; the router stays open. FAILSOFT_FORKED: in a child process, where
@@ -237,8 +242,7 @@ pub unsafe extern "C" fn failsoft_router_dispatch(router: *mut Router) -> Status
     guarded(|| {
         // SAFETY: the handle is open, as the header says.
         let router = unsafe { Router::held(router) }?;
-        router.dispatch(router.needs_fd()?);
-        Ok(())
+        Ok(router.dispatch(router.needs_fd()?)?)
     })
 }
 

@@ -43,7 +43,7 @@ pub enum Status {
     FAILSOFT_ALREADY_ANSWERED = 13,
     /// A call that is not allowed here: failsoft_router_close inside a callback, a call for one delivery with the other.
     FAILSOFT_MISUSE = 14,
-    /// A defect of Failsoft.
+    /// A defect of Failsoft, or the system gives no thread or descriptor; failsoft_last_error says which.
     FAILSOFT_INTERNAL = 15,
 }
 

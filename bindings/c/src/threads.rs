@@ -25,6 +25,8 @@ struct Line {
     waiting: VecDeque<Waiting>,
     idle: usize,
     threads: Vec<JoinHandle<()>>,
+    /// No further load is taken from it.
+    held: bool,
     closed: bool,
 }
 
@@ -58,8 +60,12 @@ impl Threads {
             while let Some(threads) = router.threads().filter(|t| !t.stopped.load(Ordering::Acquire)) {
                 threads.bell.wait(None);
                 router.drain(&mut batch);
-                for completion in batch.drain(..) {
-                    router.deliver(completion);
+                let mut come = batch.drain(..);
+                while let Some(completion) = come.next() {
+                    if router.deliver(completion).is_err() {
+                        std::mem::forget(come);
+                        return;
+                    }
                 }
             }
         })?;
@@ -67,13 +73,14 @@ impl Threads {
         Ok(())
     }
 
-    /// Has a loader called. If no thread can be had for it, the load is dropped: another waiter's loader takes over.
+    /// Has a loader called. If no thread can be had for it, the load is dropped: the loader of another caller takes over,
+    /// who may wait on a thread of the program's, and the last one has an error that says why.
     pub(crate) fn load(&self, router: usize, token: u64, callback: Callback, load: Load) {
         let mut line = self.loaders.lock();
         if line.closed {
             return;
         }
-        if line.idle <= line.waiting.len() && line.threads.len() < LOADERS {
+        if !line.held && line.idle <= line.waiting.len() && line.threads.len() < LOADERS {
             let loaders = Arc::clone(&self.loaders);
             match start_thread(move || loaders.work(router)) {
                 Ok(thread) => line.threads.push(thread),
@@ -85,6 +92,11 @@ impl Threads {
         self.loaders.length.store(line.waiting.len(), Ordering::Release);
         drop(line);
         self.loaders.changed.notify_one();
+    }
+
+    /// Loaders that have not been called yet are not called any more; what they were to be called for ends otherwise.
+    pub(crate) fn hold(&self) {
+        self.loaders.lock().held = true;
     }
 
     /// A loader that has not been called yet is not called any more, for its read has ended.
@@ -127,7 +139,9 @@ impl Loaders {
 
     fn work(&self, router: usize) {
         while let Some(Waiting { callback, load, .. }) = self.next() {
-            callback.call(router, load);
+            if callback.call(router, load).is_err() {
+                return;
+            }
         }
     }
 
@@ -135,12 +149,14 @@ impl Loaders {
     fn next(&self) -> Option<Waiting> {
         let mut line = self.lock();
         loop {
-            if let Some(waiting) = line.waiting.pop_front() {
-                self.length.store(line.waiting.len(), Ordering::Release);
-                return Some(waiting);
-            }
             if line.closed {
                 return None;
+            }
+            if !line.held
+                && let Some(waiting) = line.waiting.pop_front()
+            {
+                self.length.store(line.waiting.len(), Ordering::Release);
+                return Some(waiting);
             }
             line.idle += 1;
             line = self.changed.wait(line).unwrap_or_else(PoisonError::into_inner);
@@ -158,7 +174,7 @@ impl Loaders {
         self.length.store(line.waiting.len(), Ordering::Release);
         drop(line);
         let gone: VecDeque<Waiting> = gone;
-        // Outside the lock: it is told to others who wait.
+        // Outside the lock: others who wait hear of it.
         drop(gone);
     }
 }

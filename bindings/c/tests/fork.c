@@ -1,6 +1,9 @@
-/* A forked child: its parent's router says FORKED, one of its own works, and the parent's goes on. */
+/* A forked child: its parent's router says FORKED, one of its own works, and the parent's goes on. The same where a
+ * callback forks, and returns in the child as well. */
 #include "support.h"
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,6 +29,90 @@ static void in_child(failsoft_router *parents, const char *address, const char *
     STATUS(FAILSOFT_OK, failsoft_router_close(own));
 }
 
+static bool is_child;
+
+/* What the child holds of its parent is no leak of its own. */
+static void quit(int status, void *unused) {
+    (void)unused;
+    _exit(status);
+}
+
+/* A child that hangs is ended, and has not ended well. Its thread may take no signals. */
+static void forks(void) {
+    int status = 0;
+    double until = seconds_now() + LONG_MS / 1000;
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        is_child = true;
+        CHECK(on_exit(quit, NULL) == 0);
+        return;
+    }
+    while (waitpid(child, &status, WNOHANG) != child) {
+        if (seconds_now() > until)
+            kill(child, SIGKILL);
+        pause_ms(1);
+    }
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void loader_forks(failsoft_load *request, void *unused) {
+    (void)unused;
+    forks();
+    failsoft_status wanted = is_child ? FAILSOFT_FORKED : FAILSOFT_OK;
+    CHECK(failsoft_load_is_wanted(request) == !is_child);
+    STATUS(wanted, failsoft_load_reply(request, (const uint8_t *)"loaded", 6));
+    failsoft_load_free(request);
+}
+
+static void end_forks(failsoft_status status, failsoft_outcome *outcome, void *end) {
+    forks();
+    on_end(status, outcome, end);
+}
+
+static void never(void *unused) {
+    (void)unused;
+    CHECK(!is_child);
+}
+
+/* On this thread, or on one of the library's: that one ends in the child, and the child with it. */
+static void finish_forking(failsoft_router *router, read_end *end) {
+    while (failsoft_router_fd(router) >= 0 && !end->ended) {
+        failsoft_status status = failsoft_router_dispatch(router);
+        if (is_child) {
+            STATUS(FAILSOFT_FORKED, status);
+            _exit(0);
+        }
+        STATUS(FAILSOFT_OK, status);
+    }
+    finish(router, end);
+}
+
+static void forks_in_callbacks(failsoft_router *router) {
+    read_end end;
+    failsoft_outcome *outcome;
+    failsoft_get_options *options = failsoft_get_options_new();
+    STATUS(FAILSOFT_OK, failsoft_get_options_on_release(options, never));
+    failsoft_status status =
+        failsoft_resolve(router, (const uint8_t *)"blocking", 8, options, loader_forks, NULL, &outcome);
+    if (is_child) {
+        STATUS(FAILSOFT_FORKED, status);
+        _exit(0);
+    }
+    failsoft_get_options_free(options);
+    CHECK(has_value(outcome, "loaded"));
+    failsoft_outcome_free(outcome);
+    start(router, "loader", loader_forks, NULL, &end, NULL);
+    finish_forking(router, &end);
+    CHECK(has_value(end.outcome, "loaded"));
+    release(&end);
+    memset(&end, 0, sizeof end);
+    STATUS(FAILSOFT_OK, failsoft_get_with_fallback_async(router, (const uint8_t *)"k", 1, NULL, NULL, end_forks, &end, NULL));
+    finish_forking(router, &end);
+    CHECK(has_value(end.outcome, "the parent's"));
+    release(&end);
+}
+
 int main(int argc, char **argv) {
     const char *delivery = argc > 1 ? argv[1] : "threads";
     char address[64];
@@ -48,6 +135,7 @@ int main(int argc, char **argv) {
     finish(router, &end);
     CHECK(has_value(end.outcome, "the parent's"));
     release(&end);
+    forks_in_callbacks(router);
     STATUS(FAILSOFT_OK, failsoft_router_close(router));
     kit_stop(kit);
     printf("fork, %s: ok\n", delivery);

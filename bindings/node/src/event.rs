@@ -12,8 +12,7 @@ pub(crate) const COLUMNS: usize = 4;
 /// The kinds of rows; `node/lib/reads.js` has the same.
 pub(crate) const VALUE: u32 = 0;
 pub(crate) const MISSING: u32 = 1;
-pub(crate) const LOADING: u32 = 2;
-pub(crate) const RELEASED: u32 = 3;
+pub(crate) const RELEASED: u32 = 2;
 
 /// A completion that is no row.
 #[derive(Default)]

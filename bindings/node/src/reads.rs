@@ -3,7 +3,7 @@
 
 use crate::aside::Aside;
 use crate::calls::Calls;
-use crate::event::{COLUMNS, Event, LOADING, MISSING, RELEASED, VALUE, place};
+use crate::event::{COLUMNS, Event, MISSING, RELEASED, VALUE, place};
 use crate::failure::Thrown;
 use crate::key::{Octets, octets};
 use bytes::Bytes;
@@ -76,7 +76,7 @@ impl Reads {
     pub fn new(wake: Function<'_, (), ()>) -> Result<Self> {
         let wake = wake.build_threadsafe_function::<()>().weak::<true>().callee_handled::<false>();
         let wake = Arc::new(Mutex::new(wake.build_callback(|_| Ok(()))?));
-        let channel = Channel::new(waker(&wake));
+        let channel = Channel::without_loading(waker(&wake));
         let aside = Arc::new(Aside::new(waker(&wake)));
         let waiting = Rc::new(Waiting { channel, state: RefCell::default() });
         Ok(Self { waiting, wake, aside })
@@ -118,7 +118,6 @@ impl Reads {
         }
         while let Some(completion) = state.batch.pop() {
             let row = match &completion {
-                Completion::Loading { token } => Some([place(*token), LOADING, 0, 0]),
                 Completion::Value { token, result: Ok(None) } => Some([place(*token), MISSING, 0, 0]),
                 Completion::Value { token, result: Ok(Some(value)) } if value.len() <= most => {
                     Some([place(*token), VALUE, length(used), length(value.len())])
@@ -141,9 +140,7 @@ impl Reads {
             room.copy_from_slice(value);
             write(place, &row);
             (filled, used) = (filled + 1, used + value.len());
-            if row[1] != LOADING {
-                state.calls.ended(row[0]);
-            }
+            state.calls.ended(row[0]);
         }
         write(head, &[filled, more.into()]);
         (!events.is_empty()).then_some(events)
@@ -153,6 +150,12 @@ impl Reads {
     #[napi(catch_unwind)]
     pub fn cancel(&self, token: u32) {
         self.waiting.state.borrow().calls.cancel(token);
+    }
+
+    /// Whether a callback is still to begin: to be looked at right before.
+    #[napi(catch_unwind)]
+    pub fn may_begin(&self, run: f64) -> bool {
+        self.waiting.state.borrow().runs.get(&id(run)).is_some_and(Run::may_begin)
     }
 
     /// The one key that a callback is asked for, as it was when it was asked for.

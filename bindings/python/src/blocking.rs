@@ -3,13 +3,15 @@
 use crate::caller::Callback;
 use crate::errors::raised;
 use crate::given::{Given, ended};
+use crate::home::Home;
+use crate::invoke;
 use crate::load::{self, Load};
 use crate::messages::Messages;
-use crate::wake::Home;
 use bytes::Bytes;
 use failsoft::Error;
 use failsoft::foreign::{Caller, Completion, Own, Pending, Waiting};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use std::time::Duration;
 
 /// How soon Ctrl-C is noticed.
@@ -41,10 +43,9 @@ pub(crate) fn wait(
                 Ok((_, result)) => return result.map_err(|error| raised(py, &error)),
                 Err(Completion::Run(run)) => {
                     let Some(Callback { fallback, asked }) = callback else { continue };
-                    let run_it = py.import("failsoft._callbacks")?.getattr("run_here")?;
                     // What it raises here is no failure of the load: Ctrl-C, or the thread's end.
                     let load = Bound::new(py, Load::new(run, None, Home::default()))?;
-                    run_it.call1((&load, fallback, asked)).inspect_err(|_| pending.cancel())?;
+                    invoke::call(run_here(py)?, (&load, fallback, asked)).inspect_err(|_| pending.cancel())?;
                     own = load.get().own();
                 }
                 Err(Completion::Cancelled { .. }) => {
@@ -54,4 +55,10 @@ pub(crate) fn wait(
             }
         }
     }
+}
+
+/// `failsoft._callbacks.run_here`.
+fn run_here(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static RUN_HERE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    RUN_HERE.import(py, "failsoft._callbacks", "run_here")
 }

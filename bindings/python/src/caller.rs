@@ -2,6 +2,7 @@
 
 use crate::convert::{octets, seconds, type_name, unchanging};
 use crate::errors::invalid;
+use crate::invoke;
 use bytes::Bytes;
 use failsoft::foreign::ReadOptions;
 use pyo3::prelude::*;
@@ -50,8 +51,8 @@ fn callable(fallback: &Bound<'_, PyAny>) -> PyResult<()> {
 /// The keys of a call, and each as its callback is given it.
 pub(crate) fn keys<'py>(given: &Bound<'py, PyAny>) -> PyResult<(Vec<Bytes>, Vec<Bound<'py, PyAny>>)> {
     let mut all = (Vec::new(), Vec::new());
-    for key in given.try_iter()? {
-        let key = key?;
+    let given = invoke::call(&given.py().get_type::<PyList>(), (given,))?.cast_into::<PyList>()?;
+    for key in given {
         let octets = octets("keys", &key)?;
         all.1.push(unchanging(&key, &octets));
         all.0.push(octets);

@@ -1,6 +1,7 @@
 //! The core's errors as exceptions of `failsoft._errors`, and the callback's own exceptions as they are.
 
-use crate::wake::Home;
+use crate::home::Home;
+use crate::invoke;
 use failsoft::{CallbackGone, Detail, DetailValue, Error};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -10,17 +11,25 @@ use std::fmt;
 
 /// The exception that a callback raised, on its way through the core.
 pub(crate) struct Raised {
-    exception: Py<PyAny>,
+    /// There until it is dropped.
+    exception: Option<Py<PyAny>>,
     /// As it was when it came from the callback: each time it is raised again, more would be added.
     traceback: Option<Py<PyAny>>,
-    /// Last of all: what the core drops without the interpreter's lock goes when the loop next comes by.
-    _home: Home,
+    home: Home,
 }
 
 impl Raised {
     pub(crate) fn new(exception: &Bound<'_, PyAny>, home: Home) -> Self {
         let traceback = exception.getattr(intern!(exception.py(), "__traceback__")).ok().map(Bound::unbind);
-        Self { exception: exception.clone().unbind(), traceback, _home: home }
+        Self { exception: Some(exception.clone().unbind()), traceback, home }
+    }
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        for object in self.exception.take().into_iter().chain(self.traceback.take()) {
+            self.home.leave(object);
+        }
     }
 }
 
@@ -49,8 +58,10 @@ pub(crate) enum Thrown<'py> {
 /// The exception for an error of the core.
 pub(crate) fn thrown<'py>(py: Python<'py>, error: &Error) -> PyResult<Thrown<'py>> {
     if let Error::Fallback(inner) = error {
-        if let Some(raised) = inner.downcast_ref::<Raised>() {
-            let exception = raised.exception.bind(py);
+        if let Some(raised) = inner.downcast_ref::<Raised>()
+            && let Some(exception) = &raised.exception
+        {
+            let exception = exception.bind(py);
             let traceback = raised.traceback.as_ref().map(|t| t.bind(py));
             exception.call_method1(intern!(py, "with_traceback"), (traceback,))?;
             return Ok(Thrown::Exception(exception.clone()));
@@ -100,7 +111,7 @@ fn made<'py>(
     })?;
     let known = by_code.bind(py).get_item(code)?.or(by_code.bind(py).get_item("INTERNAL")?);
     let class = known.ok_or_else(|| PyRuntimeError::new_err("no exception for errors"))?.cast_into::<PyType>()?;
-    let exception = class.call1((message,))?;
+    let exception = invoke::call(&class, (message,))?;
     if let Some((name, value)) = detail {
         exception.setattr(name, value)?;
     }

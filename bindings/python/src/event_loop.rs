@@ -6,10 +6,11 @@
 use crate::caller::Callback;
 use crate::errors::{Thrown, raised, thrown};
 use crate::given::{Given, ended};
+use crate::home::Home;
+use crate::invoke;
 use crate::load::{self, Load};
 use crate::messages::{Heard, Messages};
 use crate::settle::{Settle, surely};
-use crate::wake::Home;
 use failsoft::Error;
 use failsoft::foreign::{Caller, Channel, Completion, Pending, Run, forks};
 use pyo3::exceptions::{PyAttributeError, PyNotImplementedError, PyTypeError};
@@ -48,6 +49,7 @@ pub(crate) struct EventLoop {
     callbacks: Py<PyAny>,
     settle: Settle,
     heard: Heard,
+    home: Home,
     forks: u32,
 }
 
@@ -56,6 +58,7 @@ impl Drop for EventLoop {
         let entries = std::mem::take(&mut *self.lock());
         if forks() == self.forks {
             self.channel.close();
+            self.home.close();
         } else {
             // In a forked child nothing may be touched that the parent's threads may have locked.
             std::mem::forget(entries);
@@ -82,10 +85,12 @@ impl EventLoop {
         let asyncio = py.import("asyncio")?;
         let arguments = PyDict::new(py);
         arguments.set_item("loop", event_loop)?;
-        let callbacks = py.import("failsoft._callbacks")?.getattr("Callbacks")?.call1((event_loop,))?.unbind();
+        let callbacks = py.import("failsoft._callbacks")?.getattr("Callbacks")?;
+        let callbacks = invoke::call(&callbacks, (event_loop,))?.unbind();
         let future = asyncio.getattr("Future")?.unbind();
         let settle = Settle::new(event_loop)?;
         let new = |channel, descriptor| Self {
+            home: Home::new(&channel),
             channel,
             #[cfg(target_os = "linux")]
             descriptor,
@@ -131,7 +136,7 @@ impl EventLoop {
         let descriptor = crate::wake::Descriptor::new()?;
         let set = descriptor.clone();
         let ours = Bound::new(py, new(Channel::new(move || set.set()), Some(descriptor.clone())))?;
-        match event_loop.call_method1("add_reader", (descriptor.number(), ours.getattr("drain")?)) {
+        match invoke::method(event_loop, intern!(py, "add_reader"), (descriptor.number(), ours.getattr("drain")?)) {
             Ok(_) => Ok(Some(ours)),
             Err(e) if e.is_instance_of::<PyNotImplementedError>(py) => Ok(None),
             Err(e) => Err(e),
@@ -144,13 +149,6 @@ impl EventLoop {
         _: &dyn Fn(Arc<Channel>, Option<()>) -> Self,
     ) -> PyResult<Option<Bound<'py, Self>>> {
         Ok(None)
-    }
-
-    fn home(&self) -> Home {
-        Home {
-            #[cfg(target_os = "linux")]
-            descriptor: self.descriptor.clone(),
-        }
     }
 
     /// Enters one who waits, and starts what is waited for. `long`: the core is told as soon as it is cancelled.
@@ -203,7 +201,7 @@ impl EventLoop {
             Err(Completion::Loading { token }) => return self.loading(py, token),
             Err(Completion::Run(run)) => return self.run(py, run),
             Err(Completion::Stop { id }) => {
-                return surely(|| self.callbacks.call_method1(py, intern!(py, "stop"), (id,)).map(drop));
+                return surely(|| invoke::method(self.callbacks.bind(py), intern!(py, "stop"), (id,)).map(drop));
             }
             // There is no other that is no end.
             Err(_) => return Ok(()),
@@ -239,8 +237,8 @@ impl EventLoop {
         });
         // Without it the load is dropped, and another caller's callback takes over.
         let Some((Callback { fallback, asked }, context, future)) = waiting else { return Ok(()) };
-        let load = Bound::new(py, Load::new(run, Some(future), self.home()))?;
-        let call = || self.callbacks.call_method1(py, intern!(py, "run"), (&load, &fallback, &context, &asked));
+        let load = Bound::new(py, Load::new(run, Some(future), self.home.clone()))?;
+        let call = || invoke::method(self.callbacks.bind(py), intern!(py, "run"), (&load, &fallback, &context, &asked));
         surely(|| call().map(drop))
     }
 }
@@ -254,6 +252,11 @@ impl EventLoop {
         if let Some(descriptor) = &this.descriptor {
             descriptor.clear();
         }
+        // In a forked child the parent's thread may have held a lock here, and below.
+        let ours = forks() == this.forks;
+        if ours {
+            this.home.let_go();
+        }
         let mut batch = std::mem::take(&mut *this.batch.lock().unwrap_or_else(PoisonError::into_inner));
         this.channel.drain(&mut batch);
         let mut first = None;
@@ -265,8 +268,7 @@ impl EventLoop {
             }
         }
         *this.batch.lock().unwrap_or_else(PoisonError::into_inner) = batch;
-        // In a forked child the parent's thread may have held a lock here.
-        let logged = if forks() == this.forks { this.heard.log(py) } else { Ok(()) };
+        let logged = if ours { this.heard.log(py) } else { Ok(()) };
         match (first, logged) {
             (Some(first), Err(error)) => {
                 error.write_unraisable(py, Some(slf));
@@ -288,6 +290,7 @@ impl EventLoop {
         visit.call(&self.arguments)?;
         visit.call(&self.callbacks)?;
         self.settle.traverse(&visit)?;
+        self.home.traverse(&visit)?;
         // Nobody holds the lock while objects are made.
         let Ok(entries) = self.entries.try_lock() else { return Ok(()) };
         for (_, entry) in entries.iter() {
@@ -304,6 +307,7 @@ impl EventLoop {
     fn __clear__(&self) {
         let entries = std::mem::take(&mut *self.lock());
         drop(entries);
+        self.home.let_go();
     }
 }
 

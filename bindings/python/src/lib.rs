@@ -8,6 +8,8 @@ mod convert;
 mod errors;
 mod event_loop;
 mod given;
+mod home;
+mod invoke;
 mod load;
 mod messages;
 mod outcome;

@@ -2,7 +2,8 @@
 
 use crate::convert::{failed, owned, type_name};
 use crate::errors::Raised;
-use crate::wake::Home;
+use crate::home::Home;
+use crate::invoke;
 use bytes::Bytes;
 use failsoft::BadResult;
 use failsoft::foreign::{self, Answer, Own, Run};
@@ -10,7 +11,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyList, PyMapping, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyTuple};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -136,7 +137,7 @@ impl Load {
         let mut first = None;
         for _ in 0..TRIES {
             let before = slf.get().stage();
-            let Err(error) = function.call1(&all) else { break };
+            let Err(error) = invoke::call(function, &all) else { break };
             first.get_or_insert(error);
             if slf.get().stage() != before {
                 break;
@@ -145,8 +146,8 @@ impl Load {
         first.map_or(Ok(()), Err)
     }
 
-    /// Whether the callback is to be run: not if its caller went away in the meantime. From here on the current
-    /// context is inside this load.
+    /// Whether the callback is to be run: not if its caller went away in the meantime, or has its answer. From here on
+    /// the current context is inside this load.
     fn begin(&self, py: Python<'_>) -> PyResult<bool> {
         let future = self.future.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|f| f.clone_ref(py));
         if let Some(future) = future
@@ -156,9 +157,13 @@ impl Load {
             return Ok(false);
         }
         let run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        let parent = run.as_ref().map(|run| Parent { parent: run.parent().clone() });
+        let wanted = run.as_ref().filter(|run| run.is_wanted());
+        let parent = wanted.map(|run| Parent { parent: run.parent().clone() });
         drop(run);
-        let Some(parent) = parent else { return Ok(false) };
+        let Some(parent) = parent else {
+            self.abandon();
+            return Ok(false);
+        };
         variable(py)?.call_method1("set", (parent,))?;
         self.begun.store(true, Ordering::Relaxed);
         Ok(true)
@@ -192,7 +197,7 @@ impl Load {
         if let Some(future) = future
             && !future.call_method0(py, intern!(py, "done"))?.is_truthy(py)?
         {
-            future.call_method1(py, intern!(py, "set_exception"), (exception,))?;
+            invoke::method(future.bind(py), intern!(py, "set_exception"), (exception,))?;
         }
         Ok(())
     }
@@ -208,12 +213,22 @@ impl Load {
     }
 }
 
+type Pairs<'py> = Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
+
+fn pairs<'py>(mapping: &Bound<'py, PyMapping>) -> PyResult<Pairs<'py>> {
+    if let Ok(plain) = mapping.cast::<PyDict>() {
+        return Ok(plain.iter().collect());
+    }
+    let py = mapping.py();
+    let items = invoke::method(mapping, intern!(py, "items"), ())?;
+    invoke::call(&py.get_type::<PyList>(), (items,))?.extract()
+}
+
 fn values(result: &Bound<'_, PyAny>) -> PyResult<Result<HashMap<Bytes, Bytes>, String>> {
     let Ok(mapping) = result.cast::<PyMapping>() else {
         return Ok(Err(format!("{}; allowed: a mapping", type_name(result))));
     };
-    let items: PyResult<Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>> = mapping.items().and_then(|items| items.extract());
-    let items = match items {
+    let items = match pairs(mapping) {
         Ok(items) => items,
         Err(error) => return Ok(Err(failed(result, error)?)),
     };

@@ -1,6 +1,8 @@
 //! Wakes an event loop from the I/O thread: by a descriptor that it watches, or by its own method for it.
 
+use crate::invoke;
 use failsoft::foreign::Channel;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use std::sync::Arc;
@@ -39,41 +41,32 @@ mod descriptor {
     }
 }
 
-/// Wakes a loop with a descriptor when it is dropped.
-#[derive(Clone, Default)]
-pub(crate) struct Home {
-    #[cfg(target_os = "linux")]
-    pub(crate) descriptor: Option<Descriptor>,
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        #[cfg(target_os = "linux")]
-        if let Some(descriptor) = &self.descriptor {
-            descriptor.set();
-        }
-    }
-}
-
 /// A channel whose first completion calls `loop.call_soon_threadsafe(drain)`. The I/O thread never
 /// waits for the interpreter: another thread does. It does not keep the loop.
 pub(crate) fn by_method(event_loop: &Bound<'_, PyAny>) -> PyResult<(Arc<Channel>, Arc<Drain>)> {
     let drain = Arc::new(Drain::default());
     let weak = PyWeakrefReference::new(event_loop)?.unbind();
     let (weak, ours) = (Arc::new(weak), Arc::clone(&drain));
+    let here = (Arc::clone(&weak), Arc::clone(&drain));
     let channel = Channel::new(move || {
         let (weak, drain) = (Arc::clone(&weak), Arc::clone(&ours));
-        std::thread::spawn(move || {
-            // None when the interpreter is ending: nobody waits any more.
-            Python::try_attach(|py| {
-                if let (Some(drain), Some(event_loop)) = (drain.0.get(), weak.bind(py).upgrade()) {
-                    // A closed loop waits for nothing.
-                    let _ = event_loop.call_method1("call_soon_threadsafe", (drain,));
-                }
-            })
-        });
+        let elsewhere = std::thread::Builder::new().spawn(move || call_soon(&weak, &drain));
+        if elsewhere.is_err() {
+            // No thread is to be had. Late is better than never.
+            call_soon(&here.0, &here.1);
+        }
     });
     Ok((channel, drain))
+}
+
+fn call_soon(event_loop: &Py<PyWeakrefReference>, drain: &Drain) {
+    // Nothing when the interpreter is ending: nobody waits any more.
+    Python::try_attach(|py| {
+        if let (Some(drain), Some(event_loop)) = (drain.0.get(), event_loop.bind(py).upgrade()) {
+            // A closed loop waits for nothing.
+            let _ = invoke::method(&event_loop, intern!(py, "call_soon_threadsafe"), (drain,));
+        }
+    });
 }
 
 /// What is called on the loop.

@@ -19,7 +19,9 @@
 //! Two different things can take too long:
 //!
 //! - **A request.** At `until` its caller gets [`Failure::Timeout`] and goes elsewhere. That says nothing of the node:
-//!   the caller may have been in a hurry. Behind a long transfer that advances no request is late before its `limit`.
+//!   the caller may have been in a hurry. Behind a long transfer that advances no request is late before its `limit`, and
+//!   a timer that comes late itself leaves requests as much longer, up to that limit: what they waited for was held up
+//!   with us.
 //! - **The connection.** Something was sent, and for `attempt_timeout` no reply came and no transfer advanced: it ends
 //!   as [`Failure::Hung`], whoever still waits. That is the node's fault, and is noticed without a caller.
 //! - **Connecting.** Something was queued, and `attempt_timeout` later the connection is not open: the node is to blame,
@@ -29,7 +31,9 @@
 //!
 //! A connection at rest can be lost without a trace, and a server may close it: what is found when it is used again says
 //! nothing of the node. If it is closed then, without an answer, its requests fail as [`Failure::Closed`] and are put
-//! anew; if it is silent after more than a keepalive's time, they fail as [`Failure::Timeout`].
+//! anew; if it is silent after more than a keepalive's time, they fail as [`Failure::Timeout`]. However short the rest
+//! was, a server's limit may have fallen into it. But that explains only the end of a connection that had served before:
+//! a new one that is closed at its first request shows that the node closes what it is asked.
 //!
 //! What a server pushes is no reply: the driver hands it out between the replies it stands between, and the machine need
 //! not know. Its bytes count as a transfer while they arrive ([`handle_arriving`](Connection::handle_arriving)), which a
@@ -54,8 +58,8 @@ use core::time::Duration;
 use requests::Requests;
 use watch::Watch;
 
-/// A connection that was closed after so long a rest had perhaps been closed before it was used again: servers and what
-/// lies between close what is idle.
+/// A connection that has served nothing yet, and was closed after so long a rest, had perhaps been closed before it was
+/// used: servers and what lies between close what is idle.
 const IDLE: Duration = Duration::from_secs(5);
 /// One that is silent after so long a rest may have been forgotten on the way: until then keepalives see to that.
 const FORGOTTEN: Duration = Duration::from_secs(15);
@@ -97,6 +101,8 @@ pub struct Connection<C, R> {
     contact: Option<Instant>,
     /// What its end, or its not being open yet, says of the node.
     blame: Option<Reason>,
+    /// Since when the node had not answered then, if that is known.
+    silent_since: Option<Instant>,
     /// While connecting: how many requests are accounted for by the watch; none once the node is known to be in trouble,
     /// because it does not open or otherwise.
     heeded: Option<u64>,
@@ -114,6 +120,7 @@ impl<C, R> Connection<C, R> {
             next_late: Instant::MAX,
             contact: None,
             blame: None,
+            silent_since: None,
             heeded: Some(0),
         }
     }
@@ -187,6 +194,7 @@ impl<C, R> Connection<C, R> {
             None => {
                 // A node that closes what nobody uses is within its rights.
                 self.blame = why.blame().filter(|_| asked);
+                self.silent_since = self.watch.silent_since();
                 self.requests.end(&why, out);
             }
         }
@@ -200,8 +208,12 @@ impl<C, R> Connection<C, R> {
         let rested = self.watch.rested();
         let (tells_nothing, instead) = match (&self.phase, why) {
             (Phase::Connecting, Failure::Connect(_) | Failure::Lost(_)) => (self.heeded.is_none(), Failure::Closed),
-            (Phase::Open, Failure::Lost(_)) => (self.requests.owed() == 0 || rested >= IDLE, Failure::Closed),
-            (Phase::Open, Failure::Hung) => (rested >= FORGOTTEN, Failure::Timeout),
+            (Phase::Open, Failure::Lost(_)) => {
+                let had_served = self.requests.answered() > 0;
+                let idle = rested.is_some_and(|rest| had_served || rest >= IDLE);
+                (self.requests.owed() == 0 || idle, Failure::Closed)
+            }
+            (Phase::Open, Failure::Hung) => (rested.is_some_and(|rest| rest >= FORGOTTEN), Failure::Timeout),
             _ => return None,
         };
         tells_nothing.then_some(instead)
@@ -210,6 +222,11 @@ impl<C, R> Connection<C, R> {
     /// What its end, or its not being open yet, says of the node, if it says anything; once.
     pub fn take_blame(&mut self) -> Option<Reason> {
         self.blame.take()
+    }
+
+    /// Since when the node owed what it is to blame for, if that is known: what it answered to a later question says more.
+    pub fn silent_since(&self) -> Option<Instant> {
+        self.silent_since
     }
 
     /// The handshake is done, and was begun at `sent_at`.
@@ -272,6 +289,7 @@ impl<C, R> Connection<C, R> {
             Phase::Open if self.watch.is_hung(now) => return self.end(Failure::Hung, out),
             Phase::Connecting if self.watch.is_hung(now) => {
                 self.blame = Failure::Hung.blame();
+                self.silent_since = self.watch.silent_since();
                 return self.send_away(&Failure::Hung, out);
             }
             Phase::Connecting if self.is_unheeded() && !self.watch.expects() => {
@@ -281,6 +299,7 @@ impl<C, R> Connection<C, R> {
             _ => {}
         }
         if self.next_late <= now {
+            self.watch.give_back(self.next_late, now);
             self.next_late = self.requests.expire(self.watch.advancing_until(), now, out);
         }
     }

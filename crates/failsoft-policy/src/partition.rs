@@ -88,7 +88,7 @@ impl Ballot {
     }
 
     /// The highest epoch that its node has seen.
-    fn current_epoch(&self) -> u64 {
+    pub fn current_epoch(&self) -> u64 {
         self.info.and_then(|i| i.current_epoch).unwrap_or(0).max(self.epoch)
     }
 
@@ -277,7 +277,9 @@ fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
         asked.is_some_and(|at| node.reported_at > at) && said.is_some_and(|at| node.reported_at.since(at) < TOGETHER);
     // A node that is cut off sees no working cluster, or misses what is decided. One that was hung is back
     // among the others: if that is not clear yet, its own ballot will show it.
-    let decided = given_up.clone().map(|m| m.current_epoch()).max();
+    // Of what the others told only after it was asked, its answer says nothing: it may have been decided meanwhile.
+    let told_before = given_up.clone().filter(|m| node.looked_at >= Some(m.heard_at));
+    let decided = told_before.map(|m| m.current_epoch()).max();
     let heard_it = node.current_epoch.is_none_or(|e| Some(e) >= decided);
     let back = node.report.cluster_ok && heard_it;
     if is_used_or_out(node) && speaks && !back && 2 * given_up.count() > majority.len() {

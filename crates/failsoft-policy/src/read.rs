@@ -27,11 +27,21 @@ pub const REFRESH_WAIT: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// An attempt is under way.
-    Asking { node: NodeKey, source: Source, asking: bool },
+    Asking { node: NodeKey, source: Source, asking: bool, sent_at: Instant },
     /// Waiting, for what comes `then`.
     Waiting { until: Instant, then: Then },
     /// Nothing follows.
     Over,
+}
+
+/// An attempt that has ended.
+#[derive(Clone, Copy, Debug)]
+struct Attempted {
+    node: NodeKey,
+    source: Source,
+    sent_at: Instant,
+    /// When its node last answered anything.
+    contact: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +74,7 @@ pub struct Read {
     replica_attempts: u32,
     retries: u32,
     redirects: u32,
-    /// Whether it was asked anew because its connection was closed by ourselves.
+    /// Whether it was asked anew because its connection was closed by ourselves, or while it was idle.
     asked_anew: bool,
     /// Nodes that are not asked again.
     tried: Vec<NodeKey>,
@@ -112,7 +122,7 @@ impl Read {
         match step {
             Step::Send { node, source, reason, current_at, until, limit } => {
                 (self.reason, self.current_at) = (reason, current_at);
-                self.ask(node, source, Attempt { until, limit })
+                self.ask(node, source, Attempt { until, limit }, now)
             }
             Step::Secondary(reason) => {
                 self.reason = Some(reason);
@@ -134,8 +144,8 @@ impl Read {
                 State::Asking { node, source: Source::Primary, asking, .. },
                 Event::Answered { answer: Answer::Error(ErrorReply::TryAgain), .. },
             ) => self.try_again(node, asking, turn),
-            (State::Asking { node, source, .. }, Event::Answered { answer, contact }) => {
-                self.answered(node, source, answer, contact, turn)
+            (State::Asking { node, source, sent_at, .. }, Event::Answered { answer, contact }) => {
+                self.answered(Attempted { node, source, sent_at, contact }, answer, turn)
             }
             (State::Waiting { until, then }, Event::Woken) => self.woken(until, then, turn),
             (State::Asking { .. } | State::Waiting { .. }, _) | (State::Over, _) => {
@@ -157,20 +167,20 @@ impl Read {
 
     fn ask_primary(&mut self, owner: NodeKey, turn: &Turn<'_>) -> Action {
         let backed = turn.cluster.replica(self.slot, &self.tried, turn.now).is_some();
-        self.ask(owner, Source::Primary, self.bounds.attempt(turn.now, 1 + u32::from(backed)))
+        self.ask(owner, Source::Primary, self.bounds.attempt(turn.now, 1 + u32::from(backed)), turn.now)
     }
 
     fn ask_replica(&mut self, replica: StandIn, now: Instant) -> Action {
         self.current_at = replica.current_at;
-        self.ask(replica.node, Source::Replica, self.bounds.attempt(now, 1))
+        self.ask(replica.node, Source::Replica, self.bounds.attempt(now, 1), now)
     }
 
-    fn ask(&mut self, node: NodeKey, source: Source, attempt: Attempt) -> Action {
+    fn ask(&mut self, node: NodeKey, source: Source, attempt: Attempt, now: Instant) -> Action {
         match source {
             Source::Primary => self.primary_attempts += 1,
             Source::Replica => self.replica_attempts += 1,
         }
-        self.state = State::Asking { node, source, asking: false };
+        self.state = State::Asking { node, source, asking: false, sent_at: now };
         let Attempt { until, limit } = attempt;
         Action::Send { node, source, asking: false, renew: false, until, limit }
     }

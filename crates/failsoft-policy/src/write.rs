@@ -89,6 +89,8 @@ pub struct Write {
     node: Option<NodeKey>,
     /// When its node was sent a `PING`, until it is sent the write.
     pinged: Option<Instant>,
+    /// When its node was last sent the write.
+    sent_at: Instant,
     in_doubt: bool,
     cause: Option<Cause>,
 }
@@ -108,6 +110,7 @@ impl Write {
             retries: 0,
             node: None,
             pinged: None,
+            sent_at: Instant::ZERO,
             in_doubt: false,
             cause: None,
         }
@@ -224,7 +227,7 @@ impl Write {
             Answer::Saturated => (None, Cause::Busy),
         };
         if let Some(reason) = trouble {
-            turn.cluster.handle_failure(node, reason, contact, turn.now);
+            turn.cluster.handle_failure(node, reason, self.sent_at, contact, turn.now);
         }
         self.retries += 1;
         if self.retries > self.max_retries {
@@ -284,6 +287,7 @@ impl Write {
     fn send(&mut self, node: NodeKey, asking: bool, now: Instant) -> WriteAction {
         self.node = Some(node);
         self.pinged = None;
+        self.sent_at = now;
         self.in_doubt = false;
         WriteAction::Send { node, asking, renew: false, until: self.attempt_until(now), limit: self.deadline }
     }

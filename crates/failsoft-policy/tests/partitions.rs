@@ -238,7 +238,7 @@ proptest! {
         let mut world = World::new(Model::new(false));
         let mut chance = with_news(script);
         if silent {
-            world.cluster.handle_failure(world.key(VICTIM), Reason::Timeout, None, world.now);
+            world.cluster.handle_failure(world.key(VICTIM), Reason::Timeout, world.now, None, world.now);
         }
         for _ in 0..80 {
             world.run(Duration::from_millis(100), &mut chance);
@@ -262,7 +262,7 @@ proptest! {
         world.model.news = [News::Replaced; NODES];
         world.model.misses = misses;
         if down {
-            world.cluster.handle_failure(world.key(VICTIM), Reason::ClusterDown, None, world.now);
+            world.cluster.handle_failure(world.key(VICTIM), Reason::ClusterDown, world.now, None, world.now);
         }
         let mut voted_out = false;
         for _ in 0..200 {

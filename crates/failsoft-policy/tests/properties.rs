@@ -123,7 +123,7 @@ impl World {
         match *fact {
             Fact::Failed(n, reason) => {
                 if let Some(key) = self.key(n) {
-                    self.cluster.handle_failure(key, reason, Some(ago(5)), now);
+                    self.cluster.handle_failure(key, reason, now, Some(ago(5)), now);
                 }
             }
             Fact::View { owner, epoch, age, epochs } => {

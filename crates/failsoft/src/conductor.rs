@@ -42,8 +42,8 @@ async fn rounds(shared: &Arc<Shared>, watch: &Mutex<Option<Watch>>) {
         }
         let (commands, next) = shared.conduct(|cluster, now| {
             cluster.handle_successes(gained);
-            for Ending { node, reason, contact } in shared.opener.endings.take() {
-                cluster.handle_failure(node, reason, contact, now);
+            for Ending { node, blame } in shared.opener.endings.take() {
+                cluster.handle_failure(node, blame.reason, blame.since.unwrap_or(now), blame.contact, now);
             }
             for (node, at) in contacts {
                 cluster.handle_contact(node, at);

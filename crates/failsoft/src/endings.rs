@@ -1,7 +1,8 @@
 //! Connections that ended, or do not come about, through their node's fault, kept until the policy takes them: a hung
 //! node is noticed even if every caller has gone elsewhere.
 
-use failsoft_policy::{Instant, NodeKey, Reason};
+use crate::connection::Blame;
+use failsoft_policy::NodeKey;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
@@ -9,10 +10,7 @@ use tokio::sync::Notify;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ending {
     pub(crate) node: NodeKey,
-    /// The failure that counts against the node.
-    pub(crate) reason: Reason,
-    /// When the node was last known to be there.
-    pub(crate) contact: Option<Instant>,
+    pub(crate) blame: Blame,
 }
 
 /// No more than one for each connection and `attempt_timeout`: the conductor, woken by each, takes them all.

@@ -47,6 +47,13 @@ pub enum Error {
     Closed,
     /// The router belongs to the process that this one was forked from: make a new one here.
     Forked,
+    /// The system refused what a router cannot be without.
+    System {
+        /// What that is.
+        lacks: &'static str,
+        /// What the system said.
+        why: Arc<std::io::Error>,
+    },
     /// A defect of Failsoft.
     Internal(&'static str),
 }
@@ -67,7 +74,7 @@ impl Error {
             Self::WriteRefused { .. } => "WRITE_REFUSED",
             Self::Closed => "CLOSED",
             Self::Forked => "FORKED",
-            Self::Internal(_) => "INTERNAL",
+            Self::System { .. } | Self::Internal(_) => "INTERNAL",
         }
     }
 }
@@ -105,7 +112,7 @@ impl Error {
             Self::Reentrant { key } => ("key", Key(key)),
             Self::WriteRefused { cause } => ("cause", Word(cause.as_str())),
             Self::Fallback(inner) if inner.is::<BadResult>() => ("argument", Setting(BadResult::ARGUMENT)),
-            Self::Fallback(_) | Self::Closed | Self::Forked | Self::Internal(_) => return None,
+            Self::Fallback(_) | Self::Closed | Self::Forked | Self::System { .. } | Self::Internal(_) => return None,
         };
         Some(Detail { name, value })
     }
@@ -138,6 +145,7 @@ impl fmt::Display for Error {
             Self::WriteRefused { cause } => write!(f, "the write was refused: {cause}"),
             Self::Closed => f.write_str("the router is closed"),
             Self::Forked => f.write_str("the router was made before this process was forked; make one after the fork"),
+            Self::System { lacks, why } => write!(f, "the system has no {lacks} for failsoft: {why}"),
             Self::Internal(what) => write!(f, "a defect of failsoft: {what}"),
         }
     }
@@ -148,6 +156,7 @@ impl StdError for Error {
         match self {
             Self::Config(e) => Some(e),
             Self::Fallback(e) => Some(e.as_ref()),
+            Self::System { why, .. } => Some(why.as_ref()),
             _ => None,
         }
     }

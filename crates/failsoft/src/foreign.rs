@@ -7,7 +7,7 @@
 //! is dropped says that its loop is gone, and another waiter's callback takes over.
 //!
 //! Each started read, write or wait gets exactly one final completion (`Value`, `Outcome`, `Many`,
-//! `Done` or `Cancelled`), unless its channel is closed first.
+//! `Done` or `Cancelled`), unless its channel is closed first; no `Run` with its token comes after that.
 
 mod channel;
 mod direct;
@@ -30,7 +30,7 @@ use crate::many::Asked;
 use crate::reads::{self, Options};
 use crate::router::{Router, check_string, check_ttl};
 use bytes::Bytes;
-use channel::Final;
+use channel::{Ending, Final};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -100,7 +100,7 @@ impl Foreign {
     /// Makes a router of these settings on the bindings' runtime.
     ///
     /// # Errors
-    /// [`Error::Config`] as [`Builder::build`] does; [`Error::Internal`] if no thread can be started.
+    /// [`Error::Config`] as [`Builder::build`] does; [`Error::System`] if no thread or descriptor can be had.
     pub fn open(builder: Builder) -> Result<Self, Error> {
         let process = process::Process::current()?;
         let router = builder.runtime(process.runtime().clone()).build()?;
@@ -135,9 +135,11 @@ impl Foreign {
     pub fn resolve_many(&self, caller: Caller<'_>, keys: Vec<Bytes>, options: ReadOptions) -> Result<Pending, Error> {
         check_ttl(options.ttl)?;
         let router = self.open_router()?.clone();
-        let call = run::many(caller);
         let options = Options { ttl: options.ttl, deadline: options.deadline };
-        Ok(self.start(caller, async move { Final::Many(router.read_keys(Asked::of(keys), options, call).await) }))
+        let mut ending = caller.channel.ending(caller.token);
+        let call = run::many(ending.callee());
+        let read = async move { Final::Many(router.read_keys(Asked::of(keys), options, call).await) };
+        Ok(self.start_until(ending, caller.parent, read))
     }
 
     /// Writes a value; ends with [`Completion::Done`].
@@ -214,17 +216,28 @@ impl Foreign {
             return Ok(direct::start(router, caller, direct::Asked { key, ttl, callback: ask, account }));
         }
         let router = router.clone();
-        let fallback = ask.then(|| run::fallback(caller.channel, caller.token));
-        Ok(self.start(caller, async move {
+        let mut ending = caller.channel.ending(caller.token);
+        let fallback = ask.then(|| run::fallback(ending.callee()));
+        let read = async move {
             let end = reads::read_with(router.shared(), &key, Options { ttl, deadline }, fallback).await;
             Final::of_read(end, router.shared(), account)
-        }))
+        };
+        Ok(self.start_until(ending, caller.parent, read))
     }
 
     fn start(&self, caller: Caller<'_>, call: impl Future<Output = Final> + Send + 'static) -> Pending {
-        let ending = caller.channel.ending(caller.token);
+        self.start_until(caller.channel.ending(caller.token), caller.parent, call)
+    }
+
+    /// The same with its end at hand.
+    fn start_until(
+        &self,
+        ending: Ending,
+        parent: Option<&Parent>,
+        call: impl Future<Output = Final> + Send + 'static,
+    ) -> Pending {
         let task = async move { ending.complete(call.await) };
-        Pending(UnderWay::Task(spawn(self.process.runtime(), caller.parent.map(Parent::frame), task)))
+        Pending(UnderWay::Task(spawn(self.process.runtime(), parent.map(Parent::frame), task)))
     }
 }
 

@@ -34,7 +34,7 @@ impl Opener {
 
     fn open(&self, node: NodeKey, endpoint: &Endpoint, node_id: Option<Arc<str>>, source: Source) -> Arc<Lane> {
         let endings = Arc::clone(&self.endings);
-        let report: Arc<Report> = Arc::new(move |reason, contact| endings.push(Ending { node, reason, contact }));
+        let report: Arc<Report> = Arc::new(move |blame| endings.push(Ending { node, blame }));
         let config = LaneConfig {
             endpoint: self.reached_at(endpoint),
             node_id,

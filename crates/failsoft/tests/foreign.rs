@@ -160,6 +160,25 @@ async fn a_load_goes_on_while_anyone_waits_and_stops_when_nobody_does() {
 }
 
 #[tokio::test]
+async fn a_callback_does_not_begin_for_a_call_that_is_over() {
+    let (_node, foreign) = node().await;
+    let mut consumer = Consumer::new();
+    let first = get(&foreign, consumer.caller(1), "k");
+    let run = consumer.run(1).await;
+    get(&foreign, consumer.caller(2), "k");
+    consumer.see("it waits", |c| matches!(c, Completion::Loading { token: 2 })).await;
+    assert!(run.may_begin());
+    first.cancel();
+    consumer.see("the first is gone", |c| matches!(c, Completion::Cancelled { token: 1 })).await;
+    assert!(run.is_wanted() && !run.may_begin(), "another one waits for the load, with a callback of its own");
+    drop(run);
+    let second = consumer.run(2).await;
+    assert!(second.may_begin());
+    second.finish(answer("the second's"));
+    assert_eq!(consumer.value(2).await.expect("it answered"), Some(Bytes::from_static(b"the second's")));
+}
+
+#[tokio::test]
 async fn another_waiters_callback_takes_over_when_a_loop_is_gone() {
     let (_node, foreign) = node().await;
     let (mut gone, mut here) = (Consumer::new(), Consumer::new());

@@ -2,7 +2,7 @@
 
 mod support;
 
-use failsoft::{Router, ServedBy};
+use failsoft::{Router, ServedBy, Status};
 use failsoft_testkit::{Behaviour, Cluster, Topology, key_in};
 use std::time::{Duration, Instant};
 use support::{Pair, SLOT_A, eventually, patient, read, ready_router, scripted, server, text};
@@ -185,6 +185,26 @@ async fn a_server_that_closes_idle_connections_is_no_trouble() {
     }
     let health = router.health();
     assert!(health.nodes.iter().all(|n| n.trouble.is_none()), "{}", health.to_json());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_had_served_may_be_closed_at_the_next_read_but_a_new_one_may_not() {
+    let pair = Pair::start().await;
+    pair.a.set(pair.key_a(), "stored");
+    let router = ready_router(patient(pair.addresses())).await;
+    for _ in 0..3 {
+        assert!(from_primary(&router, &pair.key_a()).await);
+        // So it looks if the server's limit for idle connections fell between two reads.
+        pair.a.next("GET", Behaviour::Close);
+        assert!(from_primary(&router, &pair.key_a()).await, "asked anew");
+        let trouble: Vec<_> = router.health().nodes.into_iter().filter_map(|n| n.trouble).collect();
+        assert_eq!(trouble, Vec::<&str>::new());
+    }
+    pair.a.next("GET", Behaviour::Close);
+    pair.a.next("GET", Behaviour::Close);
+    let before = router.counters().attempts_with(Status::PrimaryFailover);
+    read(&router, &pair.key_a()).await.expect("a read");
+    assert_eq!((before, router.counters().attempts_with(Status::PrimaryFailover)), (0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

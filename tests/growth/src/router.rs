@@ -140,11 +140,11 @@ impl<'a> Router<'a> {
         let Some(node) = self.node(owner) else { return };
         match self.world.reaction(node, self.now) {
             Reaction::Answers if !self.world.covered(self.now) => {
-                self.cluster.handle_failure(owner, Reason::ClusterDown, Some(self.now), self.now);
+                self.cluster.handle_failure(owner, Reason::ClusterDown, self.now, Some(self.now), self.now);
             }
             Reaction::Answers => self.cluster.handle_contact(owner, self.now),
-            Reaction::Refuses => self.cluster.handle_failure(owner, Reason::Connection, None, self.now),
-            Reaction::Silent => self.cluster.handle_failure(owner, Reason::Timeout, None, self.now),
+            Reaction::Refuses => self.cluster.handle_failure(owner, Reason::Connection, self.now, None, self.now),
+            Reaction::Silent => self.cluster.handle_failure(owner, Reason::Timeout, self.now, None, self.now),
         }
     }
 

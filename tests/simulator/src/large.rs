@@ -192,9 +192,9 @@ impl Large {
     }
 
     fn overdue(&mut self, n: usize) {
-        self.waiting.remove(&n);
+        let sent = self.waiting.remove(&n).unwrap_or(self.now);
         if let Some(key) = self.key(n) {
-            self.cluster.handle_failure(key, Reason::Timeout, None, instant(self.now));
+            self.cluster.handle_failure(key, Reason::Timeout, instant(sent), None, instant(self.now));
             self.conduct();
         }
     }

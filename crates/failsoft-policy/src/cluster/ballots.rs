@@ -52,9 +52,11 @@ impl Cluster {
             .is_some_and(|n| n.current_epoch.is_none_or(|e| e >= highest) || n.vouched_at.is_some_and(|at| at >= since))
     }
 
-    /// Who is said to be out of reach, and is in no trouble with us, is asked whether it is there.
+    /// Who is said to be out of reach, and is in no trouble with us, is asked whether it is there, and whether it has
+    /// heard of what was decided.
     pub(super) fn look_at_accused(&mut self, ballot: &Ballot, now: Instant) {
-        let accused = |n: &Node| n.admits() && ballot.accuses(n.key) && n.reported_at <= ballot.at;
+        let behind = |n: &Node| n.current_epoch.is_some_and(|epoch| epoch < ballot.current_epoch());
+        let accused = |n: &Node| n.admits() && ballot.accuses(n.key) && (n.reported_at <= ballot.at || behind(n));
         self.nodes.change(accused, |node| node.probe_by(now));
     }
 

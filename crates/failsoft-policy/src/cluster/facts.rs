@@ -13,13 +13,24 @@ use crate::words::{Endpoint, NodeKey, Reason, Slot};
 use core::time::Duration;
 
 impl Cluster {
-    /// A read on this node failed because of `reason`; its last answer came at `contact`. The node
-    /// gets no more reads until a probe clears it, and unless it merely is not ready yet, views of
-    /// other nodes are asked for.
-    pub fn handle_failure(&mut self, node: NodeKey, reason: Reason, contact: Option<Instant>, now: Instant) {
+    /// What was sent to this node at `sent_at` failed because of `reason`; its last answer was to what was sent at
+    /// `contact`. The node gets no more reads until a probe clears it, and unless it merely is not ready yet, views of
+    /// other nodes are asked for. A failure that is heard of late, when more is known of the node, changes nothing.
+    pub fn handle_failure(
+        &mut self,
+        node: NodeKey,
+        reason: Reason,
+        sent_at: Instant,
+        contact: Option<Instant>,
+        now: Instant,
+    ) {
         let Some(node) = self.nodes.get_mut(node) else { return };
-        node.contact = node.contact.max(contact);
         let lost = matches!(reason, Reason::Timeout | Reason::Connection);
+        let outlived = node.has_outlived(sent_at, lost);
+        node.contact = node.contact.max(contact);
+        if outlived {
+            return;
+        }
         let sudden = lost && node.contact.is_some_and(|at| now.since(at) < CONTACT);
         let opened = node.fail(Trouble { since: now, reason, sudden });
         self.dirty |= opened;
@@ -46,7 +57,7 @@ impl Cluster {
     /// and wide are asked what became of it.
     pub fn handle_stranger(&mut self, node: NodeKey, now: Instant) {
         let opens = self.admits(node);
-        self.handle_failure(node, Reason::Connection, None, now);
+        self.handle_failure(node, Reason::Connection, now, None, now);
         self.refresh.want(Scope::Broad, opens);
         if let Some(node) = self.nodes.get_mut(node) {
             node.lose_address(now);

@@ -15,7 +15,10 @@ impl Cluster {
     /// A probe ended.
     pub fn handle_probe(&mut self, probe: Probe, now: Instant) {
         let Some(node) = self.nodes.get_mut(probe.node) else { return };
-        node.end_probe();
+        if !node.end_probe() {
+            node.clear(false, now);
+            return node.probe_by(now);
+        }
         let answered = probe.report.is_ok();
         // Reads may have been answered meanwhile: then it is there.
         node.heard = answered || (node.admits() && node.contact > Some(probe.sent_at));
@@ -27,7 +30,7 @@ impl Cluster {
             Ok(report) => report,
             // Whatever became of the probe's connection, the node is there.
             Err(Reason::Timeout | Reason::Connection) if node.heard => return,
-            Err(reason) if node.admits() => return self.handle_failure(probe.node, reason, None, now),
+            Err(reason) if node.admits() => return self.handle_failure(probe.node, reason, probe.sent_at, None, now),
             Err(_) => return node.clear(false, now),
         };
         let troubled = node.is_in_trouble();
@@ -183,7 +186,7 @@ impl Cluster {
                     self.look_around(now);
                 }
             }
-            Some(reason) => return self.handle_failure(key, reason, None, now),
+            Some(reason) => return self.handle_failure(key, reason, now, None, now),
             None if self.partition.accused(key) => self.conclude(now),
             None => {}
         }

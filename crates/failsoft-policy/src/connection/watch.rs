@@ -21,13 +21,13 @@ pub(super) struct Watch {
     silent_since: Option<Instant>,
     /// Since when nothing was owed.
     at_rest_since: Instant,
-    /// For how long nothing had been owed when what is owed now was sent; zero once the peer has moved.
-    rested: Duration,
+    /// For how long nothing had been owed when what is owed now was sent; none once the peer has moved.
+    rested: Option<Duration>,
     /// How much longer than `timeout` the silence may last, for what is in buffers.
     extra: Duration,
     /// How many requests are answered when those buffers are empty.
     emptied_by: u64,
-    /// Until when an advancing transfer keeps all requests waiting.
+    /// Until when an advancing transfer, or a pause of our own, keeps all requests waiting.
     advancing_until: Instant,
     /// How much of the reply that is arriving was there when it last counted as advancing.
     arrived: Option<usize>,
@@ -36,8 +36,9 @@ pub(super) struct Watch {
     written: usize,
     /// How many had been when it last counted as advancing.
     counted: usize,
-    /// Whether a pause of our own was allowed for since the peer last moved.
+    /// Whether a pause of our own was allowed for since the peer last moved: its silence, and to the requests.
     excused: bool,
+    given_back: bool,
 }
 
 impl Watch {
@@ -46,7 +47,7 @@ impl Watch {
             timeout,
             silent_since: None,
             at_rest_since: Instant::ZERO,
-            rested: Duration::ZERO,
+            rested: None,
             extra: Duration::ZERO,
             emptied_by: 0,
             advancing_until: Instant::ZERO,
@@ -55,6 +56,7 @@ impl Watch {
             written: 0,
             counted: 0,
             excused: false,
+            given_back: false,
         }
     }
 
@@ -73,7 +75,7 @@ impl Watch {
         }
         if self.silent_since.is_none() {
             self.moved(now);
-            self.rested = now.since(self.at_rest_since);
+            self.rested = Some(now.since(self.at_rest_since));
         }
     }
 
@@ -96,8 +98,8 @@ impl Watch {
         if requests >= self.emptied_by {
             self.extra = Duration::ZERO;
         }
-        self.excused = false;
-        self.rested = Duration::ZERO;
+        (self.excused, self.given_back) = (false, false);
+        self.rested = None;
         self.at_rest_since = now;
         self.silent_since = owed.then_some(now);
     }
@@ -117,8 +119,18 @@ impl Watch {
 
     fn moved(&mut self, now: Instant) {
         self.silent_since = Some(now);
-        self.rested = Duration::ZERO;
-        self.excused = false;
+        self.rested = None;
+        (self.excused, self.given_back) = (false, false);
+    }
+
+    /// A timer for requests that was `due` comes only now. Time in which we ourselves did not run is given back to them
+    /// once: they may not have been sent yet, or what they wait for was held up with us.
+    pub(super) fn give_back(&mut self, due: Instant, now: Instant) {
+        let late = now.since(due);
+        if late > LATE && !self.given_back {
+            self.given_back = true;
+            self.advancing_until = self.advancing_until.max(now + late.min(self.timeout));
+        }
     }
 
     /// Nothing is expected any more.
@@ -133,8 +145,13 @@ impl Watch {
         self.silent_since.is_some()
     }
 
-    /// For how long nothing had been owed when what is owed now was sent; zero once the peer has moved.
-    pub(super) fn rested(&self) -> Duration {
+    /// Since when something is owed and nothing has moved.
+    pub(super) fn silent_since(&self) -> Option<Instant> {
+        self.silent_since
+    }
+
+    /// For how long nothing had been owed when what is owed now was sent; none once the peer has moved.
+    pub(super) fn rested(&self) -> Option<Duration> {
         self.rested
     }
 

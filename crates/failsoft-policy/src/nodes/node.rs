@@ -53,6 +53,8 @@ pub struct Node {
     /// Round-trip time of the last probe.
     pub latency: Option<Duration>,
     standing: Standing,
+    /// When it was last let in again after trouble.
+    readmitted_at: Option<Instant>,
     schedule: Schedule,
     /// Whether it has said itself, at this address, that it is this node.
     identified: bool,
@@ -89,6 +91,7 @@ impl Node {
             reported_at: now,
             latency: None,
             standing: Standing::default(),
+            readmitted_at: None,
             schedule: Schedule::new(now),
             identified: false,
             names_itself: false,
@@ -167,14 +170,25 @@ impl Node {
         self.schedule.send(now, pause, limit);
     }
 
-    /// The probe under way has come to an end; what it means for a node in trouble is told by [`Self::clear`].
-    pub fn end_probe(&mut self) {
-        self.schedule.end();
+    /// The probe under way has come to an end; what it means for a node in trouble is told by [`Self::clear`]. False if
+    /// it went to an address where the node is not any more, and so says nothing of it.
+    pub fn end_probe(&mut self) -> bool {
+        self.schedule.end()
     }
 
     /// The node in trouble has `passed` its probe, or not.
     pub fn clear(&mut self, passed: bool, now: Instant) {
+        let before = self.admits();
         self.standing.end_probe(passed, now);
+        if !before && self.admits() {
+            self.readmitted_at = Some(now);
+        }
+    }
+
+    /// Whether that something failed which was sent to it at `sent_at` is old news: it was let in again since. And where
+    /// nothing came back at all (`lost`), it has answered a later question, so that its connection was to blame.
+    pub fn has_outlived(&self, sent_at: Instant, lost: bool) -> bool {
+        self.readmitted_at > Some(sent_at) || (lost && self.contact > Some(sent_at))
     }
 
     /// When it is to be probed next: routinely, or by its breaker while that lets no reads through.
@@ -227,6 +241,7 @@ impl Node {
     pub fn move_to(&mut self, endpoint: Endpoint) {
         self.endpoint = endpoint;
         self.identified = false;
+        self.schedule.mislead();
     }
 
     /// Whether its own word and a view agree that it is the primary it is taken for.

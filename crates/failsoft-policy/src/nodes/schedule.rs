@@ -12,6 +12,8 @@ const PROOF_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Schedule {
     /// While a probe is under way: from when on it counts as lost, and another one is sent.
     lost_at: Option<Instant>,
+    /// Whether the node has moved since that was sent.
+    astray: bool,
     /// When the last one was sent.
     sent_at: Option<Instant>,
     /// When the next one is due, if no breaker says otherwise.
@@ -25,7 +27,7 @@ pub(super) struct Schedule {
 impl Schedule {
     /// The first probe is due at once.
     pub(super) fn new(now: Instant) -> Self {
-        Self { lost_at: None, sent_at: None, due_at: now, wanted: false, turn_at: None }
+        Self { lost_at: None, astray: false, sent_at: None, due_at: now, wanted: false, turn_at: None }
     }
 
     pub(super) fn is_under_way(&self) -> bool {
@@ -46,11 +48,19 @@ impl Schedule {
     /// It is sent, and takes no longer than `limit`; the next one is due after `pause`.
     pub(super) fn send(&mut self, now: Instant, pause: Duration, limit: Duration) {
         let lost_at = Some(now + limit);
-        *self = Self { lost_at, sent_at: Some(now), due_at: now + pause, wanted: false, turn_at: None };
+        let sent_at = Some(now);
+        *self = Self { lost_at, astray: false, sent_at, due_at: now + pause, wanted: false, turn_at: None };
     }
 
-    pub(super) fn end(&mut self) {
+    /// The node listens elsewhere from now on.
+    pub(super) fn mislead(&mut self) {
+        self.astray = self.is_under_way();
+    }
+
+    /// It has come to an end; false if it went to where the node is not any more.
+    pub(super) fn end(&mut self) -> bool {
         self.lost_at = None;
+        !core::mem::take(&mut self.astray)
     }
 
     /// A write waits for its node's proof: it is sent soon, but not again and again.

@@ -1,21 +1,14 @@
 //! What an attempt came to, and what it says of the node and of the key.
 
-use super::{Action, Answer, Finish, Read, State};
+use super::{Action, Answer, Attempted, Finish, Read, State};
 use crate::reply::ErrorReply;
 use crate::route::Source;
-use crate::time::Instant;
 use crate::turn::Turn;
 use crate::words::{NodeKey, Reason, ServedBy, Status};
 
 impl Read {
-    pub(super) fn answered(
-        &mut self,
-        node: NodeKey,
-        source: Source,
-        answer: Answer,
-        contact: Option<Instant>,
-        turn: &mut Turn<'_>,
-    ) -> Action {
+    pub(super) fn answered(&mut self, attempted: Attempted, answer: Answer, turn: &mut Turn<'_>) -> Action {
+        let Attempted { node, source, sent_at, contact } = attempted;
         let refused = matches!(answer, Answer::Refused(_));
         let trouble = match answer {
             Answer::Value => return self.serve(node, source),
@@ -49,7 +42,7 @@ impl Read {
                 None => {
                     if refused {
                         // Without a connection each further read would knock, and be refused, again.
-                        turn.cluster.handle_failure(node, Reason::ErrorReply, contact, turn.now);
+                        turn.cluster.handle_failure(node, Reason::ErrorReply, sent_at, contact, turn.now);
                     }
                     self.note(Status::Error, Some(Reason::ErrorReply));
                     return self.give_up(Reason::ErrorReply, turn.now);
@@ -76,16 +69,22 @@ impl Read {
                 return self.next_source(false, turn);
             }
         };
-        self.failed(node, source, trouble, contact, turn)
+        self.failed(attempted, trouble, turn)
     }
 
-    /// We closed the connection ourselves, because the node was renamed perhaps: once, the owner is asked anew.
+    /// We closed the connection ourselves, because the node was renamed perhaps, or the server had closed it while it was
+    /// idle: once, the owner is asked anew, or the replica if that does not serve.
     fn closed(&mut self, node: NodeKey, source: Source, turn: &mut Turn<'_>) -> Action {
-        if !self.asked_anew
-            && let Some(owner) = turn.cluster.open_primary(self.slot)
-        {
+        if !self.asked_anew {
             self.asked_anew = true;
-            return self.ask_primary(owner, turn);
+            if let Some(owner) = turn.cluster.open_primary(self.slot) {
+                return self.ask_primary(owner, turn);
+            }
+            if source == Source::Replica
+                && let Some(replica) = turn.cluster.replica(self.slot, &self.tried, turn.now)
+            {
+                return self.ask_replica(replica, turn.now);
+            }
         }
         self.count_failure(source, Reason::Connection);
         self.tried.push(node);
@@ -115,20 +114,14 @@ impl Read {
         Action::Load { reason: Reason::Absent, confirmed: Some(node) }
     }
 
-    fn failed(
-        &mut self,
-        node: NodeKey,
-        source: Source,
-        reason: Reason,
-        contact: Option<Instant>,
-        turn: &mut Turn<'_>,
-    ) -> Action {
+    fn failed(&mut self, attempted: Attempted, reason: Reason, turn: &mut Turn<'_>) -> Action {
+        let Attempted { node, source, sent_at, contact } = attempted;
         self.count_failure(source, reason);
         if reason == Reason::SlotUncovered {
             turn.cluster.handle_doubt();
             return self.give_up(reason, turn.now);
         }
-        turn.cluster.handle_failure(node, reason, contact, turn.now);
+        turn.cluster.handle_failure(node, reason, sent_at, contact, turn.now);
         self.tried.push(node);
         // Bytes that are no answer are counted for what they are, too.
         if reason == Reason::Protocol {

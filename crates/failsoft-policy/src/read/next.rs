@@ -62,9 +62,7 @@ impl Read {
             Then::Follow(from) => self.follow_view(from, until, turn),
             Then::Retry => self.retry_now(until, turn),
             Then::Again { .. } if turn.now < until => self.wait(until, then),
-            Then::Again { node, asking } if turn.cluster.admits(node) => {
-                self.ask_again(node, asking, self.bounds.attempt(turn.now, 1))
-            }
+            Then::Again { node, asking } if turn.cluster.admits(node) => self.ask_again(node, asking, turn.now),
             Then::Again { .. } => self.give_up(Reason::ErrorReply, turn.now),
         }
     }

@@ -43,7 +43,7 @@ impl Read {
             return self.give_up(limit, turn.now);
         }
         match node {
-            Some(node) if turn.cluster.admits(node) => self.ask_again(node, true, self.bounds.attempt(turn.now, 1)),
+            Some(node) if turn.cluster.admits(node) => self.ask_again(node, true, turn.now),
             Some(_) => {
                 self.reason.get_or_insert(Reason::BreakerOpen);
                 self.next_source(true, turn)
@@ -76,9 +76,10 @@ impl Read {
     }
 
     /// Asks a node for what the map does not say: after ASK with `ASKING`, or once more after `TRYAGAIN`.
-    pub(super) fn ask_again(&mut self, node: NodeKey, asking: bool, attempt: Attempt) -> Action {
+    pub(super) fn ask_again(&mut self, node: NodeKey, asking: bool, now: Instant) -> Action {
         let source = Source::Primary;
-        self.ask(node, source, attempt);
+        let attempt = self.bounds.attempt(now, 1);
+        self.ask(node, source, attempt, now);
         if let State::Asking { asking: with, .. } = &mut self.state {
             *with = asking;
         }

@@ -209,7 +209,8 @@ impl Run<'_> {
         }
         if let Some((node, why)) = step.failed.as_ref().and_then(|f| f.split_once(' ')) {
             let key = self.key(node)?;
-            self.cluster.handle_failure(key, reason(why), contact, now);
+            let sent_at = step.sent_ms.map_or(now, Instant::from_millis);
+            self.cluster.handle_failure(key, reason(why), sent_at, contact, now);
         }
         if let Some(node) = &step.saw {
             let key = self.key(node)?;

@@ -46,6 +46,7 @@ pub(crate) struct Step {
     pub(crate) refresh_done: bool,
     pub(crate) probe: Option<Probe>,
     pub(crate) failed: Option<String>,
+    pub(crate) sent_ms: Option<u64>,
     pub(crate) saw: Option<String>,
     pub(crate) credit: Option<u64>,
     #[serde(default)]

@@ -37,9 +37,19 @@ pub(super) enum Park {
     Arm(Instant),
 }
 
-/// Takes what is to be held against a node whose connection ended or does not come about, and when the node was last
-/// known to be there. It is called before those who waited learn of it.
-pub(crate) type Report = dyn Fn(Reason, Option<Instant>) + Send + Sync;
+/// Takes what is to be held against a node whose connection ended or does not come about. It is called before the
+/// requests that waited fail.
+pub(crate) type Report = dyn Fn(Blame) + Send + Sync;
+
+/// What is to be held against a node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Blame {
+    pub(crate) reason: Reason,
+    /// Since when it owed what it did not answer, if that is known.
+    pub(crate) since: Option<Instant>,
+    /// When the node was last known to be there.
+    pub(crate) contact: Option<Instant>,
+}
 
 pub(super) struct Guarded {
     state: Mutex<State>,
@@ -186,11 +196,15 @@ impl Guarded {
             std::mem::swap(&mut state.out, &mut unsent);
             notices.wake(state.io.take());
         }
-        let (blame, contact) = (state.machine.take_blame(), state.machine.contact());
+        let machine = &mut state.machine;
+        let blame = machine.take_blame().map(|reason| {
+            let (since, contact) = (machine.silent_since(), machine.contact());
+            Blame { reason, since, contact }
+        });
         drop(state);
         drop(unsent);
-        if let (Some(reason), Some(report)) = (blame, &self.report) {
-            report(reason, contact);
+        if let (Some(blame), Some(report)) = (blame, &self.report) {
+            report(blame);
         }
         notices.deliver_all();
     }

@@ -7,6 +7,7 @@ use crate::outcome::Outcome;
 use crate::shared::Shared;
 use bytes::Bytes;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
@@ -75,6 +76,15 @@ struct Queue {
     closed: bool,
 }
 
+impl Queue {
+    /// Whether it was empty before.
+    fn add(&mut self, completion: Completion) -> bool {
+        let first = self.completions.is_empty();
+        self.completions.push(completion);
+        first
+    }
+}
+
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel").field("queued", &self.lock().completions.len()).finish_non_exhaustive()
@@ -135,14 +145,26 @@ impl Channel {
             drop(completion);
             return false;
         }
-        let first = queue.completions.is_empty();
-        queue.completions.push(completion);
-        first
+        queue.add(completion)
+    }
+
+    /// Adds a run, unless its call is over: its token may be another call's by now. It is dropped then.
+    pub(super) fn push_run(&self, run: Run) {
+        let mut queue = self.lock();
+        if queue.closed || run.call_is_over() {
+            drop(queue);
+            return drop(run);
+        }
+        let first = queue.add(Completion::Run(run));
+        drop(queue);
+        if first {
+            (self.wake)();
+        }
     }
 
     /// What sees to it that a token gets its final completion.
     pub(super) fn ending(self: &Arc<Self>, token: u64) -> Ending {
-        Ending { channel: Arc::clone(self), token, completed: false }
+        Ending { channel: Arc::clone(self), token, over: None, completed: false }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -185,37 +207,53 @@ impl Final {
 pub(super) struct Ending {
     channel: Arc<Channel>,
     token: u64,
+    /// Shared with the call's runs; made when the first one is asked for.
+    over: Option<Arc<AtomicBool>>,
     completed: bool,
+}
+
+/// Where the callback of a call is asked for.
+#[derive(Clone)]
+pub(super) struct Callee {
+    pub(super) channel: Arc<Channel>,
+    pub(super) token: u64,
+    /// The call has ended, or is about to: no run of it is put into the channel any more.
+    pub(super) over: Arc<AtomicBool>,
 }
 
 impl Ending {
     pub(super) fn complete(mut self, end: Final) {
-        self.completed = true;
+        self.end();
         self.channel.push(end.of(self.token));
     }
 
     /// The same as one of several: what wakes the consumer goes into `wakers`.
     pub(super) fn complete_with(mut self, end: Final, wakers: &mut Vec<Waker>) {
-        self.completed = true;
+        self.end();
         if self.channel.add(end.of(self.token)) {
             wakers.push(Arc::clone(&self.channel).into());
         }
     }
 
-    /// Where it completes.
-    pub(super) fn channel(&self) -> &Arc<Channel> {
-        &self.channel
+    /// Where the call's callback is asked for, until it ends.
+    pub(super) fn callee(&mut self) -> Callee {
+        let over = Arc::clone(self.over.get_or_insert_default());
+        Callee { channel: Arc::clone(&self.channel), token: self.token, over }
     }
 
-    /// Whom it completes.
-    pub(super) fn token(&self) -> u64 {
-        self.token
+    /// Comes before the final completion is put into the channel.
+    fn end(&mut self) {
+        self.completed = true;
+        if let Some(over) = &self.over {
+            over.store(true, Ordering::Release);
+        }
     }
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
         if !self.completed {
+            self.end();
             self.channel.push(Completion::Cancelled { token: self.token });
         }
     }

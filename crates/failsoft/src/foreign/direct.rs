@@ -88,8 +88,8 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
 impl Unfinished {
     /// Everything after the first attempt.
     async fn go_on(self, asked: &Asked, bounds: Bounds, unserved: Unserved) {
-        let Self { router, ending } = self;
-        let fallback = asked.callback.then(|| run::fallback(ending.channel(), ending.token()));
+        let Self { router, mut ending } = self;
+        let fallback = asked.callback.then(|| run::fallback(ending.callee()));
         let shared = router.shared();
         let end = reads::go_on(shared, &asked.key, bounds, unserved, fallback, asked.ttl).await;
         ending.complete(Final::of_read(end, shared, asked.account));

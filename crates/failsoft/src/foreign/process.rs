@@ -46,10 +46,7 @@ impl Process {
         {
             return Ok(Self { forks, handle: runtime.handle().clone() });
         }
-        let made = without_signals(|| {
-            Builder::new_multi_thread().worker_threads(1).thread_name("failsoft").enable_all().build()
-        });
-        let runtime = Arc::new(made.map_err(|_| Error::Internal("the system gives no thread for I/O"))?);
+        let runtime = Arc::new(without_signals(start)?);
         let handle = runtime.handle().clone();
         // Dropping the parent's would wait for threads that do not exist here.
         std::mem::forget(held.replace((forks, runtime)));
@@ -64,6 +61,16 @@ impl Process {
     pub(super) fn check(&self) -> Result<(), Error> {
         if forks() == self.forks { Ok(()) } else { Err(Error::Forked) }
     }
+}
+
+fn start() -> Result<Runtime, Error> {
+    let lacks = |lacks| move |why| Error::System { lacks, why: Arc::new(why) };
+    // The runtime panics where it gets no thread, so one is asked for before.
+    let tried = std::thread::Builder::new().spawn(|| ()).map_err(lacks("thread"))?;
+    // It has nothing to panic with.
+    let _ = tried.join();
+    let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("failsoft").enable_all().build();
+    runtime.map_err(lacks("descriptor"))
 }
 
 /// Starts threads that take no signals, and neither do the threads that these start: signals are for the program's

@@ -1,8 +1,7 @@
 //! One run of a callback in another language: the question, the answer, and what happens when nobody
 //! answers or nobody wants to know any more.
 
-use super::Caller;
-use super::channel::{Channel, Completion};
+use super::channel::{Callee, Channel, Completion};
 use crate::error::CallbackGone;
 use crate::frame::{self, Frame};
 use crate::loads::{BoxError, Call, Values};
@@ -12,7 +11,7 @@ use failsoft_policy::Reason;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::oneshot;
 
 /// Numbers the runs of a process.
@@ -41,6 +40,7 @@ pub struct Run {
     pub attempts: u32,
     id: u64,
     parent: Parent,
+    over: Arc<AtomicBool>,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -67,6 +67,17 @@ impl Run {
     /// Whether anybody still waits for the answer.
     pub fn is_wanted(&self) -> bool {
         !self.answer.is_closed()
+    }
+
+    /// Whether the callback is still to begin, which is to be looked at right before: not once the call whose callback
+    /// it is has ended, or nobody waits for the answer any more. One that does not begin is to be dropped: where others
+    /// wait, another one's takes over.
+    pub fn may_begin(&self) -> bool {
+        self.is_wanted() && !self.call_is_over()
+    }
+
+    pub(super) fn call_is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 
     /// Ends the load. An answer that nobody waits for any more is dropped.
@@ -100,25 +111,25 @@ impl Parent {
 }
 
 /// The callback of a caller that waits elsewhere, as the loads run it.
-pub(super) fn fallback(channel: &Arc<Channel>, token: u64) -> Fallback {
-    let channel = Arc::clone(channel);
+pub(super) fn fallback(callee: Callee) -> Fallback {
     Box::new(move |reason, attempts| {
-        channel.push_loading(token);
-        call(channel, token, Some(reason), attempts)
+        callee.channel.push_loading(callee.token);
+        call(callee, Some(reason), attempts)
     })
 }
 
 /// The same for many keys.
-pub(super) fn many(caller: Caller<'_>) -> Call {
-    call(Arc::clone(caller.channel), caller.token, None, 0)
+pub(super) fn many(callee: Callee) -> Call {
+    call(callee, None, 0)
 }
 
-fn call(channel: Arc<Channel>, token: u64, reason: Option<Reason>, attempts: u32) -> Call {
+fn call(callee: Callee, reason: Option<Reason>, attempts: u32) -> Call {
     Call::again(move |keys| {
         let (sender, answer) = oneshot::channel();
         let id = RUNS.fetch_add(1, Ordering::Relaxed);
-        let run = move |parent| Run { token, keys, reason, attempts, id, parent, answer: sender };
-        Box::pin(ask(Arc::clone(&channel), id, run, answer))
+        let Callee { channel, token, over } = callee.clone();
+        let run = move |parent| Run { token, keys, reason, attempts, id, parent, over, answer: sender };
+        Box::pin(ask(channel, id, run, answer))
     })
 }
 
@@ -129,7 +140,7 @@ async fn ask(
     answer: oneshot::Receiver<Answer>,
 ) -> Result<Values, BoxError> {
     let Some(frame) = frame::current() else { return Err("a load without its frame".into()) };
-    channel.push(Completion::Run(run(Parent(frame))));
+    channel.push_run(run(Parent(frame)));
     let mut wanted = Wanted { channel: Some(channel), id };
     let answer = answer.await;
     wanted.channel = None;
@@ -152,5 +163,31 @@ impl Drop for Wanted {
         if let Some(channel) = self.channel.take() {
             channel.push(Completion::Stop { id: self.id });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::channel::Final;
+    use super::*;
+    use crate::loads;
+    use crate::{Error, Router};
+    use failsoft_policy::load::Wanted;
+
+    #[tokio::test]
+    async fn no_run_follows_the_last_completion_of_its_token() {
+        let router = Router::builder(["127.0.0.1:1"]).build().expect("good settings");
+        let shared = router.shared();
+        let channel = Channel::new(|| {});
+        let mut ending = channel.ending(7);
+        let call = many(ending.callee());
+        ending.complete(Final::Done(Ok(())));
+        let wanted = vec![Wanted { key: Bytes::from_static(b"k"), confirmed: None }];
+        let got = loads::load(shared, wanted, shared.now(), None, call).await.expect("an open router");
+        let Err(Error::Fallback(error)) = &got[0].result else { panic!("{:?}", got[0].result) };
+        assert!(error.is::<CallbackGone>(), "others who wait take over: {error}");
+        let mut come = Vec::new();
+        channel.drain(&mut come);
+        assert!(matches!(come[..], [Completion::Done { token: 7, .. }]), "{come:?}");
     }
 }

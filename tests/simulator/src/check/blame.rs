@@ -11,6 +11,9 @@ use crate::sim::is_dial;
 use failsoft_policy::NodeKey;
 use failsoft_policy::partition::Verdict;
 
+/// How many answers are kept in mind for each address.
+const REPLIES: usize = 64;
+
 /// What one router's host saw of each address.
 #[derive(Debug)]
 pub(super) struct Wire {
@@ -18,13 +21,16 @@ pub(super) struct Wire {
     explained: [Time; ADDRESSES],
     /// When questions were sent that have no answer yet, the oldest first.
     open: [Vec<(u64, Time)>; ADDRESSES],
+    /// When questions were sent that were answered, and when the answers came, the newest last.
+    replied: [Vec<(Time, Time)>; ADDRESSES],
     /// Since when all is well there, by what is true, and whether the router lets reads through.
     well: [Option<Time>; ADDRESSES],
 }
 
 impl Default for Wire {
     fn default() -> Self {
-        Self { explained: [0; ADDRESSES], open: std::array::from_fn(|_| Vec::new()), well: [None; ADDRESSES] }
+        let (open, replied) = (std::array::from_fn(|_| Vec::new()), std::array::from_fn(|_| Vec::new()));
+        Self { explained: [0; ADDRESSES], open, replied, well: [None; ADDRESSES] }
     }
 }
 
@@ -41,6 +47,14 @@ impl Heard {
     /// to be asked again on a new connection, and waits for the word of its witness.
     fn explains(&self) -> Time {
         3 * self.limit
+    }
+
+    /// Whether a failure of what was sent then says nothing of the node any more: it was cleared since, or, if nothing came
+    /// back (`lost`), has answered a later question.
+    pub(super) fn outlived(&mut self, node: NodeKey, at: usize, sent: Time, lost: bool, now: Time) -> bool {
+        let replied = self.wire.replied.get(at);
+        let later = replied.is_some_and(|r| r.iter().any(|&(asked, arrived)| asked > sent && arrived <= now));
+        self.node(node).cleared > Some(sent) || (lost && later)
     }
 
     /// How long something that was sent explains it that nobody has answered: a connection may take longer to come
@@ -68,14 +82,20 @@ impl Check {
         let wire = &mut self.routers[r].wire;
         let Some(place) = wire.open[at].iter().position(|o| o.0 == id) else { return };
         let (_, sent) = wire.open[at].remove(place);
+        wire.replied[at].push((sent, arrives));
+        let extra = wire.replied[at].len().saturating_sub(REPLIES);
+        wire.replied[at].drain(..extra);
         if arrives - sent > limit {
             self.explained(r, at, arrives);
         }
     }
 
-    /// A connection ended in a way that is held against its node.
+    /// A connection ended in a way that is held against its node at this address, which had owed something since then.
     /// Views are asked for if it was in no trouble before.
-    pub(crate) fn blamed(&mut self, r: usize, node: NodeKey, admitted: bool, now: Time) {
+    pub(crate) fn blamed(&mut self, r: usize, node: NodeKey, at: usize, since: Time, admitted: bool, now: Time) {
+        if self.routers[r].outlived(node, at, since, true, now) {
+            return;
+        }
         self.routers[r].node(node).failed.get_or_insert(now);
         if admitted {
             self.owes_views(r, "a connection ended", now);
@@ -115,7 +135,7 @@ impl Check {
     }
 
     fn closed(&mut self, r: usize, node: NodeKey, at: usize, router: &Router, now: Time) {
-        let judged = router.cluster.verdict(node) == Some(Verdict::Minority) || self.another_cluster;
+        let judged = router.cluster.verdict(node) == Some(Verdict::Minority);
         let heard = &self.routers[r];
         let late = |&(id, sent): &(u64, Time)| {
             now - sent >= heard.attempt && now <= (sent + heard.attempt).max(heard.suspended_until) + heard.waits(id)

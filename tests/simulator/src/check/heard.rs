@@ -24,6 +24,8 @@ pub(crate) struct Heed {
     pub(crate) witness: bool,
     /// The router knows no other node.
     pub(crate) alone: bool,
+    /// Where the node is by now, for the router: what is heard from anywhere else says nothing of it.
+    pub(crate) at: usize,
 }
 
 /// What a router was told of one node.
@@ -40,6 +42,8 @@ pub(super) struct Told {
     pub(super) heard: Option<Time>,
     /// Whether a probe is under way.
     probing: bool,
+    /// The address that the last one went to.
+    probed_at: usize,
     /// When its last offsets came, and in which history they count, newest last.
     samples: Vec<(Time, Option<u128>)>,
     /// Whether its link to its primary was up, by its last word.
@@ -138,8 +142,9 @@ impl Heard {
 
 impl Check {
     /// A probe is sent: one at a time, and not at once again to a node that gave no answer to the last two.
-    pub(crate) fn probed(&mut self, r: usize, node: NodeKey, now: Time) {
+    pub(crate) fn probed(&mut self, r: usize, node: NodeKey, at: usize, now: Time) {
         let told = self.routers[r].node(node);
+        told.probed_at = at;
         let twice = std::mem::replace(&mut told.probing, true);
         let (unanswered, last) = told.unanswered;
         self.that(!twice, || format!("router {r} sends two probes to one node at a time"));
@@ -199,6 +204,9 @@ impl Check {
         let heard = &mut self.routers[r];
         let told = heard.node(probe.node);
         told.probing = false;
+        if told.probed_at != heed.at {
+            return;
+        }
         match &probe.report {
             Ok(report) => {
                 told.unanswered = (0, now);

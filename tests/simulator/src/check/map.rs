@@ -70,10 +70,6 @@ impl Map {
             if let Some((who, epoch)) = owner.and_then(|n| Some((number(n), n.epoch?))) {
                 block.claim(who, epoch);
             }
-            let later = block.patch.is_some_and(|p| p.at < view.asked_at.as_nanos());
-            if later && owner.is_some_and(|n| block.patch.is_some_and(|p| n.epoch.is_some_and(|e| e > p.over))) {
-                block.patch = None;
-            }
             if epochs {
                 // Nobody owns it, and whoever claimed it is there without it: the claim is given up.
                 let (claimants, claimed) = (block.claimed_by, block.epoch);
@@ -97,6 +93,11 @@ impl Map {
                     (block.epoch, block.claimed_by) = (new.epoch.unwrap_or(0), 1 << number(new));
                     block.patch = None;
                 }
+            }
+            // Only then a redirect is overruled: the view that overrules it may have borne it out.
+            let later = block.patch.filter(|p| p.at < view.asked_at.as_nanos());
+            if later.is_some_and(|p| owner.and_then(|n| n.epoch).is_some_and(|epoch| epoch > p.over)) {
+                block.patch = None;
             }
             let Some(patch) = block.patch.as_mut().filter(|p| p.at < view.asked_at.as_nanos()) else { continue };
             patch.answered = true;

@@ -120,6 +120,8 @@ impl Check {
         let block = usize::from(call.key) % BLOCKS;
         let heard = &mut self.routers[r];
         let (limit, interval) = (heard.limit, heard.interval);
+        let lost = matches!(answer, Answer::Hung | Answer::Connection);
+        let outlived = heard.outlived(node, at, call.sent, lost, now);
         let told = heard.node(node);
         if !matches!(answer, Answer::Timeout | Answer::Hung | Answer::Connection | Answer::Saturated) {
             told.heard = Some(now);
@@ -132,7 +134,7 @@ impl Check {
             Answer::Error(error) => matches!(error, ErrorReply::ClusterDown | ErrorReply::Unwilling),
             Answer::Value | Answer::Nil | Answer::Saturated | Answer::Timeout | Answer::Closed => false,
         };
-        let known = at < ADDRESSES;
+        let known = at < ADDRESSES && !outlived;
         if fails && known {
             told.failed.get_or_insert(now);
         }

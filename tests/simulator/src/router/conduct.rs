@@ -65,7 +65,7 @@ impl Sim<'_> {
                 }
             }
             Command::Probe { node, endpoint, witness } => {
-                self.check.probed(r, node, self.now);
+                self.check.probed(r, node, address(&endpoint), self.now);
                 let witness = witness.as_ref().map(address);
                 self.ask(r, address(&endpoint), Question::Report { node, witness });
             }
@@ -123,7 +123,7 @@ impl Sim<'_> {
     }
 
     pub(super) fn on_probed(&mut self, r: usize, probe: Probe) {
-        if self.routers[r].cluster.endpoint(probe.node).is_some() {
+        if let Some(at) = self.routers[r].cluster.endpoint(probe.node).map(address) {
             let out = self.routers[r].cluster.verdict(probe.node) == Some(Verdict::Minority);
             let said = probe.report.as_ref().ok().and_then(|r| r.id.as_deref());
             let foreign = said.is_some_and(|id| self.model.nodes[number_of(id)].group == STRANGERS);
@@ -131,7 +131,7 @@ impl Sim<'_> {
             let known = self.routers[r].cluster.id(probe.node);
             let ours = known.is_none() || said.is_none() || known == said;
             let alone = self.routers[r].members.iter().flatten().count() == 1;
-            self.check.heard_probe(r, &probe, Heed { out, ours, foreign, witness, alone }, self.now);
+            self.check.heard_probe(r, &probe, Heed { out, ours, foreign, witness, alone, at }, self.now);
         }
         let words = self.trace.lines.is_some().then(|| format!("{probe:?}"));
         let node = probe.node;

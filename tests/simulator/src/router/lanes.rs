@@ -167,11 +167,13 @@ impl Sim<'_> {
         self.look_at_clock(r, id);
         let Some(lane) = self.routers[r].lane_mut(id) else { return };
         let (blame, contact) = (lane.machine.take_blame(), lane.machine.contact());
+        let sent_at = lane.machine.silent_since().unwrap_or(instant(self.now));
         if let Some(reason) = blame {
             self.trace.say(self.now, || format!("router {r}: {id:?} ended, which is held against the node: {reason}"));
             let admitted = self.routers[r].cluster.admits(id.node);
-            self.check.blamed(r, id.node, admitted, self.now);
-            self.routers[r].cluster.handle_failure(id.node, reason, contact, instant(self.now));
+            let at = self.routers[r].cluster.endpoint(id.node).map_or(crate::model::ADDRESSES, address);
+            self.check.blamed(r, id.node, at, sent_at.as_nanos(), admitted, self.now);
+            self.routers[r].cluster.handle_failure(id.node, reason, sent_at, contact, instant(self.now));
         }
         for ((call, tag), outcome) in out.0 {
             // Its place is another one's from now on.

@@ -4,9 +4,6 @@ use super::{Ev, Sim};
 use crate::model::{BLOCKS, MS, Model, NOBODY, OTHER_TYPE, Set, Up};
 use crate::plan::{Denied, Fault};
 
-/// How long it may take until a router finds out who lives where.
-const IDENTITY: crate::model::Time = 20_000 * MS;
-
 impl Sim<'_> {
     pub(super) fn fault(&mut self, f: usize) {
         let mut fault = self.plan.faults[f].fault;
@@ -22,11 +19,6 @@ impl Sim<'_> {
         self.trace.say(self.now, || format!("FAULT {f}: {fault:?}"));
         self.active[f] = Some(fault);
         self.check.faulted(&fault);
-        if matches!(fault, Fault::Replace(_) | Fault::AnotherCluster | Fault::Swap(..) | Fault::Move(_)) {
-            // Another node lives there from now on, or nobody: whatever is found there is unexpected.
-            let until = self.now + IDENTITY;
-            (0..self.routers.len()).for_each(|r| self.check.all_explained(r, until));
-        }
         match fault {
             Fault::Crash(a) => self.crash(usize::from(a)),
             Fault::Hang(a) => self.hang(usize::from(a)),

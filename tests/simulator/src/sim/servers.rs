@@ -1,7 +1,7 @@
 //! What reaches the servers, and what they send back.
 
 use super::{Asked, Dial, Ev, LaneId, Local, Message, Process, Question, Sim, instant};
-use crate::model::{ADDRESSES, Ask, BLOCKS, NOBODY, STRANGERS, Said, Time, Up, endpoint};
+use crate::model::{ADDRESSES, Ask, BLOCKS, NOBODY, STRANGERS, Said, Time, Up, endpoint, number_of};
 use crate::plan::{Denied, Misbehaviour};
 use failsoft_policy::Reason;
 use failsoft_policy::connection::Failure;
@@ -224,6 +224,11 @@ impl Sim<'_> {
                 self.local(r, back, Local::Probed(probe));
             }
             Question::Report { node, witness } => {
+                let known = self.routers[r].cluster.id(node).map(number_of);
+                if known.is_some_and(|known| known != n) {
+                    // Another node than the one that is meant.
+                    self.check.explained(r, address, self.now + back);
+                }
                 let report = if loading && self.rng.bool() { Err(Reason::Loading) } else { Ok(self.report_of(n)) };
                 let ready = report.as_ref().is_ok_and(|r| r.unready().is_none());
                 if !ready {

@@ -63,6 +63,34 @@ fn a_pause_of_our_own_while_connecting_is_given_back_once() {
 }
 
 #[test]
+fn requests_that_could_not_be_sent_in_a_pause_of_our_own_get_their_time_back_once() {
+    let patient = Attempt { until: at(250), limit: at(5000) };
+    // While connecting: a handshake takes several turns.
+    let (mut c, mut told) = connecting();
+    c.submit(patient, 30, false, 1);
+    c.submit(Attempt::until(at(300)), 30, false, 2);
+    c.handle_timeout(at(0), &mut told);
+    c.handle_timeout(at(900), &mut told);
+    assert_eq!(told.take(), [(2, Err(Failure::Timeout))], "its limit is over");
+    assert_eq!((c.take_blame(), c.next_timeout()), (None, at(1150)));
+    c.handle_opened(at(0));
+    assert_eq!(c.take(at(950)), [(30, true), (30, false)]);
+    assert!(c.handle_replies([10], at(951), &mut told));
+    assert_eq!(told.take(), [(1, Ok(10))]);
+    // Before it was written.
+    let (mut c, mut told) = open();
+    c.submit(patient, 30, false, 3);
+    c.submit(Attempt { until: at(250), limit: at(350) }, 30, false, 4);
+    c.handle_timeout(at(310), &mut told);
+    assert_eq!((told.take(), c.next_timeout()), (vec![], at(350)), "no longer than its limit");
+    c.handle_timeout(at(350), &mut told);
+    assert_eq!((told.take(), c.next_timeout()), (vec![(4, Err(Failure::Timeout))], at(370)), "as long as the pause");
+    c.handle_timeout(at(900), &mut told);
+    assert_eq!(told.take(), [(3, Err(Failure::Timeout))], "once");
+    assert_eq!((c.take_blame(), c.phase()), (None, &Phase::Open));
+}
+
+#[test]
 fn when_its_node_fails_what_is_open_is_closed_and_what_opens_goes_on() {
     let (mut c, mut told) = connecting();
     c.submit(Attempt::until(at(900)), 30, false, 1);
@@ -88,26 +116,39 @@ fn a_connection_that_was_closed_before_it_was_used_again_says_nothing_of_the_nod
     c.submit(Attempt::until(at(250)), 30, false, 1);
     c.end(Failure::Lost("closed".into()), &mut told);
     assert_eq!((c.take_blame(), told.take()), (None, vec![(1, Err(Failure::Closed))]));
-    // After a rest in which it may have been closed.
-    for (rest, idle) in [(4_999, false), (5_000, true)] {
+    // After a rest in which it may have been closed: any if it had served before, else a long one.
+    for (served, rest, idle) in [(true, 1, true), (true, 5_000, true), (false, 4_999, false), (false, 5_000, true)] {
         let (mut c, mut told) = open();
-        send(&mut c, Attempt::until(at(1000)), 1, at(0));
-        assert!(c.handle_replies([10], at(1000), &mut told));
-        send(&mut c, Attempt::until(at(9000)), 2, at(1000 + rest));
-        send(&mut c, Attempt::until(at(9000)), 3, at(1001 + rest));
+        if served {
+            send(&mut c, Attempt::until(at(1000)), 1, at(0));
+            assert!(c.handle_replies([10], at(0), &mut told));
+            assert_eq!(told.take(), [(1, Ok(10))]);
+        }
+        send(&mut c, Attempt::until(at(9000)), 2, at(rest));
+        send(&mut c, Attempt::until(at(9000)), 3, at(1 + rest));
         c.end(Failure::Lost("closed".into()), &mut told);
         let (blame, why) = match idle {
             true => (None, Failure::Closed),
             false => (Some(Reason::Connection), Failure::Lost("closed".into())),
         };
         assert_eq!(c.take_blame(), blame);
-        assert_eq!(told.take(), [(1, Ok(10)), (2, Err(why.clone())), (3, Err(why))]);
+        assert_eq!(told.take(), [(2, Err(why.clone())), (3, Err(why))]);
     }
-    // But not once it has answered after that.
+    // But not once it has answered after that, ...
     let (mut c, mut told) = open();
     send(&mut c, Attempt::until(at(9000)), 1, at(6000));
     send(&mut c, Attempt::until(at(9000)), 2, at(6001));
     assert!(c.handle_replies([10], at(6002), &mut told));
+    c.end(Failure::Lost("reset".into()), &mut told);
+    assert_eq!(c.take_blame(), Some(Reason::Connection));
+    // ... or while it owes what was asked before its last answer.
+    let (mut c, mut told) = open();
+    send(&mut c, Attempt::until(at(9000)), 1, at(0));
+    assert!(c.handle_replies([10], at(1), &mut told));
+    send(&mut c, Attempt::until(at(9000)), 2, at(2));
+    send(&mut c, Attempt::until(at(9000)), 3, at(3));
+    assert!(c.handle_replies([20], at(4), &mut told));
+    send(&mut c, Attempt::until(at(9000)), 4, at(5));
     c.end(Failure::Lost("reset".into()), &mut told);
     assert_eq!(c.take_blame(), Some(Reason::Connection));
 }

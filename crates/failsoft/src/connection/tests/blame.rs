@@ -11,7 +11,7 @@ const TIMEOUT: Duration = Duration::from_millis(300);
 fn reports() -> (Arc<Mutex<Vec<Reason>>>, Option<Arc<Report>>) {
     let reports = Arc::new(Mutex::new(Vec::new()));
     let push = Arc::clone(&reports);
-    (reports, Some(Arc::new(move |reason, _| push.lock().unwrap().push(reason))))
+    (reports, Some(Arc::new(move |blame: Blame| push.lock().unwrap().push(blame.reason))))
 }
 
 #[tokio::test]
