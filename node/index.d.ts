@@ -30,13 +30,13 @@ export type Key = string | Uint8Array
 /** A value to be stored or written back: a string, which is taken as UTF-8, or bytes. It is copied at the call. */
 export type Value = string | Uint8Array
 
-/** A key as a callback is told it: the same string, or a Buffer with the bytes at the time of the call. */
-export type Told<K extends Key> = K extends string ? K : Buffer
+/** A key as a callback gets it: the same string, or a Buffer with the bytes at the time of the call. */
+export type CallbackKey<K extends Key> = K extends string ? K : Buffer
 
 /** What values are given as: `string` with the setting `encoding`, `Buffer` without. */
 export type Given<V extends Buffer | string> = V extends string ? string : Buffer
 
-/** What a callback is told beside the key and the reason. */
+/** What a callback gets beside the key and the reason. */
 export interface LoadContext {
   /** Aborted when nobody waits for the callback any more. */
   readonly signal: AbortSignal
@@ -48,7 +48,7 @@ export interface LoadContext {
  * everyone who waits, as it is.
  */
 export type Fallback<K extends Key = string> = (
-  key: Told<K>,
+  key: CallbackKey<K>,
   reason: Reason,
   context: LoadContext
 ) => Value | null | undefined | PromiseLike<Value | null | undefined>
@@ -63,7 +63,7 @@ export interface ValueMap {
 export type Values = ValueMap | Readonly<Record<string, Value | null | undefined>>
 
 /** Your own store, asked for many keys at once: those that are missing and that nobody else loads yet. */
-export type ManyFallback<K extends Key = string> = (keys: Told<K>[], context: LoadContext) => Values | PromiseLike<Values>
+export type ManyFallback<K extends Key = string> = (keys: CallbackKey<K>[], context: LoadContext) => Values | PromiseLike<Values>
 
 /** What one call may set for itself. */
 export interface ReadOptions {
@@ -107,7 +107,7 @@ export interface Outcome<V extends Buffer | string = Buffer> {
 
 /**
  * Reads through a cluster, and through what the caller gives it when the cluster may not answer. It connects by
- * itself and works at once. Every call but `health` gives a promise, and tells bad arguments by it, too.
+ * itself and works at once. Every call but `health` gives a promise, which bad arguments reject as well.
  *
  * Make one for a process and keep it. One with nothing under way keeps no process alive.
  *
@@ -169,7 +169,7 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
   getManyWithFallback<K extends Key>(keys: Iterable<K>, fallback: ManyFallback<K>, options?: ReadOptions): Promise<(Given<V> | null)[]>
 
   /**
-   * The same with what became of each key, in their order, as `Promise.allSettled` has it.
+   * The same with the end of each key, in their order, as `Promise.allSettled` has it.
    *
    * @throws {InvalidArgument} A bad key or option.
    * @throws {Closed} The router was closed.

@@ -7,7 +7,7 @@ const { kindOf, thrownText } = require('./errors.js')
 const { flaw } = require('./octets.js')
 const { native, keep, use } = require('./reads.js')
 
-/** What a callback is told beside the key and the reason. */
+/** What a callback gets beside the key and the reason. */
 class Context {
   #controller
 
@@ -73,7 +73,7 @@ function run({ fallback, context, asked, left }, event) {
     leave(event.run)
     return native.abandon(event.run)
   }
-  const { told, take } = event.keys === undefined ? one(asked, event) : many(asked, event)
+  const { given, take } = event.keys === undefined ? one(asked, event) : many(asked, event)
   const ended = (result) => {
     if (running.get(event.run) !== load) return
     leave(event.run)
@@ -86,7 +86,7 @@ function run({ fallback, context, asked, left }, event) {
   }
   let result, later
   try {
-    result = context.runInAsyncScope(() => inside.run(event.run, () => fallback(...told, load)))
+    result = context.runInAsyncScope(() => inside.run(event.run, () => fallback(...given, load)))
     later = typeof result?.then === 'function'
   } catch (error) {
     return failed(error)
@@ -108,7 +108,7 @@ function answer(number, take, result) {
 
 function one(asked, { run, reason }) {
   // Bytes are those that were asked for, whatever the caller's own buffer holds by now.
-  return { told: [typeof asked === 'string' ? asked : native.key(run), reason], take: takeOne }
+  return { given: [typeof asked === 'string' ? asked : native.key(run), reason], take: takeOne }
 }
 
 const VALUE = 'allowed: a string, a Uint8Array, or null'
@@ -123,7 +123,7 @@ function takeOne(number, value) {
 function many(asked, { keys }) {
   // Strings as they were given; bytes are copies.
   const texts = new Map(asked.filter((key) => typeof key === 'string').map((key) => [Buffer.from(key).toString('latin1'), key]))
-  return { told: [keys.map((key) => texts.get(key.toString('latin1')) ?? key)], take: takeMany }
+  return { given: [keys.map((key) => texts.get(key.toString('latin1')) ?? key)], take: takeMany }
 }
 
 function takeMany(number, values) {

@@ -1,5 +1,5 @@
 'use strict'
-// The errors, each kind told apart; a callback's own error is none of them.
+// The errors, a class for each kind; a callback's own error is none of them.
 
 /** What all errors of Failsoft derive from. */
 class FailsoftError extends Error {

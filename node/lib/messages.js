@@ -27,8 +27,8 @@ function numbered(router) {
 function publish({ router, event, count, subjects }) {
   const target = CHANNELS[event]
   if (!target?.hasSubscribers) return
-  const told = subjects.map(({ node, reason }) => ({ node: node ?? null, reason: reason ?? null }))
-  target.publish({ router: routers.get(router)?.deref(), event, count, subjects: told })
+  const named = subjects.map(({ node, reason }) => ({ node: node ?? null, reason: reason ?? null }))
+  target.publish({ router: routers.get(router)?.deref(), event, count, subjects: named })
 }
 
 module.exports = { CHANNELS, numbered, publish }

@@ -1,5 +1,5 @@
 'use strict'
-// The router as its users see it: checks arguments and starts calls; what becomes of them is in `reads.js`.
+// The router as its users see it: checks arguments and starts calls; their ends are in `reads.js`.
 
 const { inspect } = require('node:util')
 const { NativeRouter } = require('./native.js')

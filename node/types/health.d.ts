@@ -1,4 +1,4 @@
-// What `health()` tells. Every field is the core's; a test holds the two together.
+// What `health()` gives. Every field is the core's; a test holds the two together.
 
 import type { Reason } from './words.js'
 
@@ -9,7 +9,7 @@ export type Verdict = 'majority' | 'minority' | 'unknown'
 export interface NodeHealth {
   /** Where it listens: `host:port`, or `[v6]:port`. */
   address: string
-  /** Its node id; null until a view of the cluster has told it. */
+  /** Its node id; null until a view of the cluster has named it. */
   id: string | null
   /** By the newest view. */
   role: 'primary' | 'replica'
@@ -145,6 +145,8 @@ export interface Health {
   waiters: number
   /** Callbacks that run on after `loadTimeoutMs`. */
   detachedLoads: number
+  /** What runs in the background panicked when it last ran: views and probes may be missing. It is tried again. */
+  stalled: boolean
   /** Who gave no view of the cluster when last asked, and what they said or did instead. */
   refusals: Record<string, string>
   /** The nodes. */

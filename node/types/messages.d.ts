@@ -15,7 +15,7 @@ export interface MessageSubject {
 /**
  * A message of `failsoft:node` (`node_down`, `node_up`: nodes get no reads, or get them again), `failsoft:verdict` (nodes
  * are on another side of a partition than before), `failsoft:fill` (`fill_failed`: loaded values were not written back),
- * or `failsoft:panic` (`panicked`: a defect in the background of the library, which goes on). A router tells at most one
+ * or `failsoft:panic` (`panicked`: a defect in the background of the library, which goes on). A router gives at most one
  * of each kind a second, which counts all that happened since the last one.
  *
  * @example
@@ -32,6 +32,6 @@ export interface Message {
   event: EventKind
   /** How often it happened since the last message of this kind. */
   count: number
-  /** To whom, and why: at most 16 different ones; none for a panic. */
+  /** The nodes that it happened to, and why: at most 16 different ones; none for a panic. */
   subjects: MessageSubject[]
 }

@@ -146,6 +146,7 @@ class Health(TypedDict):
     flights: int
     waiters: int
     detached_loads: int
+    stalled: bool
     refusals: dict[str, str]
     nodes: list[NodeHealth]
     counters: Counters

@@ -268,6 +268,20 @@ def test_a_value_that_came_too_late_is_still_its_own_callers() -> None:
         assert (outcome.value, outcome.served_by, outcome.coalesced) == (b"late", "secondary", False)
         assert router.get_many_with_fallback(["late:3", "late:4"], slow) == [b"late"] * 2
         assert router.resolve("late:5", lambda _: time.sleep(0.3)).served_by == "none"
+
+    async def main() -> None:
+        async with Router(DOWN, deadline=0.05, load_timeout=0.1) as router:
+            assert await router.get_with_fallback("late:1", slow) == b"late"
+            assert (await router.resolve("late:2", slow)).served_by == "secondary"
+            assert await router.get_many_with_fallback(["late:3", "late:4"], slow) == [b"late"] * 2
+            assert (await router.resolve("late:5", lambda _: time.sleep(0.3))).served_by == "none"
+            first = router.get_with_fallback("late:7", slow)
+            joined = router.get_with_fallback("late:7", slow)
+            told = await asyncio.gather(first, joined, return_exceptions=True)
+            # The other one waited for a callback that was not its own.
+            assert b"late" in told and any(isinstance(one, failsoft.DeadlineExceeded) for one in told)
+
+    run(main())
     # A deadline of its own is the caller's word.
     with blocking.Router(DOWN, deadline=0.05) as router, pytest.raises(failsoft.DeadlineExceeded):
         router.get_with_fallback("late:6", slow, deadline=0.15)

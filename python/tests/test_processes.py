@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import selectors
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 import failsoft
@@ -66,13 +69,105 @@ def test_a_fork_inside_a_running_loop(cluster: list[str], patient: dict[str, Any
                     os._exit(7)
                 os._exit(1)
             assert await under_way == b"a"
-            deadline = time.monotonic() + LONG
-            while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:  # noqa: ASYNC222
-                assert time.monotonic() < deadline
-                await asyncio.sleep(0.01)
-            assert os.waitstatus_to_exitcode(ended[1]) == 7
+            assert ends(pid) == 7
 
     run(main())
+
+
+def ends(pid: int) -> int:
+    """How a child ends; one that hangs is killed."""
+    deadline = time.monotonic() + LONG
+    while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    return os.waitstatus_to_exitcode(ended[1])
+
+
+def in_a_child(check: Callable[[], None]) -> None:
+    """Ends this process, which was forked from the tests'."""
+    try:
+        check()
+        os._exit(7)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def test_a_fork_inside_a_callback() -> None:
+    parents = os.getpid()
+    children: list[int] = []
+
+    def forks(key: str) -> bytes:
+        children.append(os.fork())
+        if key == "fork:exits" and children[-1] == 0:
+            sys.exit()
+        return b"v"
+
+    with blocking.Router(["127.0.0.1:1"], deadline=0.05) as router:
+        for key, told in (("fork:inside", failsoft.Forked), ("fork:exits", SystemExit)):
+            try:
+                assert router.get_with_fallback(key, forks) == b"v"
+                assert os.getpid() == parents
+            except BaseException as error:
+                if os.getpid() == parents:
+                    raise
+                os._exit(7 if type(error) is told else 1)
+    assert [ends(child) for child in children] == [7, 7]
+
+
+def test_a_fork_inside_a_callback_on_a_loop() -> None:
+    parents = os.getpid()
+    children: list[int] = []
+
+    def forks(_: str) -> bytes:
+        children.append(os.fork())
+        return b"v"
+
+    async def never(_: str) -> bytes:
+        await asyncio.sleep(1000)
+        return b""
+
+    async def main() -> None:
+        async with Router(["127.0.0.1:1"], deadline=0.05) as router:
+            other = router.get_with_fallback("fork:other", never)
+            try:
+                assert await router.get_with_fallback("fork:inside", forks) == b"v"
+                assert os.getpid() == parents
+            except failsoft.Forked:
+                # The loop goes on, and nobody on it waits for ever.
+                with pytest.raises(failsoft.Forked):
+                    await other
+                os._exit(7)
+            other.cancel()
+
+    try:
+        run(main())
+    finally:
+        if os.getpid() != parents:
+            os._exit(1)
+    assert [ends(child) for child in children] == [7]
+
+
+def test_a_child_that_goes_on_with_the_loop_wakes_only_itself() -> None:
+    # With epoll, the kernel's part of the loop would be shared as well.
+    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
+
+    async def reads() -> None:
+        async with Router(["127.0.0.1:1"], deadline=0.05) as router:
+            for i in range(500):
+                assert await router.get_with_fallback(f"fork:{i}", lambda _: b"v") == b"v"
+
+    async def bounded() -> None:
+        await asyncio.wait_for(reads(), LONG / 2)
+
+    loop.run_until_complete(bounded())
+    pid = os.fork()
+    if pid == 0:
+        in_a_child(lambda: loop.run_until_complete(bounded()))
+    loop.run_until_complete(bounded())
+    loop.close()
+    assert ends(pid) == 7
 
 
 PROGRAMS = {

@@ -26,7 +26,7 @@
 
 
 /**
- * The age of a value that nobody can tell: older than any.
+ * The age where it is not known: older than any.
  */
 #define FAILSOFT_AGE_UNKNOWN INT64_MAX
 
@@ -137,7 +137,7 @@ typedef struct failsoft_router failsoft_router;
  * Called for what an operator wants to know, at most once a second of each `kind`: "node_down" and "node_up" (nodes get
  * no reads any more, or get them again), "verdict" (nodes are on another side of a partition than before),
  * "fill_failed" (loaded values were not written back) and "panicked" (a defect in the background of the library, which
- * goes on). `count` is how often that happened since the last call for this kind, `text` says to whom and why:
+ * goes on). `count` is how often that happened since the last call for this kind, `text` names the nodes and why:
  * "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection"; it is empty for "panicked". Both texts end with the call.
  *
  * It is called on the library's thread for I/O, whatever the delivery is, so it must neither block nor call this library,
@@ -157,7 +157,7 @@ typedef void (*failsoft_on_done)(failsoft_status status, void *done_data);
  * failsoft_load_reply, _missing or _fail, now or later, and frees it.
  *
  * `user_data` has to stay valid while the loader may be called or runs, and it may still run when its read has ended
- * before it, by a deadline or a cancellation (it is not started after that): failsoft_get_options_on_release tells when
+ * before it, by a deadline or a cancellation (it is not started after that): failsoft_get_options_on_release says when
  * nothing needs `user_data` any more. failsoft_load_is_wanted says whether anybody still waits. A loader that frees its
  * request without an answer has failed; one that never frees it is ended by `load_timeout`.
  *
@@ -365,12 +365,10 @@ failsoft_get_options *failsoft_get_options_new(void);
  * - `ttl_ms`: the time to live of a value that this read loads and writes back, instead of `fill_ttl_ms`.
  * - `deadline_ms`: the most time for the whole read, the loader included.
  *
- * FAILSOFT_INVALID_ARGUMENT: an unknown option, or no number; the option is as it was. Whether a time to live is one
- * that servers take is told by the read.
+ * FAILSOFT_INVALID_ARGUMENT: an unknown option, or no number; the option is as it was. Whether servers
+ * take a time to live is checked by the read.
  */
-failsoft_status failsoft_get_options_set(failsoft_get_options *options,
-                                         const char *key,
-                                         const char *value);
+failsoft_status failsoft_get_options_set(failsoft_get_options *options, const char *key, const char *value);
 
 /**
  * Has `on_release` called with the `user_data` of each read made with these options, exactly once, when its loader
@@ -633,7 +631,7 @@ failsoft_status failsoft_set_async(failsoft_router *router,
 
 /**
  * What went wrong in the last call of this thread that did not end with FAILSOFT_OK; "" if there was none. Valid until
- * the next call of this thread. What went wrong with a read is told by its outcome as well.
+ * the next call of this thread. The outcome of a read that failed has its message as well.
  */
 const char *failsoft_last_error(void);
 

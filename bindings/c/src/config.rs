@@ -80,7 +80,7 @@ impl Config {
             "tls_server_name" => self.tls.server_name = or_off(),
             "tls_danger_accept_invalid_certs" => self.tls.accept_invalid = yes_or_no(key, value)?,
             _ => {
-                // Asked apart, for the builder tells its first problem at its end.
+                // Checked apart, for the builder keeps its first problem until it is built.
                 failsoft::Config::default().set_text(key, value).map_err(|mut error| {
                     if !failsoft::Config::KEYS.iter().any(|spec| is_key_of(key, spec)) {
                         error.problem = format!("{}, {OWN}", error.problem);
@@ -107,7 +107,7 @@ impl Config {
 /// Called for what an operator wants to know, at most once a second of each `kind`: "node_down" and "node_up" (nodes get
 /// no reads any more, or get them again), "verdict" (nodes are on another side of a partition than before),
 /// "fill_failed" (loaded values were not written back) and "panicked" (a defect in the background of the library, which
-/// goes on). `count` is how often that happened since the last call for this kind, `text` says to whom and why:
+/// goes on). `count` is how often that happened since the last call for this kind, `text` names the nodes and why:
 /// "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection"; it is empty for "panicked". Both texts end with the call.
 ///
 /// It is called on the library's thread for I/O, whatever the delivery is, so it must neither block nor call this library,
@@ -115,7 +115,7 @@ impl Config {
 pub type OnEvent =
     Option<unsafe extern "C" fn(kind: *const c_char, count: u64, text: *const c_char, event_data: *mut c_void)>;
 
-/// Whom to tell of events.
+/// What is called for events.
 struct Listener {
     on_event: unsafe extern "C" fn(*const c_char, u64, *const c_char, *mut c_void),
     event_data: *mut c_void,
@@ -127,7 +127,7 @@ unsafe impl Send for Listener {}
 unsafe impl Sync for Listener {}
 
 impl Listener {
-    fn tell(&self, event: &Event) {
+    fn call(&self, event: &Event) {
         let subject = |subject: &Subject| match (&subject.node, subject.word) {
             (Some(node), Some(word)) => format!("{node} {word}"),
             (Some(node), None) => node.to_string(),
@@ -215,7 +215,7 @@ pub extern "C" fn failsoft_config_on_event(
         let config = config.ok_or_else(|| Failure::null("config"))?;
         let on_event = on_event.ok_or_else(|| Failure::null("on_event"))?;
         let listener = Listener { on_event, event_data };
-        config.builder = config.builder.clone().observer(move |event| listener.tell(event));
+        config.builder = config.builder.clone().observer(move |event| listener.call(event));
         Ok(())
     })
 }
@@ -235,12 +235,12 @@ mod tests {
     fn the_header_names_every_key_of_the_core_with_its_default() {
         let source = include_str!("config.rs").replace("\n/// ", " ");
         for KeySpec { name, kind, default, .. } in failsoft::Config::KEYS {
-            let told = match (kind, default) {
+            let listed = match (kind, default) {
                 (_, Setting::Duration(default)) => format!("`{name}_ms` ({})", default.as_millis()),
                 (_, Setting::Off) => format!("`{name}`"),
                 (_, default) => format!("`{name}` ({default})"),
             };
-            assert!(source.contains(&told), "{told} is missing");
+            assert!(source.contains(&listed), "{listed} is missing");
         }
     }
 }

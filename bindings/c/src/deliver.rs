@@ -148,7 +148,8 @@ impl Router {
         while let Some(completion) = dispatcher.with_queue(|queue| queue.ready.pop_front()) {
             self.deliver(completion)?;
         }
-        // What came since was told before or after it was taken: only what is still there is a reason to come again.
+        // The descriptor was set for what came since, which may have been taken already: only what is left is a reason to
+        // come again.
         dispatcher.descriptor.clear_again();
         if !self.channel.is_empty() {
             dispatcher.descriptor.set();
@@ -176,9 +177,9 @@ impl Router {
     /// Calls what is to be called for a completion.
     pub(crate) fn deliver(&self, completion: Completion) -> Result<(), InChild> {
         let (token, result) = match completion {
-            Completion::Outcome { token, result } => (token, Told::One(Outcome::new(result))),
-            Completion::Many { token, result } => (token, Told::Many(Outcomes::of(result))),
-            Completion::Cancelled { token } => (token, Told::Cancelled),
+            Completion::Outcome { token, result } => (token, Ended::One(Outcome::new(result))),
+            Completion::Many { token, result } => (token, Ended::Many(Outcomes::of(result))),
+            Completion::Cancelled { token } => (token, Ended::Cancelled),
             Completion::Run(run) => {
                 return match self.entries.loader(run.token) {
                     Some(callback) => self.load(run.token, callback, Load::new(run)),
@@ -191,15 +192,15 @@ impl Router {
                 }
                 return Ok(());
             }
-            Completion::Done { token, result } => (token, Told::Done(result.map_err(Failure::from))),
-            // Nothing that ends with a value alone is started on this channel, and it is told of no loading.
+            Completion::Done { token, result } => (token, Ended::Done(result.map_err(Failure::from))),
+            // Nothing that ends with a value alone is started on this channel, and `Loading` does not come on it.
             Completion::Loading { .. } | Completion::Value { .. } => return Ok(()),
         };
         if let Delivery::Threads(threads) = &self.delivery {
             threads.withdraw_read(token);
         }
         if let Some(entry) = self.entries.remove(token) {
-            inside::callback(self.address(), None, || entry.tell(result))?;
+            inside::callback(self.address(), None, || entry.end(result))?;
             self.entries.called();
         }
         Ok(())
@@ -235,7 +236,7 @@ impl Call {
 }
 
 /// How it ended.
-enum Told {
+enum Ended {
     One(Outcome),
     Done(Result<(), Failure>),
     Many(Result<Outcomes, Failure>),
@@ -243,22 +244,22 @@ enum Told {
 }
 
 impl Entry {
-    fn tell(self, told: Told) {
+    fn end(self, ended: Ended) {
         match self.then {
             Then::Outcome(then) => {
-                let outcome = match told {
-                    Told::One(outcome) => outcome,
-                    Told::Many(_) | Told::Done(_) | Told::Cancelled => Outcome::cancelled(),
+                let outcome = match ended {
+                    Ended::One(outcome) => outcome,
+                    Ended::Many(_) | Ended::Done(_) | Ended::Cancelled => Outcome::cancelled(),
                 };
                 let (status, outcome) = (outcome.status(), Box::into_raw(Box::new(outcome)));
                 // SAFETY: the program gave the function and what it is called with for this.
                 unsafe { then(status, outcome, self.data) };
             }
             Then::Outcomes(then) => {
-                let (status, outcomes) = match told {
-                    Told::Many(Ok(outcomes)) => (outcomes.status(), Box::into_raw(Box::new(outcomes))),
-                    Told::Many(Err(failure)) => (failure.status, std::ptr::null_mut()),
-                    Told::One(_) | Told::Done(_) | Told::Cancelled => {
+                let (status, outcomes) = match ended {
+                    Ended::Many(Ok(outcomes)) => (outcomes.status(), Box::into_raw(Box::new(outcomes))),
+                    Ended::Many(Err(failure)) => (failure.status, std::ptr::null_mut()),
+                    Ended::One(_) | Ended::Done(_) | Ended::Cancelled => {
                         (Status::FAILSOFT_CANCELLED, std::ptr::null_mut())
                     }
                 };
@@ -266,9 +267,9 @@ impl Entry {
                 unsafe { then(status, outcomes, self.data) };
             }
             Then::Done(then) => {
-                let status = match told {
-                    Told::Done(result) => guarded(|| result),
-                    Told::One(_) | Told::Many(_) | Told::Cancelled => Status::FAILSOFT_CANCELLED,
+                let status = match ended {
+                    Ended::Done(result) => guarded(|| result),
+                    Ended::One(_) | Ended::Many(_) | Ended::Cancelled => Status::FAILSOFT_CANCELLED,
                 };
                 // SAFETY: the same.
                 unsafe { then(status, self.data) };

@@ -1,4 +1,4 @@
-//! After a fork the child has none of its parent's threads: the core is told before anything else runs there. A callback
+//! After a fork the child has none of its parent's threads: the core learns of it before anything else runs there. A callback
 //! may fork and return in the child as well. What the code outside it holds is left as it is there: its locks may be held
 //! by threads that do not exist.
 
@@ -11,7 +11,7 @@ extern "C" fn in_child() {
     failsoft::foreign::after_fork();
 }
 
-/// Has the child told, from now on.
+/// Every child that is forked from now on knows that it is one.
 pub(crate) fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

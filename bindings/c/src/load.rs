@@ -62,7 +62,7 @@ impl std::error::Error for LoadFailed {}
 /// failsoft_load_reply, _missing or _fail, now or later, and frees it.
 ///
 /// `user_data` has to stay valid while the loader may be called or runs, and it may still run when its read has ended
-/// before it, by a deadline or a cancellation (it is not started after that): failsoft_get_options_on_release tells when
+/// before it, by a deadline or a cancellation (it is not started after that): failsoft_get_options_on_release says when
 /// nothing needs `user_data` any more. failsoft_load_is_wanted says whether anybody still waits. A loader that frees its
 /// request without an answer has failed; one that never frees it is ended by `load_timeout`.
 ///
@@ -84,7 +84,7 @@ pub(crate) struct Callback {
     _release: Option<Arc<Release>>,
 }
 
-/// Tells the program that its `user_data` is its own again; not in a child process.
+/// Calls the program's function when its `user_data` is its own again; not in a child process.
 pub(crate) struct Release {
     process: Process,
     on_release: unsafe extern "C" fn(*mut c_void),
@@ -97,7 +97,7 @@ unsafe impl Send for Release {}
 unsafe impl Sync for Release {}
 
 impl Release {
-    /// None if the program does not want to be told.
+    /// None if the program has no function for that.
     pub(crate) fn new(on_release: OnRelease, user_data: *mut c_void) -> Option<Self> {
         on_release.map(|on_release| Self { process: Process::current(), on_release, user_data })
     }

@@ -15,8 +15,8 @@ pub struct GetOptions {
 }
 
 impl GetOptions {
-    /// What tells the program that a read with these options needs its `user_data` no more. Made first of all, so that
-    /// it is told of a read that does not begin, too.
+    /// What is called when a read with these options needs its `user_data` no more. Made first of all, so that it is
+    /// called for a read that does not begin, too.
     pub(crate) fn release(options: Option<&Self>, user_data: *mut c_void) -> Option<Release> {
         options.and_then(|options| Release::new(options.on_release, user_data))
     }
@@ -38,8 +38,8 @@ pub extern "C" fn failsoft_get_options_new() -> Box<GetOptions> {
 /// - `ttl_ms`: the time to live of a value that this read loads and writes back, instead of `fill_ttl_ms`.
 /// - `deadline_ms`: the most time for the whole read, the loader included.
 ///
-/// FAILSOFT_INVALID_ARGUMENT: an unknown option, or no number; the option is as it was. Whether a time to live is one
-/// that servers take is told by the read.
+/// FAILSOFT_INVALID_ARGUMENT: an unknown option, or no number; the option is as it was. Whether servers
+/// take a time to live is checked by the read.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_get_options_set(
     options: Option<&mut GetOptions>,

@@ -1,7 +1,7 @@
 //! What a read came to, as C sees it.
 
 use crate::load::LoadFailed;
-use crate::status::{Failure, Status, Told, text};
+use crate::status::{ErrorDetail, Failure, Status, text};
 use crate::words;
 use failsoft::{CallbackGone, Error};
 use std::ffi::{CString, c_char};
@@ -20,7 +20,7 @@ struct Failed {
     /// The loader's own.
     code: i32,
     message: CString,
-    detail: Option<Told>,
+    detail: Option<ErrorDetail>,
 }
 
 impl Outcome {
@@ -52,7 +52,7 @@ impl Outcome {
         self.result.as_ref().ok()
     }
 
-    fn detail(&self) -> Option<&Told> {
+    fn detail(&self) -> Option<&ErrorDetail> {
         self.result.as_ref().err()?.detail.as_ref()
     }
 
@@ -74,7 +74,7 @@ impl Failed {
                 return Self { status: Status::FAILSOFT_INTERNAL, code: 0, message, detail: None };
             }
         }
-        Self { status, code: 0, message: text(&error.to_string()), detail: Told::of(error) }
+        Self { status, code: 0, message: text(&error.to_string()), detail: ErrorDetail::of(error) }
     }
 }
 
@@ -121,7 +121,7 @@ pub extern "C" fn failsoft_outcome_node(outcome: Option<&Outcome>) -> *const c_c
     outcome.and_then(Outcome::node).map_or(std::ptr::null(), |node| node.as_ptr())
 }
 
-/// The age of a value that nobody can tell: older than any.
+/// The age where it is not known: older than any.
 pub const FAILSOFT_AGE_UNKNOWN: i64 = i64::MAX;
 
 /// Milliseconds since the value was last known to be current: 0 from the primary and the loader, and
@@ -162,7 +162,7 @@ pub extern "C" fn failsoft_outcome_error_message(outcome: Option<&Outcome>) -> *
 /// the outcome.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_outcome_error_detail_name(outcome: Option<&Outcome>) -> *const c_char {
-    outcome.and_then(Outcome::detail).map_or(std::ptr::null(), |told| told.name.as_ptr())
+    outcome.and_then(Outcome::detail).map_or(std::ptr::null(), |detail| detail.name.as_ptr())
 }
 
 /// The value of that, and its length, as failsoft_last_error_detail. It belongs to the outcome.
@@ -171,7 +171,7 @@ pub extern "C" fn failsoft_outcome_error_detail(
     outcome: Option<&Outcome>,
     len: Option<&mut MaybeUninit<usize>>,
 ) -> *const u8 {
-    let value = outcome.and_then(Outcome::detail).map(Told::value);
+    let value = outcome.and_then(Outcome::detail).map(ErrorDetail::value);
     if let Some(len) = len {
         len.write(value.map_or(0, <[u8]>::len));
     }

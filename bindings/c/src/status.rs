@@ -81,17 +81,17 @@ impl Status {
 pub(crate) struct Failure {
     pub(crate) status: Status,
     message: String,
-    detail: Option<Told>,
+    detail: Option<ErrorDetail>,
 }
 
 /// What an error says beside its message: the name of it, and its value, which ends with a NUL.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct ErrorDetail {
     pub(crate) name: CString,
     value: Vec<u8>,
 }
 
-impl Told {
+impl ErrorDetail {
     pub(crate) fn of(error: &Error) -> Option<Self> {
         let Detail { name, value } = error.detail()?;
         Some(Self::new(
@@ -119,14 +119,14 @@ impl Failure {
     }
 
     /// The same with what it says beside its message.
-    pub(crate) fn with(self, detail: Option<Told>) -> Self {
+    pub(crate) fn with(self, detail: Option<ErrorDetail>) -> Self {
         Self { detail, ..self }
     }
 
     /// A bad argument, by its name in the header.
     pub(crate) fn argument(name: &str, problem: &str) -> Self {
         Self::new(FAILSOFT_INVALID_ARGUMENT, format!("`{name}`: {problem}"))
-            .with(Some(Told::new("argument", name.as_bytes())))
+            .with(Some(ErrorDetail::new("argument", name.as_bytes())))
     }
 
     pub(crate) fn null(name: &str) -> Self {
@@ -136,7 +136,7 @@ impl Failure {
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        Self::new(Status::of(error), error.to_string()).with(Told::of(error))
+        Self::new(Status::of(error), error.to_string()).with(ErrorDetail::of(error))
     }
 }
 
@@ -153,7 +153,7 @@ impl From<ConfigError> for Failure {
 }
 
 thread_local! {
-    static LAST_ERROR: RefCell<(CString, Option<Told>)> = RefCell::default();
+    static LAST_ERROR: RefCell<(CString, Option<ErrorDetail>)> = RefCell::default();
 }
 
 /// Runs the body of an exported function: a failure becomes its status and this thread's last error, and so does a
@@ -197,7 +197,7 @@ pub(crate) fn text(text: &str) -> CString {
 }
 
 /// What went wrong in the last call of this thread that did not end with FAILSOFT_OK; "" if there was none. Valid until
-/// the next call of this thread. What went wrong with a read is told by its outcome as well.
+/// the next call of this thread. The outcome of a read that failed has its message as well.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_last_error() -> *const c_char {
     LAST_ERROR.try_with(|last| last.borrow().0.as_ptr()).unwrap_or(c"".as_ptr())
@@ -208,7 +208,8 @@ pub extern "C" fn failsoft_last_error() -> *const c_char {
 /// NULL if there is no such thing. Valid as failsoft_last_error.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_last_error_detail_name() -> *const c_char {
-    let name = |last: &RefCell<(CString, Option<Told>)>| last.borrow().1.as_ref().map(|told| told.name.as_ptr());
+    let name =
+        |last: &RefCell<(CString, Option<ErrorDetail>)>| last.borrow().1.as_ref().map(|detail| detail.name.as_ptr());
     LAST_ERROR.try_with(name).ok().flatten().unwrap_or(std::ptr::null())
 }
 
@@ -216,8 +217,8 @@ pub extern "C" fn failsoft_last_error_detail_name() -> *const c_char {
 /// there is no such thing. Valid as failsoft_last_error.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_last_error_detail(len: Option<&mut MaybeUninit<usize>>) -> *const u8 {
-    let place =
-        LAST_ERROR.try_with(|last| last.borrow().1.as_ref().map(|told| (told.value().as_ptr(), told.value().len())));
+    let place = LAST_ERROR
+        .try_with(|last| last.borrow().1.as_ref().map(|detail| (detail.value().as_ptr(), detail.value().len())));
     let (value, length) = place.ok().flatten().unwrap_or((std::ptr::null(), 0));
     if let Some(len) = len {
         len.write(length);

@@ -76,7 +76,7 @@ static void release_of_each(failsoft_router *router) {
 /* Runs until nobody wants it any more. */
 static void works_until_unwanted(failsoft_load *request, void *user_data) {
     data *d = user_data;
-    /* Before the reader is told: it cancels as soon as it knows. */
+    /* Before the reader knows: it cancels as soon as it does. */
     CHECK(failsoft_load_is_wanted(request));
     lock_state();
     d->running = true;
@@ -270,7 +270,7 @@ static void thread_cancelled(failsoft_router *router) {
     CHECK(t.returned);
 }
 
-/* What an operator is told. */
+/* Messages for an operator. */
 typedef struct {
     bool down;
     char text[200];

@@ -87,7 +87,7 @@ static void slow(failsoft_load *request, void *unused) {
 }
 
 /* Nothing can stop a loader on its caller's own thread: what it gives after load_timeout is its caller's all the same.
- * A caller that does not wait on that thread is told in time. */
+ * A caller that does not wait on that thread hears of it in time. */
 static void late(void) {
     failsoft_router *router = open_router("127.0.0.1:1", delivery_of_all, "deadline_ms", "50", "load_timeout_ms", "100", NULL);
     failsoft_outcome *outcome;

@@ -18,7 +18,7 @@ pub struct Message {
     pub event: &'static str,
     /// How often it happened since the last one.
     pub count: f64,
-    /// To whom, and why.
+    /// The nodes that it happened to, and why.
     pub subjects: Vec<Subject>,
 }
 
@@ -60,9 +60,9 @@ impl Aside {
         self.add(|queues| queues.numbers.push(number));
     }
 
-    /// A router tells something.
+    /// A message of a router.
     #[allow(clippy::cast_precision_loss, reason = "what is counted here stays far below 2^53")]
-    pub(crate) fn tell(&self, router: u32, event: &Event) {
+    pub(crate) fn message(&self, router: u32, event: &Event) {
         let subjects = event.subjects.iter();
         let subjects = subjects.map(|s| Subject { node: s.node.as_ref().map(ToString::to_string), reason: s.word });
         let (count, subjects) = (event.count as f64, subjects.collect());

@@ -14,7 +14,7 @@ struct Call {
     keys: Vec<Bytes>,
     /// Its callback's last run.
     run: Option<u64>,
-    /// What that gave. While a callback keeps the loop busy, nobody can be told that `load_timeout` has passed: what it
+    /// What that gave. While a callback keeps the loop busy, nobody can hear that `load_timeout` has passed: what it
     /// gives before is its caller's.
     own: Option<Box<Own>>,
 }

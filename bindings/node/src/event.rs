@@ -40,7 +40,7 @@ pub struct Event {
     pub message: Option<Message>,
 }
 
-/// What became of one key of many: either.
+/// The end of one key of many: either.
 #[napi(object, object_from_js = false)]
 pub struct Each {
     /// It went well.
@@ -70,7 +70,7 @@ impl Event {
         }
     }
 
-    /// A router tells something.
+    /// A message of a router.
     pub(crate) fn message(message: Message) -> Self {
         Self { kind: "message", message: Some(message), ..Self::default() }
     }

@@ -32,7 +32,7 @@ pub struct Detail {
 }
 
 impl Failure {
-    /// What a caller is told of an error of the core.
+    /// An error of the core, as a caller gets it.
     pub(crate) fn of(error: &Error) -> Self {
         if let Error::Fallback(inner) = error {
             if let Some(thrown) = inner.downcast_ref::<Thrown>() {
@@ -42,19 +42,19 @@ impl Failure {
                 return Self::new("GONE", inner.to_string(), None);
             }
         }
-        let detail = error.detail().map(|told| {
-            let value = match told.value {
+        let detail = error.detail().map(|detail| {
+            let value = match detail.value {
                 DetailValue::Setting(setting) => own_name(error, setting),
                 DetailValue::Word(word) => word.to_owned(),
                 // Where it is no text, it is shown as one that resembles it.
                 DetailValue::Key(key) => String::from_utf8_lossy(key).into_owned(),
             };
-            (told.name, value)
+            (detail.name, value)
         });
         Self::new(error.code(), error.message_with(|name| own_name(error, name)), detail)
     }
 
-    /// What a caller is told of a setting, by the name that it has here.
+    /// A problem with a setting, by the name that it has here.
     pub(crate) fn config(problem: &ConfigError) -> Self {
         Self::new("CONFIG", problem.to_string(), Some(("key", problem.key.clone())))
     }

@@ -53,7 +53,7 @@ impl NativeRouter {
             Failure::config(&error)
         });
         let aside = Arc::clone(&reads.aside);
-        let opened = opened.map(|builder| builder.observer(move |event| aside.tell(number, event)));
+        let opened = opened.map(|builder| builder.observer(move |event| aside.message(number, event)));
         let opened = opened.and_then(|builder| Foreign::open(builder).map_err(|error| Failure::of(&error)));
         Ok(match opened {
             Ok(foreign) => Either::A(Self { foreign, waiting: Rc::clone(&reads.waiting) }),

@@ -7,9 +7,8 @@ use crate::home::Home;
 use crate::invoke;
 use crate::load::{self, Load};
 use crate::messages::Messages;
-use bytes::Bytes;
 use failsoft::Error;
-use failsoft::foreign::{Caller, Completion, Own, Pending, Waiting};
+use failsoft::foreign::{Caller, Completion, Own, Pending, Waiting, forks};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use std::time::Duration;
@@ -17,36 +16,45 @@ use std::time::Duration;
 /// How soon Ctrl-C is noticed.
 const SIGNALS: Duration = Duration::from_millis(50);
 
-/// Starts something and waits for what comes of it. `octets` are the keys, of a call for many.
+/// Starts something and waits for what comes of it.
 pub(crate) fn wait(
     py: Python<'_>,
-    octets: &[Bytes],
     callback: Option<&Callback>,
     messages: &Messages,
     start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
 ) -> PyResult<Given> {
+    let process = forks();
     let waiting = Waiting::default();
     let parent = load::inside(py)?;
     let pending = start(waiting.caller(parent.as_ref())).map_err(|error| raised(py, &error))?;
-    let mut batch = Vec::new();
     let mut own: Option<Own> = None;
     loop {
         py.detach(|| waiting.bell().wait(Some(SIGNALS)));
-        py.check_signals().and_then(|()| messages.log(py)).inspect_err(|_| pending.cancel())?;
+        let told = py.check_signals().and_then(|()| if forks() == process { messages.log(py) } else { Ok(()) });
+        if forks() != process {
+            return forked(py, told, (waiting, pending));
+        }
+        told.inspect_err(|_| pending.cancel())?;
+        let mut batch = Vec::new();
         waiting.drain(&mut batch);
-        for completion in batch.drain(..) {
-            let completion = match &own {
-                Some(own) => own.instead_of(completion, octets),
-                None => completion,
+        let mut batch = batch.into_iter();
+        while let Some(completion) = batch.next() {
+            let completion = match (&own, callback) {
+                (Some(own), Some(callback)) => own.instead_of(completion, &callback.keys),
+                _ => completion,
             };
             match ended(completion) {
                 Ok((_, result)) => return result.map_err(|error| raised(py, &error)),
                 Err(Completion::Run(run)) => {
-                    let Some(Callback { fallback, asked }) = callback else { continue };
+                    let Some(Callback { fallback, asked, .. }) = callback else { continue };
                     // What it raises here is no failure of the load: Ctrl-C, or the thread's end.
                     let load = Bound::new(py, Load::new(run, None, Home::default()))?;
-                    invoke::call(run_here(py)?, (&load, fallback, asked)).inspect_err(|_| pending.cancel())?;
-                    own = load.get().own();
+                    let ran = invoke::call(run_here(py)?, (&load, fallback, asked));
+                    if forks() != process {
+                        return forked(py, ran.map(drop), (waiting, pending, batch));
+                    }
+                    ran.inspect_err(|_| pending.cancel())?;
+                    own = load.get().own().take();
                 }
                 Err(Completion::Cancelled { .. }) => {
                     return Err(raised(py, &Error::Internal("a call was cancelled that cannot be")));
@@ -55,6 +63,13 @@ pub(crate) fn wait(
             }
         }
     }
+}
+
+/// In a child that a callback or a signal's handler forked: nothing comes any more, and the parent's threads may have
+/// locked what belongs to the call.
+fn forked(py: Python<'_>, ended: PyResult<()>, call: impl Sized) -> PyResult<Given> {
+    std::mem::forget(call);
+    ended.and_then(|()| Err(raised(py, &Error::Forked)))
 }
 
 /// `failsoft._callbacks.run_here`.

@@ -13,6 +13,8 @@ pub(crate) struct Callback {
     pub(crate) fallback: Py<PyAny>,
     /// The key or the keys, as they were given.
     pub(crate) asked: Py<PyAny>,
+    /// The keys, of a call for many.
+    pub(crate) keys: Vec<Bytes>,
 }
 
 impl Callback {
@@ -23,17 +25,25 @@ impl Callback {
     ) -> PyResult<Option<Self>> {
         let Some(fallback) = fallback else { return Ok(None) };
         callable(fallback)?;
-        Ok(Some(Self { fallback: fallback.clone().unbind(), asked: unchanging(key, octets).unbind() }))
+        Ok(Some(Self {
+            fallback: fallback.clone().unbind(),
+            asked: unchanging(key, octets).unbind(),
+            keys: Vec::new(),
+        }))
     }
 
-    pub(crate) fn of_keys(fallback: &Bound<'_, PyAny>, given: Vec<Bound<'_, PyAny>>) -> PyResult<Self> {
+    pub(crate) fn of_keys(
+        fallback: &Bound<'_, PyAny>,
+        given: Vec<Bound<'_, PyAny>>,
+        keys: Vec<Bytes>,
+    ) -> PyResult<Self> {
         callable(fallback)?;
         let asked = PyList::new(fallback.py(), given)?.into_any().unbind();
-        Ok(Self { fallback: fallback.clone().unbind(), asked })
+        Ok(Self { fallback: fallback.clone().unbind(), asked, keys })
     }
 
     pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
-        Self { fallback: self.fallback.clone_ref(py), asked: self.asked.clone_ref(py) }
+        Self { fallback: self.fallback.clone_ref(py), asked: self.asked.clone_ref(py), keys: self.keys.clone() }
     }
 }
 

@@ -4,6 +4,7 @@
 //! loop is closed everything here is let go, and callbacks that ran on it are taken over by others.
 
 use crate::caller::Callback;
+use crate::entries::Entries;
 use crate::errors::{Thrown, raised, thrown};
 use crate::given::{Given, ended};
 use crate::home::Home;
@@ -19,20 +20,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyWeakrefReference};
-use slab::Slab;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The attribute of a loop that leads here.
 const ATTRIBUTE: &str = "_failsoft_reads";
-
-/// Somebody who waits.
-struct Entry {
-    future: Py<PyAny>,
-    /// With the caller's context variables.
-    callback: Option<(Callback, Py<PyAny>)>,
-    decode: bool,
-    pending: Option<Pending>,
-}
 
 /// See the module.
 #[pyclass(frozen, weakref, module = "failsoft._failsoft")]
@@ -40,7 +31,7 @@ pub(crate) struct EventLoop {
     channel: Arc<Channel>,
     #[cfg(target_os = "linux")]
     descriptor: Option<crate::wake::Descriptor>,
-    entries: Mutex<Slab<Entry>>,
+    entries: Mutex<Entries>,
     batch: Mutex<Vec<Completion>>,
     /// `asyncio.Future`, and its arguments.
     future: Py<PyAny>,
@@ -55,7 +46,7 @@ pub(crate) struct EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        let entries = std::mem::take(&mut *self.lock());
+        let entries = std::mem::take(&mut self.lock().waiting);
         if forks() == self.forks {
             self.channel.close();
             self.home.close();
@@ -66,13 +57,35 @@ impl Drop for EventLoop {
     }
 }
 
+/// All that there are.
+static LOOPS: Mutex<Vec<Py<PyWeakrefReference>>> = Mutex::new(Vec::new());
+
+/// Locked under the interpreter's lock alone, and for no calls of it.
+fn loops() -> MutexGuard<'static, Vec<Py<PyWeakrefReference>>> {
+    LOOPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// In a forked child.
+pub(crate) fn after_fork(py: Python<'_>) -> PyResult<()> {
+    let all = std::mem::take(&mut *loops());
+    for weak in all {
+        if let Some(ours) = weak.bind(py).upgrade_as::<EventLoop>()? {
+            // A loop of another thread may refuse, which is not there any more.
+            let _ = ours.get().end_forked(py);
+        }
+    }
+    Ok(())
+}
+
 /// The running loop's.
 pub(crate) fn running(py: Python<'_>) -> PyResult<Bound<'_, EventLoop>> {
     static GET_RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let event_loop = GET_RUNNING.import(py, "asyncio", "get_running_loop")?.call0()?;
     if let Some(weak) = event_loop.getattr_opt(intern!(py, "_failsoft_reads"))? {
         let weak = weak.cast_into::<PyWeakrefReference>()?;
-        if let Some(ours) = weak.upgrade_as::<EventLoop>()? {
+        if let Some(ours) = weak.upgrade_as::<EventLoop>()?
+            && ours.get().forks == forks()
+        {
             return Ok(ours);
         }
     }
@@ -119,6 +132,10 @@ impl EventLoop {
             }
         };
         let weak = PyWeakrefReference::new(&ours)?;
+        let mut loops = loops();
+        loops.retain(|known| known.bind(py).upgrade().is_some());
+        loops.push(weak.clone().unbind());
+        drop(loops);
         match event_loop.setattr(ATTRIBUTE, weak) {
             Err(e) if e.is_instance_of::<PyAttributeError>(py) => {
                 Err(PyTypeError::new_err(format!("failsoft needs an event loop that takes attributes: {e}")))
@@ -169,32 +186,32 @@ impl EventLoop {
             None => None,
         };
         let future = self.future.bind(py).call(PyTuple::empty(py), Some(self.arguments.bind(py)))?;
-        let entry = Entry { future: future.clone().unbind(), callback, decode, pending: None };
-        let place = self.lock().insert(entry);
-        let caller = Caller { channel: &self.channel, token: place as u64, parent: parent.as_ref() };
+        let token = self.lock().insert(future.clone().unbind(), callback, decode);
+        let caller = Caller { channel: &self.channel, token, parent: parent.as_ref() };
         match start(caller) {
             Ok(pending) => {
                 if long {
                     cancel_with(&future, pending.clone())?;
                 }
-                if let Some(entry) = self.lock().get_mut(place) {
+                if let Some(entry) = self.lock().get(token) {
                     entry.pending = Some(pending);
                 }
                 Ok(future)
             }
             Err(error) => {
-                let entry = self.lock().try_remove(place);
+                let entry = self.lock().remove(token);
                 drop(entry);
                 Err(raised(py, &error))
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Slab<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn complete(&self, py: Python<'_>, completion: Completion) -> PyResult<()> {
+        let completion = self.lock().with_own(completion);
         let (token, result) = match ended(completion) {
             Ok((token, result)) => (token, Some(result)),
             Err(Completion::Cancelled { token }) => (token, None),
@@ -206,7 +223,7 @@ impl EventLoop {
             // There is no other that is no end.
             Err(_) => return Ok(()),
         };
-        let Some(entry) = self.lock().try_remove(place(token)) else { return Ok(()) };
+        let Some(entry) = self.lock().remove(token) else { return Ok(()) };
         let future = entry.future.bind(py);
         let given = match result {
             None => return self.settle.cancel(future),
@@ -225,19 +242,23 @@ impl EventLoop {
 
     /// From now on a caller that goes away has to tell.
     fn loading(&self, py: Python<'_>, token: u64) -> PyResult<()> {
-        let waiting = self.lock().get(place(token)).and_then(|e| Some((e.future.clone_ref(py), e.pending.clone()?)));
+        let waiting = self.lock().get(token).and_then(|e| Some((e.future.clone_ref(py), e.pending.clone()?)));
         let Some((future, pending)) = waiting else { return Ok(()) };
         surely(|| cancel_with(future.bind(py), pending.clone()))
     }
 
     fn run(&self, py: Python<'_>, run: Run) -> PyResult<()> {
-        let waiting = self.lock().get(place(run.token)).and_then(|e| {
+        let waiting = self.lock().get(run.token).and_then(|e| {
             let (callback, context) = e.callback.as_ref()?;
             Some((callback.clone_ref(py), context.clone_ref(py), e.future.clone_ref(py)))
         });
         // Without it the load is dropped, and another caller's callback takes over.
-        let Some((Callback { fallback, asked }, context, future)) = waiting else { return Ok(()) };
+        let Some((Callback { fallback, asked, .. }, context, future)) = waiting else { return Ok(()) };
+        let token = run.token;
         let load = Bound::new(py, Load::new(run, Some(future), self.home.clone()))?;
+        if let Some(entry) = self.lock().get(token) {
+            entry.own = Some(load.get().own());
+        }
         let call = || invoke::method(self.callbacks.bind(py), intern!(py, "run"), (&load, &fallback, &context, &asked));
         surely(|| call().map(drop))
     }
@@ -248,15 +269,15 @@ impl EventLoop {
     /// Hands out all that has come. What a signal's handler raises meanwhile is raised when that is done.
     fn drain(slf: &Bound<'_, Self>) -> PyResult<()> {
         let (py, this) = (slf.py(), slf.get());
+        if forks() != this.forks {
+            // The descriptor is the parent's, which would not be woken if it were cleared here.
+            return Ok(());
+        }
         #[cfg(target_os = "linux")]
         if let Some(descriptor) = &this.descriptor {
             descriptor.clear();
         }
-        // In a forked child the parent's thread may have held a lock here, and below.
-        let ours = forks() == this.forks;
-        if ours {
-            this.home.let_go();
-        }
+        this.home.let_go();
         let mut batch = std::mem::take(&mut *this.batch.lock().unwrap_or_else(PoisonError::into_inner));
         this.channel.drain(&mut batch);
         let mut first = None;
@@ -268,7 +289,7 @@ impl EventLoop {
             }
         }
         *this.batch.lock().unwrap_or_else(PoisonError::into_inner) = batch;
-        let logged = if ours { this.heard.log(py) } else { Ok(()) };
+        let logged = if forks() == this.forks { this.heard.log(py) } else { Ok(()) };
         match (first, logged) {
             (Some(first), Err(error)) => {
                 error.write_unraisable(py, Some(slf));
@@ -279,9 +300,24 @@ impl EventLoop {
         }
     }
 
+    /// In a child that was forked on this loop, and may go on with it: who waits hears of it.
+    fn end_forked(&self, py: Python<'_>) -> PyResult<()> {
+        let entries = std::mem::take(&mut self.lock().waiting);
+        for (_, entry) in entries {
+            std::mem::forget(entry.pending);
+            let future = entry.future.bind(py);
+            self.settle.exception(future, raised(py, &Error::Forked).into_value(py).into_bound(py).into_any())?;
+            // Whoever does not go on with the loop leaves it there, which is no mistake to be logged.
+            if !future.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
+                future.call_method0(intern!(py, "exception"))?;
+            }
+        }
+        Ok(())
+    }
+
     /// How many calls wait.
     fn waiting(&self) -> usize {
-        self.lock().len()
+        self.lock().waiting.len()
     }
 
     /// A loop that is dropped without being closed is in a circle with this: `add_reader` keeps it, and the
@@ -293,7 +329,7 @@ impl EventLoop {
         self.home.traverse(&visit)?;
         // Nobody holds the lock while objects are made.
         let Ok(entries) = self.entries.try_lock() else { return Ok(()) };
-        for (_, entry) in entries.iter() {
+        for (_, entry) in entries.waiting.iter() {
             visit.call(&entry.future)?;
             if let Some((callback, context)) = &entry.callback {
                 visit.call(&callback.fallback)?;
@@ -305,14 +341,10 @@ impl EventLoop {
     }
 
     fn __clear__(&self) {
-        let entries = std::mem::take(&mut *self.lock());
+        let entries = std::mem::take(&mut self.lock().waiting);
         drop(entries);
         self.home.let_go();
     }
-}
-
-fn place(token: u64) -> usize {
-    usize::try_from(token).unwrap_or(usize::MAX)
 }
 
 /// Gives a call up when its Future is cancelled.

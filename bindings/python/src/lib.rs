@@ -5,6 +5,7 @@ mod blocking;
 mod caller;
 mod config;
 mod convert;
+mod entries;
 mod errors;
 mod event_loop;
 mod given;
@@ -40,8 +41,9 @@ mod _failsoft {
 
     /// Tells the core that this is a forked child: for `os.register_at_fork`.
     #[pyfunction]
-    fn after_fork() {
+    fn after_fork(py: Python<'_>) -> PyResult<()> {
         failsoft::foreign::after_fork();
+        super::event_loop::after_fork(py)
     }
 
     /// The command `failsoft` with these arguments, the program's name first; its exit code.

@@ -6,7 +6,7 @@ use crate::home::Home;
 use crate::invoke;
 use bytes::Bytes;
 use failsoft::BadResult;
-use failsoft::foreign::{self, Answer, Own, Run};
+use failsoft::foreign::{self, Answer, Own, Run, forks};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -14,7 +14,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyTuple};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many there are: as long as there is none, nobody can be inside one.
 static LOADS: AtomicUsize = AtomicUsize::new(0);
@@ -36,12 +36,11 @@ pub(crate) struct Load {
     /// What its caller waits for on an event loop, until it is answered: then it leads to the exception, from there
     /// to the frames of the callback, and from these back to here.
     future: Mutex<Option<Py<PyAny>>>,
-    /// It runs in the thread of its caller.
-    here: bool,
     home: Home,
     begun: AtomicBool,
-    /// What a thread gets that ran its callback itself.
-    own: Mutex<Option<Own>>,
+    forks: u32,
+    /// What its own caller gets, however late it is: `load_timeout` stops no thread, and cannot be told by a busy loop.
+    own: OwnSlot,
     #[pyo3(get)]
     id: u64,
     #[pyo3(get)]
@@ -54,25 +53,32 @@ impl Load {
         let (id, reason) = (run.id(), run.reason.map(|r| r.as_str()));
         Self {
             run: Mutex::new(Some(run)),
-            here: future.is_none(),
             future: Mutex::new(future),
             home,
             begun: AtomicBool::new(false),
-            own: Mutex::default(),
+            forks: forks(),
+            own: OwnSlot::default(),
             id,
             reason,
         }
     }
 
+    /// The run, to be answered; none in a forked child, where nobody hears the answer and the parent's threads may have
+    /// locked what is on the way.
     fn take(&self) -> Option<Run> {
         drop(self.future());
-        self.run.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let run = self.run.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if forks() == self.forks {
+            return run;
+        }
+        std::mem::forget(run);
+        None
     }
 
     fn finish(&self, answer: Result<Answer, String>) {
         if let Some(run) = self.take() {
-            if let (Ok(answer), true) = (&answer, self.here) {
-                *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Own::of(&run, answer);
+            if let Ok(answer) = &answer {
+                *self.own.0.lock().unwrap_or_else(PoisonError::into_inner) = Own::of(&run, answer);
             }
             run.finish(answer.unwrap_or_else(|problem| Answer::Failed(BadResult(problem).into())));
         }
@@ -82,9 +88,9 @@ impl Load {
         self.future.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// What the callback came back with; nothing if it failed.
-    pub(crate) fn own(&self) -> Option<Own> {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Where to find what the callback came back with.
+    pub(crate) fn own(&self) -> OwnSlot {
+        self.own.clone()
     }
 
     fn stage(&self) -> (bool, bool) {
@@ -93,8 +99,19 @@ impl Load {
     }
 }
 
+/// What a callback came back with; nothing if it failed.
+#[derive(Clone, Default)]
+pub(crate) struct OwnSlot(Arc<Mutex<Option<Own>>>);
+
+impl OwnSlot {
+    pub(crate) fn take(&self) -> Option<Own> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 impl Drop for Load {
     fn drop(&mut self) {
+        drop(self.take());
         LOADS.fetch_sub(1, Ordering::Relaxed);
     }
 }

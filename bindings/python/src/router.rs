@@ -7,7 +7,6 @@ use crate::errors::raised;
 use crate::event_loop;
 use crate::messages::Messages;
 use crate::{blocking, config};
-use bytes::Bytes;
 use failsoft::Error;
 use failsoft::foreign::{Caller, Foreign, Pending};
 use pyo3::prelude::*;
@@ -82,13 +81,12 @@ impl Core {
     fn call<'py>(
         &self,
         py: Python<'py>,
-        octets: &[Bytes],
         callback: Option<Callback>,
         manner: Manner,
         start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
     ) -> PyResult<Bound<'py, PyAny>> {
         if self.waiter == Waiter::Thread {
-            return blocking::wait(py, octets, callback.as_ref(), &self.messages, start)?.into_python(py, self.decode);
+            return blocking::wait(py, callback.as_ref(), &self.messages, start)?.into_python(py, self.decode);
         }
         // First of all: in a forked child the loop itself is of no use.
         match self.foreign.check() {
@@ -197,11 +195,9 @@ impl Core {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = keys.py();
         let (octets, given) = caller::keys(keys)?;
-        let callback = Callback::of_keys(fallback, given)?;
+        let callback = Callback::of_keys(fallback, given, octets.clone())?;
         let options = caller::options(py, ttl, deadline)?;
-        self.call(py, &octets, Some(callback), Manner::Long, |caller| {
-            self.foreign.resolve_many(caller, octets.clone(), options)
-        })
+        self.call(py, Some(callback), Manner::Long, |caller| self.foreign.resolve_many(caller, octets, options))
     }
 
     /// Writes a value. It does not expire unless `ttl` says when, in seconds.
@@ -224,7 +220,7 @@ impl Core {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (key_octets, value) = (octets("key", key)?, octets("value", value)?);
         let ttl = seconds(key.py(), "ttl", ttl)?;
-        self.call(key.py(), &[], None, Manner::Short, |caller| self.foreign.set(caller, key_octets, value, ttl))
+        self.call(key.py(), None, Manner::Short, |caller| self.foreign.set(caller, key_octets, value, ttl))
     }
 
     /// Waits until a first view of the cluster has come, at most `timeout` seconds. Reads need not wait for it.
@@ -238,7 +234,7 @@ impl Core {
     ///     await router.ready(5)
     fn ready<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Bound<'py, PyAny>> {
         let timeout = seconds(py, "timeout", Some(timeout))?.unwrap_or(Duration::ZERO);
-        self.call(py, &[], None, Manner::Long, |caller| self.foreign.ready(caller, timeout))
+        self.call(py, None, Manner::Long, |caller| self.foreign.ready(caller, timeout))
     }
 
     /// Ends the router: every read that waits gets Closed, callbacks that run are cancelled. Values that are just
@@ -251,7 +247,7 @@ impl Core {
     ///
     ///     await router.close()
     fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.call(py, &[], None, Manner::End, |caller| self.foreign.close(caller))
+        self.call(py, None, Manner::End, |caller| self.foreign.close(caller))
     }
 
     /// The account of the router as JSON; `health` gives it as a dict.
@@ -301,7 +297,7 @@ impl Core {
         let callback = Callback::of_key(fallback, key, &octets)?;
         let options = caller::options(py, ttl, deadline)?;
         let ask = callback.is_some();
-        self.call(py, &[], callback, Manner::Short, |caller| {
+        self.call(py, callback, Manner::Short, |caller| {
             if account {
                 self.foreign.resolve(caller, octets, options, ask)
             } else {

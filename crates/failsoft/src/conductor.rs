@@ -6,9 +6,11 @@ use crate::events::Watch;
 use crate::member::Member;
 use crate::panics;
 use crate::shared::Shared;
-use failsoft_policy::cluster::Command;
+use failsoft_policy::cluster::{Cluster, Command};
 use failsoft_policy::view::Probe;
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -16,11 +18,15 @@ use tokio::task::JoinSet;
 /// How often successes are paid into the retry budget, contacts are noted, and lanes are checked.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Runs until the router closes. Nothing in it stops silently: a panic is counted, and the work goes on.
+/// Runs until the router closes. Nothing in it stops silently: a panic is counted and shown, and the work goes on.
 pub(crate) async fn conduct(shared: Arc<Shared>) {
     // What has been told stays told.
     let watch = Mutex::new(Watch::new(&shared));
-    panics::supervised(|| rounds(&shared, &watch), || shared.tally.panicked()).await;
+    let panicked = || {
+        shared.stalled.store(true, Ordering::Relaxed);
+        shared.tally.panicked();
+    };
+    panics::supervised(|| rounds(&shared, &watch), panicked).await;
 }
 
 async fn rounds(shared: &Arc<Shared>, watch: &Mutex<Option<Watch>>) {
@@ -48,12 +54,20 @@ async fn rounds(shared: &Arc<Shared>, watch: &Mutex<Option<Watch>>) {
             for (node, at) in contacts {
                 cluster.handle_contact(node, at);
             }
-            let commands: Vec<_> = std::iter::from_fn(|| cluster.poll(now, fastrand::u32(..))).collect();
-            (commands, cluster.next_timeout())
+            let mut commands = Vec::new();
+            let polled = catch_unwind(AssertUnwindSafe(|| {
+                while let Some(command) = poll(shared, cluster, now) {
+                    commands.push(command);
+                }
+            }));
+            (commands, polled.map(|()| cluster.next_timeout()))
         });
+        // The policy takes them for sent, even if it panicked at the next one.
         for command in commands {
             carry_out(shared, command);
         }
+        let next = next.unwrap_or_else(|panic| resume_unwind(panic));
+        shared.stalled.store(false, Ordering::Relaxed);
         let look = watch.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(|watch| watch.look(shared));
         let until = next.into_iter().chain(look).fold(tick, std::cmp::min);
         tokio::select! {
@@ -61,6 +75,15 @@ async fn rounds(shared: &Arc<Shared>, watch: &Mutex<Option<Watch>>) {
             () = tokio::time::sleep_until(shared.opener.clock.std(until)) => {}
         }
     }
+}
+
+fn poll(shared: &Shared, cluster: &mut Cluster, now: Instant) -> Option<Command> {
+    let command = cluster.poll(now, fastrand::u32(..));
+    #[cfg(test)]
+    assert!(command.is_some() || !shared.defect.load(Ordering::Relaxed), "a defect");
+    #[cfg(not(test))]
+    let _ = shared;
+    command
 }
 
 fn carry_out(shared: &Arc<Shared>, command: Command) {
@@ -133,14 +156,17 @@ async fn refresh(shared: Arc<Shared>, round: u64, targets: Vec<Endpoint>, epochs
 
 #[cfg(test)]
 mod tests {
-    use crate::{EventKind, Router, ServedBy};
+    use super::*;
+    use crate::clock::Clock;
+    use crate::member::Opener;
+    use crate::{EventKind, Router, ServedBy, writes};
     use bytes::Bytes;
+    use failsoft_policy::config::Config;
     use failsoft_testkit::ScriptedNode;
     use std::convert::Infallible;
-    use std::sync::Arc;
     use std::sync::atomic::AtomicU64;
     use std::sync::atomic::Ordering::Relaxed;
-    use std::time::Duration;
+    use tokio::runtime::Handle;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_panic_in_a_probe_or_a_refresh_stops_neither() {
@@ -177,5 +203,82 @@ mod tests {
         }
         let probed = node.count("INFO");
         node.wait_for("INFO", probed + 1).await.expect("probes go on");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_conductor_that_panics_every_time_still_asks_for_views_and_says_so() {
+        let node = ScriptedNode::start().await.expect("a node");
+        node.set("k", "v");
+        let builder = Router::builder([node.address()]).slot_refresh_interval(Duration::from_secs(1));
+        let router = builder.build().expect("good settings");
+        router.ready(Duration::from_secs(20)).await.expect("a view");
+        assert!(!router.health().stalled);
+        router.shared().defect.store(true, Relaxed);
+        let end = tokio::time::Instant::now() + Duration::from_secs(20);
+        let mut refreshed = None;
+        while refreshed.is_none_or(|before| router.health().refreshes <= before + 1) {
+            assert!(tokio::time::Instant::now() < end, "it stopped: {}", router.health().to_json());
+            if refreshed.is_none() && router.health().stalled && router.counters().panics > 1 {
+                refreshed = Some(router.health().refreshes);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let outcome = router.resolve("k").await.expect("a read");
+        assert_eq!(outcome.served_by, ServedBy::Primary);
+        router.shared().defect.store(false, Relaxed);
+        while router.health().stalled {
+            assert!(tokio::time::Instant::now() < end, "it does not recover");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_set_that_waits_for_proof_of_its_node_waits_for_no_tick() {
+        let node = ScriptedNode::start().await.expect("a node");
+        let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port: node.port() };
+        let (clock, runtime, endings) = (Clock::new(), Handle::current(), Arc::default());
+        let mut config = Config::default();
+        // Longer than a busy machine takes.
+        for (key, text) in
+            [("attempt_timeout_ms", "5000"), ("deadline_ms", "20000"), ("slot_refresh_interval_ms", "3600000")]
+        {
+            config.set_text(key, text).expect("in range");
+        }
+        let opener = Opener { config, tls: None, clock, runtime, endings, observer: None };
+        let shared = Arc::new(Shared::new(opener, vec![endpoint]));
+        // A conductor that has neither tick nor timers: it runs only when it is woken. Its first probe fails although the
+        // node has answered meanwhile, so that nothing is wrong with it, and nothing is due for long; but it has no proof.
+        let conductor = {
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move {
+                let mut failed = false;
+                loop {
+                    let commands =
+                        shared.conduct(|cluster, now| std::iter::from_fn(|| cluster.poll(now, 0)).collect::<Vec<_>>());
+                    for command in commands {
+                        match command {
+                            Command::Probe { node, .. } if !failed => {
+                                failed = true;
+                                let report = Err(Reason::Connection);
+                                let probe = Probe { node, sent_at: Instant::ZERO, report, witness: None };
+                                shared.with_cluster(|cluster, now| {
+                                    cluster.handle_contact(node, now);
+                                    cluster.handle_probe(probe, now);
+                                });
+                            }
+                            command => carry_out(&shared, command),
+                        }
+                    }
+                    shared.opener.endings.wake.notified().await;
+                }
+            })
+        };
+        while !shared.with_cluster(|cluster, _| cluster.is_known()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        writes::set(&shared, b"k", b"v", None).await.expect("it is written");
+        assert_eq!(node.count("SET"), 1);
+        conductor.abort();
+        drop(shared.shut_down());
     }
 }

@@ -16,6 +16,7 @@ mod process;
 mod run;
 mod waiting;
 
+pub use crate::reads::ReadOptions;
 pub use channel::{Channel, Completion};
 pub use own::Own;
 pub use process::{after_fork, forks, without_signals};
@@ -27,7 +28,7 @@ use crate::error::Error;
 use crate::frame::{self, Frame};
 use crate::health::Health;
 use crate::many::Asked;
-use crate::reads::{self, Options};
+use crate::reads;
 use crate::router::{Router, check_string, check_ttl};
 use bytes::Bytes;
 use channel::{Ending, Final};
@@ -35,15 +36,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
-
-/// What one read may set for itself; see [`Resolve`](crate::Resolve) for the units and limits.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ReadOptions {
-    /// The time to live of a value that this read loads and writes back.
-    pub ttl: Option<Duration>,
-    /// The most time for the whole call, the callback included.
-    pub deadline: Option<Duration>,
-}
 
 /// Who waits, and where.
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +127,6 @@ impl Foreign {
     pub fn resolve_many(&self, caller: Caller<'_>, keys: Vec<Bytes>, options: ReadOptions) -> Result<Pending, Error> {
         check_ttl(options.ttl)?;
         let router = self.open_router()?.clone();
-        let options = Options { ttl: options.ttl, deadline: options.deadline };
         let mut ending = caller.channel.ending(caller.token);
         let call = run::many(ending.callee());
         let read = async move { Final::Many(router.read_keys(Asked::of(keys), options, call).await) };
@@ -211,15 +202,15 @@ impl Foreign {
         check_string("key", key.len())?;
         check_ttl(options.ttl)?;
         let router = self.open_router()?;
-        let ReadOptions { ttl, deadline } = options;
-        if deadline.is_none() {
-            return Ok(direct::start(router, caller, direct::Asked { key, ttl, callback: ask, account }));
+        if options.deadline.is_none() {
+            let asked = direct::Asked { key, ttl: options.ttl, callback: ask, account };
+            return Ok(direct::start(router, caller, asked));
         }
         let router = router.clone();
         let mut ending = caller.channel.ending(caller.token);
         let fallback = ask.then(|| run::fallback(ending.callee()));
         let read = async move {
-            let end = reads::read_with(router.shared(), &key, Options { ttl, deadline }, fallback).await;
+            let end = reads::read_with(router.shared(), &key, options, fallback).await;
             Final::of_read(end, router.shared(), account)
         };
         Ok(self.start_until(ending, caller.parent, read))

@@ -9,6 +9,7 @@ use failsoft_policy::view::Role;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// What a router knows, at one moment.
@@ -42,6 +43,9 @@ pub struct Health {
     pub waiters: usize,
     /// Callbacks that run on after `load_timeout`.
     pub detached_loads: usize,
+    /// What runs in the background panicked when it last ran: views and probes may be missing. It is a defect of ours, and
+    /// is tried again after a pause of at most five seconds.
+    pub stalled: bool,
     /// The nodes that gave no view of the cluster when last asked, or that refuse reads, and what they said or did
     /// instead.
     pub refusals: BTreeMap<String, String>,
@@ -163,6 +167,7 @@ impl Health {
             flights: loads.flights,
             waiters: loads.waiters,
             detached_loads: loads.detached,
+            stalled: shared.stalled.load(Ordering::Relaxed),
             refusals,
             nodes: report.nodes.into_iter().map(|n| NodeHealth::of(table.member(n.key).map(Arc::as_ref), n)).collect(),
             counters: shared.tally.counters(),

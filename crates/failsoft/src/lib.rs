@@ -41,9 +41,9 @@ pub use failsoft_policy::slot::slot_of;
 pub use failsoft_policy::write::Cause;
 pub use failsoft_policy::{Endpoint, Reason, ServedBy, Slot, Status};
 pub use health::{BallotHealth, Health, NodeHealth};
-pub use many::{MAX_KEYS, ResolveMany};
+pub use many::{MAX_KEYS, ManyKeys};
 pub use outcome::Outcome;
-pub use resolve::Resolve;
+pub use resolve::{OneKey, Resolve};
 pub use router::{MAX_STRING, Router};
 pub use tally::{Count, Counters};
 

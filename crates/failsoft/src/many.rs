@@ -5,7 +5,8 @@ use crate::driver::{self, FirstAttempt, Unserved};
 use crate::error::Error;
 use crate::loads::{self, BoxError, Call, Values};
 use crate::outcome::Outcome;
-use crate::reads::{self, Missed, Options, Side};
+use crate::reads::{self, Missed, ReadOptions, Side};
+use crate::resolve::Resolve;
 use crate::router::{Router, check_string, check_ttl};
 use bytes::Bytes;
 use failsoft_policy::load::Wanted;
@@ -19,50 +20,29 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The most keys of one call.
 pub const MAX_KEYS: usize = 65_536;
 
-/// A read of many keys, which begins when it is awaited.
-#[must_use = "a read begins when it is awaited"]
-pub struct ResolveMany<'r> {
-    router: &'r Router,
+/// Many keys, and who is asked for those that are missing.
+pub struct ManyKeys {
     keys: Result<Asked, Error>,
-    options: Options,
     call: Call,
 }
 
-impl ResolveMany<'_> {
-    /// The time to live of the values that this call loads and writes back, instead of `fill_ttl`: 1 ms to 36,500 days.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.options.ttl = Some(ttl);
-        self
-    }
-
-    /// The most time for the whole call, the callback included: a key that has no answer by then gets
-    /// [`Error::DeadlineExceeded`], the others keep theirs. Loads go on while others wait for them. The cluster side has
-    /// at most half of this.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.options.deadline = Some(deadline);
-        self
-    }
-}
-
-impl<'r> IntoFuture for ResolveMany<'r> {
+impl<'r> IntoFuture for Resolve<'r, ManyKeys> {
     type Output = Result<Vec<Result<Outcome, Error>>, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'r>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { router, keys, options, call } = self;
+        let Self { router, asked: ManyKeys { keys, call }, options } = self;
         Box::pin(router.read_keys(keys, options, call))
     }
 }
 
-impl fmt::Debug for ResolveMany<'_> {
+impl fmt::Debug for ManyKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { ttl, deadline } = self.options;
-        f.debug_struct("ResolveMany").field("ttl", &ttl).field("deadline", &deadline).finish_non_exhaustive()
+        f.debug_struct("ManyKeys").finish_non_exhaustive()
     }
 }
 
@@ -123,7 +103,7 @@ impl Router {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for more than 65,536 keys, one over 512 MiB, or a time to live out of range.
-    pub fn resolve_many<K, F, Fut, E>(&self, keys: impl IntoIterator<Item = K>, fallback: F) -> ResolveMany<'_>
+    pub fn resolve_many<K, F, Fut, E>(&self, keys: impl IntoIterator<Item = K>, fallback: F) -> Resolve<'_, ManyKeys>
     where
         K: AsRef<[u8]>,
         F: FnOnce(Vec<Bytes>) -> Fut + Send + 'static,
@@ -132,14 +112,14 @@ impl Router {
     {
         let call =
             Call::once(move |keys| Box::pin(async move { fallback(keys).await.map(Values::Many).map_err(Into::into) }));
-        ResolveMany { router: self, keys: Asked::of(keys), options: Options::default(), call }
+        Resolve::of(self, ManyKeys { keys: Asked::of(keys), call })
     }
 
     /// The same with a callback as the loads run it.
     pub(crate) async fn read_keys(
         &self,
         asked: Result<Asked, Error>,
-        options: Options,
+        options: ReadOptions,
         call: Call,
     ) -> Result<Vec<Result<Outcome, Error>>, Error> {
         check_ttl(options.ttl)?;
@@ -148,13 +128,10 @@ impl Router {
         Ok(places.into_iter().map(|place| outcomes[place].clone()).collect())
     }
 
-    async fn read_many(&self, keys: Vec<Bytes>, options: Options, call: Call) -> Vec<Result<Outcome, Error>> {
+    async fn read_many(&self, keys: Vec<Bytes>, options: ReadOptions, call: Call) -> Vec<Result<Outcome, Error>> {
         let shared = self.shared();
         let now = shared.now();
-        let bounds = match options.deadline {
-            Some(deadline) => Bounds::of_call(shared.config(), now, deadline, true),
-            None => shared.bounds(now),
-        };
+        let bounds = options.bounds(shared, now, true);
         // The keys of one node are submitted without waiting for replies, and its writer sends what queued up at
         // once; but no more at a time than a batch may have there.
         let window = batch_window(shared.config());

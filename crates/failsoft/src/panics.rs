@@ -20,14 +20,25 @@ pub(crate) async fn caught<T>(future: impl Future<Output = T>) -> Result<T, Stri
     .await
 }
 
-/// How long something that panicked rests before it goes on.
+/// How long something that panicked rests before it goes on: twice as long each time, ...
 const REST: Duration = Duration::from_millis(100);
+/// ... but no longer than this. Once it has run for as long, the next panic counts as the first.
+const LONGEST_REST: Duration = Duration::from_secs(5);
 
-/// Runs something that never ends by itself: begins it anew after each panic, which is told to `panicked`.
+/// Runs something that never ends by itself: begins it anew after each panic, of which `panicked` is told.
 pub(crate) async fn supervised<F: Future<Output = ()>>(mut begin: impl FnMut() -> F, mut panicked: impl FnMut()) {
-    while caught(begin()).await.is_err() {
+    let mut rest = REST;
+    loop {
+        let begun = tokio::time::Instant::now();
+        if caught(begin()).await.is_ok() {
+            return;
+        }
         panicked();
-        tokio::time::sleep(REST).await;
+        if begun.elapsed() >= LONGEST_REST {
+            rest = REST;
+        }
+        tokio::time::sleep(rest).await;
+        rest = (rest * 2).min(LONGEST_REST);
     }
 }
 
@@ -39,7 +50,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
 
     #[tokio::test(start_paused = true)]
     async fn what_panics_goes_on() {
@@ -54,6 +65,25 @@ mod tests {
         };
         supervised(begin, || counted.set(counted.get() + 1)).await;
         assert_eq!((begun.get(), counted.get()), (3, 2), "it ended by itself the third time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_panics_every_time_rests_longer_and_longer() {
+        let began = RefCell::new(Vec::new());
+        let start = tokio::time::Instant::now();
+        let begin = || {
+            began.borrow_mut().push(start.elapsed().as_millis());
+            let round = began.borrow().len();
+            async move {
+                // The ninth one runs for a while.
+                tokio::time::sleep(if round == 9 { LONGEST_REST } else { Duration::ZERO }).await;
+                assert!(round == 11, "a defect");
+            }
+        };
+        supervised(begin, || {}).await;
+        let began = began.into_inner();
+        let rests: Vec<_> = began.windows(2).map(|two| two[1] - two[0]).collect();
+        assert_eq!(rests, [100, 200, 400, 800, 1600, 3200, 5000, 5000, 5100, 200]);
     }
 
     #[tokio::test]

@@ -15,11 +15,23 @@ use std::time::Duration;
 /// A caller's callback, once it is known why it is asked and after how many attempts.
 pub(crate) type Fallback = Box<dyn FnOnce(Reason, u32) -> Call + Send>;
 
-/// What a read may set for itself.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Options {
-    pub(crate) ttl: Option<Duration>,
-    pub(crate) deadline: Option<Duration>,
+/// What a read may set for itself; see [`Resolve`](crate::Resolve) for the units and limits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadOptions {
+    /// The time to live of what the read loads and writes back.
+    pub ttl: Option<Duration>,
+    /// The most time for the whole call, the callback included.
+    pub deadline: Option<Duration>,
+}
+
+impl ReadOptions {
+    /// What bounds a call that begins now.
+    pub(crate) fn bounds(self, shared: &Shared, now: Instant, callback: bool) -> Bounds {
+        match self.deadline {
+            Some(limit) => Bounds::of_call(shared.config(), now, limit, callback),
+            None => shared.bounds(now),
+        }
+    }
 }
 
 /// Reads the value of a key: the hot path. `fallback` is made only when it may be needed.
@@ -44,14 +56,11 @@ pub(crate) async fn value(
 pub(crate) async fn read_with(
     shared: &Arc<Shared>,
     key: &[u8],
-    options: Options,
+    options: ReadOptions,
     fallback: Option<Fallback>,
 ) -> ReadEnd {
     let now = shared.now();
-    let bounds = match options.deadline {
-        Some(limit) => Bounds::of_call(shared.config(), now, limit, fallback.is_some()),
-        None => shared.bounds(now),
-    };
+    let bounds = options.bounds(shared, now, fallback.is_some());
     let whole = async {
         match driver::first_attempt(shared, key, bounds, now).await {
             FirstAttempt::Served(served) => ReadEnd::AtOnce(served),

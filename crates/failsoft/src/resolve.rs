@@ -1,9 +1,9 @@
-//! One read with its options and its account: what `router.resolve(key)` builds.
+//! Reads with options and an account: what `router.resolve(key)` and `router.resolve_many(keys, fallback)` build.
 
 use crate::error::Error;
 use crate::loads::BoxError;
 use crate::outcome::Outcome;
-use crate::reads::{Fallback, Options};
+use crate::reads::{Fallback, ReadOptions};
 use crate::router::{Router, boxed};
 use bytes::Bytes;
 use failsoft_policy::Reason;
@@ -12,18 +12,43 @@ use std::future::IntoFuture;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// A read that begins when it is awaited.
+/// A read that begins when it is awaited: of [`OneKey`] or of [`ManyKeys`](crate::ManyKeys).
 #[must_use = "a read begins when it is awaited"]
-pub struct Resolve<'r, K> {
-    router: &'r Router,
+pub struct Resolve<'r, A> {
+    pub(crate) router: &'r Router,
+    pub(crate) asked: A,
+    pub(crate) options: ReadOptions,
+}
+
+/// One key, and who is asked for it when the primary has none.
+pub struct OneKey<K> {
     key: K,
-    options: Options,
     fallback: Option<Fallback>,
 }
 
-impl<'r, K: AsRef<[u8]>> Resolve<'r, K> {
+impl<'r, A> Resolve<'r, A> {
+    pub(crate) fn of(router: &'r Router, asked: A) -> Self {
+        Self { router, asked, options: ReadOptions::default() }
+    }
+
+    /// The time to live of what this call loads and writes back, instead of `fill_ttl`: 1 ms to 36,500 days.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.options.ttl = Some(ttl);
+        self
+    }
+
+    /// The most time for the whole call, the callback included: then [`Error::DeadlineExceeded`], of many keys for
+    /// those that have no answer by then. Loads go on while others wait for them. The cluster side has the shorter of
+    /// this and the `deadline` setting; with a callback at most half of this, so that a node that hangs leaves it time.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = Some(deadline);
+        self
+    }
+}
+
+impl<'r, K: AsRef<[u8]>> Resolve<'r, OneKey<K>> {
     pub(crate) fn new(router: &'r Router, key: K) -> Self {
-        Self { router, key, options: Options::default(), fallback: None }
+        Self::of(router, OneKey { key, fallback: None })
     }
 
     /// Asked when the primary says that there is no such key, or when no node may answer.
@@ -33,41 +58,33 @@ impl<'r, K: AsRef<[u8]>> Resolve<'r, K> {
         Fut: Future<Output = Result<Option<Bytes>, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        self.fallback = Some(boxed(fallback));
-        self
-    }
-
-    /// The time to live of a value that this call loads and writes back, instead of `fill_ttl`: 1 ms
-    /// to 36,500 days.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.options.ttl = Some(ttl);
-        self
-    }
-
-    /// The most time for the whole call, the callback included: then [`Error::DeadlineExceeded`].
-    /// The load goes on while others wait for it. The cluster side has the shorter of this and the
-    /// `deadline` setting; with a fallback at most half of this, so that a node that hangs leaves it time.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.options.deadline = Some(deadline);
+        self.asked.fallback = Some(boxed(fallback));
         self
     }
 }
 
-impl<'r, K: AsRef<[u8]> + Send + 'r> IntoFuture for Resolve<'r, K> {
+impl<'r, K: AsRef<[u8]> + Send + 'r> IntoFuture for Resolve<'r, OneKey<K>> {
     type Output = Result<Outcome, Error>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'r>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Self { router, key, options, fallback } = self;
+            let Self { router, asked: OneKey { key, fallback }, options } = self;
             let key = Bytes::copy_from_slice(key.as_ref());
             router.read(&key, options, fallback).await
         })
     }
 }
 
-impl<K> fmt::Debug for Resolve<'_, K> {
+impl<A> fmt::Debug for Resolve<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolve").field("ttl", &self.options.ttl).field("deadline", &self.options.deadline).finish()
+        let ReadOptions { ttl, deadline } = self.options;
+        f.debug_struct("Resolve").field("ttl", &ttl).field("deadline", &deadline).finish_non_exhaustive()
+    }
+}
+
+impl<K> fmt::Debug for OneKey<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OneKey").finish_non_exhaustive()
     }
 }

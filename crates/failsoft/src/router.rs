@@ -7,8 +7,8 @@ use crate::health::Health;
 use crate::loads::{self, BoxError, Call, Values};
 use crate::member::Opener;
 use crate::outcome::Outcome;
-use crate::reads::{self, Fallback, Options};
-use crate::resolve::Resolve;
+use crate::reads::{self, Fallback, ReadOptions};
+use crate::resolve::{OneKey, Resolve};
 use crate::shared::Shared;
 use crate::tally::Counters;
 use crate::writes;
@@ -20,7 +20,8 @@ use std::time::Duration;
 /// The longest key or value: the servers' own default for one string.
 pub const MAX_STRING: usize = 512 * 1024 * 1024;
 
-/// How long [`Router::close`] waits for tasks that were cancelled.
+/// How long [`Router::close`] waits at most for values that are being written back, and then for tasks that were
+/// cancelled.
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// The shortest time to live: the servers count in milliseconds.
@@ -105,7 +106,7 @@ impl Router {
     /// Reads a key and reports how: `.fallback(…)`, `.ttl(…)` and `.deadline(…)` may follow before
     /// `.await`. Without a fallback, a key that the primary does not have is an outcome without a
     /// value, and a key that no node could be asked about is [`Error::Unavailable`].
-    pub fn resolve<K: AsRef<[u8]>>(&self, key: K) -> Resolve<'_, K> {
+    pub fn resolve<K: AsRef<[u8]>>(&self, key: K) -> Resolve<'_, OneKey<K>> {
         Resolve::new(self, key)
     }
 
@@ -161,12 +162,13 @@ impl Router {
 
     /// Ends the router: every read that waits gets [`Error::Closed`], callbacks and background tasks
     /// are cancelled and waited for, but no longer than a second: a callback that blocks its thread
-    /// cannot be cancelled. Values that are just being written back have `attempt_timeout` to arrive.
-    /// Later calls get `Closed`; closing twice is fine.
+    /// cannot be cancelled. Values that are just being written back have `attempt_timeout` to arrive, but no longer than
+    /// another second. Later calls get `Closed`; closing twice is fine.
     pub async fn close(&self) {
         let shared = self.shared();
         // A short program reads once and closes: what it loaded must still be written back.
-        let _ = tokio::time::timeout(shared.config().attempt_timeout(), shared.fills.done()).await;
+        let limit = shared.config().attempt_timeout().min(CLOSING);
+        let _ = tokio::time::timeout(limit, shared.fills.done()).await;
         let mut tasks = shared.shut_down();
         let all = async { while tasks.join_next().await.is_some() {} };
         // What is left after the limit is cancelled as soon as it yields.
@@ -177,7 +179,7 @@ impl Router {
     pub(crate) async fn read(
         &self,
         key: &[u8],
-        options: Options,
+        options: ReadOptions,
         fallback: Option<Fallback>,
     ) -> Result<Outcome, Error> {
         check_string("key", key.len())?;

@@ -32,6 +32,11 @@ pub(crate) struct Shared {
     pub(crate) loads: Loads,
     pub(crate) tally: Tally,
     pub(crate) fills: Fills,
+    /// Whether the conductor panicked in its last round.
+    pub(crate) stalled: AtomicBool,
+    /// Tests let the conductor panic.
+    #[cfg(test)]
+    pub(crate) defect: AtomicBool,
     closed: AtomicBool,
     /// Everything that runs in the background.
     tasks: Mutex<JoinSet<()>>,
@@ -56,6 +61,9 @@ impl Shared {
             loads: Loads::new(&opener.config),
             tally: Tally::new(),
             fills: Fills::default(),
+            stalled: AtomicBool::new(false),
+            #[cfg(test)]
+            defect: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             tasks: Mutex::new(JoinSet::new()),
             opener,

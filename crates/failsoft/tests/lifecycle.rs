@@ -213,6 +213,17 @@ async fn close_ends_the_wait_for_a_first_view() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn close_does_not_wait_for_a_hung_fill_as_long_as_for_an_answer() {
+    let node = scripted().await;
+    node.on("SET", Behaviour::Silence);
+    let hour = Duration::from_secs(3600);
+    let router = ready_router(Router::builder([node.address()]).attempt_timeout(hour).deadline(hour)).await;
+    router.get_with_fallback("k", give("loaded")).await.expect("a load");
+    node.wait_for("SET", 1).await.expect("it is filled");
+    in_time("close", router.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_node_is_passed_over() {
     let (primary, replica) = (scripted().await, scripted().await);
     let topology = Topology::of(&[&primary]).replica(&replica, &primary);
@@ -246,7 +257,7 @@ async fn health_is_typed_and_json() {
     router.get_with_fallback("missing", give("v")).await.expect("a load");
     let json: serde_json::Value = serde_json::from_str(&router.health().to_json()).expect("JSON");
     let fields = "kind closed slots_assigned slots_ok moved_patches retry_tokens refreshes flights waiters \
-                  detached_loads refusals nodes counters";
+                  detached_loads stalled refusals nodes counters";
     for field in fields.split_whitespace() {
         assert!(!json[field].is_null(), "{field} in {json}");
     }

@@ -39,6 +39,12 @@ impl Order {
         *last
     }
 
+    /// Whether a connection has brought an answer, and nothing is on its way on it.
+    pub(crate) fn has_served(&self, router: usize, connection: u32, now: Time) -> bool {
+        let rests = |[there, back]: &[Time; 2]| *there <= now && *back > 0 && *back <= now;
+        self.last.get(&(router, connection)).is_some_and(rests)
+    }
+
     /// Whether all that was sent on a connection has arrived.
     pub(crate) fn is_quiet(&self, router: usize, connection: u32, now: Time) -> bool {
         self.last.get(&(router, connection)).is_none_or(|[there, _]| *there <= now)

@@ -1,5 +1,6 @@
 //! One run: the queue of events in virtual time, and who gets each.
 
+mod endings;
 mod event;
 mod faults;
 mod moves;
@@ -63,8 +64,8 @@ pub(crate) struct Sim<'p> {
     pub(crate) order: Order,
     /// Connections that have met a cut: of which router, and which one.
     stopped: BTreeSet<(usize, u32)>,
-    /// Those that a server closed because nobody used them.
-    shut: BTreeSet<(usize, u32)>,
+    /// Those that a server closed because nobody used them, and whether they had served before.
+    shut: BTreeMap<(usize, u32), bool>,
     /// The control plane's connections that are kept: of which router, to which address, and whom they lead to.
     lines: BTreeMap<(usize, usize), Process>,
     pub(crate) store: Store,
@@ -117,7 +118,7 @@ impl<'p> Sim<'p> {
             net: Net::default(),
             order: Order::default(),
             stopped: BTreeSet::new(),
-            shut: BTreeSet::new(),
+            shut: BTreeMap::new(),
             lines: BTreeMap::new(),
             store: Store { versions: std::array::from_fn(|k| 1 + k as u32), newest: KEYS as u32, slow_by: 0 },
             routers: plan.routers.iter().map(|r| Router::new(r, plan.setup.clients, lies, moved_on)).collect(),

@@ -2,7 +2,8 @@
 //! and who it is that answers.
 //!
 //! A server without `CLUSTER MYID` says it in `CLUSTER NODES`, for which a second write is due. One that says it nowhere
-//! is taken for the one that is meant.
+//! is taken for the one that is meant. But one that cannot say it now, because it is loading for example, is let be: it
+//! would not serve either, and the next connection asks again.
 //!
 //! Servers refuse `HELLO` in many words, and some proxies close the connection at it; so any answer but yes, and but a
 //! refusal of the password or of everybody, means RESP2. No request of a caller goes out before it is known that the
@@ -144,7 +145,8 @@ async fn last_replies(wire: &mut Wire, config: &LaneConfig, mut greeted: Greeted
 /// The id in the answer to `CLUSTER MYID`, if there is one.
 ///
 /// # Errors
-/// Whoever lives at this address by now, it is no node of a cluster.
+/// `Refused` if the server answers nothing now. `Stranger`: whoever lives at this address by now, it is no node of a
+/// cluster.
 pub(super) fn id_in(reply: &Reply) -> Result<Option<String>, Failure> {
     match reply {
         Reply::Value(id) => Ok(Some(String::from_utf8_lossy(id).into_owned())),
@@ -152,6 +154,7 @@ pub(super) fn id_in(reply: &Reply) -> Result<Option<String>, Failure> {
         Reply::Error(line) if line.contains("cluster support disabled") => {
             Err(Failure::Stranger("a server without cluster mode".into()))
         }
+        Reply::Error(line) if classify(line) == ErrorReply::Unwilling => Err(Failure::Refused((**line).into())),
         _ => Ok(None),
     }
 }
@@ -161,7 +164,13 @@ async fn myself(wire: &mut Wire) -> Result<Option<String>, Failure> {
     let mut out = Vec::new();
     encode::command(&mut out, &[b"CLUSTER", b"NODES"], false);
     wire.send(&out).await?;
-    let Reply::Value(nodes) = wire.reply().await? else { return Ok(None) };
+    let nodes = match wire.reply().await? {
+        Reply::Value(nodes) => nodes,
+        Reply::Error(line) if classify(&line) == ErrorReply::Unwilling => {
+            return Err(Failure::Refused(line.into()));
+        }
+        _ => return Ok(None),
+    };
     let nodes = String::from_utf8_lossy(&nodes);
     let mut lines = nodes.strip_prefix("txt:").unwrap_or(&nodes).lines().map(|line| line.splitn(4, ' '));
     let mine = lines.find(|words| words.clone().nth(2).is_some_and(|flags| flags.split(',').any(|f| f == "myself")));

@@ -1,7 +1,7 @@
 //! What reaches the servers, and what they send back.
 
 use super::{Asked, Dial, Ev, LaneId, Local, Message, Process, Question, Sim, instant};
-use crate::model::{ADDRESSES, Ask, BLOCKS, NOBODY, STRANGERS, Said, Time, Up, endpoint, number_of};
+use crate::model::{ADDRESSES, Ask, BLOCKS, STRANGERS, Said, Time, Up, number_of};
 use crate::plan::{Denied, Misbehaviour};
 use failsoft_policy::Reason;
 use failsoft_policy::connection::Failure;
@@ -23,8 +23,9 @@ impl Sim<'_> {
     pub(crate) fn send(&mut self, message: Message) {
         let (router, address) = (usize::from(message.router), usize::from(message.address));
         let id = u64::from(message.tag);
+        self.close_right_now(router, address, message.id);
         self.check.asked_at(router, address, id, self.now);
-        if self.shut.contains(&(router, message.id.serial)) {
+        if self.is_shut(router, message.id) && !self.rested(router, message.id) {
             // It crosses the end of its connection, and is lost with it.
             self.check.explained(router, address, self.now);
         }
@@ -80,7 +81,7 @@ impl Sim<'_> {
         let address = usize::from(address);
         let broken = |m: Message| Local::Broken { id: m.id, why: Box::new(Failure::Lost("reset".into())) };
         let Some(n) = self.model.listening(address) else { return self.reply(message, broken) };
-        if self.shut.contains(&(usize::from(message.router), message.id.serial)) {
+        if self.is_shut(usize::from(message.router), message.id) {
             return self.reply(message, broken);
         }
         if message.to != (Process { node: n as u8, life: self.model.nodes[n].life }) {
@@ -142,7 +143,7 @@ impl Sim<'_> {
             let time = at - self.now;
             if matches!(event, Local::Reply { .. }) {
                 self.check.answered_at(router, address, u64::from(message.tag), self.now + time);
-            } else {
+            } else if !self.rested(router, message.id) {
                 self.check.explained(router, address, self.now + time);
             }
             self.local(router, time, event);
@@ -296,58 +297,6 @@ impl Sim<'_> {
                 self.local(r, pause, Local::Probed(Box::new(probe)));
             }
             Question::Witness { probe } => self.local(r, pause, Local::Probed(probe)),
-        }
-    }
-
-    /// The servers close the connections that nothing was asked on for a while. That says nothing of them.
-    pub(super) fn sweep(&mut self, f: usize) {
-        if self.active[f].is_none() {
-            return;
-        }
-        for r in 0..self.routers.len() {
-            for address in 0..ADDRESSES {
-                if !self.net.node_to_router(address, r) {
-                    continue;
-                }
-                let Some(n) = self.model.listening(address).filter(|&n| self.model.running(n)) else { continue };
-                let open: Vec<LaneId> = self.routers[r].lanes_to(&endpoint(address)).collect();
-                for id in open {
-                    let leads_here =
-                        self.routers[r].lane_mut(id).and_then(|l| l.process).is_some_and(|p| usize::from(p.node) == n);
-                    let stopped = self.stopped.contains(&(r, id.serial));
-                    if !leads_here
-                        || stopped
-                        || !self.order.is_quiet(r, id.serial, self.now)
-                        || !self.shut.insert((r, id.serial))
-                    {
-                        continue;
-                    }
-                    self.trace.say(self.now, || format!("node {n} closes the idle {id:?} of router {r}"));
-                    let Some(time) = self.net.travel(&mut self.rng, r, address) else { continue };
-                    let at = self.order.next(r, id.serial, true, self.now + time);
-                    self.local(r, at - self.now, Local::Broken { id, why: Box::new(Failure::Lost("idle".into())) });
-                }
-                if let Some(line) = self.lines.get_mut(&(r, address)) {
-                    line.node = NOBODY;
-                }
-            }
-        }
-        let pause = self.rng.u64(60..400) * crate::model::MS;
-        self.after(pause, Ev::Sweep(f as u16));
-    }
-
-    /// The connections of a process that died are reset, as far as the network carries that.
-    pub(super) fn reset_connections(&mut self, address: usize) {
-        for r in 0..self.routers.len() {
-            if !self.net.node_to_router(address, r) {
-                continue;
-            }
-            self.check.explained(r, address, self.now);
-            let lanes: Vec<LaneId> = self.routers[r].lanes_to(&endpoint(address)).collect();
-            for id in lanes {
-                let pause = self.rng.u64(0..crate::model::MS);
-                self.local(r, pause, Local::Broken { id, why: Box::new(Failure::Lost("reset".into())) });
-            }
         }
     }
 }

@@ -102,6 +102,19 @@ async fn nobody_is_let_in_now_is_no_word_against_hello() {
 }
 
 #[tokio::test]
+async fn a_server_that_cannot_say_now_who_it_is_is_asked_again_by_the_next_connection() {
+    let meant = |c: &mut LaneConfig| c.node_id = Some("id".into());
+    let line = "LOADING Redis is loading the dataset in memory";
+    let loading = &format!("%1\r\n$5\r\nproto\r\n:3\r\n-{line}\r\n");
+    let (refused, _) = read_after(meant, &[&[("HELLO 3|CLUSTER MYID", loading)]]).await;
+    assert_eq!(refused, Err(Failure::Refused(line.into())));
+    let unknown = "%1\r\n$5\r\nproto\r\n:3\r\n-ERR unknown subcommand\r\n";
+    let nodes = ("CLUSTER NODES", &*format!("-{line}\r\n"));
+    let (refused, _) = read_after(meant, &[&[("HELLO 3|CLUSTER MYID", unknown), nodes]]).await;
+    assert_eq!(refused, Err(Failure::Refused(line.into())));
+}
+
+#[tokio::test]
 async fn a_connection_closed_at_hello_is_tried_once_without() {
     let named = |c: &mut LaneConfig| c.client_name = Some("me".to_owned());
     let hello = &[("HELLO 3 SETNAME me", "")][..];
