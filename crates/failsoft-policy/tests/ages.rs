@@ -167,7 +167,7 @@ impl World {
                 self.cluster.handle_contact(self.keys[PRIMARY], at(self.now - sent_ago));
             }
             Event::Fail { node } => {
-                self.cluster.handle_failure(self.keys[node], Reason::Connection, None, at(self.now));
+                self.cluster.handle_failure(self.keys[node], Reason::Connection, at(self.now), None, at(self.now));
             }
         }
     }
