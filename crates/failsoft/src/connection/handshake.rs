@@ -145,8 +145,7 @@ async fn last_replies(wire: &mut Wire, config: &LaneConfig, mut greeted: Greeted
 /// The id in the answer to `CLUSTER MYID`, if there is one.
 ///
 /// # Errors
-/// `Refused` if the server answers nothing now. `Stranger`: whoever lives at this address by now, it is no node of a
-/// cluster.
+/// `Refused` if the server answers nothing now. `Stranger`: what lives at this address by now is no node of a cluster.
 pub(super) fn id_in(reply: &Reply) -> Result<Option<String>, Failure> {
     match reply {
         Reply::Value(id) => Ok(Some(String::from_utf8_lossy(id).into_owned())),
