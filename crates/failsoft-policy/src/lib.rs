@@ -14,6 +14,7 @@ pub mod budget;
 pub mod cluster;
 pub mod config;
 pub mod connection;
+pub mod denied;
 pub mod echo;
 mod endpoint;
 pub mod error;
