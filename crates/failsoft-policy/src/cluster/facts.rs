@@ -39,7 +39,7 @@ impl Cluster {
             self.closing.push(key);
         }
         if opened {
-            // Whether its replicas have followed it to its end is not known until they are looked at.
+            // Its replicas may have come further since they were last looked at.
             self.look_at_replicas(key, now, |n| n.report.offset.is_some());
         }
         if opened && reason != Reason::Loading {
