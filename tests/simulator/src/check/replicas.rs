@@ -20,6 +20,15 @@ impl Check {
         self.that(fits, || format!("router {r} asks a replica, dated {dated:?}, with a budget of {budget:?}"));
         let told = self.routers[r].node(node).clone();
         self.that(!told.primary, || format!("router {r} asks {node:?} as a replica, which says that it is a primary"));
+        // That holds for one of unknown age, too: what its link has not carried for so long it does not have.
+        let budget_over = |at: Time| now >= at + budget.as_nanos() as Time;
+        let cut_off = told.linked_at.filter(|&at| budget_over(at));
+        self.that(cut_off.is_none(), || {
+            let at = cut_off.unwrap_or(0) / MS;
+            format!(
+                "router {r} asks a replica that said that its link is down since {at} ms, with a budget of {budget:?}"
+            )
+        });
         let claimed = current_at.map_or(0, Instant::as_nanos);
         let linked = told.linked_at.is_none_or(|at| claimed <= at);
         self.that(linked, || {
