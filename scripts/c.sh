@@ -14,11 +14,11 @@ c_libraries() {
     rm -rf "$made"
 }
 
-# c_build PROFILE: the static library of that profile (dev or release); its path.
+# c_build PROFILE [OPTION...]: the static library of that profile (dev or release), built with these options; its path.
 c_build() {
     local folder=debug
     [ "$1" = dev ] || folder=$1
-    cargo build --quiet --locked --profile "$1" -p failsoft-c || return 1
+    cargo build --quiet --locked --profile "$1" -p failsoft-c "${@:2}" || return 1
     say "${CARGO_TARGET_DIR:-target}/$folder/libfailsoft_c.a"
 }
 

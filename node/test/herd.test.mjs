@@ -196,7 +196,7 @@ test('a callback that keeps the loop busy for longer than its time gives its own
 })
 
 test('so do callbacks of every kind, but for those that fail', async () => {
-  const { router } = await routed({ loadTimeoutMs: 500 })
+  const { router } = await routed({ loadTimeoutMs: 1000 })
   const overstays = () => busyUntil(router, ({ flights }) => flights === 0)
   // One that is async has its value before the loop can tell its caller anything, too.
   const later = async () => {
@@ -216,7 +216,7 @@ test('so do callbacks of every kind, but for those that fail', async () => {
 })
 
 test('a load that runs on after its time holds nobody', async () => {
-  const { router } = await routed({ loadTimeoutMs: 50 })
+  const { router } = await routed({ loadTimeoutMs: 1000 })
   const never = () => new Promise(() => {})
   await assert.rejects(router.getWithFallback('k', never), { code: 'DEADLINE_EXCEEDED' })
   assert.equal(await router.getWithFallback('k', () => 'v').then(String), 'v')

@@ -62,8 +62,8 @@ class Router(AsyncRouter[V]):
         self: Router[str], nodes: Iterable[str] | str, *, decode_responses: Literal[True], **config: Unpack[Config]
     ) -> None: ...
     def __init__(self, nodes: Any, **config: Any) -> None:
-        # `__new__` has done it all; by the overloads type checkers know what reads give.
-        pass
+        # By the overloads type checkers know what reads give.
+        self._open(nodes, config)
 
     async def get_many_with_fallback(
         self, keys: Iterable[Key], fallback: ManyFallback, *, ttl: float | None = None, deadline: float | None = None

@@ -61,7 +61,17 @@ def test_bad_settings_are_named(router: type[Any]) -> None:
         with pytest.raises(failsoft.ConfigError, match=problem) as wrong:
             router(NODES, **{key: value})
         assert wrong.value.key == key and isinstance(wrong.value, ValueError) and wrong.value.code == "CONFIG"
-    for nodes in ([], ["nowhere:"], 3, ["redis://user:secret@host:7000/3"]):
+    for nodes in (
+        [],
+        ["nowhere:"],
+        3,
+        None,
+        [None],
+        [b"host:1"],
+        "\ud800",
+        ["\ud800"],
+        ["redis://user:secret@host:7000/3"],
+    ):
         with pytest.raises(failsoft.ConfigError) as wrong:
             router(nodes)
         assert wrong.value.key == "nodes" and "secret" not in str(wrong.value)
@@ -71,6 +81,7 @@ def test_every_form_of_a_setting_is_taken() -> None:
     assert "nodes=127.0.0.1:1,localhost:2 " in repr(Router("127.0.0.1:1, localhost:2"))
     Router("127.0.0.1:1", max_retries=0, deadline=1, ttl_jitter=0, fill=False, password=None)
     Router(NODES, address_map={"127.0.0.1:1": "127.0.0.1:2"})
+    assert "nodes=127.0.0.1:1,127.0.0.1:2 " in repr(Router(f"127.0.0.1:{i}" for i in (1, 2)))
     Router(tuple(NODES), address_map=["127.0.0.1:1=127.0.0.1:2"], tls=True)
     Router(NODES, tls=failsoft.Tls(server_name="cache", danger_accept_invalid_certs=True))
     nothing: list[bytes | str] = [b"nothing", "nothing"]

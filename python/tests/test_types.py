@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import inspect
 import pickle
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, get_args
 
 import failsoft
@@ -137,6 +139,73 @@ def test_a_circle_names_its_key() -> None:
         with pytest.raises(failsoft.Reentrant) as circle:
             router.get_with_fallback("circle", load)
         assert circle.value.key == b"circle"
+
+
+@pytest.mark.parametrize("kind", [Router, blocking.Router])
+def test_wrong_arguments_are_named(kind: type[Any]) -> None:
+    async def main() -> None:
+        router = kind(["127.0.0.1:1"])
+        for wrong in ("1", b"1", True, object(), [], -1, float("nan"), float("inf"), 10**400, -1e300):
+            calls: list[tuple[str, Callable[[], object]]] = [
+                ("ttl", functools.partial(router.get_with_fallback, "k", ttl=wrong)),
+                ("ttl", functools.partial(router.set, "k", b"v", wrong)),
+                ("ttl", functools.partial(router.resolve_many, ["k"], dict, ttl=wrong)),
+                ("deadline", functools.partial(router.resolve, "k", deadline=wrong)),
+                ("deadline", functools.partial(router.resolve_many, ["k"], dict, deadline=wrong)),
+                ("timeout", functools.partial(router.ready, wrong)),
+            ]
+            for argument, call in calls:
+                with pytest.raises(failsoft.InvalidArgument, match="allowed: a number of seconds") as refused:
+                    call()
+                assert refused.value.argument == argument and len(str(refused.value)) < 120
+        for keys in ("abc", b"abc", bytearray(b"abc"), 3, None):
+            with pytest.raises(failsoft.InvalidArgument, match="allowed: an iterable of keys") as refused:
+                router.resolve_many(keys, dict)
+            assert refused.value.argument == "keys"
+        with pytest.raises(ZeroDivisionError):
+            router.resolve_many((1 / 0 for _ in range(3)), dict)
+        if kind is Router:
+            await router.close()
+        else:
+            router.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", [Router, blocking.Router])
+def test_a_router_may_be_extended(kind: type[Any]) -> None:
+    class Named(kind):  # type: ignore[misc]
+        def __init__(self, name: str, *, port: int) -> None:
+            super().__init__([f"127.0.0.1:{port}"], deadline=0.1)
+            self.name = name
+
+    class Lazy(kind):  # type: ignore[misc]
+        def __init__(self) -> None:
+            pass
+
+    named = Named("mine", port=1)
+    assert named.name == "mine" and "nodes=127.0.0.1:1 state=connecting" in repr(named)
+    with pytest.raises(RuntimeError, match="called before"):
+        Named.__init__(named, "again", port=1)
+    with pytest.raises(RuntimeError, match="was not called"):
+        Lazy().get_with_fallback("k")
+    assert "state=closed" in repr(Lazy())
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        del named
+
+
+def test_a_deadline_of_zero_has_passed(cluster: list[str], patient: dict[str, Any]) -> None:
+    def never(_: object) -> Any:
+        pytest.fail("called")
+
+    with blocking.Router(cluster, **patient) as router:
+        router.set("zero", b"v")
+        for _ in range(20):
+            with pytest.raises(failsoft.DeadlineExceeded) as passed:
+                router.get_with_fallback("zero", never, deadline=0)
+            assert passed.value.limit == "deadline"
+            for told in router.resolve_many(["zero", "zero:miss"], never, deadline=0.0):
+                assert isinstance(told, failsoft.DeadlineExceeded)
 
 
 def test_a_batch_has_options_of_its_own(cluster: list[str], patient: dict[str, Any]) -> None:

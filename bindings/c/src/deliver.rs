@@ -13,20 +13,14 @@ use bytes::Bytes;
 use failsoft::Error;
 use failsoft::foreign::{Bell, Caller, Channel, Completion, Pending, Waiting};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The delivery `fd`: what waits for the program to dispatch it.
 pub(crate) struct Dispatcher {
     pub(crate) descriptor: Arc<Descriptor>,
     bells: Arc<Bells>,
-    queue: Mutex<Queue>,
-}
-
-#[derive(Default)]
-struct Queue {
     /// Taken one by one, so that a call that waits inside a callback finds what its caller has not come to yet.
-    ready: VecDeque<Completion>,
-    batch: Vec<Completion>,
+    ready: Mutex<VecDeque<Completion>>,
 }
 
 /// Blocking calls that dispatch while they wait.
@@ -60,7 +54,7 @@ impl Dispatcher {
             set.set();
             ring.with(|bells| bells.iter().for_each(|bell| bell.ring()));
         });
-        Ok((Self { descriptor, bells, queue: Mutex::default() }, channel))
+        Ok((Self { descriptor, bells, ready: Mutex::default() }, channel))
     }
 
     fn listen(&self, bell: &Arc<Bell>) -> Listening<'_> {
@@ -68,8 +62,23 @@ impl Dispatcher {
         Listening { bells: &self.bells, bell: Arc::clone(bell) }
     }
 
-    fn with_queue<T>(&self, f: impl FnOnce(&mut Queue) -> T) -> T {
-        f(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    fn ready(&self) -> MutexGuard<'_, VecDeque<Completion>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what the channel has, behind what there is.
+    fn fill(&self, channel: &Channel) {
+        let mut ready = self.ready();
+        if ready.is_empty() {
+            // The room goes back and forth between the two, and nothing is copied.
+            let mut batch = Vec::from(std::mem::take(&mut *ready));
+            channel.drain(&mut batch);
+            *ready = batch.into();
+        } else {
+            let mut batch = Vec::new();
+            channel.drain(&mut batch);
+            ready.extend(batch);
+        }
     }
 }
 
@@ -141,11 +150,11 @@ impl Router {
     /// Calls all that is to be called now.
     pub(crate) fn dispatch(&self, dispatcher: &Dispatcher) -> Result<(), InChild> {
         dispatcher.descriptor.clear();
-        dispatcher.with_queue(|queue| {
-            self.drain(&mut queue.batch);
-            queue.ready.extend(queue.batch.drain(..));
-        });
-        while let Some(completion) = dispatcher.with_queue(|queue| queue.ready.pop_front()) {
+        dispatcher.fill(&self.channel);
+        loop {
+            // Not held while it is delivered.
+            let next = dispatcher.ready().pop_front();
+            let Some(completion) = next else { break };
             self.deliver(completion)?;
         }
         // The descriptor was set for what came since, which may have been taken already: only what is left is a reason to

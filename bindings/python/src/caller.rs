@@ -5,8 +5,9 @@ use crate::errors::invalid;
 use crate::invoke;
 use bytes::Bytes;
 use failsoft::foreign::ReadOptions;
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyByteArray, PyBytes, PyList, PyString};
 
 /// What runs when the callback of a call is needed.
 pub(crate) struct Callback {
@@ -47,8 +48,8 @@ impl Callback {
     }
 }
 
-pub(crate) fn options(py: Python<'_>, ttl: Option<f64>, deadline: Option<f64>) -> PyResult<ReadOptions> {
-    Ok(ReadOptions { ttl: seconds(py, "ttl", ttl)?, deadline: seconds(py, "deadline", deadline)? })
+pub(crate) fn options(ttl: Option<&Bound<'_, PyAny>>, deadline: Option<&Bound<'_, PyAny>>) -> PyResult<ReadOptions> {
+    Ok(ReadOptions { ttl: seconds("ttl", ttl)?, deadline: seconds("deadline", deadline)? })
 }
 
 fn callable(fallback: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -61,7 +62,18 @@ fn callable(fallback: &Bound<'_, PyAny>) -> PyResult<()> {
 /// The keys of a call, and each as its callback is given it.
 pub(crate) fn keys<'py>(given: &Bound<'py, PyAny>) -> PyResult<(Vec<Bytes>, Vec<Bound<'py, PyAny>>)> {
     let mut all = (Vec::new(), Vec::new());
-    let given = invoke::call(&given.py().get_type::<PyList>(), (given,))?.cast_into::<PyList>()?;
+    let py = given.py();
+    let refused = || invalid(py, "keys", format!("{}; allowed: an iterable of keys", type_name(given)));
+    // One key would be taken apart into its letters.
+    if given.is_instance_of::<PyString>() || given.is_instance_of::<PyBytes>() || given.is_instance_of::<PyByteArray>()
+    {
+        return Err(refused());
+    }
+    if given.getattr_opt(intern!(py, "__iter__"))?.is_none() && given.getattr_opt(intern!(py, "__getitem__"))?.is_none()
+    {
+        return Err(refused());
+    }
+    let given = invoke::call(&py.get_type::<PyList>(), (given,))?.cast_into::<PyList>()?;
     for key in given {
         let octets = octets("keys", &key)?;
         all.1.push(unchanging(&key, &octets));

@@ -2,10 +2,12 @@
 
 use crate::convert::type_name;
 use crate::errors::raised;
+use crate::invoke;
 use crate::tls::Tls;
 use failsoft::{
     Builder, Cause, Config, ConfigError, EventKind, KeySpec, Reason, Router, ServedBy, Setting, SettingKind,
 };
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
 
@@ -18,25 +20,22 @@ pub(crate) struct Settings {
 }
 
 /// Reads the arguments of a router.
-pub(crate) fn read(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>) -> PyResult<Settings> {
+pub(crate) fn read(nodes: &Bound<'_, PyAny>, config: &Bound<'_, PyDict>) -> PyResult<Settings> {
     let py = nodes.py();
     let bad = |key: &str, problem: String| raised(py, &ConfigError::new(key, problem).into());
-    let addresses: Vec<String> = if nodes.is_instance_of::<PyString>() {
-        nodes.extract::<String>()?.split(',').map(|node| node.trim().to_owned()).collect()
-    } else {
-        nodes.extract().map_err(|_| bad("nodes", format!("{} is not a list of addresses", type_name(nodes))))?
-    };
+    let addresses = addresses(nodes)?.map_err(|problem| bad("nodes", problem))?;
     let seeds = addresses.iter().map(|address| bare(address)).collect();
     let mut settings = Settings { builder: Router::builder(addresses), decode: false, seeds };
-    for (key, value) in config.into_iter().flatten() {
+    for (key, value) in config {
         let key: String = key.extract()?;
         let not_bool = |_| bad(&key, format!("{} is not allowed; allowed: true or false", type_name(&value)));
+        let not_tls = |_| bad(&key, format!("{} is not allowed; allowed: true or false, or a Tls", type_name(&value)));
         match key.as_str() {
             "decode_responses" => settings.decode = value.extract().map_err(not_bool)?,
             "tls" => {
                 if let Ok(tls) = value.cast::<Tls>() {
                     settings.builder = settings.builder.tls(tls.get().tls.clone());
-                } else if !value.is_none() && value.extract().map_err(not_bool)? {
+                } else if !value.is_none() && value.extract().map_err(not_tls)? {
                     settings.builder = settings.builder.tls(failsoft::Tls::new());
                 }
             }
@@ -48,6 +47,30 @@ pub(crate) fn read(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>)
         }
     }
     Ok(settings)
+}
+
+/// The addresses, or what is wrong with them.
+fn addresses(nodes: &Bound<'_, PyAny>) -> PyResult<Result<Vec<String>, String>> {
+    let py = nodes.py();
+    if let Ok(text) = nodes.cast::<PyString>() {
+        return Ok(text
+            .to_cow()
+            .map(|text| text.split(',').map(|node| node.trim().to_owned()).collect())
+            .map_err(no_utf8));
+    }
+    if nodes.getattr_opt(intern!(py, "__iter__"))?.is_none() {
+        return Ok(Err(format!("{} is not a list of addresses", type_name(nodes))));
+    }
+    let list = invoke::call(&py.get_type::<PyList>(), (nodes,))?.cast_into::<PyList>()?;
+    let address = |node: Bound<'_, PyAny>| match node.cast::<PyString>() {
+        Ok(text) => text.to_cow().map(|text| text.into_owned()).map_err(no_utf8),
+        Err(_) => Err(format!("{} is not an address; allowed: str", type_name(&node))),
+    };
+    Ok(list.iter().map(address).collect())
+}
+
+fn no_utf8(_: PyErr) -> String {
+    "an address has a lone surrogate".to_owned()
 }
 
 /// An address without its scheme and credentials.

@@ -2,8 +2,9 @@
 
 use crate::errors::invalid;
 use bytes::Bytes;
+use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyMemoryView, PyString};
 use std::time::Duration;
 
 /// The bytes of a key or a value that a caller gave.
@@ -76,11 +77,33 @@ fn unicode_error(py: Python<'_>, bytes: &Bytes, error: std::str::Utf8Error) -> P
     }
 }
 
-/// A duration in seconds, as Python has them.
-pub(crate) fn seconds(py: Python<'_>, argument: &'static str, seconds: Option<f64>) -> PyResult<Option<Duration>> {
-    let Some(seconds) = seconds else { return Ok(None) };
-    let duration = Duration::try_from_secs_f64(seconds);
-    duration.map(Some).map_err(|_| invalid(py, argument, format!("{seconds} is no number of seconds from 0 up")))
+/// A duration in seconds, as Python has them: any number, but for a bool, which is a mistake.
+pub(crate) fn seconds(argument: &'static str, given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
+    let Some(given) = given else { return Ok(None) };
+    let py = given.py();
+    let refused = |what| no_seconds(py, argument, what);
+    if given.is_instance_of::<PyBool>() {
+        return Err(refused(type_name(given)));
+    }
+    let seconds: f64 = match given.extract() {
+        Ok(seconds) => seconds,
+        Err(error) if error.is_instance_of::<PyTypeError>(py) => return Err(refused(type_name(given))),
+        Err(error) if error.is_instance_of::<PyException>(py) => {
+            return Err(refused(format!("a {} out of range", type_name(given))));
+        }
+        Err(error) => return Err(error),
+    };
+    duration(py, argument, seconds).map(Some)
+}
+
+/// The same of a number.
+pub(crate) fn duration(py: Python<'_>, argument: &'static str, seconds: f64) -> PyResult<Duration> {
+    // `Debug` writes no more digits than it takes.
+    Duration::try_from_secs_f64(seconds).map_err(|_| no_seconds(py, argument, format!("{seconds:?}")))
+}
+
+fn no_seconds(py: Python<'_>, argument: &'static str, what: String) -> PyErr {
+    invalid(py, argument, format!("{what}; allowed: a number of seconds from 0 up"))
 }
 
 pub(crate) fn type_name(object: &Bound<'_, PyAny>) -> String {

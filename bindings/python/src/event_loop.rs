@@ -262,6 +262,21 @@ impl EventLoop {
         let call = || invoke::method(self.callbacks.bind(py), intern!(py, "run"), (&load, &fallback, &context, &asked));
         surely(|| call().map(drop))
     }
+
+    /// In a child that was forked on this loop, and may go on with it: who waits hears of it.
+    fn end_forked(&self, py: Python<'_>) -> PyResult<()> {
+        let entries = std::mem::take(&mut self.lock().waiting);
+        for (_, entry) in entries {
+            std::mem::forget(entry.pending);
+            let future = entry.future.bind(py);
+            self.settle.exception(future, raised(py, &Error::Forked).into_value(py).into_bound(py).into_any())?;
+            // Whoever does not go on with the loop leaves it there, which is no mistake to be logged.
+            if !future.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
+                future.call_method0(intern!(py, "exception"))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[pymethods]
@@ -298,21 +313,6 @@ impl EventLoop {
             (Some(first), Ok(())) => Err(first),
             (None, logged) => logged,
         }
-    }
-
-    /// In a child that was forked on this loop, and may go on with it: who waits hears of it.
-    fn end_forked(&self, py: Python<'_>) -> PyResult<()> {
-        let entries = std::mem::take(&mut self.lock().waiting);
-        for (_, entry) in entries {
-            std::mem::forget(entry.pending);
-            let future = entry.future.bind(py);
-            self.settle.exception(future, raised(py, &Error::Forked).into_value(py).into_bound(py).into_any())?;
-            // Whoever does not go on with the loop leaves it there, which is no mistake to be logged.
-            if !future.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
-                future.call_method0(intern!(py, "exception"))?;
-            }
-        }
-        Ok(())
     }
 
     /// How many calls wait.

@@ -1,6 +1,6 @@
 //! What a read came to, as a Python object.
 
-use crate::convert::{self, seconds};
+use crate::convert::{self, duration};
 use crate::errors::invalid;
 use failsoft::{Reason, ServedBy};
 use pyo3::prelude::*;
@@ -65,7 +65,7 @@ impl Outcome {
                 known => known,
             },
         };
-        let age = seconds(py, "age", age)?;
+        let age = age.map(|age| duration(py, "age", age)).transpose()?;
         Ok(Self { value, served_by, reason, age, attempts, coalesced, node })
     }
 

@@ -9,9 +9,10 @@ use crate::messages::Messages;
 use crate::{blocking, config};
 use failsoft::Error;
 use failsoft::foreign::{Caller, Foreign, Pending};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyType};
-use std::sync::Arc;
+use pyo3::types::{PyDict, PyTuple, PyType};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Who waits for what a call comes to.
@@ -35,9 +36,14 @@ enum Manner {
 /// What both routers are made of.
 #[pyclass(frozen, subclass, weakref, generic, module = "failsoft._failsoft")]
 pub(crate) struct Core {
+    waiter: Waiter,
+    /// By `__init__`: a subclass may have one with arguments of its own, and these come to `__new__`, too.
+    opened: OnceLock<Opened>,
+}
+
+struct Opened {
     foreign: Foreign,
     decode: bool,
-    waiter: Waiter,
     seeds: Vec<String>,
     messages: Arc<Messages>,
 }
@@ -53,29 +59,24 @@ pub(crate) struct BlockingRouter;
 #[pymethods]
 impl AsyncRouter {
     #[new]
-    #[pyo3(signature = (nodes, **config))]
-    fn new(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>) -> PyResult<PyClassInitializer<Self>> {
-        Ok(PyClassInitializer::from(Core::open(nodes, config, Waiter::Loop)?).add_subclass(Self))
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<Self> {
+        PyClassInitializer::from(Core { waiter: Waiter::Loop, opened: OnceLock::new() }).add_subclass(Self)
     }
 }
 
 #[pymethods]
 impl BlockingRouter {
     #[new]
-    #[pyo3(signature = (nodes, **config))]
-    fn new(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>) -> PyResult<PyClassInitializer<Self>> {
-        Ok(PyClassInitializer::from(Core::open(nodes, config, Waiter::Thread)?).add_subclass(Self))
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<Self> {
+        PyClassInitializer::from(Core { waiter: Waiter::Thread, opened: OnceLock::new() }).add_subclass(Self)
     }
 }
 
 impl Core {
-    fn open(nodes: &Bound<'_, PyAny>, config: Option<&Bound<'_, PyDict>>, waiter: Waiter) -> PyResult<Self> {
-        let settings = config::read(nodes, config)?;
-        let messages = Messages::new(nodes.py())?;
-        let put = Arc::clone(&messages);
-        let builder = settings.builder.observer(move |event| put.put(event));
-        let foreign = Foreign::open(builder).map_err(|error| raised(nodes.py(), &error))?;
-        Ok(Self { foreign, decode: settings.decode, waiter, seeds: settings.seeds, messages })
+    fn opened(&self) -> PyResult<&Opened> {
+        self.opened.get().ok_or_else(|| PyRuntimeError::new_err("`__init__` of the router was not called"))
     }
 
     fn call<'py>(
@@ -83,24 +84,38 @@ impl Core {
         py: Python<'py>,
         callback: Option<Callback>,
         manner: Manner,
-        start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
+        start: impl FnOnce(&Foreign, Caller<'_>) -> Result<Pending, Error>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let Opened { foreign, decode, messages, .. } = self.opened()?;
         if self.waiter == Waiter::Thread {
-            return blocking::wait(py, callback.as_ref(), &self.messages, start)?.into_python(py, self.decode);
+            return blocking::wait(py, callback.as_ref(), messages, |caller| start(foreign, caller))?
+                .into_python(py, *decode);
         }
         // First of all: in a forked child the loop itself is of no use.
-        match self.foreign.check() {
+        match foreign.check() {
             Err(error @ Error::Forked) => return Err(raised(py, &error)),
             Err(error) if manner != Manner::End => return Err(raised(py, &error)),
             _ => {}
         }
         let here = event_loop::running(py)?;
-        here.get().wait(py, callback, self.decode, manner == Manner::Long, &self.messages, start)
+        let long = manner == Manner::Long;
+        here.get().wait(py, callback, *decode, long, messages, |caller| start(foreign, caller))
     }
 }
 
 #[pymethods]
 impl Core {
+    /// For `__init__`.
+    fn _open(&self, nodes: &Bound<'_, PyAny>, config: &Bound<'_, PyDict>) -> PyResult<()> {
+        let settings = config::read(nodes, config)?;
+        let messages = Messages::new(nodes.py())?;
+        let put = Arc::clone(&messages);
+        let builder = settings.builder.observer(move |event| put.put(event));
+        let foreign = Foreign::open(builder).map_err(|error| raised(nodes.py(), &error))?;
+        let opened = Opened { foreign, decode: settings.decode, seeds: settings.seeds, messages };
+        self.opened.set(opened).map_err(|_| PyRuntimeError::new_err("`__init__` of the router was called before"))
+    }
+
     /// Reads a key: from its primary, a replica, or `fallback`, in this order.
     ///
     /// `fallback` is asked when the primary says that there is no such key, or when no node may answer. It is called
@@ -136,8 +151,8 @@ impl Core {
         &self,
         key: &Bound<'py, PyAny>,
         fallback: Option<&Bound<'py, PyAny>>,
-        ttl: Option<f64>,
-        deadline: Option<f64>,
+        ttl: Option<&Bound<'py, PyAny>>,
+        deadline: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         self.read(key, fallback, ttl, deadline, false)
     }
@@ -159,8 +174,8 @@ impl Core {
         &self,
         key: &Bound<'py, PyAny>,
         fallback: Option<&Bound<'py, PyAny>>,
-        ttl: Option<f64>,
-        deadline: Option<f64>,
+        ttl: Option<&Bound<'py, PyAny>>,
+        deadline: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         self.read(key, fallback, ttl, deadline, true)
     }
@@ -190,14 +205,14 @@ impl Core {
         &self,
         keys: &Bound<'py, PyAny>,
         fallback: &Bound<'py, PyAny>,
-        ttl: Option<f64>,
-        deadline: Option<f64>,
+        ttl: Option<&Bound<'py, PyAny>>,
+        deadline: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = keys.py();
         let (octets, given) = caller::keys(keys)?;
         let callback = Callback::of_keys(fallback, given, octets.clone())?;
-        let options = caller::options(py, ttl, deadline)?;
-        self.call(py, Some(callback), Manner::Long, |caller| self.foreign.resolve_many(caller, octets, options))
+        let options = caller::options(ttl, deadline)?;
+        self.call(py, Some(callback), Manner::Long, |foreign, caller| foreign.resolve_many(caller, octets, options))
     }
 
     /// Writes a value. It does not expire unless `ttl` says when, in seconds.
@@ -216,11 +231,11 @@ impl Core {
         &self,
         key: &Bound<'py, PyAny>,
         value: &Bound<'py, PyAny>,
-        ttl: Option<f64>,
+        ttl: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (key_octets, value) = (octets("key", key)?, octets("value", value)?);
-        let ttl = seconds(key.py(), "ttl", ttl)?;
-        self.call(key.py(), None, Manner::Short, |caller| self.foreign.set(caller, key_octets, value, ttl))
+        let ttl = seconds("ttl", ttl)?;
+        self.call(key.py(), None, Manner::Short, |foreign, caller| foreign.set(caller, key_octets, value, ttl))
     }
 
     /// Waits until a first view of the cluster has come, at most `timeout` seconds. Reads need not wait for it.
@@ -232,9 +247,9 @@ impl Core {
     /// Example (without `await` in `failsoft.blocking`):
     ///
     ///     await router.ready(5)
-    fn ready<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Bound<'py, PyAny>> {
-        let timeout = seconds(py, "timeout", Some(timeout))?.unwrap_or(Duration::ZERO);
-        self.call(py, None, Manner::Long, |caller| self.foreign.ready(caller, timeout))
+    fn ready<'py>(&self, py: Python<'py>, timeout: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let timeout = seconds("timeout", Some(timeout))?.unwrap_or(Duration::ZERO);
+        self.call(py, None, Manner::Long, |foreign, caller| foreign.ready(caller, timeout))
     }
 
     /// Ends the router: every read that waits gets Closed, callbacks that run are cancelled. Values that are just
@@ -247,22 +262,24 @@ impl Core {
     ///
     ///     await router.close()
     fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.call(py, None, Manner::End, |caller| self.foreign.close(caller))
+        self.call(py, None, Manner::End, |foreign, caller| foreign.close(caller))
     }
 
     /// The account of the router as JSON; `health` gives it as a dict.
     fn health_json(&self, py: Python<'_>) -> PyResult<String> {
-        let health = py.detach(|| self.foreign.health());
+        let foreign = &self.opened()?.foreign;
+        let health = py.detach(|| foreign.health());
         health.map(|health| health.to_json()).map_err(|error| raised(py, &error))
     }
 
     /// `connecting`, `ready`, `closed`, or `forked` in a child process.
     #[getter]
     fn state(&self, py: Python<'_>) -> &'static str {
-        match self.foreign.check() {
+        let Some(Opened { foreign, .. }) = self.opened.get() else { return "closed" };
+        match foreign.check() {
             Err(Error::Forked) => "forked",
             Err(_) => "closed",
-            Ok(()) => match py.detach(|| self.foreign.health()) {
+            Ok(()) => match py.detach(|| foreign.health()) {
                 Ok(health) if health.kind != "unknown" => "ready",
                 _ => "connecting",
             },
@@ -273,7 +290,7 @@ impl Core {
         let (py, this) = (slf.py(), slf.get());
         let class: Bound<'_, PyType> = slf.get_type();
         let name = format!("{}.{}", class.module()?, class.qualname()?);
-        let nodes = &this.seeds;
+        let nodes = this.opened.get().map_or(&[][..], |opened| &opened.seeds);
         let shown = nodes.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(",");
         let more = if nodes.len() > SHOWN { format!(",… ({} in all)", nodes.len()) } else { String::new() };
         Ok(format!("<{name} nodes={shown}{more} state={}>", this.state(py)))
@@ -288,20 +305,20 @@ impl Core {
         &self,
         key: &Bound<'py, PyAny>,
         fallback: Option<&Bound<'py, PyAny>>,
-        ttl: Option<f64>,
-        deadline: Option<f64>,
+        ttl: Option<&Bound<'py, PyAny>>,
+        deadline: Option<&Bound<'py, PyAny>>,
         account: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
         let octets = octets("key", key)?;
         let callback = Callback::of_key(fallback, key, &octets)?;
-        let options = caller::options(py, ttl, deadline)?;
+        let options = caller::options(ttl, deadline)?;
         let ask = callback.is_some();
-        self.call(py, callback, Manner::Short, |caller| {
+        self.call(py, callback, Manner::Short, |foreign, caller| {
             if account {
-                self.foreign.resolve(caller, octets, options, ask)
+                foreign.resolve(caller, octets, options, ask)
             } else {
-                self.foreign.get(caller, octets, options, ask)
+                foreign.get(caller, octets, options, ask)
             }
         })
     }

@@ -4,17 +4,17 @@
 //! | | |
 //! |---|---|
 //! | facts | [`handle_view`](Cluster::handle_view), [`handle_no_view`](Cluster::handle_no_view), [`handle_refresh_done`](Cluster::handle_refresh_done), [`handle_probe`](Cluster::handle_probe), [`handle_failure`](Cluster::handle_failure), [`handle_stranger`](Cluster::handle_stranger), [`handle_contact`](Cluster::handle_contact), [`handle_moved`](Cluster::handle_moved), [`handle_ask`](Cluster::handle_ask), [`handle_disproof`](Cluster::handle_disproof), [`handle_doubt`](Cluster::handle_doubt), [`handle_successes`](Cluster::handle_successes) |
-//! | actions | [`poll`](Cluster::poll): whom to ask for a view or a probe, what to close; [`next_timeout`](Cluster::next_timeout), [`has_errands`](Cluster::has_errands): when |
+//! | actions | [`poll`](Cluster::poll): which node to ask for a view or a probe, what to close; [`next_timeout`](Cluster::next_timeout), [`has_errands`](Cluster::has_errands): when |
 //! | routes | [`snapshot`](Cluster::snapshot) when [`is_dirty`](Cluster::is_dirty), [`route`](Cluster::route), [`replica`](Cluster::replica), [`write_gate`](Cluster::write_gate), [`gate_of`](Cluster::gate_of), [`take_retry`](Cluster::take_retry) |
 //! | getters | [`report`](Cluster::report), [`kind`](Cluster::kind), [`members`](Cluster::members), [`verdict`](Cluster::verdict), [`dated`](Cluster::dated), … |
 //!
-//! The order: tell the facts; then call [`poll`](Cluster::poll) until it gives nothing more; then, if
+//! The order: report the facts; then call [`poll`](Cluster::poll) until it gives nothing more; then, if
 //! [`is_dirty`](Cluster::is_dirty), put a new [`snapshot`](Cluster::snapshot) in force; then sleep until
 //! [`next_timeout`](Cluster::next_timeout) or the next fact. A [`Command::Refresh`] is answered by views and one
 //! [`handle_refresh_done`](Cluster::handle_refresh_done), a [`Command::Probe`] by one
 //! [`handle_probe`](Cluster::handle_probe), whatever came of it: until then no second one is asked for.
 //!
-//! A fact costs what it changes: who is due, who copies whom and who is in trouble are kept as lists
+//! A fact costs what it changes: nodes that are due, replicas by primary and nodes in trouble are kept as lists
 //! ([`crate::nodes`]), and routes in which replicas have only become younger wait for 50 ms for more of that kind.
 
 mod ballots;
@@ -95,7 +95,7 @@ pub struct Cluster {
     outage_budget: Duration,
     attempt_timeout: Duration,
     interval: Duration,
-    /// No round and no probe takes longer: then its end is not going to be told any more.
+    /// No round and no probe takes longer: after that its end will not be reported any more.
     limit: Duration,
     seeds: Vec<Endpoint>,
     nodes: Nodes,
@@ -103,7 +103,7 @@ pub struct Cluster {
     refresh: Refresh,
     budget: Budget,
     partition: Partition,
-    /// Whether no majority is in reach: then nobody is asked.
+    /// Whether no majority is in reach: then no node is asked.
     down: bool,
     /// Whether more than half of the slots' owners are out of our own reach.
     isolated: bool,

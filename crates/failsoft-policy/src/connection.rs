@@ -2,7 +2,7 @@
 //! take, and when the connection itself is at fault.
 //!
 //! Requests and replies are opaque: a caller `C` for each request, a reply `R` for each answer. The bytes stay with
-//! the driver, which tells how many there are. The time is an argument. The router's I/O task and the simulator drive
+//! the driver, which passes how many there are. The time is an argument. The router's I/O task and the simulator drive
 //! the same code. Modelled on the way quinn documents its connection:
 //!
 //! | | |
@@ -11,7 +11,7 @@
 //! | facts | [`handle_opened`](Connection::handle_opened), [`take`](Connection::take), [`handle_written`](Connection::handle_written), [`handle_replies`](Connection::handle_replies), [`handle_arriving`](Connection::handle_arriving), [`handle_timeout`](Connection::handle_timeout) |
 //! | getters | [`phase`](Connection::phase), [`next_timeout`](Connection::next_timeout), [`contact`](Connection::contact), … |
 //!
-//! The order that matters: whoever wakes for a timer first reads everything that has arrived and tells of it
+//! The order that matters: a driver that wakes for a timer first reads everything that has arrived and reports it
 //! ([`handle_replies`](Connection::handle_replies), [`handle_arriving`](Connection::handle_arriving)), and only then calls
 //! [`handle_timeout`](Connection::handle_timeout). A process that had no processor for a while so finds its replies
 //! in its buffer, instead of holding its own pause against the node.
@@ -23,7 +23,7 @@
 //!   a timer that comes late itself leaves requests as much longer, up to that limit: what they waited for was held up
 //!   with us.
 //! - **The connection.** Something was sent, and for `attempt_timeout` no reply came and no transfer advanced: it ends
-//!   as [`Failure::Hung`], whoever still waits. That is the node's fault, and is noticed without a caller.
+//!   as [`Failure::Hung`], whether or not a caller still waits. That is the node's fault, and is noticed without a caller.
 //! - **Connecting.** Something was queued, and `attempt_timeout` later the connection is not open: the node is to blame,
 //!   and what is queued fails as [`Failure::Hung`]. But the connection goes on being made, for as long as its driver
 //!   allows: a handshake may take longer than an answer, and one begun anew would take as long. It is held against the
@@ -84,7 +84,7 @@ pub trait Deliver<C, R> {
     /// to be woken for that.
     fn wakes(&mut self, caller: &mut C) -> bool;
 
-    /// The one outcome of the request of a caller for whom it is not kept.
+    /// The one outcome of a request whose caller does not fetch it itself.
     fn deliver(&mut self, caller: C, outcome: Outcome<R>);
 }
 
@@ -172,8 +172,8 @@ impl<C, R> Connection<C, R> {
     }
 
     /// Its node is in trouble: a connection that is open is closed, to be replaced. One that is being made is as new as
-    /// any, and goes on; who waits for it is sent away. It was begun before the trouble, and so tells nothing of what
-    /// comes after it.
+    /// any, and goes on, but its requests go elsewhere. It was begun before the trouble, and so says nothing of what comes
+    /// after it.
     pub fn fail_over(&mut self, out: &mut impl Deliver<C, R>) {
         match self.phase {
             Phase::Connecting => self.send_away(&Failure::Closed, out),
@@ -182,7 +182,7 @@ impl<C, R> Connection<C, R> {
         }
     }
 
-    /// The connection is over: every request that waits is told why. The first reason holds.
+    /// The connection is over: every request that waits fails with `why`. The first reason holds.
     pub fn end(&mut self, why: Failure, out: &mut impl Deliver<C, R>) {
         let asked = match self.phase {
             Phase::Connecting => self.watch.expects() || self.is_unheeded(),
@@ -192,7 +192,7 @@ impl<C, R> Connection<C, R> {
         match self.tells_nothing(&why) {
             Some(instead) => self.requests.end(&instead, out),
             None => {
-                // A node that closes what nobody uses is within its rights.
+                // A node may close a connection that is not in use.
                 self.blame = why.blame().filter(|_| asked);
                 self.silent_since = self.watch.silent_since();
                 self.requests.end(&why, out);
@@ -238,7 +238,7 @@ impl<C, R> Connection<C, R> {
         }
     }
 
-    /// Everything queued is about to be written. The requests among it that nobody waits for any more are left out:
+    /// Everything queued is about to be written. Requests whose callers have left are left out:
     /// for each request in order its bytes, and whether they are to be sent. Empty if all of them are.
     pub fn take(&mut self, now: Instant) -> Vec<(usize, bool)> {
         let cut = self.requests.cut();
@@ -255,7 +255,7 @@ impl<C, R> Connection<C, R> {
         self.watch.written(bytes, all, now);
     }
 
-    /// Replies came: they are those of the oldest requests, in order. False if there was one that nobody asked for.
+    /// Replies came: they are those of the oldest requests, in order. False if there was one without a request.
     #[inline]
     pub fn handle_replies(
         &mut self,
@@ -272,18 +272,18 @@ impl<C, R> Connection<C, R> {
         asked
     }
 
-    /// So many bytes of a long reply of at least `total` are here, and no reply is complete after it. False if nobody
-    /// waits for it: then its bytes need not be kept, but that they come is to be told all the same.
+    /// So many bytes of a long reply of at least `total` are here, and no reply is complete after it. False if no
+    /// request waits for it: then its bytes need not be kept, but their arrival is to be reported all the same.
     pub fn handle_arriving(&mut self, here: usize, total: usize, now: Instant) -> bool {
-        // A long push is no answer, and nobody waits for its end.
+        // A long push is no answer, and no request waits for its end.
         if self.requests.owed() > 0 {
             self.watch.arriving(here, total, now);
         }
         self.requests.first_waits()
     }
 
-    /// The time of [`next_timeout`](Self::next_timeout) has come: requests that are late are told so, and a node that
-    /// hangs is found out. Everything that has arrived must have been told before.
+    /// The time of [`next_timeout`](Self::next_timeout) has come: late requests fail, and a node that hangs is found
+    /// out. Everything that has arrived must have been reported before.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Deliver<C, R>) {
         match self.phase {
             Phase::Open if self.watch.is_hung(now) => return self.end(Failure::Hung, out),
@@ -319,7 +319,7 @@ impl<C, R> Connection<C, R> {
         self.heeded.is_some_and(|heeded| self.requests.next() > heeded)
     }
 
-    /// While connecting, with the node in trouble: who waits is told why it will not be sent.
+    /// While connecting, with the node in trouble: every request that waits fails with `why`, and will not be sent.
     fn send_away(&mut self, why: &Failure, out: &mut impl Deliver<C, R>) {
         self.requests.send_away(why, out);
         self.heeded = None;

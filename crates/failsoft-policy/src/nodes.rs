@@ -8,7 +8,7 @@ mod step;
 
 pub use node::Node;
 pub use standing::Trouble;
-pub use step::Step;
+pub use step::{Mark, Step};
 
 use crate::time::Instant;
 use crate::view::Role;

@@ -70,8 +70,8 @@ pub struct Dated {
 
 /// How old a replica's answers are.
 ///
-/// It is as current as when it was last known to be level with its primary: its link may have broken any time since.
-/// One that was behind, or whose link was down, is as old as that. Where nothing is known (`INFO` is denied, or
+/// It is as current as the newest offset of its primary that it has reached: its link may have broken any time since, and
+/// what its primary has answered since says nothing of that. One whose link is down is as old as that, too. Where nothing is known (`INFO` is denied, or
 /// nothing was compared yet) the age is unknown, and it may stand in for as long after its primary's last answer as
 /// any other.
 ///
@@ -91,7 +91,7 @@ pub fn dated(nodes: &Nodes, replica: &Node) -> Option<Dated> {
     };
     match replica.step() {
         Step::Unmeasured => Some(Dated { current_at: None, counts_from: linked }),
-        Step::Level(at) | Step::UpTo(at) => Some(Dated::at(linked.min(at))),
+        Step::Held(at) => Some(Dated::at(linked.min(at))),
         Step::Lost => None,
     }
 }

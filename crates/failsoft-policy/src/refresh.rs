@@ -1,4 +1,4 @@
-//! When views of the cluster are asked for, and of whom.
+//! When views of the cluster are asked for, and from how many nodes.
 //!
 //! One refresh at a time and at most one a second. A quiet cluster costs one full view from one
 //! random node every `slot_refresh_interval`; only suspicion asks for config epochs: from two nodes, from
@@ -67,9 +67,9 @@ pub struct Refresh {
 pub enum RoundEnd {
     /// At least one view of our cluster came.
     Fine,
-    /// Nobody answered.
+    /// No node answered.
     Silent,
-    /// Nobody who answered knows any of our nodes.
+    /// No node that answered knows any of ours.
     Foreign,
 }
 
@@ -116,7 +116,7 @@ impl Refresh {
         Some((self.rounds, scope))
     }
 
-    /// A round whose end was never told, through a defect of the driver's, ends as silent: no other one starts before.
+    /// A round whose end was never reported, through a defect of the driver, ends as silent: no other one starts before.
     fn give_up(&mut self, now: Instant) {
         if self.round.take_if(|r| r.lost_at <= now).is_some() {
             self.end_in_vain();

@@ -63,6 +63,11 @@ pub fn classify(line: &str) -> ErrorReply {
     }
 }
 
+/// What servers without cluster mode say to `CLUSTER` commands.
+pub fn is_cluster_disabled(line: &str) -> bool {
+    line.contains("cluster support disabled")
+}
+
 /// `<slot> <host>:<port>`, where the host may be empty, `?`, or an IPv6 address without brackets.
 fn redirect(rest: &str) -> Option<(Slot, Target)> {
     let (slot, address) = rest.split_once(' ')?;

@@ -104,6 +104,8 @@ pub struct NodeReport {
     pub loading: bool,
     /// Replication offset; none where `INFO` is denied.
     pub offset: Option<u64>,
+    /// In which history that counts (`master_replid`): offsets of different ones can't be compared.
+    pub history: Option<u128>,
     /// A replica's link to its primary: up or not; none for a primary or where `INFO` is denied.
     pub link_up: Option<bool>,
     /// For how long that link has been down.

@@ -8,7 +8,6 @@ mod lines;
 mod names;
 mod parse;
 mod question;
-mod refused;
 mod reports;
 mod resolve;
 mod trouble;
@@ -17,16 +16,13 @@ mod views;
 pub(crate) use trouble::Trouble;
 
 use crate::member::Opener;
+use failsoft_policy::denied::Denied;
 use failsoft_policy::view::{NodeReport, Probe, View};
 use failsoft_policy::{Endpoint, Instant, NodeKey};
 use question::{Answers, Question};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-/// The number of refresh intervals after which a refused question is put again.
-const ASKED_AGAIN_AFTER: u32 = 4;
 
 /// See the module.
 pub(crate) struct Control {
@@ -34,7 +30,7 @@ pub(crate) struct Control {
     lines: lines::Lines,
     /// What the nodes last asked for a view said instead; no more entries than seeds and nodes.
     refusals: Mutex<BTreeMap<Endpoint, String>>,
-    refused: refused::Refused,
+    denied: Mutex<Denied<Question>>,
     names: names::Names,
     /// Whether the last view with epochs that was asked for came without.
     without_epochs: AtomicBool,
@@ -48,7 +44,7 @@ impl Control {
         Self {
             lines: lines::Lines::new(opener.clone()),
             refusals: Mutex::default(),
-            refused: refused::Refused::default(),
+            denied: Mutex::new(Denied::new(opener.config.slot_refresh_interval())),
             names: names::Names::new(opener.config.slot_refresh_interval()),
             without_epochs: AtomicBool::new(false),
             #[cfg(test)]
@@ -68,7 +64,7 @@ impl Control {
         // As long as no node is known, the seeds' own words are all there is.
         if !known.is_empty() {
             self.refusals().retain(|node, _| known.contains(node));
-            self.refused.keep_only(&known);
+            self.denied().keep_only(&known);
         }
         self.lines.keep_only(&known);
     }
@@ -84,7 +80,7 @@ impl Control {
             Err(trouble) => {
                 refusals.insert(via.clone(), trouble.to_string());
                 // A server that gives nothing is not one that lacks commands: it may be starting.
-                self.refused.clear(via);
+                self.denied().clear(via);
             }
         }
         drop(refusals);
@@ -113,18 +109,19 @@ impl Control {
         #[cfg(test)]
         self.defect();
         let now = self.now();
-        let (open, mut answers) = self.refused.split(node, questions, now);
+        let (mut open, mut answers) = (Vec::with_capacity(questions.len()), Answers::default());
+        for &question in questions {
+            match self.denied().line(node, question, now) {
+                Some(line) => answers.insert(question, Err(line.to_owned())),
+                None => open.push(question),
+            }
+        }
         if open.is_empty() {
             return Ok(answers);
         }
-        let again = now + (self.opener.config.slot_refresh_interval() * ASKED_AGAIN_AFTER).max(Duration::from_secs(1));
-        for (question, answer) in open.iter().zip(self.lines.ask(node, &open).await?) {
-            match &answer {
-                Err(line) if question::is_for_good(line) => self.refused.note(node, *question, line, again),
-                Err(_) => {}
-                Ok(_) => self.refused.allowed(node, *question),
-            }
-            answers.insert(*question, answer);
+        for (&question, answer) in open.iter().zip(self.lines.ask(node, &open).await?) {
+            self.denied().handle_answer(node, question, answer.as_ref().err().map(String::as_str), now);
+            answers.insert(question, answer);
         }
         Ok(answers)
     }
@@ -142,6 +139,10 @@ impl Control {
 
     fn refusals(&self) -> MutexGuard<'_, BTreeMap<Endpoint, String>> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn denied(&self) -> MutexGuard<'_, Denied<Question>> {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Instant {

@@ -1,7 +1,7 @@
 //! For bindings: reads that a program in another language waits for, and callbacks that run there.
 //!
-//! The core never calls into the other language. A read is started with a token; what becomes of it
-//! is put as a [`Completion`] into the [`Channel`] of whoever started it, and the consumer is woken
+//! The core never calls into the other language. A read is started with a token; its outcome
+//! is put as a [`Completion`] into the [`Channel`] that it was started with, and the consumer is woken
 //! once when the channel goes from empty to non-empty. A load that is to be done comes as a [`Run`]:
 //! the consumer runs its callback on its own loop or thread and [answers](Run::finish). A `Run` that
 //! is dropped says that its loop is gone, and another waiter's callback takes over.
@@ -123,7 +123,7 @@ impl Foreign {
     /// by its `deadline` gets [`Error::DeadlineExceeded`], the others keep theirs.
     ///
     /// # Errors
-    /// As [`get`](Self::get); bad keys are told in the completion.
+    /// As [`get`](Self::get); bad keys are reported in the completion.
     pub fn resolve_many(&self, caller: Caller<'_>, keys: Vec<Bytes>, options: ReadOptions) -> Result<Pending, Error> {
         check_ttl(options.ttl)?;
         let router = self.open_router()?.clone();

@@ -130,6 +130,10 @@ impl Router {
 
     async fn read_many(&self, keys: Vec<Bytes>, options: ReadOptions, call: Call) -> Vec<Result<Outcome, Error>> {
         let shared = self.shared();
+        // Nothing is begun that has no time.
+        if options.deadline.is_some_and(|limit| limit.is_zero()) {
+            return keys.iter().map(|_| reads::past_deadline().into_outcome(shared)).collect();
+        }
         let now = shared.now();
         let bounds = options.bounds(shared, now, true);
         // The keys of one node are submitted without waiting for replies, and its writer sends what queued up at

@@ -25,7 +25,7 @@ const REST: Duration = Duration::from_millis(100);
 /// ... but no longer than this. Once it has run for as long, the next panic counts as the first.
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
-/// Runs something that never ends by itself: begins it anew after each panic, of which `panicked` is told.
+/// Runs something that never ends by itself: begins it anew after each panic, and calls `panicked`.
 pub(crate) async fn supervised<F: Future<Output = ()>>(mut begin: impl FnMut() -> F, mut panicked: impl FnMut()) {
     let mut rest = REST;
     loop {

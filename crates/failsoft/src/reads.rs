@@ -20,7 +20,7 @@ pub(crate) type Fallback = Box<dyn FnOnce(Reason, u32) -> Call + Send>;
 pub struct ReadOptions {
     /// The time to live of what the read loads and writes back.
     pub ttl: Option<Duration>,
-    /// The most time for the whole call, the callback included.
+    /// The most time for the whole call, the callback included; zero has passed before anything begins.
     pub deadline: Option<Duration>,
 }
 
@@ -59,6 +59,10 @@ pub(crate) async fn read_with(
     options: ReadOptions,
     fallback: Option<Fallback>,
 ) -> ReadEnd {
+    // Nothing is begun that has no time.
+    if options.deadline.is_some_and(|limit| limit.is_zero()) {
+        return past_deadline();
+    }
     let now = shared.now();
     let bounds = options.bounds(shared, now, fallback.is_some());
     let whole = async {
@@ -150,7 +154,8 @@ impl Missed {
     }
 }
 
-fn past_deadline() -> ReadEnd {
+/// The caller's own deadline has passed.
+pub(crate) fn past_deadline() -> ReadEnd {
     ReadEnd::Failed { error: Error::DeadlineExceeded { limit: "deadline" }, reason: Some(Reason::Deadline) }
 }
 

@@ -40,6 +40,7 @@ impl<'r, A> Resolve<'r, A> {
     /// The most time for the whole call, the callback included: then [`Error::DeadlineExceeded`], of many keys for
     /// those that have no answer by then. Loads go on while others wait for them. The cluster side has the shorter of
     /// this and the `deadline` setting; with a callback at most half of this, so that a node that hangs leaves it time.
+    /// Zero is a deadline that has passed: nothing is begun.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.options.deadline = Some(deadline);
         self

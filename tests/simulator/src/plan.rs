@@ -11,6 +11,10 @@ pub(crate) use faults::{Denied, Fault, FaultPlan, Misbehaviour};
 
 use crate::model::{MS, Setup, Time};
 use failsoft_policy::config::Config;
+use std::collections::BTreeSet;
+
+/// So long after it begins a router knows its cluster, if nothing is wrong.
+const KNOWN: Time = 300 * MS;
 
 /// A router of the plan.
 #[derive(Clone, Debug)]
@@ -66,7 +70,35 @@ impl Plan {
         }
         let calls = calls::draw(&mut rng, count, heals);
         let warm = rng.u8(0..4) != 0;
-        Self { seed, setup, primaries, replicas, warm, routers, faults, calls, heals }
+        let mut plan = Self { seed, setup, primaries, replicas, warm, routers, faults, calls, heals };
+        if rng.u8(0..16) == 0 {
+            plan.begin_with_a_stranger(&mut rng);
+        }
+        plan
+    }
+
+    /// A cluster that is not ours lives at one address when the routers begin. Each of them can tell: two more of its
+    /// seeds are ours, and nothing else is wrong until all have begun.
+    fn begin_with_a_stranger(&mut self, rng: &mut fastrand::Rng) {
+        let addresses = self.addresses();
+        if addresses < 3 {
+            return;
+        }
+        for router in &mut self.routers {
+            let seeds: BTreeSet<usize> = router.seeds.iter().copied().collect();
+            let others = (0..addresses).filter(|at| !seeds.contains(at));
+            router.seeds.extend(others.take(3_usize.saturating_sub(seeds.len())));
+        }
+        let known = self.routers.iter().map(|r| r.begins).max().unwrap_or(0) + KNOWN;
+        for fault in &mut self.faults {
+            fault.at = fault.at.max(known);
+            fault.until = fault.until.max(known);
+        }
+        let address = self.routers[0].seeds[rng.usize(0..self.routers[0].seeds.len())] as u8;
+        let until = rng.u64(known..known + self.heals);
+        self.heals = self.heals.max(until);
+        self.faults.push(FaultPlan { at: 0, until, fault: Fault::Stranger { address, alone: false } });
+        self.faults.sort_by_key(|f| f.at);
     }
 
     pub(crate) fn addresses(&self) -> usize {

@@ -44,7 +44,7 @@ impl Cluster {
     }
 
     /// Whether nothing that this node may have missed was decided: it has seen the highest epoch, or
-    /// ballots put it with the majority after that was heard of.
+    /// ballots put it with the majority after that was known.
     pub(super) fn is_up_to_date(&self, key: NodeKey) -> bool {
         let (highest, since) = self.highest;
         self.nodes

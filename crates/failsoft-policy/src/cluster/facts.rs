@@ -15,7 +15,7 @@ use core::time::Duration;
 impl Cluster {
     /// What was sent to this node at `sent_at` failed because of `reason`; its last answer was to what was sent at
     /// `contact`. The node gets no more reads until a probe clears it, and unless it merely is not ready yet, views of
-    /// other nodes are asked for. A failure that is heard of late, when more is known of the node, changes nothing.
+    /// other nodes are asked for. A failure that is reported late, when more is known of the node, changes nothing.
     pub fn handle_failure(
         &mut self,
         node: NodeKey,
@@ -39,7 +39,7 @@ impl Cluster {
             self.closing.push(key);
         }
         if opened {
-            // Whether its replicas have followed it to its end is not known until they are looked at.
+            // Its replicas may have come further since they were last looked at.
             self.look_at_replicas(key, now, |n| n.report.offset.is_some());
         }
         if opened && reason != Reason::Loading {
@@ -53,8 +53,8 @@ impl Cluster {
     }
 
     /// A connection found another node at this one's address than the one that was meant: ours is not there any
-    /// more, and who is there is asked for nothing. It is in trouble until it is found somewhere, and nodes far
-    /// and wide are asked what became of it.
+    /// more, and the other one is asked for nothing. Ours is in trouble until it is found somewhere, and views of many
+    /// nodes are asked for to find it.
     pub fn handle_stranger(&mut self, node: NodeKey, now: Instant) {
         let opens = self.admits(node);
         self.handle_failure(node, Reason::Connection, now, None, now);
@@ -160,7 +160,7 @@ impl Cluster {
         self.dirty |= self.timers.stop(Timer::Starting);
     }
 
-    /// `epochs` says that the view would have epochs if its node told them.
+    /// `epochs`: the view was asked for with epochs, so it has them if its node has any.
     pub(super) fn take_in(&mut self, view: &View, epochs: bool, now: Instant) -> Applied {
         let applied = self.topology.take_in(&mut self.nodes, view, epochs);
         match applied {

@@ -1,7 +1,7 @@
 //! What the end of a probe changes: what is known of its node, how old replicas are, and who may return.
 
 use super::Cluster;
-use crate::nodes::{Node, Nodes, Step};
+use crate::nodes::{Mark, Node, Nodes, Step};
 use crate::partition::Verdict;
 use crate::rank::{self, Dated};
 use crate::refresh::Scope;
@@ -69,8 +69,7 @@ impl Cluster {
     fn take_report(&mut self, key: NodeKey, report: NodeReport, sent_at: Instant, now: Instant) {
         let Some(before) = self.nodes.get(key).map(|n| Before::of(&self.nodes, n)) else { return };
         let Some(node) = self.nodes.get_mut(key) else { return };
-        let offset = report.offset;
-        let primary = report.primary;
+        let (primary, has_offset) = (report.primary, report.offset.is_some());
         // That it misses somebody is the earliest sign of a cut.
         if node.report.sees_all() && !report.sees_all() {
             self.refresh.want(Scope::Ballot, false);
@@ -87,14 +86,14 @@ impl Cluster {
             node.epoch = node.epoch.max(report.my_epoch.unwrap_or(0));
         }
         node.take_report(report, sent_at, now);
-        if let Some(offset) = offset.filter(|_| primary) {
-            // The offset was read after the probe was sent; how long its answer took says nothing of it.
-            node.sample_offset(sent_at, offset);
+        // The offset was read after the probe was sent; how long its answer took says nothing of it.
+        if node.mark().is_some_and(|mark| primary && node.sample_offset(sent_at, mark)) {
+            self.compare_all(key);
         }
         self.count_clients(clients.0, clients.1);
         self.heard_epoch(key, epoch, now);
         match role {
-            Role::Primary if offset.is_some() => {
+            Role::Primary if has_offset => {
                 let half = self.interval / 2;
                 let due = |n: &Node| {
                     let old = n.looked_at.is_some_and(|at| now.since(at) > half);
@@ -107,10 +106,25 @@ impl Cluster {
         }
     }
 
-    /// How far a replica has come: it was `before` that at this offset and of this age.
+    /// A primary told its offset: replicas that have reached it by what they last said are the younger for that.
+    fn compare_all(&mut self, primary: NodeKey) {
+        let Some(node) = self.nodes.get(primary) else { return };
+        let younger = |n: &Node| {
+            let step = n.step_behind(node, n.mark());
+            (step.held() > n.step().held()).then_some((n.key, step))
+        };
+        let younger: Vec<_> = self.nodes.replicas_of(primary).filter_map(younger).collect();
+        for (key, step) in younger {
+            if let Some(replica) = self.nodes.get_mut(key) {
+                replica.set_step(step);
+            }
+        }
+    }
+
+    /// How far a replica has come: it was `before` that at this mark and of this age.
     fn compare(&mut self, key: NodeKey, of: NodeKey, before: &Before, now: Instant) {
         let Some((node, primary)) = self.nodes.get(key).zip(self.nodes.get(of)) else { return };
-        let step = node.step_behind(primary, before.offset);
+        let step = node.step_behind(primary, before.mark);
         let standing_in = primary.is_in_trouble();
         if let Some(node) = self.nodes.get_mut(key) {
             node.set_step(step);
@@ -185,7 +199,7 @@ impl Cluster {
 
 /// What was known of a replica before it was looked at again.
 struct Before {
-    offset: Option<u64>,
+    mark: Option<Mark>,
     dated: Option<Dated>,
     /// Who is asked first of all that copy the same primary.
     best: Option<NodeKey>,
@@ -197,7 +211,7 @@ impl Before {
             Role::Replica(Some(of)) => rank::ranked(nodes, of).first().map(|n| n.key),
             Role::Replica(None) | Role::Primary => None,
         };
-        Self { offset: node.report.offset, dated: rank::dated(nodes, node), best }
+        Self { mark: node.mark(), dated: rank::dated(nodes, node), best }
     }
 
     /// Whether its answers are older now, or of another kind, or another replica is the best: no read may go by what

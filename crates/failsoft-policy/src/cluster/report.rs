@@ -78,7 +78,7 @@ pub struct ClusterReport {
     pub retry_tokens: u64,
     /// Refreshes so far.
     pub refreshes: u64,
-    /// No majority is in reach: nobody is asked.
+    /// No majority is in reach: no node is asked.
     pub down: bool,
     /// More than half of the slots' owners are out of the router's own reach.
     pub isolated: bool,

@@ -24,7 +24,7 @@ pub(crate) const CONTACT: Duration = Duration::from_secs(1);
 /// What stands in the way of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocked {
-    /// Nobody owns the slot.
+    /// The slot has no owner.
     Uncovered,
     /// The owner gets no traffic now, because of this.
     Trouble(Reason),
@@ -91,12 +91,12 @@ impl Cluster {
         self.nodes.get(node).map(|n| n.verdict)
     }
 
-    /// Whether no majority is in reach, so that nobody is asked.
+    /// Whether no majority is in reach, so that no node is asked.
     pub fn is_down(&self) -> bool {
         self.down
     }
 
-    /// Whether somebody owns the slot.
+    /// Whether the slot has an owner.
     pub fn is_covered(&self, slot: Slot) -> bool {
         self.topology.owner(slot).is_some()
     }
@@ -119,7 +119,7 @@ impl Cluster {
         self.nodes.get(replica).and_then(|n| rank::current_at(&self.nodes, n))
     }
 
-    /// How old the answer of a node may be that served as this; none if nobody can say. `current_at` is what was known
+    /// How old the answer of a node may be that served as this; none if it is not known. `current_at` is what was known
     /// of a replica when it was asked.
     pub fn age(
         &self,

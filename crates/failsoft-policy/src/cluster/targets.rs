@@ -15,7 +15,7 @@ const DOUBTFUL: usize = 2;
 
 impl Cluster {
     /// Whom to ask for a view: nodes out of trouble first, starting anywhere. A broad round asks some
-    /// of the seeds before, which may lead to another cluster; nobody asks more than [`MANY`] at once.
+    /// of the seeds before, which may lead to another cluster; at most [`MANY`] are asked at once.
     pub(super) fn targets(&self, scope: Scope, dice: u32) -> Vec<Endpoint> {
         let wanted = match scope {
             Scope::Routine => 1 + usize::from(self.census.asks_seeds()),
@@ -60,7 +60,7 @@ impl Cluster {
         };
         let mut shards: BTreeSet<NodeKey> = chosen.iter().map(|n| shard(n)).collect();
         let mut hosts: BTreeSet<&str> = chosen.iter().map(|n| n.endpoint.host.as_str()).collect();
-        // Another shard on another host, then another shard, then anybody; who answers before who does not.
+        // Another shard on another host, then another shard, then any; nodes that answer before others.
         for answering in [true, false] {
             for pass in 0..3 {
                 for node in self.rotated(dice).filter(|n| n.is_in_trouble() != answering) {

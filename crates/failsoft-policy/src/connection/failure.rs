@@ -17,7 +17,7 @@ pub enum Failure {
     Connect(Arc<str>),
     /// The connection broke.
     Lost(Arc<str>),
-    /// The peer sent bytes that are no RESP, or a reply nobody asked for.
+    /// The peer sent bytes that are no RESP, or a reply without a request.
     Protocol(Arc<str>),
     /// The handshake was answered with this error line.
     Refused(Arc<str>),
@@ -41,8 +41,8 @@ impl Failure {
         }
     }
 
-    /// What is to be held against the node when a connection that owed replies ended so, whoever still waits for
-    /// them. Refusals are judged by those who were refused.
+    /// What is to be held against the node when a connection that owed replies ended so, whether or not a caller
+    /// still waits for them. Refusals are judged by the reads and writes that met them.
     pub fn blame(&self) -> Option<Reason> {
         match self {
             Self::Hung => Some(Reason::Timeout),

@@ -143,7 +143,7 @@ impl<C, R> Requests<C, R> {
         (self.next - self.taken) as usize
     }
 
-    /// Whether somebody waits for the reply that comes next.
+    /// Whether a caller waits for the reply that comes next.
     pub(super) fn first_waits(&self) -> bool {
         let first = self.order.front().and_then(|&i| self.places.get(i as usize));
         first.is_some_and(|p| matches!(p.holder, Holder::Waiting(_)))
@@ -270,7 +270,7 @@ impl<C, R> Requests<C, R> {
         }
     }
 
-    /// Tells those who are late; the earliest moment at which another one is.
+    /// Fails the requests that are late; the earliest moment at which another one is.
     pub(super) fn expire(&mut self, advancing_until: Instant, now: Instant, out: &mut impl Deliver<C, R>) -> Instant {
         let mut earliest = Instant::MAX;
         for &index in self.order.iter().filter(|&&i| i != ASKING) {
@@ -292,7 +292,7 @@ impl<C, R> Requests<C, R> {
         earliest
     }
 
-    /// Tells everyone who waits that it will not be sent: nothing was taken yet.
+    /// Fails every request that waits, before anything was taken to be sent.
     pub(super) fn send_away(&mut self, why: &Failure, out: &mut impl Deliver<C, R>) {
         for &index in self.order.iter().filter(|&&i| i != ASKING) {
             let place = &mut self.places[index as usize];
@@ -304,7 +304,7 @@ impl<C, R> Requests<C, R> {
         }
     }
 
-    /// No reply will come any more: tells everyone who waits.
+    /// No reply will come any more: fails every request that waits.
     pub(super) fn end(&mut self, why: &Failure, out: &mut impl Deliver<C, R>) {
         for index in self.order.drain(..).filter(|&i| i != ASKING) {
             let place = &mut self.places[index as usize];

@@ -1,4 +1,4 @@
-//! What is found without looking at all nodes: when which of them is due, who is in trouble, and who copies whom.
+//! What is found without looking at all nodes: when each is due, which are in trouble, and the replicas of a primary.
 //!
 //! Whoever changes a node leaves its name here; the lists follow when they are next needed. Until then a node that
 //! may have changed is looked at itself.

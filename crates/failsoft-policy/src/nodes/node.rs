@@ -2,7 +2,7 @@
 
 use super::schedule::Schedule;
 use super::standing::{Standing, Trouble};
-use super::step::{Offsets, Step};
+use super::step::{Mark, Offsets, Step};
 use crate::breaker::Admission;
 use crate::partition::Verdict;
 use crate::time::Instant;
@@ -291,9 +291,14 @@ impl Node {
         ago(down + CUT_OFF).max(linked)
     }
 
-    /// A primary's offset, read at `at`.
-    pub fn sample_offset(&mut self, at: Instant, offset: u64) {
-        self.offsets.sample(at, offset);
+    /// Where it stands in the stream of writes that it sends or copies, by its report.
+    pub fn mark(&self) -> Option<Mark> {
+        Some(Mark { offset: self.report.offset?, history: self.report.history })
+    }
+
+    /// A primary's offset, asked for at `at`; whether its replicas may be compared with it as they are.
+    pub fn sample_offset(&mut self, at: Instant, mark: Mark) -> bool {
+        self.offsets.sample(at, mark)
     }
 
     /// Whether a replica can be compared with it.
@@ -306,16 +311,9 @@ impl Node {
         self.step
     }
 
-    /// How far it has come by its report, compared with `primary`; `before` is its offset by the report before.
-    pub fn step_behind(&self, primary: &Self, before: Option<u64>) -> Step {
-        let Some(offset) = self.report.offset else { return Step::Unmeasured };
-        let step = primary.offsets.step_of(offset, self.step, before);
-        let seen_after = |t: Trouble| self.looked_at >= Some(t.since);
-        match (step, primary.contact.filter(|_| primary.trouble().is_some_and(seen_after))) {
-            // One that is level after its primary has failed has followed it to its end.
-            (Step::Level(at), Some(end)) => Step::Level(at.max(end)),
-            (step, _) => step,
-        }
+    /// How far it has come by its report, compared with `primary`; by the report before it was at the mark `before`.
+    pub fn step_behind(&self, primary: &Self, before: Option<Mark>) -> Step {
+        self.mark().map_or(Step::Unmeasured, |mark| primary.offsets.step_of(mark, self.step, before))
     }
 
     /// It has been compared.

@@ -1,4 +1,9 @@
 //! How far a replica has come, by the offsets of both: what was measured, and what never was.
+//!
+//! What two samples prove: who has come at least as far as its primary had, in the same history, holds all that the
+//! primary held when it was asked for its offset. So the age of a replica is that of the newest sample of its primary that
+//! it covers. When the replica was asked for its own offset makes no difference, and that a primary answered something
+//! else meanwhile proves nothing: it may have changed since its offset was read, and its replicas may have lost it.
 
 use crate::time::Instant;
 use alloc::vec::Vec;
@@ -6,25 +11,44 @@ use alloc::vec::Vec;
 /// How many samples of a primary's offset are kept to date its replicas by.
 const SAMPLES: usize = 8;
 
+/// A place in a stream of replicated writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// How far.
+    pub offset: u64,
+    /// In which stream; none where servers don't tell.
+    pub history: Option<u128>,
+}
+
+impl Mark {
+    /// Whether who is here still holds what it held there: it is no other history, as far as can be told, and has not
+    /// gone back.
+    fn follows(self, before: Self) -> bool {
+        may_be_one(self.history, before.history) && self.offset >= before.offset
+    }
+}
+
+fn may_be_one(one: Option<u128>, other: Option<u128>) -> bool {
+    one.is_none() || other.is_none() || one == other
+}
+
 /// How far a replica had come when it was last compared with its primary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Step {
     /// It never was: there is nothing to compare, or `INFO` is denied.
     #[default]
     Unmeasured,
-    /// It held all that was known of its primary at this moment.
-    Level(Instant),
-    /// It was behind, and held what its primary had up to this moment.
-    UpTo(Instant),
+    /// It holds all that its primary held at this moment.
+    Held(Instant),
     /// It was behind by more than can be dated.
     Lost,
 }
 
 impl Step {
-    /// The moment up to which it held everything, as far as that was measured.
-    fn held(self) -> Option<Instant> {
+    /// The moment up to which it holds everything, as far as that was measured.
+    pub fn held(self) -> Option<Instant> {
         match self {
-            Self::Level(at) | Self::UpTo(at) => Some(at),
+            Self::Held(at) => Some(at),
             Self::Unmeasured | Self::Lost => None,
         }
     }
@@ -32,40 +56,48 @@ impl Step {
 
 /// The last offsets of a primary, newest last.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Offsets(Vec<(Instant, u64)>);
+pub(super) struct Offsets {
+    history: Option<u128>,
+    samples: Vec<(Instant, u64)>,
+}
 
 impl Offsets {
-    /// An offset that was read at `at`. One that is lower than the last belongs to another history.
-    pub(super) fn sample(&mut self, at: Instant, offset: u64) {
-        if self.0.last().is_some_and(|&(_, last)| offset < last) {
-            self.0.clear();
+    /// An offset that was asked for at `at`. One of another history, or lower than the last, ends what was sampled before.
+    /// Whether those who were looked at before may be compared with it: a history without a name may have begun since.
+    pub(super) fn sample(&mut self, at: Instant, mark: Mark) -> bool {
+        let goes_on =
+            may_be_one(self.history, mark.history) && self.samples.last().is_some_and(|&(_, last)| mark.offset >= last);
+        if !goes_on {
+            self.clear();
         }
-        if self.0.len() == SAMPLES {
-            self.0.remove(0);
+        self.history = mark.history;
+        if self.samples.len() == SAMPLES {
+            self.samples.remove(0);
         }
-        self.0.push((at, offset));
+        self.samples.push((at, mark.offset));
+        goes_on || mark.history.is_some()
     }
 
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.samples.is_empty()
     }
 
     /// Forgets them: they are of another history.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.samples.clear();
     }
 
-    /// How far a replica at `offset` has come. What it held `before`, at an offset no higher, it still holds.
-    pub(super) fn step_of(&self, offset: u64, before: Step, offset_before: Option<u64>) -> Step {
-        let kept = || before.held().filter(|_| offset_before.is_some_and(|o| o <= offset));
-        let (Some(newest), Some(oldest)) = (self.0.last(), self.0.first()) else {
-            return kept().map_or(Step::Unmeasured, Step::UpTo);
-        };
-        match self.0.iter().rev().find(|&&(_, o)| o <= offset) {
-            Some(covered) if covered == newest => Step::Level(covered.0),
-            Some(covered) => Step::UpTo(covered.0),
-            None => kept().map_or(Step::Lost, |at| Step::UpTo(at.min(oldest.0))),
+    /// How far a replica at this mark has come, which had come that far `before`, when it was at that mark.
+    pub(super) fn step_of(&self, mark: Mark, before: Step, mark_before: Option<Mark>) -> Step {
+        let kept = before.held().filter(|_| mark_before.is_some_and(|m| mark.follows(m)));
+        let comparable = !self.is_empty() && may_be_one(self.history, mark.history);
+        let covered =
+            self.samples.iter().filter(|&&(_, offset)| comparable && offset <= mark.offset).map(|&(at, _)| at);
+        match covered.chain(kept).max() {
+            Some(at) => Step::Held(at),
+            None if comparable => Step::Lost,
+            None => Step::Unmeasured,
         }
     }
 }
@@ -78,36 +110,65 @@ mod tests {
         Instant::from_millis(n)
     }
 
+    fn mark(offset: u64) -> Mark {
+        Mark { offset, history: Some(1) }
+    }
+
     fn offsets() -> Offsets {
         let mut offsets = Offsets::default();
         for (at, offset) in [(10, 100), (20, 200), (30, 300)] {
-            offsets.sample(ms(at), offset);
+            assert!(offsets.sample(ms(at), mark(offset)));
         }
         offsets
     }
 
     #[test]
     fn a_replica_holds_what_its_offset_covers() {
-        let step = |offset| offsets().step_of(offset, Step::Unmeasured, None);
-        assert_eq!(step(300), Step::Level(ms(30)));
-        assert_eq!(step(299), Step::UpTo(ms(20)));
+        let step = |offset| offsets().step_of(mark(offset), Step::Unmeasured, None);
+        assert_eq!(step(1_000), Step::Held(ms(30)));
+        assert_eq!(step(300), Step::Held(ms(30)));
+        assert_eq!(step(299), Step::Held(ms(20)));
         assert_eq!(step(99), Step::Lost, "behind since nobody knows when");
-        assert_eq!(Offsets::default().step_of(99, Step::Unmeasured, None), Step::Unmeasured);
+        assert_eq!(Offsets::default().step_of(mark(99), Step::Unmeasured, None), Step::Unmeasured);
     }
 
     #[test]
     fn what_a_replica_held_it_still_holds_unless_it_went_back() {
-        let before = Step::Level(ms(5));
-        assert_eq!(offsets().step_of(99, before, Some(80)), Step::UpTo(ms(5)));
-        assert_eq!(offsets().step_of(99, Step::UpTo(ms(15)), Some(99)), Step::UpTo(ms(10)));
-        assert_eq!(offsets().step_of(70, before, Some(80)), Step::Lost, "it started again from an older copy");
+        let before = Step::Held(ms(5));
+        let step = |offset, mark_before| offsets().step_of(mark(offset), before, Some(mark_before));
+        assert_eq!(step(99, mark(80)), Step::Held(ms(5)));
+        assert_eq!(step(100, mark(80)), Step::Held(ms(10)));
+        assert_eq!(step(70, mark(80)), Step::Lost, "it started again from an older copy");
+        assert_eq!(step(99, Mark { offset: 80, history: Some(2) }), Step::Lost, "it copied another history");
+        assert_eq!(step(99, Mark { offset: 80, history: None }), Step::Held(ms(5)), "nobody says so");
+    }
+
+    #[test]
+    fn other_histories_are_not_compared() {
+        let other = Mark { offset: 1_000, history: Some(2) };
+        assert_eq!(offsets().step_of(other, Step::Unmeasured, None), Step::Unmeasured);
+        assert_eq!(offsets().step_of(other, Step::Held(ms(5)), Some(other)), Step::Held(ms(5)));
+        let mut offsets = offsets();
+        assert!(offsets.sample(ms(40), other));
+        assert_eq!(
+            offsets.step_of(mark(1_000), Step::Unmeasured, None),
+            Step::Unmeasured,
+            "it has yet to copy the new one"
+        );
+        assert_eq!(offsets.step_of(other, Step::Unmeasured, None), Step::Held(ms(40)));
     }
 
     #[test]
     fn a_primary_whose_offset_falls_has_another_history() {
-        let mut offsets = offsets();
-        offsets.sample(ms(40), 50);
-        assert_eq!(offsets.step_of(60, Step::Unmeasured, None), Step::Level(ms(40)));
-        assert_eq!(offsets.step_of(40, Step::Unmeasured, None), Step::Lost);
+        let nameless = |offset| Mark { offset, history: None };
+        let mut offsets = Offsets::default();
+        assert!(
+            !offsets.sample(ms(30), nameless(300)),
+            "perhaps its history is younger than what was heard of replicas"
+        );
+        assert!(offsets.sample(ms(35), nameless(300)));
+        assert!(!offsets.sample(ms(40), nameless(50)));
+        assert_eq!(offsets.step_of(nameless(60), Step::Unmeasured, None), Step::Held(ms(40)));
+        assert_eq!(offsets.step_of(nameless(40), Step::Unmeasured, None), Step::Lost);
     }
 }

@@ -6,7 +6,7 @@ use crate::words::{Endpoint, NodeKey};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
-/// What became of a view's nodes.
+/// The nodes of a view, as they were bound.
 pub(super) struct Bound<'v> {
     /// Their names by their ids.
     pub(super) keys: BTreeMap<&'v str, NodeKey>,

@@ -68,6 +68,7 @@ pub(crate) fn report(id: Option<String>, text: &str) -> NodeReport {
             "replica" => report.primary = false,
             "epoch" => report.my_epoch = number(),
             "offset" => report.offset = number(),
+            "history" => report.history = number().map(u128::from),
             "priority" => report.priority = number().map(|p| p as u32),
             "standalone" => (report.standalone, report.id) = (true, None),
             "loading" => report.loading = true,

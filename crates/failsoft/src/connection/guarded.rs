@@ -188,7 +188,7 @@ impl Guarded {
         self.settle(state, &mut notices);
     }
 
-    /// Reports what is held against the node, and only then delivers what the callers are told; if the connection is
+    /// Reports what is held against the node, and only then delivers the outcomes to the callers; if the connection is
     /// over, its I/O task learns of it.
     fn settle(&self, mut state: MutexGuard<'_, State>, notices: &mut Notices) {
         let mut unsent = Outbox::default();
@@ -248,10 +248,10 @@ impl Guarded {
         self.lock().machine.handle_written(bytes, all, now);
     }
 
-    /// Hands out replies in order, under one lock, and wakes who waits for them after it.
+    /// Hands out replies in order, under one lock, and wakes the tasks that wait for them after it.
     ///
     /// # Errors
-    /// A reply that nobody asked for.
+    /// A reply without a request.
     pub(super) fn deliver(&self, replies: &mut Vec<Reply>, now: Instant, notices: &mut Notices) -> Result<(), Failure> {
         let asked = {
             let mut state = self.lock();
@@ -270,7 +270,7 @@ impl Guarded {
         self.settle(state, notices);
     }
 
-    /// So much of a long reply is here; false if nobody waits for it.
+    /// So much of a long reply is here; false if no request waits for it.
     pub(super) fn arriving(&self, here: usize, total: usize, now: Instant) -> bool {
         self.lock().machine.handle_arriving(here, total, now)
     }

@@ -15,7 +15,7 @@ use super::lane::LaneConfig;
 use super::resp::Reply;
 use super::stream;
 use failsoft_policy::connection::Failure;
-use failsoft_policy::reply::{ErrorReply, classify};
+use failsoft_policy::reply::{ErrorReply, classify, is_cluster_disabled};
 use tokio::time::Instant;
 
 /// What a server said of itself.
@@ -127,7 +127,7 @@ fn last_words_of(config: &LaneConfig) -> usize {
 async fn last_replies(wire: &mut Wire, config: &LaneConfig, mut greeted: Greeted) -> Result<Greeted, Failure> {
     if config.readonly
         && let Reply::Error(line) = wire.reply().await?
-        && !line.contains("cluster support disabled")
+        && !is_cluster_disabled(&line)
     {
         return Err(refused(&line, config));
     }
@@ -145,13 +145,12 @@ async fn last_replies(wire: &mut Wire, config: &LaneConfig, mut greeted: Greeted
 /// The id in the answer to `CLUSTER MYID`, if there is one.
 ///
 /// # Errors
-/// `Refused` if the server answers nothing now. `Stranger`: whoever lives at this address by now, it is no node of a
-/// cluster.
+/// `Refused` if the server answers nothing now. `Stranger`: what lives at this address by now is no node of a cluster.
 pub(super) fn id_in(reply: &Reply) -> Result<Option<String>, Failure> {
     match reply {
         Reply::Value(id) => Ok(Some(String::from_utf8_lossy(id).into_owned())),
         Reply::Status(id) => Ok(Some(id.to_string())),
-        Reply::Error(line) if line.contains("cluster support disabled") => {
+        Reply::Error(line) if is_cluster_disabled(line) => {
             Err(Failure::Stranger("a server without cluster mode".into()))
         }
         Reply::Error(line) if classify(line) == ErrorReply::Unwilling => Err(Failure::Refused((**line).into())),

@@ -232,7 +232,7 @@ impl Pump<'_> {
             self.follow_long_reply(now);
         }
         if !self.yielded {
-            // Cork: whoever is ready to run appends first, and one system call carries it all.
+            // Cork: tasks that are ready to run append first, and one system call carries it all.
             self.yielded = true;
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -311,7 +311,7 @@ impl Pump<'_> {
         Ok(true)
     }
 
-    /// A long reply that keeps arriving keeps its request waiting; one nobody waits for is thrown away.
+    /// A long reply that keeps arriving keeps its request waiting; one that no request waits for is thrown away.
     fn follow_long_reply(&mut self, now: Instant) {
         if let Some((here, total)) = self.wire.decoder.progress()
             && !self.guarded.arriving(here, total, now)

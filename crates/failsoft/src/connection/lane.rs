@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 pub(crate) struct LaneConfig {
     /// Where the node is reached (already mapped).
     pub(crate) endpoint: Endpoint,
-    /// The node that is meant; another one that answers is a stranger. Without one, whoever answers.
+    /// The node that is meant; another one that answers is a stranger. Without an id, any node is taken.
     pub(crate) node_id: Option<Arc<str>>,
     /// Say `READONLY` in the handshake: a replica then answers reads of its slots.
     pub(crate) readonly: bool,
@@ -55,7 +55,7 @@ pub(crate) type Pushes = dyn Fn(Vec<Reply>) + Send + Sync;
 /// One connection. Dropping it closes it.
 pub(crate) struct Lane {
     guarded: Arc<Guarded>,
-    /// Whether it was, or will be, found out who answers.
+    /// Whether the node that answers has been, or will be, asked for its id.
     identified: AtomicBool,
 }
 
@@ -78,10 +78,10 @@ impl Lane {
         Ok(Pending { guarded: Some(self.guarded.clone()), place })
     }
 
-    /// Submits `GET key`; what becomes of it is told to `sink`.
+    /// Submits `GET key`; its outcome goes to `sink`.
     ///
     /// # Errors
-    /// The lane has no room, or is dead; nothing was sent, and nothing is told.
+    /// The lane has no room, or is dead; nothing was sent, and `sink` gets nothing.
     #[inline]
     pub(crate) fn get_for(&self, sink: Arc<dyn Sink>, key: &[u8], attempt: Attempt) -> Result<Sent, SubmitError> {
         let place = self.submit_get(key, false, attempt, Caller::Sink(sink))?;
@@ -136,13 +136,14 @@ impl Lane {
         self.guarded.fail_over();
     }
 
-    /// Whether the handshake asks who answers: it was known who is meant. Or it was asked since.
+    /// Whether the node was asked for its id: in the handshake, if it was known which node is meant, or since.
     pub(crate) fn knows_who_answers(&self) -> bool {
         self.identified.load(Ordering::Relaxed)
     }
 
-    /// Asks who answers, now that it is known who is meant. Ends the lane if that is another one, or if there is no
-    /// answer to this question: the next lane asks before everything else, and in other ways, too. Why it ended.
+    /// Asks the node for its id, now that it is known which one is meant. Ends the lane if it is another one, or if it
+    /// does not answer this question: the next lane asks before everything else, and in other ways, too. Returns why the
+    /// lane ended.
     pub(crate) async fn identify(&self, meant: &str, attempt: Attempt) -> Option<Failure> {
         let said = match self.command(&[b"CLUSTER", b"MYID"], false, attempt) {
             Ok(pending) => pending.await.ok()?,
@@ -185,7 +186,7 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// Abandons it; false if the sink was told, or is about to be.
+    /// Abandons it; false if the sink has got its outcome, or is about to.
     pub(crate) fn withdraw<S: Sink>(&self, sink: &Arc<S>) -> bool {
         self.guarded.withdraw(self.place, Arc::as_ptr(sink).cast())
     }

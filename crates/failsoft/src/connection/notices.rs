@@ -29,7 +29,7 @@ impl fmt::Debug for Caller {
 /// the thread that ends the connection, which may hold the lock of the policy's knowledge then: it must not block, and
 /// may take that lock for a reply only.
 pub(crate) trait Sink: Send + Sync {
-    /// The request's one outcome. Whoever is to be woken for it goes into `wakers`: once for a whole batch of replies.
+    /// The request's one outcome. A task that is to be woken for it goes into `wakers`: once for a whole batch of replies.
     fn told(self: Arc<Self>, outcome: Outcome, wakers: &mut Vec<Waker>);
 }
 

@@ -1,4 +1,4 @@
-//! Steps over what a lane does not want: pushes that nobody asked for, attributes, replies nobody waits for.
+//! Steps over what a lane does not want: pushes without a taker, attributes, replies that no request waits for.
 
 use super::nested::MAX_DEPTH;
 use super::resp::{ProtocolError, bad_end, bulk_length, count, line, unknown_kind};

@@ -32,6 +32,8 @@ pub(super) fn info(text: &str, report: &mut NodeReport) -> bool {
     report.primary = primary;
     report.loading = int("loading") == Some(1);
     report.offset = int(offset);
+    // Of its 40 hexadecimal digits 32 tell histories apart as well.
+    report.history = lines.get("master_replid").and_then(|id| u128::from_str_radix(id.get(..32)?, 16).ok());
     report.link_up = lines.get("master_link_status").map(|s| *s == "up");
     report.link_down_for = int("master_link_down_since_seconds").map(Duration::from_secs);
     report.priority = int("slave_priority").and_then(|p| u32::try_from(p).ok());

@@ -78,17 +78,3 @@ pub(super) fn is_unwilling(line: &str) -> bool {
 pub(super) fn wants_authentication(line: &str) -> bool {
     line.starts_with("NOAUTH")
 }
-
-/// Whether the same question would be refused again: it is unknown or not allowed. The words for that are many.
-pub(super) fn is_for_good(line: &str) -> bool {
-    match classify(line) {
-        ErrorReply::Other => !is_disabled(line),
-        ErrorReply::Denied => line.starts_with("NOPERM"),
-        _ => false,
-    }
-}
-
-/// What servers without cluster mode say; those that say it in other words are known by their `INFO`.
-pub(super) fn is_disabled(line: &str) -> bool {
-    line.contains("cluster support disabled")
-}

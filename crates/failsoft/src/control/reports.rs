@@ -2,10 +2,11 @@
 
 use super::Control;
 use super::parse;
-use super::question::{Answers, Question, is_disabled, is_unwilling};
+use super::question::{Answers, Question, is_unwilling};
 use super::trouble::Trouble;
 use super::views::{Found, id_of};
 use failsoft_policy::Endpoint;
+use failsoft_policy::reply::is_cluster_disabled;
 use failsoft_policy::view::{NodeReport, Role, ViewNode};
 use std::sync::atomic::Ordering;
 
@@ -35,7 +36,7 @@ impl Control {
                 report.slots_pfail = info.slots_pfail;
                 report.slots_fail = info.slots_fail;
             }
-            Err(line) if is_disabled(&line) => return Ok(report),
+            Err(line) if is_cluster_disabled(&line) => return Ok(report),
             // It answers, though not this: `INFO` is answered while the data set is loaded.
             Err(line) if is_unwilling(&line) => report.loading = true,
             Err(_) => report.denied.push(Question::ClusterInfo.name()),
@@ -46,7 +47,7 @@ impl Control {
             // The views have no epochs that it could be compared with.
             report.my_epoch = None;
         }
-        if self.refused.has(node, Question::Shards) && self.refused.has(node, Question::Slots) {
+        if [Question::Shards, Question::Slots].into_iter().all(|question| self.denied().has(node, question)) {
             report.denied.push(Question::Slots.name());
         }
         Ok(report)

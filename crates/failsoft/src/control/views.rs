@@ -3,8 +3,9 @@
 
 use super::Control;
 use super::parse::{self, Listed, Map};
-use super::question::{Answer, Question, is_disabled, is_unwilling};
+use super::question::{Answer, Question, is_unwilling};
 use super::trouble::Trouble;
+use failsoft_policy::reply::is_cluster_disabled;
 use failsoft_policy::view::{ClusterInfo, View, ViewNode};
 use failsoft_policy::{Endpoint, Instant};
 use std::collections::BTreeMap;
@@ -62,7 +63,7 @@ impl Control {
     pub(super) async fn find_map(&self, via: &Endpoint, shards: Answer) -> Result<Found, Trouble> {
         let shards = match shards {
             Ok(said) => Ok(parse::shards(&said, via, self.tls())?),
-            Err(line) if is_disabled(&line) => return Ok(Found::Standalone),
+            Err(line) if is_cluster_disabled(&line) => return Ok(Found::Standalone),
             Err(line) => Err(line),
         };
         if let Ok(map) = shards {
@@ -77,7 +78,7 @@ impl Control {
         }
         match self.ask(via, &[Question::Slots]).await?.take_or_give_up(Question::Slots)? {
             Ok(said) => Ok(Found::Map(parse::slots(&said, via)?)),
-            Err(line) if is_disabled(&line) => Ok(Found::Standalone),
+            Err(line) if is_cluster_disabled(&line) => Ok(Found::Standalone),
             Err(line) => Ok(Found::Nothing(line)),
         }
     }

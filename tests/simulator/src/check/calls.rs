@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::model::{BLOCKS, MS, Model, Time};
-use crate::router::{Call, Caller, Failure, Router, Work};
+use crate::router::{Call, Caller, Failure, Work};
 use failsoft_policy::config::Config;
 use failsoft_policy::read::Answer;
 use failsoft_policy::route::Source;
@@ -58,7 +58,7 @@ impl Check {
     }
 
     /// A node's value is the outcome.
-    pub(crate) fn served(&mut self, r: usize, call: &Call, router: &Router, model: &mut Model, now: Time) {
+    pub(crate) fn served(&mut self, r: usize, call: &Call, model: &mut Model, now: Time) {
         let Some((node, at, source, answer)) = &call.last else { return };
         self.that(*answer == Answer::Value, || format!("router {r}: a value of {node:?} after {:?}", call.last));
         let block = usize::from(call.key) % BLOCKS;
@@ -73,7 +73,7 @@ impl Check {
         }
         self.value(r, call, model, now);
         if *source == Source::Replica {
-            self.stood_in(r, (*node, *at), router, call, model, now);
+            self.stood_in(r, *at, call, model);
         }
     }
 

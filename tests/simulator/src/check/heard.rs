@@ -40,16 +40,12 @@ pub(super) struct Told {
     pub(super) primary: bool,
     /// When it last answered anything.
     pub(super) heard: Option<Time>,
-    /// When it first reported its offset, and when last.
-    pub(super) sampled: Option<Time>,
-    pub(super) reported: Option<Time>,
-    /// When the probe was sent that it last reported to, and whether one is under way.
-    pub(super) asked: Option<Time>,
+    /// Whether a probe is under way.
     probing: bool,
     /// The address that the last one went to.
     probed_at: usize,
-    /// When the probes were sent that told its last offsets, and when those came, newest last.
-    samples: Vec<(Time, Time)>,
+    /// When its last offsets came, and in which history they count, newest last.
+    samples: Vec<(Time, Option<u128>)>,
     /// Whether its link to its primary was up, by its last word.
     pub(super) link_up: Option<bool>,
     /// The latest moment at which that link can have been up, by what it said.
@@ -125,19 +121,10 @@ impl Heard {
         }
     }
 
-    /// The last moment of a primary that a replica is known to have copied all of, by the offsets of both; none
-    /// if they were never compared.
-    pub(super) fn compared(&mut self, replica: NodeKey, primary: NodeKey) -> Option<Time> {
-        let told = self.node(replica);
-        let ((asked, _), reported) = (told.samples.last().copied()?, told.reported?);
-        let (sampled, _) = self.node(primary).samples.iter().rev().find(|&&(at, _)| at < reported).copied()?;
-        Some(sampled.min(asked))
-    }
-
-    /// Whether an offset of the primary was known when the replica's last one came.
+    /// Whether an offset of the primary in the same history was known when the replica's last one came.
     pub(super) fn comparable(&mut self, replica: NodeKey, primary: NodeKey) -> bool {
-        let Some((_, came)) = self.node(replica).samples.last().copied() else { return false };
-        self.node(primary).samples.iter().any(|&(_, sampled)| sampled <= came)
+        let Some((came, history)) = self.node(replica).samples.last().copied() else { return false };
+        self.node(primary).samples.iter().any(|&(sampled, of)| sampled <= came && of == history)
     }
 
     pub(super) fn node(&mut self, key: NodeKey) -> &mut Told {
@@ -224,12 +211,10 @@ impl Check {
             Ok(report) => {
                 told.unanswered = (0, now);
                 (told.heard, told.primary) = (Some(now), report.primary);
-                told.sampled.get_or_insert(now);
-                (told.reported, told.asked) = (Some(now), Some(probe.sent_at.as_nanos()));
                 told.current_epoch = report.current_epoch;
                 // What a replica has whose link is down says nothing of its primary of now.
                 if heed.ours && report.offset.is_some() && report.link_up != Some(false) {
-                    told.samples.push((probe.sent_at.as_nanos(), now));
+                    told.samples.push((now, report.history));
                     let extra = told.samples.len().saturating_sub(SAMPLES);
                     told.samples.drain(..extra);
                 }

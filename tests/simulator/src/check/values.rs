@@ -3,20 +3,17 @@
 use super::Check;
 use crate::model::{FOREIGN, MS, Model, Time};
 use crate::router::Call;
-use failsoft_policy::NodeKey;
 use failsoft_policy::route::Source;
+use failsoft_policy::{Instant, NodeKey};
 
 impl Check {
-    /// When a replica that is asked was last compared with its primary, and whether it can't but be known how old it is.
-    pub(crate) fn compared(&mut self, r: usize, replica: NodeKey, primary: Option<NodeKey>) -> (Option<Time>, bool) {
-        let Some(primary) = primary else { return (None, false) };
-        let heard = &mut self.routers[r];
-        (heard.compared(replica, primary), heard.comparable(replica, primary))
+    /// Whether it can't but be known how old a replica is that is asked.
+    pub(crate) fn comparable(&mut self, r: usize, replica: NodeKey, primary: Option<NodeKey>) -> bool {
+        primary.is_some_and(|primary| self.routers[r].comparable(replica, primary))
     }
 
-    /// A read ends with a node's value. A primary's is the key's while the question was under way. A replica's is
-    /// as old as the policy says, or as much older as replication may have fallen behind since the router last
-    /// compared the two.
+    /// A read ends with a node's value. A primary's is the key's while the question was under way. A replica's is no
+    /// older than the policy says.
     pub(super) fn value(&mut self, r: usize, call: &Call, model: &mut Model, now: Time) {
         let Some((_, at, source, _)) = &call.last else { return };
         let (key, Some(value)) = (usize::from(call.key), call.value) else {
@@ -28,10 +25,7 @@ impl Check {
         };
         let claimed = match source {
             Source::Primary => Some(call.sent),
-            Source::Replica => call
-                .current_at
-                .zip(call.compared)
-                .map(|(at, compared)| at.as_nanos().min(compared).saturating_sub(model.setup.lag)),
+            Source::Replica => call.current_at.map(Instant::as_nanos),
         };
         let comparable = *source == Source::Replica && call.comparable;
         let lost = self.rewritten || model.promotions > 0 || self.another_cluster;

@@ -203,6 +203,7 @@ pub(super) fn rewrites(plan: &Plan) -> bool {
                 | Fault::Throttle { .. }
                 | Fault::Lost(_)
                 | Fault::NoLink(_)
+                | Fault::IdleClose
                 | Fault::Hang(_)
                 | Fault::HangOwner(_)
         )

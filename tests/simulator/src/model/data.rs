@@ -38,6 +38,11 @@ impl Node {
         if self.link.to == NOBODY { self.log_base + self.log.len() as u32 } else { self.link.position }
     }
 
+    /// In which history that counts; a replica that has yet to copy its primary's has none.
+    pub(crate) fn history(&self) -> u32 {
+        if self.link.to == NOBODY { self.history } else { self.link.history }
+    }
+
     /// A primary changes a key, and tells its replicas.
     pub(super) fn replicate(&mut self, key: usize, value: u32, now: Time) {
         self.data[key] = value;
@@ -156,12 +161,6 @@ impl Model {
             node.data = data;
             node.link = Link { up: true, since: now, synced_at: 0, history, position, ..node.link };
         }
-    }
-
-    /// The primary that a replica copies from.
-    pub(crate) fn copies(&self, n: usize) -> Option<usize> {
-        let to = usize::from(self.nodes[n].link.to);
-        (to < self.nodes.len()).then_some(to)
     }
 
     /// Since when a replica lacks something of what its primary holds; none if it lacks nothing.

@@ -108,6 +108,7 @@ impl Model {
             slots_fail: info.slots_fail,
             loading: now < node.loading_until,
             offset: Some(u64::from(node.offset())),
+            history: Some(u128::from(node.history())),
             link_up: (!primary).then_some(node.link.up),
             clients: self.setup.clients,
             link_down_for: down,

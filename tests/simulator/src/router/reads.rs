@@ -79,7 +79,6 @@ impl Sim<'_> {
             target: None,
             place: None,
             current_at: None,
-            compared: None,
             comparable: false,
             sent: self.now,
             until: self.now,
@@ -163,7 +162,7 @@ impl Sim<'_> {
                     Finish::Value { current_at, .. } => {
                         self.routers[r].successes += 1;
                         call.current_at = current_at;
-                        self.check.served(r, &call, &self.routers[r], &mut self.model, self.now);
+                        self.check.served(r, &call, &mut self.model, self.now);
                         self.routed(r, call.caller, None, None);
                     }
                     Finish::Missing { .. } => {
@@ -214,7 +213,7 @@ impl Sim<'_> {
         let verdict = router.cluster.verdict(node);
         self.check.sent(r, call, node, address, source, asking, ask, verdict, self.now);
         if source == Source::Replica {
-            (call.compared, call.comparable) = self.check.compared(r, node, primary);
+            call.comparable = self.check.comparable(r, node, primary);
             let first = call.attempts[source as usize] == 1 && !call.crowded;
             self.check.stands_in(r, node, first, &self.routers[r], self.now);
         }
@@ -299,7 +298,7 @@ impl Sim<'_> {
             let Some(call) = router.calls[id as usize].take() else { return };
             router.successes += 1;
             self.check.routed(r, &call, &self.routers[r].config, self.now);
-            self.check.served(r, &call, &self.routers[r], &mut self.model, self.now);
+            self.check.served(r, &call, &mut self.model, self.now);
             return self.routed(r, call.caller, None, None);
         } else {
             self.feed_read(r, id, Event::Answered { answer: answer.clone(), contact });

@@ -104,9 +104,8 @@ pub(crate) struct Call {
     pub(crate) target: Option<(NodeKey, usize, Source)>,
     /// Its place on a connection, while it waits there.
     pub(crate) place: Option<(LaneId, u32)>,
-    /// How current a replica that is asked is said to be, and when it was last compared with its primary.
+    /// How current a replica that is asked is said to be, and whether that can't but be known.
     pub(crate) current_at: Option<Instant>,
-    pub(crate) compared: Option<Time>,
     pub(crate) comparable: bool,
     /// When the attempt under way began and is given up.
     pub(crate) sent: Time,

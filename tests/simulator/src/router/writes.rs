@@ -63,7 +63,6 @@ impl Sim<'_> {
             target: None,
             place: None,
             current_at: None,
-            compared: None,
             comparable: false,
             sent: self.now,
             until: self.now,

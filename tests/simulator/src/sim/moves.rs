@@ -15,8 +15,10 @@ impl Sim<'_> {
             let seeds: BTreeSet<usize> = router.seeds.iter().copied().collect();
             2 * seeds.iter().filter(|&&seed| taken(seed)).count() > seeds.len()
         });
-        // A router that knows no cluster yet takes most of those who answer for its own.
-        let believed = believed || self.routers.iter().any(|r| r.cluster.kind() == Kind::Unknown);
+        // A router that knows no cluster yet takes most of those who answer for its own. Where one is there from the start,
+        // the plan sees to it that those are ours.
+        let unknown = |r: &crate::router::Router| r.cluster.kind() == Kind::Unknown;
+        let believed = believed || (self.now > 0 && self.routers.iter().any(unknown));
         if believed || self.model.nodes.len() >= MAX || self.ours_at(address).is_none() {
             return;
         }

@@ -128,6 +128,21 @@ fn a_line_that_cannot_be_read_costs_one_node() {
 }
 
 #[test]
+fn offsets_count_in_a_history() {
+    let told = |role: &str, id: &str| {
+        let mut report = NodeReport::default();
+        let text = format!("role:{role}\r\nmaster_replid:{id}\r\nmaster_repl_offset:9\r\nslave_repl_offset:7\r\n");
+        info(&text, &mut report);
+        (report.offset, report.history)
+    };
+    let id = "00000000000000000000000000000a0b01234567";
+    assert_eq!(told("master", id), (Some(9), Some(0xa0b)));
+    assert_eq!(told("slave", id), (Some(7), Some(0xa0b)));
+    assert_eq!(told("master", "short").1, None);
+    assert_eq!(told("master", "not hexadecimal, but long enough to be").1, None);
+}
+
+#[test]
 fn roles_in_other_words_than_info() {
     let mut report = NodeReport::default();
     assert!(role(&array(vec![bulk("master"), Value::Int(42), array(vec![])]), &mut report));
