@@ -23,12 +23,14 @@ pub(crate) struct Link {
     history: u32,
     /// How far it has copied.
     pub(super) position: u32,
+    /// Since when it lacks something, if its primary began that history anew.
+    lacks: Option<Time>,
     lag: Time,
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Self { to: NOBODY, up: false, since: 0, synced_at: 0, history: 0, position: 0, lag: 0 }
+        Self { to: NOBODY, up: false, since: 0, synced_at: 0, history: 0, position: 0, lacks: None, lag: 0 }
     }
 }
 
@@ -79,7 +81,7 @@ impl Model {
         let lag = self.setup.lag.max(2);
         let lag = self.rng.u64(lag / 2..lag);
         let node = &mut self.nodes[n];
-        node.link = Link { to, up: first, since: now, synced_at: 0, history, position, lag };
+        node.link = Link { to, up: first, since: now, synced_at: 0, history, position, lacks: None, lag };
         if !first {
             node.link.history = 0;
         }
@@ -159,7 +161,7 @@ impl Model {
             let (data, position) = (self.nodes[of].data, self.nodes[of].offset());
             let node = &mut self.nodes[n];
             node.data = data;
-            node.link = Link { up: true, since: now, synced_at: 0, history, position, ..node.link };
+            node.link = Link { up: true, since: now, synced_at: 0, history, position, lacks: None, ..node.link };
         }
     }
 
@@ -168,7 +170,7 @@ impl Model {
         let link = &self.nodes[n].link;
         let primary = self.nodes.get(usize::from(link.to))?;
         if link.history != primary.history {
-            return Some(link.since);
+            return Some(link.lacks.unwrap_or(link.since));
         }
         primary.log.get(link.position.saturating_sub(primary.log_base) as usize).map(|e| e.at)
     }
@@ -189,6 +191,13 @@ impl Model {
         let history = self.new_history();
         let hold = self.setup.node_timeout.min(300 * MS);
         let persistent = self.setup.persistent;
+        if self.nodes[n].is_primary(n) {
+            for k in 0..self.nodes.len() {
+                if usize::from(self.nodes[k].link.to) == n {
+                    self.nodes[k].link.lacks = self.lacks_since(k).or(Some(now));
+                }
+            }
+        }
         let node = &mut self.nodes[n];
         node.up = Up::Running;
         node.life += 1;
