@@ -238,6 +238,7 @@ mod tests {
         for KeySpec { name, kind, default, .. } in failsoft::Config::KEYS {
             let listed = match (kind, default) {
                 (_, Setting::Duration(default)) => format!("`{name}_ms` ({})", default.as_millis()),
+                (SettingKind::Duration { .. }, Setting::Off) => format!("`{name}_ms` (off)"),
                 (_, Setting::Off) => format!("`{name}`"),
                 (_, default) => format!("`{name}` ({default})"),
             };
