@@ -3,7 +3,7 @@
 use crate::descriptor::Descriptor;
 use crate::entries::{Entry, Then};
 use crate::fork::InChild;
-use crate::inside;
+use crate::inside::{self, Inside};
 use crate::load::{Callback, Kept, Load};
 use crate::many::Outcomes;
 use crate::outcome::Outcome;
@@ -151,12 +151,14 @@ impl Router {
     pub(crate) fn dispatch(&self, dispatcher: &Dispatcher) -> Result<(), InChild> {
         dispatcher.descriptor.clear();
         dispatcher.fill(&self.channel);
+        let inside = Inside::new(self.address());
         loop {
             // Not held while it is delivered.
             let next = dispatcher.ready().pop_front();
             let Some(completion) = next else { break };
-            self.deliver(completion)?;
+            self.deliver(completion, &inside)?;
         }
+        drop(inside);
         // The descriptor was set for what came since, which may have been taken already: only what is left is a reason to
         // come again.
         dispatcher.descriptor.clear_again();
@@ -183,33 +185,37 @@ impl Router {
         }
     }
 
-    /// Calls what is to be called for a completion.
-    pub(crate) fn deliver(&self, completion: Completion) -> Result<(), InChild> {
-        let (token, result) = match completion {
-            Completion::Outcome { token, result } => (token, Ended::One(Outcome::new(result))),
-            Completion::Many { token, result } => (token, Ended::Many(Outcomes::of(result))),
-            Completion::Cancelled { token } => (token, Ended::Cancelled),
-            Completion::Run(run) => {
-                return match self.entries.loader(run.token) {
-                    Some(callback) => self.load(run.token, callback, Load::new(run)),
-                    None => Ok(()),
-                };
+    /// Calls what is to be called for a completion, inside of this.
+    pub(crate) fn deliver(&self, completion: Completion, inside: &Inside) -> Result<(), InChild> {
+        match completion {
+            Completion::Outcome { token, result } => {
+                self.end(token, Ended::One(Box::new(Outcome::new(result))), inside)
             }
+            Completion::Many { token, result } => self.end(token, Ended::Many(Outcomes::of(result)), inside),
+            Completion::Cancelled { token } => self.end(token, Ended::Cancelled, inside),
+            Completion::Done { token, result } => self.end(token, Ended::Done(result.map_err(Failure::from)), inside),
+            Completion::Run(run) => match self.entries.loader(run.token) {
+                Some(callback) => self.load(run.token, callback, Load::new(run)),
+                None => Ok(()),
+            },
             Completion::Stop { id } => {
                 if let Delivery::Threads(threads) = &self.delivery {
                     threads.withdraw_load(id);
                 }
-                return Ok(());
+                Ok(())
             }
-            Completion::Done { token, result } => (token, Ended::Done(result.map_err(Failure::from))),
             // Nothing that ends with a value alone is started on this channel, and `Loading` does not come on it.
-            Completion::Loading { .. } | Completion::Value { .. } => return Ok(()),
-        };
+            Completion::Loading { .. } | Completion::Value { .. } => Ok(()),
+        }
+    }
+
+    fn end(&self, token: u64, ended: Ended, inside: &Inside) -> Result<(), InChild> {
         if let Delivery::Threads(threads) = &self.delivery {
             threads.withdraw_read(token);
         }
         if let Some(entry) = self.entries.remove(token) {
-            inside::callback(self.address(), None, || entry.end(result))?;
+            entry.end(ended);
+            inside.check()?;
             self.entries.called();
         }
         Ok(())
@@ -246,7 +252,7 @@ impl Call {
 
 /// How it ended.
 enum Ended {
-    One(Outcome),
+    One(Box<Outcome>),
     Done(Result<(), Failure>),
     Many(Result<Outcomes, Failure>),
     Cancelled,
@@ -258,9 +264,9 @@ impl Entry {
             Then::Outcome(then) => {
                 let outcome = match ended {
                     Ended::One(outcome) => outcome,
-                    Ended::Many(_) | Ended::Done(_) | Ended::Cancelled => Outcome::cancelled(),
+                    Ended::Many(_) | Ended::Done(_) | Ended::Cancelled => Box::new(Outcome::cancelled()),
                 };
-                let (status, outcome) = (outcome.status(), Box::into_raw(Box::new(outcome)));
+                let (status, outcome) = (outcome.status(), Box::into_raw(outcome));
                 // SAFETY: the program gave the function and what it is called with for this.
                 unsafe { then(status, outcome, self.data) };
             }

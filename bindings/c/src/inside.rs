@@ -19,17 +19,45 @@ thread_local! {
     static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Leaves the innermost callback.
-struct Left;
+/// The thread is inside of a callback, or of several that it calls one after the other: what that takes is done once for
+/// all of them.
+pub(crate) struct Inside {
+    process: Process,
+    /// Ends after the frame does.
+    _not_cancelled: NotCancelled,
+}
 
-impl Drop for Left {
+impl Inside {
+    /// Of callbacks of the router at this address.
+    pub(crate) fn new(router: usize) -> Self {
+        Self::of(Frame { router, load: None })
+    }
+
+    /// Of a loader, for this load.
+    pub(crate) fn loader(router: usize, load: Parent) -> Self {
+        Self::of(Frame { router, load: Some(load) })
+    }
+
+    fn of(frame: Frame) -> Self {
+        let inside = Self { process: Process::current(), _not_cancelled: NotCancelled::new() };
+        FRAMES.with_borrow_mut(|frames| frames.push(frame));
+        inside
+    }
+
+    /// To be looked at after each callback, before anything else. An error: it has forked, and returned in the child.
+    pub(crate) fn check(&self) -> Result<(), InChild> {
+        self.process.check()
+    }
+}
+
+impl Drop for Inside {
     fn drop(&mut self) {
         FRAMES.with_borrow_mut(|frames| drop(frames.pop()));
     }
 }
 
 /// A thread that is cancelled unwinds its stack, and there are frames of ours outside the callback, which may hold locks
-/// and catch panics: until the callback returns, it is not cancelled.
+/// and catch panics: until they are left, it is not cancelled.
 struct NotCancelled(c_int);
 
 unsafe extern "C" {
@@ -54,16 +82,6 @@ impl Drop for NotCancelled {
         // SAFETY: as above; this is no point at which a cancelled thread ends.
         unsafe { pthread_setcancelstate(self.0, &raw mut unused) };
     }
-}
-
-/// Runs a callback of the router at this address. An error: it has forked, and returned in the child.
-pub(crate) fn callback(router: usize, load: Option<Parent>, call: impl FnOnce()) -> Result<(), InChild> {
-    let process = Process::current();
-    FRAMES.with_borrow_mut(|frames| frames.push(Frame { router, load }));
-    let _left = Left;
-    let _not_cancelled = NotCancelled::new();
-    call();
-    process.check()
 }
 
 /// The load that the thread is inside of: that of the innermost loader, whatever other callbacks it has called by

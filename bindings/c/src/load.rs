@@ -1,7 +1,7 @@
 //! One run of a loader: its question, its answer, and its end.
 
 use crate::fork::{InChild, Process};
-use crate::inside;
+use crate::inside::Inside;
 use crate::pointers;
 use crate::status::{Failure, Status, guarded, guarded_or};
 use crate::words;
@@ -129,10 +129,10 @@ impl Callback {
         }
         let parent = load.parent.clone();
         let request = Box::into_raw(Box::new(load));
-        inside::callback(router, Some(parent), || {
-            // SAFETY: the program gave the function and what it is called with for this.
-            unsafe { (self.loader)(request, self.user_data) }
-        })
+        let inside = Inside::loader(router, parent);
+        // SAFETY: the program gave the function and what it is called with for this.
+        unsafe { (self.loader)(request, self.user_data) }
+        inside.check()
     }
 }
 

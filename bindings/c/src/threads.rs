@@ -1,6 +1,7 @@
 //! The delivery `threads`: one thread calls what is to be called at the end of reads, some more call loaders, so that a
 //! loader that blocks keeps nobody's outcome back.
 
+use crate::inside::Inside;
 use crate::load::{Callback, Load};
 use crate::router::Router;
 use failsoft::foreign::{Bell, without_signals};
@@ -60,9 +61,10 @@ impl Threads {
             while let Some(threads) = router.threads().filter(|t| !t.stopped.load(Ordering::Acquire)) {
                 threads.bell.wait(None);
                 router.drain(&mut batch);
+                let inside = Inside::new(router.address());
                 let mut come = batch.drain(..);
                 while let Some(completion) = come.next() {
-                    if router.deliver(completion).is_err() {
+                    if router.deliver(completion, &inside).is_err() {
                         std::mem::forget(come);
                         return;
                     }

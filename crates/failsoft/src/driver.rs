@@ -22,7 +22,7 @@ pub(crate) enum FirstAttempt {
 /// A value that came on the first attempt.
 pub(crate) struct Served {
     pub(crate) value: Bytes,
-    pub(crate) node: Arc<Member>,
+    pub(crate) node: NodeKey,
     pub(crate) source: Source,
     pub(crate) reason: Option<Reason>,
     /// How current a replica's value is at the least.
@@ -76,7 +76,7 @@ impl Target {
         match result.value {
             Some(value) => {
                 let Self { source, reason, current_at, .. } = *self;
-                FirstAttempt::Served(Served { value, node: Arc::clone(&self.node), source, reason, current_at })
+                FirstAttempt::Served(Served { value, node: self.node.key, source, reason, current_at })
             }
             None => FirstAttempt::Unserved(Unserved { step, begun, result: Some(result) }),
         }

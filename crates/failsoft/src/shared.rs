@@ -98,6 +98,11 @@ impl Shared {
         result
     }
 
+    /// Looks at what is known of the cluster, which changes nothing.
+    pub(crate) fn look_at_cluster<R>(&self, look: impl FnOnce(&Cluster) -> R) -> R {
+        look(&self.cluster.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Asks the machine of a read of this slot what to do next. Where that is to wait, it comes with what the read
     /// waits for: no change falls between the machine's word and the wait.
     pub(crate) fn ask(&self, slot: Slot, next: impl FnOnce(Turn<'_>) -> Action) -> (Action, Option<Sources>) {
