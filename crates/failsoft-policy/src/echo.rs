@@ -46,7 +46,8 @@ pub struct Echoes {
 
 impl Echoes {
     /// A load of these keys ended at `now`, with values of `bytes` bytes; keys that do not exist cost their
-    /// names. Until `until` it answers also those who set out later. Whether it is kept; the results that had to make room are added to `dropped`.
+    /// names. Until `until` it answers also those who set out later. Whether it is kept; the results that had to make
+    /// room are added to `dropped`.
     pub fn keep(
         &mut self,
         load: LoadId,

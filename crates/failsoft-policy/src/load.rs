@@ -160,8 +160,9 @@ impl Loads {
 
     /// A load ended. `None` for one that was stopped, or has ended before: its result is ignored.
     pub fn finish(&mut self, load: LoadId, ending: Ending, now: Instant) -> Option<Finished> {
-        let completed = self.flights.complete(load)?;
+        // Also of a load whose limit passed right before it was to begin.
         let confirmed = self.confirmed.remove(&load).unwrap_or_default();
+        let completed = self.flights.complete(load)?;
         let (mut dropped, mut kept) = (Vec::new(), false);
         // After the limit the callers have had `DeadlineExceeded` and may have loaded anew. A callback that is
         // gone has no result.

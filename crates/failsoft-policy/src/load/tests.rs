@@ -185,3 +185,14 @@ fn a_failed_load_is_not_repeated_during_its_pause() {
     let joined = loads.join(&wanted(&["a"], false), &[], at(5_010), at(5_010)).expect("no circle");
     assert_eq!((joined.answered, joined.lead.is_some()), (vec![], true));
 }
+
+#[test]
+fn nothing_stays_of_a_load_whose_limit_passes_right_before_it_begins() {
+    let mut loads = loads();
+    let joined = loads.join(&wanted(&["a"], true), &[], at(0), at(0)).expect("no circle");
+    let load = joined.lead.expect("a lead").load;
+    assert_eq!(loads.expire(at(10_000)), Due { timed_out: vec![load], ..Due::default() });
+    assert!(!loads.begin(load));
+    assert_eq!((loads.finish(load, Ending::Gone, at(10_000)), loads.release(load)), (None, None));
+    assert!(loads.confirmed.is_empty() && !loads.bulkhead.is_running(load));
+}
