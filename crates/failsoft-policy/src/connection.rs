@@ -205,7 +205,7 @@ impl<C, R> Connection<C, R> {
 
     /// What an end that says nothing of the node, or nothing new, is to those who wait.
     fn tells_nothing(&self, why: &Failure) -> Option<Failure> {
-        let rested = self.watch.rested();
+        let rested = self.watch.rested(self.requests.owed_since());
         let (tells_nothing, instead) = match (&self.phase, why) {
             (Phase::Connecting, Failure::Connect(_) | Failure::Lost(_)) => (self.heeded.is_none(), Failure::Closed),
             (Phase::Open, Failure::Lost(_)) => {

@@ -229,6 +229,12 @@ impl<C, R> Requests<C, R> {
         self.batches.front().map(|&(_, at)| at)
     }
 
+    /// When the first request was sent whose reply has yet to come.
+    pub(super) fn owed_since(&self) -> Option<Instant> {
+        let answered = self.answered();
+        self.batches.iter().find(|&&(end, _)| end > answered).map(|&(_, at)| at)
+    }
+
     /// The outcome of a request, if it lies ready: its place is no longer the caller's then. Else the caller.
     #[inline]
     pub(super) fn poll(&mut self, index: u32) -> Result<Outcome<R>, &mut C> {

@@ -214,6 +214,21 @@ fn a_node_may_close_what_nobody_uses_and_we_may_close_anything() {
 }
 
 #[test]
+fn what_is_sent_while_the_last_replies_are_read_may_meet_a_connection_closed_as_idle() {
+    // Our own process had no time until 600 ms: the replies had come long before, and so had the end.
+    for (second, blame) in [(600, None), (599, Some(Reason::Connection))] {
+        let (mut c, mut told) = open();
+        send(&mut c, Attempt::until(at(900)), 1, at(0));
+        send(&mut c, Attempt::until(at(900)), 2, at(0));
+        assert!(c.handle_replies([1], at(second), &mut told));
+        send(&mut c, Attempt::until(at(900)), 3, at(second));
+        assert!(c.handle_replies([2], at(600), &mut told));
+        c.end(Failure::Lost("closed".into()), &mut told);
+        assert_eq!(c.take_blame(), blame, "the third was sent at {second} ms");
+    }
+}
+
+#[test]
 fn requests_given_up_keep_their_place_until_their_reply_came() {
     let mut c = Connection::new(TIMEOUT, 2);
     let mut told = Told::default();

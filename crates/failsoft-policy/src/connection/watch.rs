@@ -150,9 +150,12 @@ impl Watch {
         self.silent_since
     }
 
-    /// For how long nothing had been owed when what is owed now was sent; none once the peer has moved.
-    pub(super) fn rested(&self) -> Option<Duration> {
-        self.rested
+    /// For how long nothing had been owed when what is owed now was sent, the first of it at `first`; none if something
+    /// was, or once the peer has moved. Sent in the moment in which the last replies were read, it follows them: they may
+    /// have been here for as long as our own process had no time, and the peer at rest.
+    pub(super) fn rested(&self, first: Option<Instant>) -> Option<Duration> {
+        let follows = first >= Some(self.at_rest_since) && self.silent_since == Some(self.at_rest_since);
+        self.rested.or(follows.then_some(Duration::ZERO))
     }
 
     pub(super) fn advancing_until(&self) -> Instant {

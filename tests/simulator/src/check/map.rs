@@ -59,6 +59,10 @@ impl Map {
         }
         let epochs = view.has_epochs();
         let there = nodes().fold(0, |set: Nodes, n| set | 1 << number(n));
+        // Whoever is not there, while another one is at its address, is no more: its claims end, whatever their epochs.
+        let taken = nodes().filter_map(|n| n.endpoint.as_ref()).fold(0, |set: Addresses, e| set | 1 << address(e));
+        let displaced = (0..MAX).filter(|n| there & (1 << n) == 0 && self.addresses[*n] & taken != 0);
+        let displaced = displaced.fold(0, |set: Nodes, n| set | 1 << n);
         for (b, block) in self.blocks.iter_mut().enumerate() {
             let slot = slot_number(b as u8);
             let owns = |n: &&ViewNode| n.role == Role::Primary && n.slots.iter().any(|&(a, z)| a <= slot && slot <= z);
@@ -67,6 +71,10 @@ impl Map {
                 block.named |= 1 << at;
             }
             block.owners |= owner.map_or(0, |n| 1 << number(n));
+            if block.claimed_by & displaced != 0 {
+                block.claimed_by &= !displaced;
+                block.epoch = if block.claimed_by == 0 { 0 } else { block.epoch };
+            }
             if let Some((who, epoch)) = owner.and_then(|n| Some((number(n), n.epoch?))) {
                 block.claim(who, epoch);
             }

@@ -21,6 +21,8 @@ pub(crate) struct Link {
     /// When a full copy that is under way will be complete; 0 for none.
     synced_at: Time,
     history: u32,
+    /// Of which history its data is, if it started again with them: what servers ask for a new copy all the same.
+    kept: u32,
     /// How far it has copied.
     pub(super) position: u32,
     /// Since when it lacks something, if its primary began that history anew.
@@ -30,7 +32,7 @@ pub(crate) struct Link {
 
 impl Default for Link {
     fn default() -> Self {
-        Self { to: NOBODY, up: false, since: 0, synced_at: 0, history: 0, position: 0, lacks: None, lag: 0 }
+        Self { to: NOBODY, up: false, since: 0, synced_at: 0, history: 0, kept: 0, position: 0, lacks: None, lag: 0 }
     }
 }
 
@@ -81,7 +83,7 @@ impl Model {
         let lag = self.setup.lag.max(2);
         let lag = self.rng.u64(lag / 2..lag);
         let node = &mut self.nodes[n];
-        node.link = Link { to, up: first, since: now, synced_at: 0, history, position, lacks: None, lag };
+        node.link = Link { to, up: first, since: now, synced_at: 0, history, kept: 0, position, lacks: None, lag };
         if !first {
             node.link.history = 0;
         }
@@ -161,7 +163,8 @@ impl Model {
             let (data, position) = (self.nodes[of].data, self.nodes[of].offset());
             let node = &mut self.nodes[n];
             node.data = data;
-            node.link = Link { up: true, since: now, synced_at: 0, history, position, lacks: None, ..node.link };
+            node.link =
+                Link { up: true, since: now, synced_at: 0, history, kept: 0, position, lacks: None, ..node.link };
         }
     }
 
@@ -169,7 +172,7 @@ impl Model {
     pub(crate) fn lacks_since(&self, n: usize) -> Option<Time> {
         let link = &self.nodes[n].link;
         let primary = self.nodes.get(usize::from(link.to))?;
-        if link.history != primary.history {
+        if link.history.max(link.kept) != primary.history {
             return Some(link.lacks.unwrap_or(link.since));
         }
         primary.log.get(link.position.saturating_sub(primary.log_base) as usize).map(|e| e.at)
@@ -215,7 +218,9 @@ impl Model {
             node.log_base = if persistent { offset } else { 0 };
             node.history = history;
         } else {
-            node.link = Link { to: node.link.to, since: now, position: node.link.position, ..Link::default() };
+            let Link { to, position, history, kept, lacks, .. } = node.link;
+            let kept = if persistent { history.max(kept) } else { 0 };
+            node.link = Link { to, since: now, position, kept, lacks: lacks.filter(|_| persistent), ..Link::default() };
         }
     }
 
