@@ -1,6 +1,6 @@
 //! Keys, values and durations: from Python objects to the core's and back.
 
-use crate::errors::invalid;
+use crate::errors::{invalid, no_text};
 use bytes::Bytes;
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
@@ -57,24 +57,16 @@ pub(crate) fn failed(object: &Bound<'_, PyAny>, error: PyErr) -> PyResult<String
     Ok(format!("a {} that raises {error}", type_name(object)))
 }
 
-/// A value as the caller wants it: `bytes`, or `str` if it is to be decoded.
-pub(crate) fn value<'py>(py: Python<'py>, value: Option<&Bytes>, decode: bool) -> PyResult<Bound<'py, PyAny>> {
-    match value {
-        None => Ok(py.None().into_bound(py)),
-        Some(bytes) if decode => {
-            let text = std::str::from_utf8(bytes);
-            let text = text.map_err(|e| unicode_error(py, bytes, e))?;
-            Ok(PyString::new(py, text).into_any())
-        }
-        Some(bytes) => Ok(PyBytes::new(py, bytes).into_any()),
-    }
-}
-
-fn unicode_error(py: Python<'_>, bytes: &Bytes, error: std::str::Utf8Error) -> PyErr {
-    match pyo3::exceptions::PyUnicodeDecodeError::new_utf8(py, bytes, error) {
-        Ok(error) => PyErr::from_value(error.into_any()),
-        Err(failed) => failed,
-    }
+/// A value as the caller wants it: `bytes`, or `str` if it is to be decoded, with its key for the error.
+pub(crate) fn value<'py>(
+    py: Python<'py>,
+    value: Option<&Bytes>,
+    text_of: Option<&Bytes>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let Some(bytes) = value else { return Ok(py.None().into_bound(py)) };
+    let Some(key) = text_of else { return Ok(PyBytes::new(py, bytes).into_any()) };
+    let text = std::str::from_utf8(bytes).map_err(|why| no_text(py, key, bytes, why))?;
+    Ok(PyString::new(py, text).into_any())
 }
 
 /// A duration in seconds, as Python has them: any number, but for a bool, which is a mistake.

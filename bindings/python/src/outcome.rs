@@ -2,7 +2,7 @@
 
 use crate::convert::{self, duration};
 use crate::errors::invalid;
-use failsoft::{Reason, ServedBy};
+use failsoft::{Bytes, Reason, ServedBy};
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 use std::time::Duration;
@@ -21,8 +21,9 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn new(py: Python<'_>, outcome: failsoft::Outcome, decode: bool) -> PyResult<Self> {
-        let value = convert::value(py, outcome.value.as_ref(), decode)?.unbind();
+    /// The value is text if this is its key.
+    pub(crate) fn new(py: Python<'_>, outcome: failsoft::Outcome, text_of: Option<&Bytes>) -> PyResult<Self> {
+        let value = convert::value(py, outcome.value.as_ref(), text_of)?.unbind();
         let failsoft::Outcome { served_by, reason, age, attempts, coalesced, node, .. } = outcome;
         Ok(Self { value, served_by, reason, age, attempts, coalesced, node: node.map(|node| node.to_string()) })
     }
