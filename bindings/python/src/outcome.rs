@@ -57,12 +57,12 @@ impl Outcome {
         node: Option<String>,
     ) -> PyResult<Self> {
         let Some(served_by) = ServedBy::ALL.iter().copied().find(|s| s.as_str() == served_by) else {
-            return Err(invalid(py, "served_by", format!("{served_by} is no source")));
+            return Err(unknown(py, "served_by", served_by, ServedBy::ALL.iter().map(|s| s.as_str())));
         };
         let reason = match reason {
             None => None,
             Some(word) => match Reason::ALL.iter().copied().find(|r| r.as_str() == word) {
-                None => return Err(invalid(py, "reason", format!("{word} is no reason"))),
+                None => return Err(unknown(py, "reason", word, Reason::ALL.iter().map(|r| r.as_str()))),
                 known => known,
             },
         };
@@ -139,4 +139,8 @@ impl Outcome {
             text(self.node()),
         ))
     }
+}
+
+fn unknown(py: Python<'_>, argument: &'static str, word: &str, words: impl Iterator<Item = &'static str>) -> PyErr {
+    invalid(py, argument, format!("{word:?} is none; allowed: {}", words.collect::<Vec<_>>().join(", ")))
 }
