@@ -79,7 +79,9 @@ mod glibc {
     fn push() -> Option<Push> {
         static PUSH: OnceLock<Option<Push>> = OnceLock::new();
         // SAFETY: that is its type.
-        *PUSH.get_or_init(|| symbol(c"_pthread_cleanup_push").map(|f| unsafe { std::mem::transmute::<*mut c_void, Push>(f) }))
+        *PUSH.get_or_init(|| {
+            symbol(c"_pthread_cleanup_push").map(|f| unsafe { std::mem::transmute::<*mut c_void, Push>(f) })
+        })
     }
 
     fn is_finalizing() -> bool {
