@@ -8,24 +8,22 @@ use failsoft::{Bytes, Error};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-/// How a call's values are given.
-pub(crate) enum Form {
-    /// As `bytes`; or there are none.
-    Bytes,
-    /// As `str`. A value that is no text is told with its key.
-    Text(Bytes),
-    /// The same for many keys.
-    Texts(Vec<Bytes>),
-}
+/// How a call's values are given: as `bytes`, or as `str` if the keys are here, with which a value that is no text is
+/// told.
+pub(crate) struct Form(Option<Box<[Bytes]>>);
 
 impl Form {
+    /// As `bytes`; or there are none.
+    pub(crate) const BYTES: Self = Self(None);
+
+    /// As `str`.
+    pub(crate) fn text(keys: Vec<Bytes>) -> Self {
+        Self(Some(keys.into()))
+    }
+
     /// The key of the value at this place, if the value is to be text.
     fn text_of(&self, place: usize) -> Option<&Bytes> {
-        match self {
-            Self::Bytes => None,
-            Self::Text(key) => Some(key),
-            Self::Texts(keys) => keys.get(place),
-        }
+        self.0.as_ref()?.get(place)
     }
 }
 

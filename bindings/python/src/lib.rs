@@ -5,6 +5,7 @@ mod blocking;
 mod caller;
 mod config;
 mod convert;
+mod direct;
 mod ending;
 mod entries;
 mod errors;

@@ -217,7 +217,7 @@ impl Core {
         let (octets, given) = caller::keys(keys)?;
         let callback = Callback::of_keys(fallback, given, octets.clone())?;
         let options = caller::options(ttl, deadline)?;
-        let form = if self.opened()?.decode { Form::Texts(octets.clone()) } else { Form::Bytes };
+        let form = if self.opened()?.decode { Form::text(octets.clone()) } else { Form::BYTES };
         self.call(py, Some(callback), Manner::Long, form, |foreign, caller| {
             foreign.resolve_many(caller, octets, options)
         })
@@ -244,7 +244,7 @@ impl Core {
         ending::watch();
         let (key_octets, value) = (octets("key", key)?, octets("value", value)?);
         let ttl = seconds("ttl", ttl)?;
-        self.call(key.py(), None, Manner::Short, Form::Bytes, |foreign, caller| {
+        self.call(key.py(), None, Manner::Short, Form::BYTES, |foreign, caller| {
             foreign.set(caller, key_octets, value, ttl)
         })
     }
@@ -261,7 +261,7 @@ impl Core {
     fn ready<'py>(&self, py: Python<'py>, timeout: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         ending::watch();
         let timeout = seconds("timeout", Some(timeout))?.unwrap_or(Duration::ZERO);
-        self.call(py, None, Manner::Long, Form::Bytes, |foreign, caller| foreign.ready(caller, timeout))
+        self.call(py, None, Manner::Long, Form::BYTES, |foreign, caller| foreign.ready(caller, timeout))
     }
 
     /// Ends the router: every read that waits gets Closed, callbacks that run are cancelled. Values that are just
@@ -275,7 +275,7 @@ impl Core {
     ///     await router.close()
     fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         ending::watch();
-        self.call(py, None, Manner::End, Form::Bytes, |foreign, caller| foreign.close(caller))
+        self.call(py, None, Manner::End, Form::BYTES, |foreign, caller| foreign.close(caller))
     }
 
     /// The account of the router as JSON; `health` gives it as a dict.
@@ -328,7 +328,7 @@ impl Core {
         let callback = Callback::of_key(fallback, key, &octets)?;
         let options = caller::options(ttl, deadline)?;
         let ask = callback.is_some();
-        let form = if self.opened()?.decode { Form::Text(octets.clone()) } else { Form::Bytes };
+        let form = if self.opened()?.decode { Form::text(vec![octets.clone()]) } else { Form::BYTES };
         self.call(py, callback, Manner::Short, form, |foreign, caller| {
             if account {
                 foreign.resolve(caller, octets, options, ask)

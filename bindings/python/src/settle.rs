@@ -3,10 +3,11 @@
 //! Telling a Future's callbacks goes through `loop.call_soon`, which is Python: a handler may run and raise inside it,
 //! and `asyncio` then forgets the callbacks. Here they are scheduled after all, and the exception goes on.
 
+use crate::direct;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::PyString;
 use pyo3::{PyErr, intern};
 
 /// How often something is tried again that handlers of signals keep from being done.
@@ -55,22 +56,22 @@ impl Settle {
     }
 
     pub(crate) fn result<'py>(&self, future: &Bound<'py, PyAny>, value: Bound<'py, PyAny>) -> PyResult<()> {
-        self.end(future, intern!(future.py(), "set_result"), (value,).into_pyobject(future.py())?)
+        self.end(future, intern!(future.py(), "set_result"), Some(&value))
     }
 
     pub(crate) fn cancel(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.end(future, intern!(future.py(), "cancel"), PyTuple::empty(future.py()))
+        self.end(future, intern!(future.py(), "cancel"), None)
     }
 
     /// A Future refuses `StopIteration`; then it gets a `RuntimeError` that names it.
     pub(crate) fn exception<'py>(&self, future: &Bound<'py, PyAny>, exception: Bound<'py, PyAny>) -> PyResult<()> {
         let py = future.py();
         let set = intern!(py, "set_exception");
-        match self.end(future, set, (&exception,).into_pyobject(py)?) {
+        match self.end(future, set, Some(&exception)) {
             Err(e) if e.is_instance_of::<PyTypeError>(py) => {
                 let error = PyRuntimeError::new_err("the fallback raised StopIteration");
                 error.set_cause(py, Some(PyErr::from_value(exception)));
-                self.end(future, set, (error.into_value(py),).into_pyobject(py)?)
+                self.end(future, set, Some(error.into_value(py).bind(py)))
             }
             other => other,
         }
@@ -80,11 +81,11 @@ impl Settle {
         &self,
         future: &Bound<'py, PyAny>,
         how: &Bound<'py, PyString>,
-        arguments: Bound<'py, PyTuple>,
+        argument: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<()> {
         let py = future.py();
         let told = future.getattr(intern!(py, "_callbacks"))?;
-        let Err(error) = future.call_method1(how, arguments) else { return Ok(()) };
+        let Err(error) = direct::method(future, how, argument) else { return Ok(()) };
         if error.is_instance(py, self.invalid_state.bind(py)) {
             // It was cancelled: nobody wants to know.
             return Ok(());
