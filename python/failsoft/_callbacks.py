@@ -18,7 +18,7 @@ from ._errors import InvalidArgument
 from ._failsoft import EventLoop, Load
 from ._signatures import wants_reason
 
-#: What is about the thread or the loop it is raised in, and no answer of a callback.
+#: Exceptions about the thread or the loop they are raised in, rather than answers of a callback.
 OF_THE_THREAD = (KeyboardInterrupt, SystemExit)
 
 
@@ -41,7 +41,7 @@ class Callbacks:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        # What is to be cancelled when nobody waits any more: a call that is to come, then a task.
+        # What to cancel when nobody waits any more: first the scheduled call, then the task.
         self._running: dict[int, asyncio.Handle | asyncio.Future[Any]] = {}
 
     def run(self, load: Load, fallback: Callable[..., Any], context: contextvars.Context, asked: object) -> None:
@@ -49,7 +49,7 @@ class Callbacks:
         self._running[load.id] = self._loop.call_soon(load.step, self._start, fallback, asked, context=context)
 
     def stop(self, id: int) -> None:
-        """Nobody waits for this one any more."""
+        """Cancels one that nobody waits for any more."""
         if (running := self._running.pop(id, None)) is not None:
             running.cancel()
 

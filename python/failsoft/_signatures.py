@@ -10,18 +10,18 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-#: By code and by how many of its parameters are taken already (the object of a method).
+#: By code, and by how many of its parameters are bound already (as the object of a method is).
 _BY_CODE: WeakKeyDictionary[CodeType, dict[int, bool]] = WeakKeyDictionary()
 #: What only `inspect` can tell: functions that wrap others, types whose `__call__` is no plain function.
 _BY_OBJECT: WeakKeyDictionary[Any, dict[int, bool]] = WeakKeyDictionary()
 #: Functions in C, by name: `dict.get`.
 _BY_NAME: dict[str, bool] = {}
-#: The most names that are remembered.
+#: How many names are remembered at most.
 _NAMES = 1_024
 
 
 def wants_reason(fallback: Callable[..., object]) -> bool:
-    """A second parameter without a default, or one that is named `reason`."""
+    """Whether it has a second parameter without a default, or one named `reason`."""
     kind = type(fallback)
     if kind is FunctionType:
         return _function(fallback, 0)
@@ -38,7 +38,7 @@ def wants_reason(fallback: Callable[..., object]) -> bool:
 
 
 def _function(function: Any, taken: int) -> bool:
-    """Of a function some of whose first parameters are taken."""
+    """The same for a function whose first `taken` parameters are bound already."""
     if function.__dict__ and ("__wrapped__" in function.__dict__ or "__signature__" in function.__dict__):
         known = _BY_OBJECT.get(function)
         if known is None:

@@ -63,7 +63,7 @@ pub(crate) fn keys<'py>(given: &Bound<'py, PyAny>) -> PyResult<(Vec<Bytes>, Vec<
     let mut all = (Vec::new(), Vec::new());
     let py = given.py();
     let refused = || invalid(py, "keys", format!("{}; allowed: an iterable of keys", type_name(given)));
-    // One key would be taken apart into its letters.
+    // A single key would be taken apart into its characters.
     if given.is_instance_of::<PyString>() || given.is_instance_of::<PyBytes>() || given.is_instance_of::<PyByteArray>()
     {
         return Err(refused());

@@ -40,7 +40,7 @@ pub(crate) fn owned(object: &Bound<'_, PyAny>) -> PyResult<Result<Bytes, String>
     Ok(Err(type_name(object)))
 }
 
-/// An object as a callback is given it: what its owner may change in the meantime is copied.
+/// An object as it is given to a callback: a copy if its owner may change it in the meantime.
 pub(crate) fn unchanging<'py>(object: &Bound<'py, PyAny>, octets: &Bytes) -> Bound<'py, PyAny> {
     if object.is_instance_of::<PyByteArray>() || object.is_instance_of::<PyMemoryView>() {
         return PyBytes::new(object.py(), octets).into_any();
@@ -48,7 +48,7 @@ pub(crate) fn unchanging<'py>(object: &Bound<'py, PyAny>, octets: &Bytes) -> Bou
     object.clone()
 }
 
-/// What to say of an object that raised when it was looked at; what is no ordinary exception is raised on.
+/// What to say of an object that raised while it was read. Anything but an ordinary exception goes on.
 pub(crate) fn failed(object: &Bound<'_, PyAny>, error: PyErr) -> PyResult<String> {
     let py = object.py();
     if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {

@@ -16,7 +16,7 @@ pub(crate) struct Entry {
     pub(crate) pending: Option<Pending>,
     /// Of its callback's last run.
     pub(crate) own: Option<OwnSlot>,
-    /// Places are used again, and a callback may be asked for when its call has just ended.
+    /// Tells it from a later call at the same place: a callback may be asked for when its call has just ended.
     token: u64,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Entries {
 }
 
 impl Entries {
-    /// Enters one, and says its token: its place, and the number of the call.
+    /// Adds one and returns its token: its place, and the number of the call.
     pub(crate) fn insert(&mut self, future: Py<PyAny>, callback: Option<(Callback, Py<PyAny>)>, form: Form) -> u64 {
         self.calls = self.calls.wrapping_add(1);
         let place = self.waiting.vacant_entry();

@@ -57,10 +57,10 @@ impl Drop for EventLoop {
     }
 }
 
-/// All that there are.
+/// Every one in this process.
 static LOOPS: Mutex<Vec<Py<PyWeakrefReference>>> = Mutex::new(Vec::new());
 
-/// Locked under the interpreter's lock alone, and for no calls of it.
+/// Locked only while the interpreter's lock is held, and never during a call into Python.
 fn loops() -> MutexGuard<'static, Vec<Py<PyWeakrefReference>>> {
     LOOPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -168,7 +168,7 @@ impl EventLoop {
         Ok(None)
     }
 
-    /// Enters one who waits, and starts what is waited for. `long`: the core is told as soon as it is cancelled.
+    /// Registers a call and starts it. `long`: the core is told as soon as it is cancelled.
     pub(crate) fn wait<'py>(
         &self,
         py: Python<'py>,

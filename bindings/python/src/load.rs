@@ -15,10 +15,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many there are: as long as there is none, nobody can be inside one.
+/// How many loads there are: while there is none, no code can be running inside one.
 static LOADS: AtomicUsize = AtomicUsize::new(0);
 
-/// How often a step is taken again that a signal's handler kept from beginning.
+/// How often a step is retried when the exception of a signal's handler kept it from starting.
 const TRIES: usize = 16;
 
 /// The load inside which a callback runs: the value of a context variable.

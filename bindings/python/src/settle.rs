@@ -10,10 +10,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use pyo3::{PyErr, intern};
 
-/// How often something is tried again that handlers of signals keep from being done.
+/// How often something is retried when the exception of a signal's handler kept it from being done.
 const TRIES: usize = 16;
 
-/// Does what may be done twice, until it is done; the first exception comes back.
+/// Repeats a step that may be done twice until it succeeds; gives the first exception.
 pub(crate) fn surely(mut step: impl FnMut() -> PyResult<()>) -> PyResult<()> {
     let mut first = None;
     for _ in 0..TRIES {
