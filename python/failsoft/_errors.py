@@ -63,6 +63,18 @@ class WriteRefused(FailsoftError):
     cause: Cause
 
 
+class DecodeError(FailsoftError, UnicodeDecodeError):
+    """With ``decode_responses=True``: the key's value is no UTF-8. ``object`` has its bytes; no fallback is asked."""
+
+    code = "DECODE"
+    #: The key.
+    key: bytes = b""
+
+    def __str__(self) -> str:
+        why = UnicodeDecodeError.__str__(self)
+        return f"the value of the key {self.key[:64]!r} is no text: {why}; read it without `decode_responses`"
+
+
 class Closed(FailsoftError):
     """The router is closed."""
 
@@ -81,7 +93,7 @@ class InternalError(FailsoftError):
     code = "INTERNAL"
 
 
-#: For the extension: the class for each code of the core.
+#: For the extension: the class for each code, the core's and `DECODE`.
 BY_CODE: dict[str, type[FailsoftError]] = {
     error.code: error
     for error in (
@@ -91,6 +103,7 @@ BY_CODE: dict[str, type[FailsoftError]] = {
         DeadlineExceeded,
         Reentrant,
         WriteRefused,
+        DecodeError,
         Closed,
         Forked,
         InternalError,

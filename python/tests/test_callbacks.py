@@ -34,6 +34,22 @@ class Broken(Mapping[Any, Any]):
         return 1
 
 
+class Items(dict[Any, Any]):
+    """Whose `items` are these, or fail as these do."""
+
+    def __init__(self, items: Callable[[], Any]) -> None:
+        super().__init__(a=b"x")
+        self._items = items
+
+    def items(self) -> Any:
+        return self._items()
+
+
+def fails_midway() -> Iterator[Any]:
+    yield "a", b"x"
+    raise ZeroDivisionError("midway")
+
+
 class Flow(BaseException):
     """As `pytest.fail` and control flow raise."""
 
@@ -50,7 +66,13 @@ def odd(result: object, asynchronous: bool) -> Any:
 
 
 ODD = ["\ud800", 3, Broken(), object(), (b"x",)]
-ODD_MANY: list[object] = [Broken(), {"a": "\ud800"}, {"\ud800": b"a"}, {"a": 3}, {3: b"a"}, [b"x"], None]
+UNREADABLE: list[object] = [
+    Broken(),
+    Items(fails_midway),
+    Items(lambda: 1 // 0),
+    *(Items(lambda: None), Items(lambda: [1]), Items(lambda: [("a", b"x", 1)])),
+]
+ODD_MANY: list[object] = [*UNREADABLE, {"a": "\ud800"}, {"\ud800": b"a"}, {"a": 3}, {3: b"a"}, [b"x"], None]
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
@@ -81,6 +103,7 @@ def test_the_same_in_threads() -> None:
         for place, many in enumerate(ODD_MANY):
             for told in router.resolve_many([f"many:{place}"], odd(many, False)):
                 assert isinstance(told, failsoft.InvalidArgument)
+                assert ("that cannot be read: " in str(told)) == (place < len(UNREADABLE)), told
 
         def flow(_: object) -> Any:
             raise Flow("mine")

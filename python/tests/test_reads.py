@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import pickle
 from typing import Any
 
 import failsoft
 import pytest
 from conftest import eventually, run
-from failsoft import Router
+from failsoft import Router, blocking
 from testkit import Scripted
 
 LOOPS = ["asyncio", "uvloop"]
@@ -43,13 +44,57 @@ def test_text_instead_of_bytes(cluster: list[str], patient: dict[str, Any]) -> N
     async def main() -> None:
         async with Router(cluster, decode_responses=True, **patient) as router:
             await router.set("text:a", "grün")
-            await router.set("text:bad", b"\xff")
             assert await router.get_with_fallback("text:a") == "grün"
             assert (await router.resolve("text:a")).value == "grün"
-            with pytest.raises(UnicodeDecodeError):
-                await router.get_with_fallback("text:bad")
 
     run(main())
+
+
+def names_the_key(error: object, key: str, value: bytes) -> None:
+    assert isinstance(error, failsoft.DecodeError) and isinstance(error, UnicodeDecodeError) and error.code == "DECODE"
+    assert (error.key, error.object, error.start, error.end) == (key.encode(), value, len(value) - 1, len(value))
+    assert repr(key) in str(error) and "without `decode_responses`" in str(error)
+    copied = pickle.loads(pickle.dumps(error))
+    assert str(copied) == str(error) and copied.key == error.key
+
+
+def test_a_value_that_is_no_text_is_told_with_its_key(cluster: list[str], patient: dict[str, Any]) -> None:
+    calls: list[object] = []
+
+    def bad(keys: Any) -> Any:
+        calls.append(keys)
+        return {key: b"a\xfe" for key in keys} if isinstance(keys, list) else b"a\xfe"
+
+    async def main() -> None:
+        async with Router(cluster, **patient) as raw, Router(cluster, decode_responses=True, **patient) as router:
+            await raw.set("notext:stored", b"\xff")
+            await raw.set("notext:good", "good")
+            for read in (router.get_with_fallback, router.resolve):
+                with pytest.raises(failsoft.DecodeError) as wrong:
+                    await read("notext:stored", bad)
+                names_the_key(wrong.value, "notext:stored", b"\xff")
+            assert calls == []
+            # One load, and each of its readers is told.
+            for told in await asyncio.gather(
+                *(router.get_with_fallback("notext:given", bad) for _ in range(3)), return_exceptions=True
+            ):
+                names_the_key(told, "notext:given", b"a\xfe")
+            stored, good, given = await router.resolve_many(["notext:stored", "notext:good", "notext:many"], bad)
+            names_the_key(stored, "notext:stored", b"\xff")
+            assert isinstance(good, failsoft.Outcome) and good.value == "good"
+            names_the_key(given, "notext:many", b"a\xfe")
+            with pytest.raises(failsoft.DecodeError):
+                await router.get_many_with_fallback(["notext:good", "notext:stored"], bad)
+            assert await raw.get_with_fallback("notext:stored") == b"\xff"
+
+    run(main())
+    with blocking.Router(cluster, decode_responses=True, **patient) as router:
+        for read in (router.get_with_fallback, router.resolve):
+            with pytest.raises(failsoft.DecodeError) as wrong:
+                read("notext:stored", bad)
+            names_the_key(wrong.value, "notext:stored", b"\xff")
+        _, given = router.resolve_many(["notext:good", "notext:threads"], bad)
+        names_the_key(given, "notext:threads", b"a\xfe")
 
 
 def test_callbacks_of_every_form(cluster: list[str], patient: dict[str, Any]) -> None:

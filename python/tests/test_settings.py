@@ -51,9 +51,19 @@ def test_bad_settings_are_named(router: type[Any]) -> None:
         ("deadline", "1s", "is not a duration"),
         ("fill", 3, "is not a boolean"),
         ("max_retries", 11, "allowed: 0 to 10"),
-        ("max_retries", 10**30, "out of range"),
+        ("class", object(), "no such key; allowed: max_retries, .*, tls, decode_responses$"),
+        ("max_retries", 10**30, "an int of that size is out of range; allowed: 0 to 10"),
+        ("max_retries", {1: 2}, "dict is not a setting; allowed: 0 to 10"),
+        ("max_retries", type("", (), {})(), "object of a class without a name is not a setting; allowed: 0 to 10"),
+        (
+            "client_name",
+            "\ud800",
+            "a str with a lone surrogate, which has no UTF-8 is not a setting; allowed: 1 to 128",
+        ),
+        ("deadline", 1e300, "1e303 ms is out of range; allowed: 1 ms"),
         ("max_retries", object(), "object is not a setting; allowed: 0 to 10"),
         ("address_map", {"a:": "b"}, "address"),
+        ("address_map", {"a:1": 2}, "a dict of something else than str is not a setting; allowed: at most"),
         ("decode_responses", "yes", "allowed: true or false"),
         ("tls", 3, "allowed: true or false"),
         ("password", "", "1 to 65536"),
@@ -68,6 +78,7 @@ def test_bad_settings_are_named(router: type[Any]) -> None:
         None,
         [None],
         [b"host:1"],
+        b"host:1",
         "\ud800",
         ["\ud800"],
         ["redis://user:secret@host:7000/3"],
@@ -90,9 +101,14 @@ def test_every_form_of_a_setting_is_taken() -> None:
             Router(NODES, tls=failsoft.Tls(ca_pem=pem))
     with pytest.raises(ValueError, match="belong together"):
         failsoft.Tls(client_key_pem=b"key")
+    number: Any = 3
+    for argument in ("ca_pem", "client_cert_pem", "client_key_pem"):
+        with pytest.raises(failsoft.InvalidArgument, match="int; allowed: bytes, str") as wrong:
+            failsoft.Tls(**{argument: number})
+        assert wrong.value.argument == argument
 
 
 def test_every_error_has_its_code() -> None:
     errors = [error for error in vars(failsoft).values() if type(error) is type]
     codes = {error.code for error in errors if issubclass(error, failsoft.FailsoftError)}
-    assert len(codes) == 9 and {error.__name__ for error in errors} <= set(failsoft.__all__)
+    assert len(codes) == 10 and {error.__name__ for error in errors} <= set(failsoft.__all__)

@@ -1,15 +1,16 @@
 //! Keyword arguments to the core's settings. Keys, defaults and ranges are the core's alone.
 
-use crate::convert::type_name;
+use crate::convert::{described, type_name};
 use crate::errors::raised;
 use crate::invoke;
 use crate::tls::Tls;
 use failsoft::{
     Builder, Cause, Config, ConfigError, EventKind, KeySpec, Reason, Router, ServedBy, Setting, SettingKind,
+    unknown_key,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 
 /// What a router is made from; `decode_responses` is Python's own.
 pub(crate) struct Settings {
@@ -40,8 +41,11 @@ pub(crate) fn read(nodes: &Bound<'_, PyAny>, config: &Bound<'_, PyDict>) -> PyRe
                 }
             }
             _ => {
-                let spec = Config::KEYS.iter().find(|spec| spec.name == key);
-                let problem = |problem| bad(&key, problem);
+                let Some(spec) = Config::KEYS.iter().find(|spec| spec.name == key) else {
+                    let known = Config::KEYS.iter().map(|spec| spec.name).chain(["tls", "decode_responses"]);
+                    return Err(raised(py, &unknown_key(&key, known.map(str::to_owned).collect()).into()));
+                };
+                let problem = |problem| bad(&key, format!("{problem}; allowed: {}", spec.kind));
                 settings.builder = settings.builder.set(&key, setting(&value, spec).map_err(problem)?);
             }
         }
@@ -58,8 +62,10 @@ fn addresses(nodes: &Bound<'_, PyAny>) -> PyResult<Result<Vec<String>, String>> 
             .map(|text| text.split(',').map(|node| node.trim().to_owned()).collect())
             .map_err(no_utf8));
     }
-    if nodes.getattr_opt(intern!(py, "__iter__"))?.is_none() {
-        return Ok(Err(format!("{} is not a list of addresses", type_name(nodes))));
+    // Bytes are a list of numbers.
+    if nodes.getattr_opt(intern!(py, "__iter__"))?.is_none() || nodes.is_instance_of::<PyBytes>() {
+        let what = type_name(nodes);
+        return Ok(Err(format!("{what} is not a list of addresses; allowed: str, or an iterable of them")));
     }
     let list = invoke::call(&py.get_type::<PyList>(), (nodes,))?.cast_into::<PyList>()?;
     let address = |node: Bound<'_, PyAny>| match node.cast::<PyString>() {
@@ -70,7 +76,7 @@ fn addresses(nodes: &Bound<'_, PyAny>) -> PyResult<Result<Vec<String>, String>> 
 }
 
 fn no_utf8(_: PyErr) -> String {
-    "an address has a lone surrogate".to_owned()
+    "an address has a lone surrogate, which has no UTF-8".to_owned()
 }
 
 /// An address without its scheme and credentials.
@@ -113,10 +119,10 @@ fn default(py: Python<'_>, setting: &Setting) -> PyResult<Py<PyAny>> {
     })
 }
 
-/// A Python value as the core takes it; the core says whether it fits.
-fn setting(value: &Bound<'_, PyAny>, spec: Option<&KeySpec>) -> Result<Setting, String> {
-    let duration = spec.is_some_and(|spec| matches!(spec.kind, SettingKind::Duration { .. }));
-    let unusable = |_| format!("{} is out of range", type_name(value));
+/// A Python value as the core takes it, or what is wrong with it; the core says whether it fits.
+fn setting(value: &Bound<'_, PyAny>, spec: &KeySpec) -> Result<Setting, String> {
+    let duration = matches!(spec.kind, SettingKind::Duration { .. });
+    let unusable = |_| format!("an {} of that size is out of range", type_name(value));
     if value.is_none() {
         return Ok(Setting::Off);
     }
@@ -135,17 +141,16 @@ fn setting(value: &Bound<'_, PyAny>, spec: Option<&KeySpec>) -> Result<Setting, 
     if let Ok(text) = value.extract::<String>() {
         return Ok(Setting::Text(text));
     }
-    if let Ok(map) = value.cast::<PyDict>() {
+    if let (Ok(map), SettingKind::AddressMap { .. }) = (value.cast::<PyDict>(), spec.kind) {
         let pairs =
             map.iter().map(|(from, to)| Ok(format!("{}={}", from.extract::<String>()?, to.extract::<String>()?)));
         return pairs
             .collect::<PyResult<_>>()
             .map(Setting::List)
-            .map_err(|_| "its addresses have to be str".to_owned());
+            .map_err(|_| "a dict of something else than str is not a setting".to_owned());
     }
     if let Ok(list) = value.extract::<Vec<String>>() {
         return Ok(Setting::List(list));
     }
-    let allowed = spec.map(|spec| format!("; allowed: {}", spec.kind)).unwrap_or_default();
-    Err(format!("{} is not a setting{allowed}", type_name(value)))
+    Err(format!("{} is not a setting", described(value)))
 }

@@ -1,6 +1,6 @@
 //! Keys, values and durations: from Python objects to the core's and back.
 
-use crate::errors::invalid;
+use crate::errors::{invalid, no_text};
 use bytes::Bytes;
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
@@ -25,8 +25,8 @@ pub(crate) fn owned(object: &Bound<'_, PyAny>) -> PyResult<Result<Bytes, String>
         return Ok(Ok(Bytes::copy_from_slice(bytes.as_bytes())));
     }
     if let Ok(text) = object.cast::<PyString>() {
-        let problem = |_| format!("a {} with a lone surrogate, which has no UTF-8", type_name(object));
-        return Ok(text.to_cow().map(|text| Bytes::copy_from_slice(text.as_bytes())).map_err(problem));
+        let octets = text.to_cow().map(|text| Bytes::copy_from_slice(text.as_bytes()));
+        return Ok(octets.map_err(|_| described(object)));
     }
     if let Ok(array) = object.cast::<PyByteArray>() {
         return Ok(Ok(array.to_vec().into()));
@@ -54,27 +54,19 @@ pub(crate) fn failed(object: &Bound<'_, PyAny>, error: PyErr) -> PyResult<String
     if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
         return Err(error);
     }
-    Ok(format!("a {} that raises {error}", type_name(object)))
+    Ok(format!("a {} that cannot be read: {error}", type_name(object)))
 }
 
-/// A value as the caller wants it: `bytes`, or `str` if it is to be decoded.
-pub(crate) fn value<'py>(py: Python<'py>, value: Option<&Bytes>, decode: bool) -> PyResult<Bound<'py, PyAny>> {
-    match value {
-        None => Ok(py.None().into_bound(py)),
-        Some(bytes) if decode => {
-            let text = std::str::from_utf8(bytes);
-            let text = text.map_err(|e| unicode_error(py, bytes, e))?;
-            Ok(PyString::new(py, text).into_any())
-        }
-        Some(bytes) => Ok(PyBytes::new(py, bytes).into_any()),
-    }
-}
-
-fn unicode_error(py: Python<'_>, bytes: &Bytes, error: std::str::Utf8Error) -> PyErr {
-    match pyo3::exceptions::PyUnicodeDecodeError::new_utf8(py, bytes, error) {
-        Ok(error) => PyErr::from_value(error.into_any()),
-        Err(failed) => failed,
-    }
+/// A value as the caller wants it: `bytes`, or `str` if it is to be decoded, with its key for the error.
+pub(crate) fn value<'py>(
+    py: Python<'py>,
+    value: Option<&Bytes>,
+    text_of: Option<&Bytes>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let Some(bytes) = value else { return Ok(py.None().into_bound(py)) };
+    let Some(key) = text_of else { return Ok(PyBytes::new(py, bytes).into_any()) };
+    let text = std::str::from_utf8(bytes).map_err(|why| no_text(py, key, bytes, why))?;
+    Ok(PyString::new(py, text).into_any())
 }
 
 /// A duration in seconds, as Python has them: any number, but for a bool, which is a mistake.
@@ -107,5 +99,14 @@ fn no_seconds(py: Python<'_>, argument: &'static str, what: String) -> PyErr {
 }
 
 pub(crate) fn type_name(object: &Bound<'_, PyAny>) -> String {
-    object.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string())
+    let name = object.get_type().name().map(|name| name.to_string()).ok();
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "object of a class without a name".to_owned())
+}
+
+/// What is wrong with an object that is refused: text that has no UTF-8, or its type.
+pub(crate) fn described(object: &Bound<'_, PyAny>) -> String {
+    if object.is_instance_of::<PyString>() {
+        return format!("a {} with a lone surrogate, which has no UTF-8", type_name(object));
+    }
+    type_name(object)
 }

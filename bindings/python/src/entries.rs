@@ -1,6 +1,7 @@
 //! The calls that wait on one event loop, by their tokens.
 
 use crate::caller::Callback;
+use crate::given::Form;
 use crate::load::OwnSlot;
 use failsoft::foreign::{Completion, Pending};
 use pyo3::prelude::*;
@@ -11,7 +12,7 @@ pub(crate) struct Entry {
     pub(crate) future: Py<PyAny>,
     /// With the caller's context variables.
     pub(crate) callback: Option<(Callback, Py<PyAny>)>,
-    pub(crate) decode: bool,
+    pub(crate) form: Form,
     pub(crate) pending: Option<Pending>,
     /// Of its callback's last run.
     pub(crate) own: Option<OwnSlot>,
@@ -28,11 +29,11 @@ pub(crate) struct Entries {
 
 impl Entries {
     /// Enters one, and says its token: its place, and the number of the call.
-    pub(crate) fn insert(&mut self, future: Py<PyAny>, callback: Option<(Callback, Py<PyAny>)>, decode: bool) -> u64 {
+    pub(crate) fn insert(&mut self, future: Py<PyAny>, callback: Option<(Callback, Py<PyAny>)>, form: Form) -> u64 {
         self.calls = self.calls.wrapping_add(1);
         let place = self.waiting.vacant_entry();
         let token = u64::from(self.calls) << u32::BITS | place.key() as u64;
-        place.insert(Entry { future, callback, decode, pending: None, own: None, token });
+        place.insert(Entry { future, callback, form, pending: None, own: None, token });
         token
     }
 

@@ -2,12 +2,14 @@
 
 use crate::home::Home;
 use crate::invoke;
-use failsoft::{CallbackGone, Detail, DetailValue, Error};
+use failsoft::{Bytes, CallbackGone, Detail, DetailValue, Error};
+use pyo3::exceptions::{PyRuntimeError, PyUnicodeDecodeError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyString, PyType};
-use pyo3::{exceptions::PyRuntimeError, intern};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
 use std::fmt;
+use std::str::Utf8Error;
 
 /// The exception that a callback raised, on its way through the core.
 pub(crate) struct Raised {
@@ -98,22 +100,37 @@ pub(crate) fn invalid(py: Python<'_>, argument: &'static str, problem: impl Into
     raised(py, &Error::InvalidArgument { argument, problem: problem.into() })
 }
 
+/// The exception for the value of a key that is to be text and is none: Python's own, which says where it is bad, with
+/// the key.
+pub(crate) fn no_text(py: Python<'_>, key: &Bytes, value: &Bytes, why: Utf8Error) -> PyErr {
+    let exception = || {
+        let arguments = PyUnicodeDecodeError::new_utf8(py, value, why)?.getattr(intern!(py, "args"))?;
+        let exception = invoke::call(&class_of(py, "DECODE")?, arguments.cast_into::<PyTuple>()?)?;
+        exception.setattr(intern!(py, "key"), PyBytes::new(py, key))?;
+        PyResult::Ok(exception)
+    };
+    exception().map_or_else(|failed| failed, PyErr::from_value)
+}
+
 fn made<'py>(
     py: Python<'py>,
     code: &str,
     message: String,
     detail: Option<(&str, Bound<'py, PyAny>)>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let exception = invoke::call(&class_of(py, code)?, (message,))?;
+    if let Some((name, value)) = detail {
+        exception.setattr(name, value)?;
+    }
+    Ok(exception)
+}
+
+fn class_of<'py>(py: Python<'py>, code: &str) -> PyResult<Bound<'py, PyAny>> {
     static BY_CODE: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
     let by_code = BY_CODE.get_or_try_init(py, || {
         let table = py.import("failsoft._errors")?.getattr("BY_CODE")?;
         PyResult::Ok(table.cast_into::<PyDict>()?.unbind())
     })?;
     let known = by_code.bind(py).get_item(code)?.or(by_code.bind(py).get_item("INTERNAL")?);
-    let class = known.ok_or_else(|| PyRuntimeError::new_err("no exception for errors"))?.cast_into::<PyType>()?;
-    let exception = invoke::call(&class, (message,))?;
-    if let Some((name, value)) = detail {
-        exception.setattr(name, value)?;
-    }
-    Ok(exception)
+    known.ok_or_else(|| PyRuntimeError::new_err("no exception for errors"))
 }

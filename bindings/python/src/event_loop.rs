@@ -6,7 +6,7 @@
 use crate::caller::Callback;
 use crate::entries::Entries;
 use crate::errors::{Thrown, raised, thrown};
-use crate::given::{Given, ended};
+use crate::given::{Form, Given, ended};
 use crate::home::Home;
 use crate::invoke;
 use crate::load::{self, Load};
@@ -173,7 +173,7 @@ impl EventLoop {
         &self,
         py: Python<'py>,
         callback: Option<Callback>,
-        decode: bool,
+        form: Form,
         long: bool,
         messages: &Arc<Messages>,
         start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
@@ -186,7 +186,7 @@ impl EventLoop {
             None => None,
         };
         let future = self.future.bind(py).call(PyTuple::empty(py), Some(self.arguments.bind(py)))?;
-        let token = self.lock().insert(future.clone().unbind(), callback, decode);
+        let token = self.lock().insert(future.clone().unbind(), callback, form);
         let caller = Caller { channel: &self.channel, token, parent: parent.as_ref() };
         match start(caller) {
             Ok(pending) => {
@@ -227,7 +227,7 @@ impl EventLoop {
         let future = entry.future.bind(py);
         let given = match result {
             None => return self.settle.cancel(future),
-            Some(Ok(given)) => Given::into_python(given, py, entry.decode),
+            Some(Ok(given)) => Given::into_python(given, py, &entry.form),
             Some(Err(error)) => match thrown(py, &error) {
                 Ok(Thrown::Exception(exception)) => Err(PyErr::from_value(exception)),
                 Ok(Thrown::Cancelled) => return self.settle.cancel(future),

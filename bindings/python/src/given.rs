@@ -8,6 +8,27 @@ use failsoft::{Bytes, Error};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+/// How a call's values are given.
+pub(crate) enum Form {
+    /// As `bytes`; or there are none.
+    Bytes,
+    /// As `str`. A value that is no text is told with its key.
+    Text(Bytes),
+    /// The same for many keys.
+    Texts(Vec<Bytes>),
+}
+
+impl Form {
+    /// The key of the value at this place, if the value is to be text.
+    fn text_of(&self, place: usize) -> Option<&Bytes> {
+        match self {
+            Self::Bytes => None,
+            Self::Text(key) => Some(key),
+            Self::Texts(keys) => keys.get(place),
+        }
+    }
+}
+
 /// What a call came to.
 pub(crate) enum Given {
     Value(Option<Bytes>),
@@ -28,21 +49,26 @@ pub(crate) fn ended(completion: Completion) -> Result<(u64, Result<Given, Error>
 }
 
 impl Given {
-    pub(crate) fn into_python(self, py: Python<'_>, decode: bool) -> PyResult<Bound<'_, PyAny>> {
+    pub(crate) fn into_python<'py>(self, py: Python<'py>, form: &Form) -> PyResult<Bound<'py, PyAny>> {
         match self {
-            Self::Value(value) => convert::value(py, value.as_ref(), decode),
-            Self::Outcome(outcome) => Ok(Bound::new(py, Outcome::new(py, outcome, decode)?)?.into_any()),
-            Self::Many(results) => many(py, results, decode),
+            Self::Value(value) => convert::value(py, value.as_ref(), form.text_of(0)),
+            Self::Outcome(outcome) => Ok(Bound::new(py, Outcome::new(py, outcome, form.text_of(0))?)?.into_any()),
+            Self::Many(results) => many(py, results, form),
             Self::Nothing => Ok(py.None().into_bound(py)),
         }
     }
 }
 
 /// An outcome or an exception for each key.
-fn many(py: Python<'_>, results: Vec<Result<failsoft::Outcome, Error>>, decode: bool) -> PyResult<Bound<'_, PyAny>> {
+fn many<'py>(
+    py: Python<'py>,
+    results: Vec<Result<failsoft::Outcome, Error>>,
+    form: &Form,
+) -> PyResult<Bound<'py, PyAny>> {
     let list = PyList::empty(py);
-    for result in results {
-        match result.map_err(|error| raised(py, &error)).and_then(|outcome| Outcome::new(py, outcome, decode)) {
+    for (place, result) in results.into_iter().enumerate() {
+        let outcome = result.map_err(|error| raised(py, &error));
+        match outcome.and_then(|outcome| Outcome::new(py, outcome, form.text_of(place))) {
             Ok(outcome) => list.append(outcome)?,
             Err(error) => list.append(error.into_value(py))?,
         }

@@ -233,7 +233,8 @@ impl Load {
 type Pairs<'py> = Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)>;
 
 fn pairs<'py>(mapping: &Bound<'py, PyMapping>) -> PyResult<Pairs<'py>> {
-    if let Ok(plain) = mapping.cast::<PyDict>() {
+    // A subclass may have `items` of its own.
+    if let Ok(plain) = mapping.cast_exact::<PyDict>() {
         return Ok(plain.iter().collect());
     }
     let py = mapping.py();

@@ -2,7 +2,7 @@
 
 use crate::convert::{self, duration};
 use crate::errors::invalid;
-use failsoft::{Reason, ServedBy};
+use failsoft::{Bytes, Reason, ServedBy};
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 use std::time::Duration;
@@ -21,8 +21,9 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn new(py: Python<'_>, outcome: failsoft::Outcome, decode: bool) -> PyResult<Self> {
-        let value = convert::value(py, outcome.value.as_ref(), decode)?.unbind();
+    /// The value is text if this is its key.
+    pub(crate) fn new(py: Python<'_>, outcome: failsoft::Outcome, text_of: Option<&Bytes>) -> PyResult<Self> {
+        let value = convert::value(py, outcome.value.as_ref(), text_of)?.unbind();
         let failsoft::Outcome { served_by, reason, age, attempts, coalesced, node, .. } = outcome;
         Ok(Self { value, served_by, reason, age, attempts, coalesced, node: node.map(|node| node.to_string()) })
     }
@@ -56,12 +57,12 @@ impl Outcome {
         node: Option<String>,
     ) -> PyResult<Self> {
         let Some(served_by) = ServedBy::ALL.iter().copied().find(|s| s.as_str() == served_by) else {
-            return Err(invalid(py, "served_by", format!("{served_by} is no source")));
+            return Err(unknown(py, "served_by", served_by, ServedBy::ALL.iter().map(|s| s.as_str())));
         };
         let reason = match reason {
             None => None,
             Some(word) => match Reason::ALL.iter().copied().find(|r| r.as_str() == word) {
-                None => return Err(invalid(py, "reason", format!("{word} is no reason"))),
+                None => return Err(unknown(py, "reason", word, Reason::ALL.iter().map(|r| r.as_str()))),
                 known => known,
             },
         };
@@ -138,4 +139,8 @@ impl Outcome {
             text(self.node()),
         ))
     }
+}
+
+fn unknown(py: Python<'_>, argument: &'static str, word: &str, words: impl Iterator<Item = &'static str>) -> PyErr {
+    invalid(py, argument, format!("{word:?} is none; allowed: {}", words.collect::<Vec<_>>().join(", ")))
 }

@@ -5,6 +5,7 @@ use crate::caller::{self, Callback};
 use crate::convert::{octets, seconds};
 use crate::errors::raised;
 use crate::event_loop;
+use crate::given::Form;
 use crate::messages::Messages;
 use crate::{blocking, config};
 use failsoft::Error;
@@ -84,12 +85,13 @@ impl Core {
         py: Python<'py>,
         callback: Option<Callback>,
         manner: Manner,
+        form: Form,
         start: impl FnOnce(&Foreign, Caller<'_>) -> Result<Pending, Error>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let Opened { foreign, decode, messages, .. } = self.opened()?;
+        let Opened { foreign, messages, .. } = self.opened()?;
         if self.waiter == Waiter::Thread {
             return blocking::wait(py, callback.as_ref(), messages, |caller| start(foreign, caller))?
-                .into_python(py, *decode);
+                .into_python(py, &form);
         }
         // First of all: in a forked child the loop itself is of no use.
         match foreign.check() {
@@ -99,7 +101,7 @@ impl Core {
         }
         let here = event_loop::running(py)?;
         let long = manner == Manner::Long;
-        here.get().wait(py, callback, *decode, long, messages, |caller| start(foreign, caller))
+        here.get().wait(py, callback, form, long, messages, |caller| start(foreign, caller))
     }
 }
 
@@ -141,6 +143,7 @@ impl Core {
     ///     DeadlineExceeded: `deadline` passed, or the fallback took longer than `load_timeout`.
     ///     InvalidArgument: a bad key, option or result of the fallback.
     ///     Reentrant: the fallback asked for the key that it is loading.
+    ///     DecodeError: with `decode_responses=True`, the value is no UTF-8.
     ///     Closed, Forked: the router is not to be used any more, or not in this process.
     ///
     /// Example (without `await` in `failsoft.blocking`):
@@ -212,7 +215,10 @@ impl Core {
         let (octets, given) = caller::keys(keys)?;
         let callback = Callback::of_keys(fallback, given, octets.clone())?;
         let options = caller::options(ttl, deadline)?;
-        self.call(py, Some(callback), Manner::Long, |foreign, caller| foreign.resolve_many(caller, octets, options))
+        let form = if self.opened()?.decode { Form::Texts(octets.clone()) } else { Form::Bytes };
+        self.call(py, Some(callback), Manner::Long, form, |foreign, caller| {
+            foreign.resolve_many(caller, octets, options)
+        })
     }
 
     /// Writes a value. It does not expire unless `ttl` says when, in seconds.
@@ -235,7 +241,9 @@ impl Core {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (key_octets, value) = (octets("key", key)?, octets("value", value)?);
         let ttl = seconds("ttl", ttl)?;
-        self.call(key.py(), None, Manner::Short, |foreign, caller| foreign.set(caller, key_octets, value, ttl))
+        self.call(key.py(), None, Manner::Short, Form::Bytes, |foreign, caller| {
+            foreign.set(caller, key_octets, value, ttl)
+        })
     }
 
     /// Waits until a first view of the cluster has come, at most `timeout` seconds. Reads need not wait for it.
@@ -249,7 +257,7 @@ impl Core {
     ///     await router.ready(5)
     fn ready<'py>(&self, py: Python<'py>, timeout: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let timeout = seconds("timeout", Some(timeout))?.unwrap_or(Duration::ZERO);
-        self.call(py, None, Manner::Long, |foreign, caller| foreign.ready(caller, timeout))
+        self.call(py, None, Manner::Long, Form::Bytes, |foreign, caller| foreign.ready(caller, timeout))
     }
 
     /// Ends the router: every read that waits gets Closed, callbacks that run are cancelled. Values that are just
@@ -262,7 +270,7 @@ impl Core {
     ///
     ///     await router.close()
     fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.call(py, None, Manner::End, |foreign, caller| foreign.close(caller))
+        self.call(py, None, Manner::End, Form::Bytes, |foreign, caller| foreign.close(caller))
     }
 
     /// The account of the router as JSON; `health` gives it as a dict.
@@ -314,7 +322,8 @@ impl Core {
         let callback = Callback::of_key(fallback, key, &octets)?;
         let options = caller::options(ttl, deadline)?;
         let ask = callback.is_some();
-        self.call(py, callback, Manner::Short, |foreign, caller| {
+        let form = if self.opened()?.decode { Form::Text(octets.clone()) } else { Form::Bytes };
+        self.call(py, callback, Manner::Short, form, |foreign, caller| {
             if account {
                 foreign.resolve(caller, octets, options, ask)
             } else {

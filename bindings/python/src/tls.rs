@@ -10,34 +10,25 @@ pub(crate) struct Tls {
     pub(crate) tls: failsoft::Tls,
 }
 
-/// A PEM file's content, as bytes or as text.
-struct Pem(Vec<u8>);
-
-impl<'py> FromPyObject<'_, 'py> for Pem {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        Ok(Self(octets("pem", &object)?.into()))
-    }
-}
-
 #[pymethods]
 impl Tls {
     #[new]
     #[pyo3(signature = (*, ca_pem=None, client_cert_pem=None, client_key_pem=None, server_name=None, danger_accept_invalid_certs=false))]
     fn new(
-        ca_pem: Option<Pem>,
-        client_cert_pem: Option<Pem>,
-        client_key_pem: Option<Pem>,
+        ca_pem: Option<&Bound<'_, PyAny>>,
+        client_cert_pem: Option<&Bound<'_, PyAny>>,
+        client_key_pem: Option<&Bound<'_, PyAny>>,
         server_name: Option<String>,
         danger_accept_invalid_certs: bool,
     ) -> PyResult<Self> {
+        // A PEM file's content, as bytes or as text.
+        let pem = |argument, given: Option<&Bound<'_, PyAny>>| given.map(|pem| octets(argument, pem)).transpose();
         let mut tls = failsoft::Tls::new();
-        if let Some(pem) = ca_pem {
-            tls = tls.ca_pem(pem.0);
+        if let Some(authorities) = pem("ca_pem", ca_pem)? {
+            tls = tls.ca_pem(authorities);
         }
-        match (client_cert_pem, client_key_pem) {
-            (Some(chain), Some(key)) => tls = tls.client_pem(chain.0, key.0),
+        match (pem("client_cert_pem", client_cert_pem)?, pem("client_key_pem", client_key_pem)?) {
+            (Some(chain), Some(key)) => tls = tls.client_pem(chain, key),
             (None, None) => {}
             _ => {
                 let problem = "`client_cert_pem` and `client_key_pem` belong together";

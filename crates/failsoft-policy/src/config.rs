@@ -116,7 +116,7 @@ impl Config {
     /// Sets one key. On an error nothing is changed.
     ///
     /// # Errors
-    /// An unknown key (with all known ones, the closest first), a value of another kind or out of
+    /// An unknown key (with all known ones, one that resembles it first), a value of another kind or out of
     /// range (with what is allowed).
     pub fn set(&mut self, key: &str, value: Setting) -> Result<(), ConfigError> {
         let spec = Self::KEYS
@@ -159,12 +159,18 @@ fn text_key(spec: &KeySpec) -> String {
     }
 }
 
-/// The error for a key that is none of the `known` ones, the closest first: for a language that writes them
-/// in its own way.
+/// The error for a key that is none of the `known` ones. They are told in their order, but for one that resembles it,
+/// which comes first. For a language that writes them in its own way.
 pub fn unknown(key: &str, mut known: Vec<String>) -> ConfigError {
     // A key of any length may come in; the distance is of interest for short ones alone.
     let start: String = key.chars().take(64).collect();
-    known.sort_by_key(|name| distance(name, &start));
+    let nearest = known.iter().enumerate().map(|(place, name)| (distance(name, &start), place)).min();
+    // At least half of it has to be right.
+    if let Some((distance, place)) = nearest
+        && distance * 2 <= known[place].len()
+    {
+        known[..=place].rotate_right(1);
+    }
     ConfigError::new(quoted(key).trim_matches('"'), format!("no such key; allowed: {}", known.join(", ")))
 }
 

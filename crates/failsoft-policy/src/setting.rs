@@ -95,9 +95,9 @@ impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Duration(d) => f.write_str(&span(*d)),
-            Self::Millis(n) => write!(f, "{n} ms"),
+            Self::Millis(n) => write!(f, "{} ms", number(*n)),
             Self::Integer(n) => n.fmt(f),
-            Self::Number(n) => n.fmt(f),
+            Self::Number(n) => f.write_str(&number(*n)),
             Self::Bool(b) => b.fmt(f),
             Self::Text(text) => f.write_str(&quoted(text)),
             Self::List(list) => write!(f, "a list of {}", list.len()),
@@ -310,6 +310,11 @@ fn mismatch(setting: &Setting, what: &str, kind: Kind) -> String {
 
 fn out_of_range(setting: &Setting, kind: Kind) -> String {
     format!("{setting} is out of range; allowed: {kind}")
+}
+
+/// A number as one would write it: a large one not with all of its digits.
+fn number(n: f64) -> String {
+    if (-1e15..1e15).contains(&n) { n.to_string() } else { format!("{n:e}") }
 }
 
 /// A duration in the largest unit that names it exactly.
