@@ -65,89 +65,158 @@ BlockingManyFallback: TypeAlias = Callable[[list[Any]], LoadedMany]
 class Count(TypedDict):
     """A counter with its labels."""
 
+    #: `status` of an attempt, or `served_by` of a read (`error` for an error to the caller).
     what: str
+    #: Why the primary did not serve; empty if it did.
     reason: str
+    #: How many.
     count: int
 
 
 class Counters(TypedDict):
     """What a router counted since it was made; only what is above zero is listed."""
 
+    #: Attempts by status and reason: one read can add several.
     attempts: list[Count]
+    #: Reads by source and reason: every read that ended, exactly once.
     reads: list[Count]
+    #: Runs of callbacks.
     loads: int
+    #: Loaded values written back.
     fills: int
+    #: Loaded values not written back, by cause (in `what`).
     fills_skipped: list[Count]
+    #: Values set.
     sets: int
+    #: Those of them that went to a node of which it was not known whether it is in the majority.
     sets_in_doubt: int
+    #: `set` calls that were refused, by cause (in `what`).
     sets_refused: list[Count]
+    #: Panics in the background: defects of ours, after which it went on.
     panics: int
 
 
 class BallotHealth(TypedDict):
     """What one node said of the cluster's health."""
 
+    #: The node that said it.
     address: str
+    #: Milliseconds since it was asked.
     age_ms: int
+    #: The primaries that own slots, in its view.
     primaries: int
+    #: Those that are neither FAIL nor PFAIL.
     primaries_ok: int
+    #: Whether that is more than half of them: by its own view the node is in the majority.
     majority: bool
+    #: The highest config epoch in its view.
     epoch: int
+    #: `cluster_state` is ok; None where an ACL denies `CLUSTER INFO`.
     cluster_ok: bool | None
+    #: `cluster_slots_pfail`.
     slots_pfail: int | None
+    #: `cluster_slots_fail`.
     slots_fail: int | None
+    #: `cluster_current_epoch`.
     current_epoch: int | None
+    #: `cluster_my_epoch`.
     my_epoch: int | None
 
 
 class NodeHealth(TypedDict):
     """One node; times are in milliseconds."""
 
+    #: Where it listens.
     address: str
+    #: Its node id.
     id: str | None
+    #: `primary` or `replica`, by the newest view.
     role: Literal["primary", "replica"]
+    #: A replica's primary.
     replica_of: str | None
+    #: Its config epoch.
     epoch: int
+    #: How many slots it owns.
     slots: int
+    #: `closed`, `open`, `half_open` or `readmitting`.
     breaker: Literal["closed", "open", "half_open", "readmitting"]
+    #: Why it gets no reads.
     trouble: Reason | None
+    #: For how long it has got none.
     trouble_ms: int | None
+    #: Time since its last answer.
     contact_ms: int | None
+    #: For a replica: how long ago it was last known to hold all that its primary had.
     lag_ms: int | None
+    #: Whether it is proved to be the primary it is taken for, so that it may be written to.
     validated: bool
+    #: Whether the cluster counts it as failed.
     failed: bool
+    #: On which side of a partition it is: `majority` (or nothing speaks against it), `minority` (it is in quarantine),
+    #: or `unknown`.
     verdict: Literal["majority", "minority", "unknown"]
+    #: Requests in flight to it.
     in_flight: int
+    #: `cluster_state` is ok, by its own word.
     cluster_ok: bool
+    #: The highest epoch it has seen.
     current_epoch: int | None
+    #: Its replication offset.
     offset: int | None
+    #: Whether a replica has a link to its primary.
     link_up: bool | None
+    #: A replica's `replica-priority`: the lowest is promoted first, 0 never.
     priority: int | None
+    #: `evicted_keys`.
     evicted: int | None
+    #: `expired_keys`.
     expired: int | None
+    #: `maxmemory_policy`.
     maxmemory_policy: str | None
+    #: The server's version.
     version: str | None
+    #: What the server refuses, as unknown or as not allowed, so that what needs it is missing.
     denied: list[str]
 
 
 class Health(TypedDict):
     """What a router knows of the cluster and of itself, at one moment."""
 
+    #: `cluster`, `standalone` (a single server without cluster mode), or `unknown` as long as no view has come.
     kind: Literal["unknown", "cluster", "standalone"]
+    #: Whether the router was closed.
     closed: bool
+    #: Slots that have an owner, of 16,384.
     slots_assigned: int
+    #: Slots whose owner gets reads.
     slots_ok: int
+    #: No majority of the cluster is in reach: reads go to the callback, nothing is written.
     down: bool
+    #: More than half of the slots' owners are out of this router's own reach.
     isolated: bool
+    #: What nodes said of the cluster's health when they were last asked because something was wrong: at most five.
     ballots: list[BallotHealth]
+    #: Redirected slots that no view has confirmed yet.
     moved_patches: int
+    #: Retries that the router-wide budget allows now.
     retry_tokens: int
+    #: Refreshes of the view so far.
     refreshes: int
+    #: Keys being loaded by callbacks.
     flights: int
+    #: Reads that wait for a callback.
     waiters: int
+    #: Loads that wait in line, because `max_concurrent_loads` run.
     queued_loads: int
+    #: Callbacks that run on after `load_timeout`.
     detached_loads: int
+    #: What runs in the background panicked when it last ran: views and probes may be missing. It is a defect of ours,
+    #: and is tried again after a pause of at most five seconds.
     stalled: bool
+    #: The nodes that gave no view of the cluster when last asked, or that refuse reads, and what they said or did
+    #: instead.
     refusals: dict[str, str]
+    #: The nodes.
     nodes: list[NodeHealth]
+    #: What was counted since the router was built.
     counters: Counters

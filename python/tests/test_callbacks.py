@@ -282,22 +282,22 @@ def test_a_thread_whose_read_is_over_does_not_begin_its_callback(scripted: Scrip
 
 def test_a_value_that_came_too_late_is_still_its_own_callers() -> None:
     def slow(key: object) -> Any:
-        time.sleep(0.3)
+        time.sleep(0.8)
         return {k: b"late" for k in key} if isinstance(key, list) else b"late"
 
-    with blocking.Router(DOWN, deadline=0.05, load_timeout=0.1) as router:
+    with blocking.Router(DOWN, deadline=0.05, load_timeout=0.5) as router:
         assert router.get_with_fallback("late:1", slow) == b"late"
         outcome = router.resolve("late:2", slow)
         assert (outcome.value, outcome.served_by, outcome.coalesced) == (b"late", "secondary", False)
         assert router.get_many_with_fallback(["late:3", "late:4"], slow) == [b"late"] * 2
-        assert router.resolve("late:5", lambda _: time.sleep(0.3)).served_by == "none"
+        assert router.resolve("late:5", lambda _: time.sleep(0.8)).served_by == "none"
 
     async def main() -> None:
-        async with Router(DOWN, deadline=0.05, load_timeout=0.1) as router:
+        async with Router(DOWN, deadline=0.05, load_timeout=0.5) as router:
             assert await router.get_with_fallback("late:1", slow) == b"late"
             assert (await router.resolve("late:2", slow)).served_by == "secondary"
             assert await router.get_many_with_fallback(["late:3", "late:4"], slow) == [b"late"] * 2
-            assert (await router.resolve("late:5", lambda _: time.sleep(0.3))).served_by == "none"
+            assert (await router.resolve("late:5", lambda _: time.sleep(0.8))).served_by == "none"
             first = router.get_with_fallback("late:7", slow)
             joined = router.get_with_fallback("late:7", slow)
             told = await asyncio.gather(first, joined, return_exceptions=True)

@@ -25,6 +25,14 @@ def test_first_read(cluster: list[str]) -> None:
     assert ended.stdout.startswith("b'Ada' b'Ada' ")
 
 
+def test_set_and_health(cluster: list[str]) -> None:
+    program = [sys.executable, str(EXAMPLES / "set_and_health.py"), *cluster]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=LONG, check=True)
+    value, *nodes, last = ended.stdout.splitlines()
+    assert (value, last) == ("b'Grace'", "16384 slots are served, 1 values were set"), ended.stdout
+    assert sorted(nodes) == sorted(f"{address} primary closed None" for address in cluster)
+
+
 def test_the_program_of_the_readme_reads_through_a_failing_cluster(breakable: Kit) -> None:
     blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
     assert len(blocks) == 1

@@ -242,15 +242,23 @@ INSIDE = {
     "the keys": "blocking.Router([ADDRESS]).resolve_many(map(stay, [1]), dict)",
     "a mapping": 'blocking.Router([ADDRESS], deadline=0.05).resolve_many(["exit"], lambda _: Mapped())',
     "a filter of messages": "read_on()",
+    "the end of an item": 'blocking.Router([ADDRESS], deadline=0.05).resolve_many(["exit"], lambda _: Unpaired())',
+    "the end of a generator": "blocking.Router([ADDRESS]).resolve_many((Ends(key) for key in 'ab'), dict)",
+    "a number": 'blocking.Router([ADDRESS]).get_with_fallback("exit", ttl=Number())',
+    "a sequence": "blocking.Router([ADDRESS], address_map=Sequence())",
+    "an exception": 'blocking.Router([ADDRESS], deadline=0.05).get_with_fallback("exit", raises)',
+    "an exception's text": 'blocking.Router([ADDRESS], deadline=0.05).resolve_many(["exit"], lambda _: Failing())',
+    "an outcome's value": "failsoft.Outcome(Value(), 'none') == failsoft.Outcome(1, 'none')",
 }
 STAY = """
 import asyncio, collections, logging, threading, time
+import failsoft
 from failsoft import Router, blocking
 
 ADDRESS = "127.0.0.1:1"
 inside = threading.Event()
 
-def stay(_):
+def stay(*_):
     inside.set()
     while True:
         time.sleep(0.001)
@@ -261,6 +269,36 @@ async def on_a_loop():
 
 class Mapped(collections.UserDict):
     def items(self):
+        stay(self)
+
+class Ends(str):
+    __del__ = stay
+
+class Unpaired(collections.UserDict):
+    def items(self):
+        return [Ends()]
+
+class Number:
+    __float__ = stay
+
+class Sequence(collections.UserList):
+    __len__ = stay
+
+class Error(Exception):
+    with_traceback = stay
+
+class Telling(Exception):
+    __str__ = stay
+
+def raises(_):
+    raise Error
+
+class Failing(collections.UserDict):
+    def items(self):
+        raise Telling
+
+class Value:
+    def __eq__(self, other):
         stay(self)
 
 def read_on():

@@ -264,7 +264,7 @@ def test_a_callback_that_asks_for_its_own_key(cluster: list[str], patient: dict[
 
 def test_limits(cluster: list[str], patient: dict[str, Any], scripted: Scripted) -> None:
     async def main() -> None:
-        async with Router(cluster, load_timeout=0.2, **patient) as router:
+        async with Router(cluster, load_timeout=0.7, **patient) as router:
             await router.ready(10)
             stopped = asyncio.Event()
 

@@ -4,7 +4,6 @@ use crate::caller::Callback;
 use crate::errors::raised;
 use crate::given::{Given, ended};
 use crate::home::Home;
-use crate::invoke;
 use crate::load::{self, Load};
 use crate::messages::Messages;
 use failsoft::Error;
@@ -49,7 +48,7 @@ pub(crate) fn wait(
                     let Some(Callback { fallback, asked, .. }) = callback else { continue };
                     // What it raises here is no failure of the load: Ctrl-C, or the thread's end.
                     let load = Bound::new(py, Load::new(run, None, Home::default()))?;
-                    let ran = invoke::call(run_here(py)?, (&load, fallback, asked));
+                    let ran = run_here(py)?.call1((&load, fallback, asked));
                     if forks() != process {
                         return forked(py, ran.map(drop), (waiting, pending, batch));
                     }

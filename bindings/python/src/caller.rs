@@ -2,7 +2,6 @@
 
 use crate::convert::{octets, seconds, type_name, unchanging};
 use crate::errors::invalid;
-use crate::invoke;
 use bytes::Bytes;
 use failsoft::foreign::ReadOptions;
 use pyo3::intern;
@@ -73,7 +72,7 @@ pub(crate) fn keys<'py>(given: &Bound<'py, PyAny>) -> PyResult<(Vec<Bytes>, Vec<
     {
         return Err(refused());
     }
-    let given = invoke::call(&py.get_type::<PyList>(), (given,))?.cast_into::<PyList>()?;
+    let given = py.get_type::<PyList>().call1((given,))?.cast_into::<PyList>()?;
     for key in given {
         let octets = octets("keys", &key)?;
         all.1.push(unchanging(&key, &octets));

@@ -2,7 +2,6 @@
 
 use crate::convert::{described, type_name};
 use crate::errors::raised;
-use crate::invoke;
 use crate::tls::Tls;
 use failsoft::{
     Builder, Cause, Config, ConfigError, EventKind, KeySpec, Reason, Router, ServedBy, Setting, SettingKind,
@@ -67,7 +66,7 @@ fn addresses(nodes: &Bound<'_, PyAny>) -> PyResult<Result<Vec<String>, String>> 
         let what = type_name(nodes);
         return Ok(Err(format!("{what} is not a list of addresses; allowed: str, or an iterable of them")));
     }
-    let list = invoke::call(&py.get_type::<PyList>(), (nodes,))?.cast_into::<PyList>()?;
+    let list = py.get_type::<PyList>().call1((nodes,))?.cast_into::<PyList>()?;
     let address = |node: Bound<'_, PyAny>| match node.cast::<PyString>() {
         Ok(text) => text.to_cow().map(|text| text.into_owned()).map_err(no_utf8),
         Err(_) => Err(format!("{} is not an address; allowed: str", type_name(&node))),

@@ -1,7 +1,6 @@
 //! The core's errors as exceptions of `failsoft._errors`, and the callback's own exceptions as they are.
 
 use crate::home::Home;
-use crate::invoke;
 use failsoft::{Bytes, CallbackGone, Detail, DetailValue, Error};
 use pyo3::exceptions::{PyRuntimeError, PyUnicodeDecodeError};
 use pyo3::intern;
@@ -105,7 +104,7 @@ pub(crate) fn invalid(py: Python<'_>, argument: &'static str, problem: impl Into
 pub(crate) fn no_text(py: Python<'_>, key: &Bytes, value: &Bytes, why: Utf8Error) -> PyErr {
     let exception = || {
         let arguments = PyUnicodeDecodeError::new_utf8(py, value, why)?.getattr(intern!(py, "args"))?;
-        let exception = invoke::call(&class_of(py, "DECODE")?, arguments.cast_into::<PyTuple>()?)?;
+        let exception = class_of(py, "DECODE")?.call1(arguments.cast_into::<PyTuple>()?)?;
         exception.setattr(intern!(py, "key"), PyBytes::new(py, key))?;
         PyResult::Ok(exception)
     };
@@ -118,7 +117,7 @@ fn made<'py>(
     message: String,
     detail: Option<(&str, Bound<'py, PyAny>)>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let exception = invoke::call(&class_of(py, code)?, (message,))?;
+    let exception = class_of(py, code)?.call1((message,))?;
     if let Some((name, value)) = detail {
         exception.setattr(name, value)?;
     }

@@ -4,11 +4,11 @@
 //! loop is closed everything here is let go, and callbacks that ran on it are taken over by others.
 
 use crate::caller::Callback;
+use crate::ending;
 use crate::entries::Entries;
 use crate::errors::{Thrown, raised, thrown};
 use crate::given::{Form, Given, ended};
 use crate::home::Home;
-use crate::invoke;
 use crate::load::{self, Load};
 use crate::messages::{Heard, Messages};
 use crate::settle::{Settle, surely};
@@ -99,7 +99,7 @@ impl EventLoop {
         let arguments = PyDict::new(py);
         arguments.set_item("loop", event_loop)?;
         let callbacks = py.import("failsoft._callbacks")?.getattr("Callbacks")?;
-        let callbacks = invoke::call(&callbacks, (event_loop,))?.unbind();
+        let callbacks = callbacks.call1((event_loop,))?.unbind();
         let future = asyncio.getattr("Future")?.unbind();
         let settle = Settle::new(event_loop)?;
         let new = |channel, descriptor| Self {
@@ -153,7 +153,7 @@ impl EventLoop {
         let descriptor = crate::wake::Descriptor::new()?;
         let set = descriptor.clone();
         let ours = Bound::new(py, new(Channel::new(move || set.set()), Some(descriptor.clone())))?;
-        match invoke::method(event_loop, intern!(py, "add_reader"), (descriptor.number(), ours.getattr("drain")?)) {
+        match event_loop.call_method1(intern!(py, "add_reader"), (descriptor.number(), ours.getattr("drain")?)) {
             Ok(_) => Ok(Some(ours)),
             Err(e) if e.is_instance_of::<PyNotImplementedError>(py) => Ok(None),
             Err(e) => Err(e),
@@ -218,7 +218,7 @@ impl EventLoop {
             Err(Completion::Loading { token }) => return self.loading(py, token),
             Err(Completion::Run(run)) => return self.run(py, run),
             Err(Completion::Stop { id }) => {
-                return surely(|| invoke::method(self.callbacks.bind(py), intern!(py, "stop"), (id,)).map(drop));
+                return surely(|| self.callbacks.call_method1(py, intern!(py, "stop"), (id,)).map(drop));
             }
             // There is no other that is no end.
             Err(_) => return Ok(()),
@@ -259,7 +259,7 @@ impl EventLoop {
         if let Some(entry) = self.lock().get(token) {
             entry.own = Some(load.get().own());
         }
-        let call = || invoke::method(self.callbacks.bind(py), intern!(py, "run"), (&load, &fallback, &context, &asked));
+        let call = || self.callbacks.call_method1(py, intern!(py, "run"), (&load, &fallback, &context, &asked));
         surely(|| call().map(drop))
     }
 
@@ -283,6 +283,7 @@ impl EventLoop {
 impl EventLoop {
     /// Hands out all that has come. What a signal's handler raises meanwhile is raised when that is done.
     fn drain(slf: &Bound<'_, Self>) -> PyResult<()> {
+        ending::watch();
         let (py, this) = (slf.py(), slf.get());
         if forks() != this.forks {
             // The descriptor is the parent's, which would not be woken if it were cleared here.

@@ -3,7 +3,6 @@
 use crate::convert::{failed, owned, type_name};
 use crate::errors::Raised;
 use crate::home::Home;
-use crate::invoke;
 use bytes::Bytes;
 use failsoft::BadResult;
 use failsoft::foreign::{self, Answer, Own, Run, forks};
@@ -154,7 +153,7 @@ impl Load {
         let mut first = None;
         for _ in 0..TRIES {
             let before = slf.get().stage();
-            let Err(error) = invoke::call(function, &all) else { break };
+            let Err(error) = function.call1(&all) else { break };
             first.get_or_insert(error);
             if slf.get().stage() != before {
                 break;
@@ -214,7 +213,7 @@ impl Load {
         if let Some(future) = future
             && !future.call_method0(py, intern!(py, "done"))?.is_truthy(py)?
         {
-            invoke::method(future.bind(py), intern!(py, "set_exception"), (exception,))?;
+            future.call_method1(py, intern!(py, "set_exception"), (exception,))?;
         }
         Ok(())
     }
@@ -238,8 +237,8 @@ fn pairs<'py>(mapping: &Bound<'py, PyMapping>) -> PyResult<Pairs<'py>> {
         return Ok(plain.iter().collect());
     }
     let py = mapping.py();
-    let items = invoke::method(mapping, intern!(py, "items"), ())?;
-    invoke::call(&py.get_type::<PyList>(), (items,))?.extract()
+    let items = mapping.call_method0(intern!(py, "items"))?;
+    py.get_type::<PyList>().call1((items,))?.extract()
 }
 
 fn values(result: &Bound<'_, PyAny>) -> PyResult<Result<HashMap<Bytes, Bytes>, String>> {

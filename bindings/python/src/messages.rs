@@ -3,7 +3,6 @@
 //! The core tells it on its own thread, which must not wait for the interpreter: there it is put aside. It is logged
 //! by the program's own threads, inside a call of the router or on a loop that has called it.
 
-use crate::invoke;
 use failsoft::Event;
 use failsoft::foreign::Channel;
 use pyo3::exceptions::PyException;
@@ -85,7 +84,7 @@ impl Messages {
         let mut ends = Ok(());
         for event in events {
             let subjects = event.subjects.iter().map(|s| (s.node.as_ref().map(ToString::to_string), s.word));
-            let logged = invoke::call(log, (event.kind.as_str(), event.count, subjects.collect::<Vec<_>>()));
+            let logged = log.call1((event.kind.as_str(), event.count, subjects.collect::<Vec<_>>()));
             match logged {
                 Ok(_) => {}
                 Err(error) if error.is_instance_of::<PyException>(py) || ends.is_err() => {

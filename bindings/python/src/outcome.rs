@@ -1,6 +1,7 @@
 //! What a read came to, as a Python object.
 
 use crate::convert::{self, duration};
+use crate::ending;
 use crate::errors::invalid;
 use failsoft::{Bytes, Reason, ServedBy};
 use pyo3::prelude::*;
@@ -35,6 +36,7 @@ impl Outcome {
 
 impl PartialEq for Outcome {
     fn eq(&self, other: &Self) -> bool {
+        ending::watch();
         let values = || Python::attach(|py| self.value.bind(py).eq(other.value.bind(py)));
         self.account() == other.account() && values().unwrap_or(false)
     }
@@ -56,6 +58,7 @@ impl Outcome {
         coalesced: bool,
         node: Option<String>,
     ) -> PyResult<Self> {
+        ending::watch();
         let Some(served_by) = ServedBy::ALL.iter().copied().find(|s| s.as_str() == served_by) else {
             return Err(unknown(py, "served_by", served_by, ServedBy::ALL.iter().map(|s| s.as_str())));
         };
@@ -113,6 +116,7 @@ impl Outcome {
     }
 
     fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        ending::watch();
         let fields = (self.value(py), self.served_by(), self.reason(), self.age(), self.attempts, self.coalesced);
         (fields, self.node()).into_pyobject(py)?.hash()
     }
@@ -127,6 +131,7 @@ impl Outcome {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        ending::watch();
         let text = |value: Option<&str>| value.map_or_else(|| "None".to_owned(), |v| format!("'{v}'"));
         Ok(format!(
             "Outcome(value={}, served_by='{}', reason={}, age={}, attempts={}, coalesced={}, node={})",

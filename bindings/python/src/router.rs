@@ -7,7 +7,7 @@ use crate::errors::raised;
 use crate::event_loop;
 use crate::given::Form;
 use crate::messages::Messages;
-use crate::{blocking, config};
+use crate::{blocking, config, ending};
 use failsoft::Error;
 use failsoft::foreign::{Caller, Foreign, Pending};
 use pyo3::exceptions::PyRuntimeError;
@@ -109,6 +109,7 @@ impl Core {
 impl Core {
     /// For `__init__`.
     fn _open(&self, nodes: &Bound<'_, PyAny>, config: &Bound<'_, PyDict>) -> PyResult<()> {
+        ending::watch();
         let settings = config::read(nodes, config)?;
         let messages = Messages::new(nodes.py())?;
         let put = Arc::clone(&messages);
@@ -211,6 +212,7 @@ impl Core {
         ttl: Option<&Bound<'py, PyAny>>,
         deadline: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        ending::watch();
         let py = keys.py();
         let (octets, given) = caller::keys(keys)?;
         let callback = Callback::of_keys(fallback, given, octets.clone())?;
@@ -239,6 +241,7 @@ impl Core {
         value: &Bound<'py, PyAny>,
         ttl: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        ending::watch();
         let (key_octets, value) = (octets("key", key)?, octets("value", value)?);
         let ttl = seconds("ttl", ttl)?;
         self.call(key.py(), None, Manner::Short, Form::Bytes, |foreign, caller| {
@@ -256,6 +259,7 @@ impl Core {
     ///
     ///     await router.ready(5)
     fn ready<'py>(&self, py: Python<'py>, timeout: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        ending::watch();
         let timeout = seconds("timeout", Some(timeout))?.unwrap_or(Duration::ZERO);
         self.call(py, None, Manner::Long, Form::Bytes, |foreign, caller| foreign.ready(caller, timeout))
     }
@@ -270,6 +274,7 @@ impl Core {
     ///
     ///     await router.close()
     fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        ending::watch();
         self.call(py, None, Manner::End, Form::Bytes, |foreign, caller| foreign.close(caller))
     }
 
@@ -317,6 +322,7 @@ impl Core {
         deadline: Option<&Bound<'py, PyAny>>,
         account: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
+        ending::watch();
         let py = key.py();
         let octets = octets("key", key)?;
         let callback = Callback::of_key(fallback, key, &octets)?;

@@ -3,7 +3,6 @@
 //! Telling a Future's callbacks goes through `loop.call_soon`, which is Python: a handler may run and raise inside it,
 //! and `asyncio` then forgets the callbacks. Here they are scheduled after all, and the exception goes on.
 
-use crate::invoke;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -85,13 +84,13 @@ impl Settle {
     ) -> PyResult<()> {
         let py = future.py();
         let told = future.getattr(intern!(py, "_callbacks"))?;
-        let Err(error) = invoke::method(future, how, arguments) else { return Ok(()) };
+        let Err(error) = future.call_method1(how, arguments) else { return Ok(()) };
         if error.is_instance(py, self.invalid_state.bind(py)) {
             // It was cancelled: nobody wants to know.
             return Ok(());
         }
         if future.call_method0(intern!(py, "done"))?.is_truthy()? {
-            let again = || invoke::call(self.reschedule.bind(py), (&self.event_loop, future, &told)).map(drop);
+            let again = || self.reschedule.call1(py, (&self.event_loop, future, &told)).map(drop);
             // The exception that came first is the one that goes on.
             let _ = surely(again);
         }

@@ -1,6 +1,6 @@
 //! Wakes an event loop from the I/O thread: by a descriptor that it watches, or by its own method for it.
 
-use crate::invoke;
+use crate::ending;
 use failsoft::foreign::Channel;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -61,10 +61,11 @@ pub(crate) fn by_method(event_loop: &Bound<'_, PyAny>) -> PyResult<(Arc<Channel>
 
 fn call_soon(event_loop: &Py<PyWeakrefReference>, drain: &Drain) {
     // Nothing when the interpreter is ending: nobody waits any more.
+    ending::watch();
     Python::try_attach(|py| {
         if let (Some(drain), Some(event_loop)) = (drain.0.get(), event_loop.bind(py).upgrade()) {
             // A closed loop waits for nothing.
-            let _ = invoke::method(&event_loop, intern!(py, "call_soon_threadsafe"), (drain,));
+            let _ = event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (drain,));
         }
     });
 }

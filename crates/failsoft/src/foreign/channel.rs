@@ -49,6 +49,10 @@ pub enum Completion {
     },
     /// From now on the read waits for a load, its own or another caller's: a caller that goes away now
     /// has to [cancel](super::Pending::cancel) it, or the load goes on for nobody.
+    ///
+    /// It is for languages where hearing that a caller goes away costs something at each call, as it does with the
+    /// Futures of asyncio, which take a callback for that: most reads end before, and are spared it. Where it
+    /// costs nothing, a channel [without it](Channel::without_loading) is simpler.
     Loading {
         /// Whose.
         token: u64,
