@@ -197,7 +197,7 @@ impl Cluster {
         let pause = self.pause_of(key, turn, dice) + jitter;
         let node = self.nodes.get_mut(key)?;
         node.start_probe(now, pause, self.limit);
-        Some(Command::Probe { node: key, endpoint: node.endpoint.clone(), witness })
+        Some(Command::Probe { node: key, endpoint: node.endpoint().clone(), witness })
     }
 
     /// How long after this probe of a node the next one is due, if nothing happens before.
@@ -209,7 +209,7 @@ impl Cluster {
         match self.nodes.get(key) {
             // Its primary's next report calls for it: compared right after that, it is dated best.
             Some(node) if self.is_dated_by_primary(node) => routine + routine / 4,
-            Some(node) if node.latency.is_some() => routine,
+            Some(node) if node.latency().is_some() => routine,
             // Probes spread over the interval: each node's word tells of a cut, so the first sign of
             // one comes the earlier, the more nodes there are.
             _ => routine - routine / 1000 * 9 / 10 * (dice % 1000),
@@ -217,7 +217,7 @@ impl Cluster {
     }
 
     fn is_dated_by_primary(&self, node: &Node) -> bool {
-        let Role::Replica(Some(of)) = node.role else { return false };
+        let Role::Replica(Some(of)) = node.role() else { return false };
         let primary = self.nodes.get(of).filter(|p| p.admits() && p.has_offsets());
         primary.is_some() && node.step() != Step::Unmeasured
     }
@@ -241,22 +241,22 @@ impl Cluster {
 
     /// Where a node listens, if it is still known.
     pub fn endpoint(&self, node: NodeKey) -> Option<&Endpoint> {
-        self.nodes.get(node).map(|n| &n.endpoint)
+        self.nodes.get(node).map(|n| n.endpoint())
     }
 
     /// A node's id, if it is still known and has one.
     pub fn id(&self, node: NodeKey) -> Option<&str> {
-        self.nodes.get(node)?.id.as_deref()
+        self.nodes.get(node)?.id()
     }
 
     /// All known nodes and where they listen.
     pub fn endpoints(&self) -> impl Iterator<Item = (NodeKey, &Endpoint)> {
-        self.nodes.iter().map(|n| (n.key, &n.endpoint))
+        self.nodes.iter().map(|n| (n.key(), n.endpoint()))
     }
 
     /// The same, with their node ids, as far as they are known.
     pub fn members(&self) -> impl Iterator<Item = (NodeKey, &Endpoint, Option<&str>)> {
-        self.nodes.iter().map(|n| (n.key, &n.endpoint, n.id.as_deref()))
+        self.nodes.iter().map(|n| (n.key(), n.endpoint(), n.id()))
     }
 
     /// Whether a view has come. That of a server without cluster mode is empty: its role is in its first report.
@@ -264,7 +264,7 @@ impl Cluster {
         match self.topology.kind() {
             Kind::Unknown => false,
             Kind::Cluster => true,
-            Kind::Standalone => self.nodes.iter().any(|n| n.looked_at.is_some() || n.is_in_trouble()),
+            Kind::Standalone => self.nodes.iter().any(|n| n.looked_at().is_some() || n.is_in_trouble()),
         }
     }
 

@@ -1,11 +1,12 @@
-//! Which questions of the control plane a node has refused, for how long they are not put again, and what counts as
-//! refusing.
+//! Which questions of the control plane a node has refused, for how long they are not put again, what counts as
+//! refusing, and what a node's report lacks for it.
 //!
 //! No question is necessary, and a server that lacks one says so each time, in words of its own; so it is asked
 //! again only now and then, since rights may be given. Questions are opaque: the driver has a name for each.
 
 use crate::reply::{ErrorReply, classify, is_cluster_disabled};
 use crate::time::Instant;
+use crate::view::NodeReport;
 use crate::words::Endpoint;
 use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -83,9 +84,39 @@ fn is_for_good(line: &str) -> bool {
     }
 }
 
+/// What a report lacks because of what its node refused: each refusal is named, by its command, and costs what needs it.
+impl NodeReport {
+    /// `CLUSTER INFO` was answered with this error line; false if the server says so that it has no cluster mode. It may
+    /// merely not be willing yet: `INFO` is answered while the data set is loaded.
+    pub fn lack_cluster_info(&mut self, command: &'static str, line: &str) -> bool {
+        if is_cluster_disabled(line) {
+            return false;
+        }
+        match classify(line) {
+            ErrorReply::Unwilling => self.loading = true,
+            _ => self.denied.push(command),
+        }
+        true
+    }
+
+    /// The question for the id was answered with this error line.
+    pub fn lack_id(&mut self, command: &'static str, line: &str) {
+        if classify(line) != ErrorReply::Unwilling {
+            self.denied.push(command);
+        }
+    }
+
+    /// No view tells epochs: the node's own cannot be compared with any.
+    pub fn lack_epochs(&mut self, command: &'static str) {
+        self.denied.push(command);
+        self.my_epoch = None;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::Reason;
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     enum Question {
@@ -114,6 +145,24 @@ mod tests {
         denied.handle_answer(&node, Role, Some("ERR unknown command"), at(5000));
         denied.keep_only(&BTreeSet::new());
         assert_eq!(lines(&denied, 5001), [None, None], "the node is no longer known");
+    }
+
+    #[test]
+    fn what_was_refused_costs_what_needs_it() {
+        let told = |line| {
+            let mut report = NodeReport { cluster_ok: true, my_epoch: Some(7), ..NodeReport::default() };
+            let goes_on = report.lack_cluster_info("CLUSTER INFO", line);
+            report.lack_id("CLUSTER MYID", line);
+            (goes_on, report.unready(), report.denied, report.my_epoch)
+        };
+        let both = ["CLUSTER INFO", "CLUSTER MYID"].to_vec();
+        assert_eq!(told("NOPERM no"), (true, None, both.clone(), Some(7)));
+        assert_eq!(told("ERR unknown subcommand"), (true, None, both, Some(7)));
+        assert_eq!(told("LOADING it is"), (true, Some(Reason::Loading), [].to_vec(), Some(7)));
+        assert!(!told("ERR This instance has cluster support disabled").0);
+        let mut report = NodeReport { my_epoch: Some(7), ..NodeReport::default() };
+        report.lack_epochs("CLUSTER NODES");
+        assert_eq!((report.denied, report.my_epoch), (["CLUSTER NODES"].to_vec(), None));
     }
 
     #[test]

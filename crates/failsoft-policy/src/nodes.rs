@@ -53,7 +53,7 @@ impl Nodes {
         for node in self.places.iter_mut().filter_map(|(_, n)| n.as_mut()) {
             if such(node) {
                 change(node);
-                self.agenda.touch(node.key);
+                self.agenda.touch(node.key());
             }
         }
     }
@@ -62,7 +62,7 @@ impl Nodes {
     pub fn replicas_of(&self, primary: NodeKey) -> impl Iterator<Item = &Node> {
         let role = Role::Replica(Some(primary));
         let maybe = self.agenda.replicas_of(primary);
-        let keys = confirmed(maybe, |key| self.get(key).is_some_and(|n| n.role == role));
+        let keys = confirmed(maybe, |key| self.get(key).is_some_and(|n| n.role() == role));
         keys.into_iter().filter_map(|key| self.get(key))
     }
 
@@ -100,8 +100,8 @@ impl Nodes {
 
     /// The node at this endpoint: one that a view named before one from a redirect, the newest first.
     pub fn at(&self, endpoint: &Endpoint) -> Option<NodeKey> {
-        let here = self.iter().filter(|n| n.endpoint == *endpoint);
-        here.max_by_key(|n| (n.id.is_some(), n.seen_at)).map(|n| n.key)
+        let here = self.iter().filter(|n| n.endpoint() == endpoint);
+        here.max_by_key(|n| (n.id().is_some(), n.seen_at())).map(|n| n.key())
     }
 
     /// Adds a node; none if there is no room.
@@ -139,7 +139,7 @@ impl Nodes {
 
     /// Forgets all nodes.
     pub fn clear(&mut self) {
-        let keys: Vec<_> = self.iter().map(|n| n.key).collect();
+        let keys: Vec<_> = self.iter().map(|n| n.key()).collect();
         for key in keys {
             self.remove(key);
         }

@@ -65,11 +65,11 @@ impl Ballot {
     /// The ballot in a view; none if its node is not known, or it has no epochs or no owner.
     pub fn of(view: &View, nodes: &Nodes, now: Instant) -> Option<Self> {
         let seen = view.nodes.as_ref().filter(|_| view.has_epochs() && view.covers_anything())?;
-        let by = nodes.iter().find(|n| n.id.is_some() && n.id == view.by)?.key;
+        let by = nodes.iter().find(|n| n.id().is_some() && n.id() == view.by.as_deref())?.key();
         let known = |wanted: fn(&ViewNode) -> bool| {
             let ids: BTreeSet<&str> = seen.iter().filter(|n| wanted(n)).map(|n| n.id.as_str()).collect();
-            let them = nodes.iter().filter(|n| n.id.as_deref().is_some_and(|id| ids.contains(id)));
-            them.map(|n| n.key).collect()
+            let them = nodes.iter().filter(|n| n.id().is_some_and(|id| ids.contains(id)));
+            them.map(|n| n.key()).collect()
         };
         let owners = || seen.iter().filter(|n| n.role == Role::Primary && !n.slots.is_empty());
         let counts = |n: &ViewNode| !n.failed && !n.suspected;
@@ -133,7 +133,7 @@ impl Partition {
     /// A round of views with epochs begins: at most [`MANY`] nodes are asked. Views that were asked
     /// for at different times are not held against each other, so the ballots before it are dropped.
     pub fn open(&mut self, round: u64, asked: Vec<NodeKey>, nodes: &Nodes, now: Instant) {
-        let answered = |key: &NodeKey| nodes.get(*key).is_some_and(|n| n.contact.is_some());
+        let answered = |key: &NodeKey| nodes.get(*key).is_some_and(|n| n.contact().is_some());
         let acquainted = asked.iter().copied().filter(answered).collect();
         *self = Self { round: Some(round), opened: now, asked, acquainted, over: false, ballots: Vec::new() };
     }
@@ -192,7 +192,7 @@ impl Partition {
 
     /// What the ballots so far come to. `owns` says which nodes own slots by the highest epoch seen.
     pub fn outcome(&self, nodes: &Nodes, owns: impl Fn(NodeKey) -> bool) -> Outcome {
-        let members = || nodes.iter().filter(|n| n.id.is_some());
+        let members = || nodes.iter().filter(|n| n.id().is_some());
         let known = members().count();
         let heard = self.ballots.len();
         let enough = heard >= VOICES || heard >= known;
@@ -202,7 +202,7 @@ impl Partition {
         let decided = heard > 0 && (enough || exhausted);
         if !decided || (majority.is_empty() && !self.over && heard < known) {
             // A node that was voted out before stays so until there is another verdict.
-            let free = |b: &&Ballot| nodes.get(b.by).is_some_and(|n| n.verdict != Verdict::Minority);
+            let free = |b: &&Ballot| nodes.get(b.by).is_some_and(|n| n.verdict() != Verdict::Minority);
             let losing = self.ballots.iter().filter(|b| !b.majority()).filter(free);
             return Outcome { verdicts: losing.map(|b| (b.by, Verdict::Unknown)).collect(), down: None };
         }
@@ -214,17 +214,17 @@ impl Partition {
         let owners = majority.iter().filter(|b| owns(b.by)).count() as u32;
         let sure = enough || majority.iter().all(|b| 2 * owners > b.primaries);
         let judged = members().filter_map(|node| {
-            let own = self.ballots.iter().find(|b| b.by == node.key);
+            let own = self.ballots.iter().find(|b| b.by == node.key());
             let verdict = match own {
                 Some(own) => {
-                    let used = node.admits() && self.acquainted.contains(&node.key);
-                    voter(own, node, &majority, owns(node.key), used)
+                    let used = node.admits() && self.acquainted.contains(&node.key());
+                    voter(own, node, &majority, owns(node.key()), used)
                 }
                 None if enough => absent(node, &majority)?,
                 None => return None,
             };
             let verdict = if verdict == Verdict::Majority && !sure { Verdict::Unknown } else { verdict };
-            Some((node.key, verdict))
+            Some((node.key(), verdict))
         });
         Outcome { verdicts: judged.collect(), down: Some(false) }
     }
@@ -246,13 +246,13 @@ fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool, used: bool
         // trouble needs its witness first; it may have been hung rather than cut off. So may one that had never
         // answered us before.
         let together = |m: &Ballot| own.heard_at.since(m.heard_at) < TOGETHER;
-        (used || node.verdict == Verdict::Minority) && most(&|m| m.failed.contains(&node.key) && together(m))
+        (used || node.verdict() == Verdict::Minority) && most(&|m| m.failed.contains(&node.key()) && together(m))
     } else {
-        superseded || (behind && own.frozen()) || most(&|m| m.accuses(node.key))
+        superseded || (behind && own.frozen()) || most(&|m| m.accuses(node.key()))
     };
     if cut_off {
         Verdict::Minority
-    } else if own.majority() && !superseded && !others().any(|m| m.accuses(node.key) && m.epoch >= own.epoch) {
+    } else if own.majority() && !superseded && !others().any(|m| m.accuses(node.key()) && m.epoch >= own.epoch) {
         Verdict::Majority
     } else {
         Verdict::Unknown
@@ -261,37 +261,37 @@ fn voter(own: &Ballot, node: &Node, majority: &[&Ballot], owns: bool, used: bool
 
 /// Whether a node gets reads, or gets none because of the ballots alone.
 fn is_used_or_out(node: &Node) -> bool {
-    node.admits() || node.verdict == Verdict::Minority
+    node.admits() || node.verdict() == Verdict::Minority
 }
 
 /// The verdict on a node that gave none: by the majority's word, and by what it says itself when it is
 /// probed because of that. One that was in the minority is set free by its probe, if it reaches everybody, has heard
 /// of what was decided, and nobody in the majority misses it: a round asks few nodes, and a minority may be large.
 fn absent(node: &Node, majority: &[&Ballot]) -> Option<Verdict> {
-    let given_up = majority.iter().filter(|m| m.failed.contains(&node.key));
+    let given_up = majority.iter().filter(|m| m.failed.contains(&node.key()));
     let asked = given_up.clone().map(|m| m.at).max();
     let said = given_up.clone().map(|m| m.heard_at).max();
     // It was probed because of that, and answered at once. A read's answer does not tell a node that was cut
     // off from one that was hung and is back.
-    let speaks =
-        asked.is_some_and(|at| node.reported_at > at) && said.is_some_and(|at| node.reported_at.since(at) < TOGETHER);
+    let speaks = asked.is_some_and(|at| node.reported_at() > at)
+        && said.is_some_and(|at| node.reported_at().since(at) < TOGETHER);
     // A node that is cut off sees no working cluster, or misses what is decided. One that was hung is back
     // among the others: if that is not clear yet, its own ballot will show it.
     // Of what the others told only after it was asked, its answer says nothing: it may have been decided meanwhile.
-    let told_before = given_up.clone().filter(|m| node.looked_at >= Some(m.heard_at));
+    let told_before = given_up.clone().filter(|m| node.looked_at() >= Some(m.heard_at));
     let decided = told_before.map(|m| m.current_epoch()).max();
-    let heard_it = node.current_epoch.is_none_or(|e| Some(e) >= decided);
-    let back = node.report.cluster_ok && heard_it;
+    let heard_it = node.current_epoch().is_none_or(|e| Some(e) >= decided);
+    let back = node.report().cluster_ok && heard_it;
     if is_used_or_out(node) && speaks && !back && 2 * given_up.count() > majority.len() {
         Some(Verdict::Minority)
-    } else if node.verdict == Verdict::Minority {
-        let missed = majority.iter().any(|m| m.accuses(node.key));
+    } else if node.verdict() == Verdict::Minority {
+        let missed = majority.iter().any(|m| m.accuses(node.key()));
         let highest = majority.iter().map(|m| m.current_epoch()).max();
-        let since_then = node.trouble().is_some_and(|t| node.looked_at > Some(t.since));
-        let whole = node.seems_well && node.report.slots_pfail == Some(0) && node.current_epoch >= highest;
+        let since_then = node.trouble().is_some_and(|t| node.looked_at() > Some(t.since));
+        let whole = node.seems_well() && node.report().slots_pfail == Some(0) && node.current_epoch() >= highest;
         let free = whole && since_then && !missed;
         free.then_some(Verdict::Majority)
-    } else if majority.iter().any(|m| m.accuses(node.key)) {
+    } else if majority.iter().any(|m| m.accuses(node.key())) {
         Some(Verdict::Unknown)
     } else {
         Some(Verdict::Majority)

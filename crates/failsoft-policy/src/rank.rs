@@ -25,7 +25,7 @@ pub fn best(nodes: &Nodes) -> BTreeMap<NodeKey, &Node> {
     for node in nodes.iter() {
         let Some(primary) = stands_in_for(node) else { continue };
         let first: &mut &Node = best.entry(primary).or_insert(node);
-        if node.key != first.key && rank(nodes, node) < rank(nodes, first) {
+        if node.key() != first.key() && rank(nodes, node) < rank(nodes, first) {
             *first = node;
         }
     }
@@ -35,14 +35,14 @@ pub fn best(nodes: &Nodes) -> BTreeMap<NodeKey, &Node> {
 /// The primary that a node may stand in for. A node that still takes itself for a primary has none: it may be
 /// on the wrong side of a cut.
 fn stands_in_for(node: &Node) -> Option<NodeKey> {
-    match node.role {
-        Role::Replica(of) if node.admits() && !node.report.primary => of,
+    match node.role() {
+        Role::Replica(of) if node.admits() && !node.report().primary => of,
         _ => None,
     }
 }
 
 fn rank(nodes: &Nodes, node: &Node) -> impl Ord + use<> {
-    let report = &node.report;
+    let report = &node.report();
     let priority = match report.priority {
         Some(0) => u32::MAX,
         Some(p) => p,
@@ -53,8 +53,8 @@ fn rank(nodes: &Nodes, node: &Node) -> impl Ord + use<> {
         report.link_up == Some(false),
         priority,
         Reverse(report.offset.unwrap_or(0)),
-        node.latency.unwrap_or(Duration::MAX),
-        node.key, // a tie must not depend on anything that a replay would not repeat
+        node.latency().unwrap_or(Duration::MAX),
+        node.key(), // a tie must not depend on anything that a replay would not repeat
     )
 }
 
@@ -78,14 +78,14 @@ pub struct Dated {
 /// `None` if it must not stand in: it is behind by more than can be dated, its link has been down for an unknown
 /// time, or its primary never answered.
 pub fn dated(nodes: &Nodes, replica: &Node) -> Option<Dated> {
-    let Role::Replica(Some(of)) = replica.role else { return None };
+    let Role::Replica(Some(of)) = replica.role() else { return None };
     let primary = nodes.get(of)?;
     let contact = match primary.trouble() {
         // A primary that is cut off from its replicas says nothing about their age.
-        Some(t) if primary.verdict == Verdict::Minority => primary.contact?.min(t.since),
-        _ => primary.contact?,
+        Some(t) if primary.verdict() == Verdict::Minority => primary.contact()?.min(t.since),
+        _ => primary.contact()?,
     };
-    let linked = match replica.report.link_up {
+    let linked = match replica.report().link_up {
         Some(false) => contact.min(replica.link_broke_at()?),
         _ => contact,
     };

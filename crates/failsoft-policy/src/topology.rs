@@ -174,7 +174,7 @@ impl Topology {
         if let Some(known) = nodes.at(endpoint) {
             return Some(known);
         }
-        let unseen = nodes.iter().filter(|n| n.id.is_none()).count();
+        let unseen = nodes.iter().filter(|n| n.id().is_none()).count();
         if unseen >= MAX_UNSEEN {
             return None;
         }
@@ -190,7 +190,7 @@ impl Topology {
     /// Whether a view comes from this cluster, as far as the node ids tell; none if it says nothing.
     pub fn is_ours(&self, nodes: &Nodes, view: &View) -> Option<bool> {
         let Some(seen) = &view.nodes else { return Some(self.kind != Kind::Cluster) };
-        let ids: BTreeSet<&str> = nodes.iter().filter_map(|n| n.id.as_deref()).collect();
+        let ids: BTreeSet<&str> = nodes.iter().filter_map(|n| n.id()).collect();
         let known = || seen.iter().any(|n| ids.contains(n.id.as_str()));
         view.covers_anything().then(|| match self.kind {
             Kind::Unknown => true,
@@ -218,8 +218,7 @@ impl Topology {
         // Views of one round were asked for together, and lag together.
         let again = self.blind_at.is_none_or(|at| at < view.asked_at);
         let weight = self.weigh(view, asked_for_epochs);
-        let known: BTreeMap<String, NodeKey> =
-            nodes.iter().filter_map(|n| n.id.clone().map(|id| (id, n.key))).collect();
+        let known: BTreeMap<String, NodeKey> = nodes.iter().filter_map(|n| Some((n.id()?.into(), n.key()))).collect();
         if self.kind == Kind::Standalone
             || (self.kind == Kind::Cluster && !seen.iter().any(|n| known.contains_key(&n.id)))
         {

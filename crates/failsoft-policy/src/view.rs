@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 /// A node's part in the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role<Id> {
     /// It is a primary, with or without slots.
     Primary,

@@ -347,7 +347,7 @@ proptest! {
             if epochs {
                 highest = highest.max(epoch);
                 prop_assert_eq!(topology.epoch(slot(0)), Some(highest));
-                let owner = topology.owner(slot(0)).and_then(|k| nodes.get(k)).and_then(|n| n.id.clone());
+                let owner = topology.owner(slot(0)).and_then(|k| nodes.get(k)?.id().map(str::to_owned));
                 prop_assert_eq!(owner, Some(format!("id{}", highest as usize % NODES)));
             } else {
                 prop_assert!(topology.epoch(slot(0)).is_some_and(|e| e >= highest));

@@ -33,8 +33,8 @@ impl Cluster {
     /// were moved, perhaps behind the back of an owner that is cut off.
     pub(super) fn heard_epoch(&mut self, key: NodeKey, epoch: Option<u64>, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
-        node.current_epoch = epoch.or(node.current_epoch);
-        let epoch = epoch.filter(|_| node.verdict != Verdict::Minority).unwrap_or(0);
+        node.note_current_epoch(epoch);
+        let epoch = epoch.filter(|_| node.verdict() != Verdict::Minority).unwrap_or(0);
         if epoch > self.highest.0 {
             if self.highest.0 > 0 {
                 self.refresh.want(Scope::Ballot, true);
@@ -47,16 +47,16 @@ impl Cluster {
     /// ballots put it with the majority after that was known.
     pub(super) fn is_up_to_date(&self, key: NodeKey) -> bool {
         let (highest, since) = self.highest;
-        self.nodes
-            .get(key)
-            .is_some_and(|n| n.current_epoch.is_none_or(|e| e >= highest) || n.vouched_at.is_some_and(|at| at >= since))
+        self.nodes.get(key).is_some_and(|n| {
+            n.current_epoch().is_none_or(|e| e >= highest) || n.vouched_at().is_some_and(|at| at >= since)
+        })
     }
 
     /// Who is said to be out of reach, and is in no trouble with us, is asked whether it is there, and whether it has
     /// heard of what was decided.
     pub(super) fn look_at_accused(&mut self, ballot: &Ballot, now: Instant) {
-        let behind = |n: &Node| n.current_epoch.is_some_and(|epoch| epoch < ballot.current_epoch());
-        let accused = |n: &Node| n.admits() && ballot.accuses(n.key) && (n.reported_at <= ballot.at || behind(n));
+        let behind = |n: &Node| n.current_epoch().is_some_and(|epoch| epoch < ballot.current_epoch());
+        let accused = |n: &Node| n.admits() && ballot.accuses(n.key()) && (n.reported_at() <= ballot.at || behind(n));
         self.nodes.change(accused, |node| node.probe_by(now));
     }
 
@@ -67,14 +67,14 @@ impl Cluster {
         for (key, verdict) in outcome.verdicts {
             self.decide(key, verdict, now);
             if let Some(node) = self.nodes.get_mut(key).filter(|_| verdict == Verdict::Majority) {
-                node.vouched_at = Some(self.partition.opened());
+                node.vouch(self.partition.opened());
             }
         }
         let down = outcome.down.unwrap_or(self.down);
         self.dirty |= down != self.down;
         self.down = down;
         let lost = self.partition.ballots().iter().any(|b| !b.majority());
-        let contradicted = self.nodes.iter().any(|n| n.admits() && n.heard && self.partition.accused(n.key));
+        let contradicted = self.nodes.iter().any(|n| n.admits() && n.is_heard() && self.partition.accused(n.key()));
         if lost || contradicted {
             self.refresh.want(Scope::Ballot, false);
         }
@@ -87,7 +87,7 @@ impl Cluster {
         self.conclude(now);
         let silent: BTreeSet<NodeKey> = self.partition.silent().collect();
         let matters = self.partition.is_wide();
-        let unheard = |n: &Node| matters && n.admits() && silent.contains(&n.key);
+        let unheard = |n: &Node| matters && n.admits() && silent.contains(&n.key());
         self.nodes.change(unheard, |node| node.probe_by(now));
         if !self.refresh.has_views(round) || self.partition.round() != Some(round) {
             return;
@@ -103,11 +103,11 @@ impl Cluster {
     pub(super) fn next_wish(&self) -> Option<Wish> {
         let wish = |scope, most| Some(Wish { scope, most });
         // Who does not answer at all needs no ballot.
-        let doubtful = |n: &Node| n.verdict != Verdict::Majority && (n.heard || n.admits());
+        let doubtful = |n: &Node| n.verdict() != Verdict::Majority && (n.is_heard() || n.admits());
         if self.down || self.isolated || self.nodes.iter().any(doubtful) {
             return wish(Scope::Ballot, self.interval / 3);
         }
-        let primary = |n: &Node| n.role == Role::Primary;
+        let primary = |n: &Node| n.role() == Role::Primary;
         let troubled = self.nodes.iter().any(|n| primary(n) && n.is_in_trouble())
             || self.topology.patched() > 0
             || self.topology.kind() == Kind::Unknown;
@@ -137,7 +137,7 @@ impl Cluster {
         self.refresh.want(Scope::Ballot, true);
         if isolated {
             let sure: Vec<NodeKey> =
-                self.nodes.iter().filter(|n| n.verdict == Verdict::Majority).map(|n| n.key).collect();
+                self.nodes.iter().filter(|n| n.verdict() == Verdict::Majority).map(|n| n.key()).collect();
             for key in sure {
                 self.decide(key, Verdict::Unknown, now);
             }
@@ -151,9 +151,9 @@ impl Cluster {
         let over = self.blind_rounds >= BLIND_ROUNDS;
         self.dirty |= over && self.down;
         self.down &= !over;
-        let ends = |n: &Node| n.verdict == Verdict::Unknown || (over && n.verdict == Verdict::Minority);
+        let ends = |n: &Node| n.verdict() == Verdict::Unknown || (over && n.verdict() == Verdict::Minority);
         let doubtful = self.nodes.iter().filter(|n| ends(n));
-        let doubtful: Vec<NodeKey> = doubtful.map(|n| n.key).collect();
+        let doubtful: Vec<NodeKey> = doubtful.map(|n| n.key()).collect();
         for key in doubtful {
             self.decide(key, Verdict::Majority, now);
         }
@@ -163,9 +163,7 @@ impl Cluster {
     /// any node in trouble, but not before a verdict has set it free.
     fn decide(&mut self, key: NodeKey, verdict: Verdict, now: Instant) {
         let Some(node) = self.nodes.get_mut(key) else { return };
-        let was = node.verdict;
-        node.verdict = verdict;
-        if was != verdict {
+        if node.set_verdict(verdict) {
             self.dirty = true;
             self.unsettled = true;
         }

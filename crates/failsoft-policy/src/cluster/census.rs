@@ -154,7 +154,7 @@ impl Cluster {
     /// Whether these views name nodes at more than half of the addresses that we know, our seeds' and our nodes', so that
     /// it is not a stranger who was given one of them, but who was put in our cluster's place.
     fn lives_at_ours(&self, views: &[View]) -> bool {
-        let members = self.nodes.iter().filter(|n| n.id.is_some()).map(|n| &n.endpoint);
+        let members = self.nodes.iter().filter(|n| n.id().is_some()).map(|n| n.endpoint());
         let known: BTreeSet<&Endpoint> = members.chain(&self.seeds).collect();
         let theirs = views.iter().flat_map(|v| v.nodes.iter().flatten()).filter(|n| !n.failed && !n.suspected);
         let shared: BTreeSet<&Endpoint> =

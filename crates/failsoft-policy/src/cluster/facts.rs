@@ -27,20 +27,20 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(node) else { return };
         let lost = matches!(reason, Reason::Timeout | Reason::Connection);
         let outlived = node.has_outlived(sent_at, lost);
-        node.contact = node.contact.max(contact);
+        node.note_contact(contact);
         if outlived {
             return;
         }
-        let sudden = lost && node.contact.is_some_and(|at| now.since(at) < CONTACT);
+        let sudden = lost && node.contact().is_some_and(|at| now.since(at) < CONTACT);
         let opened = node.fail(Trouble { since: now, reason, sudden });
         self.dirty |= opened;
-        let key = node.key;
+        let key = node.key();
         if opened && matches!(reason, Reason::Timeout | Reason::Connection | Reason::Protocol) {
             self.closing.push(key);
         }
         if opened {
             // Its replicas may have come further since they were last looked at.
-            self.look_at_replicas(key, now, |n| n.report.offset.is_some());
+            self.look_at_replicas(key, now, |n| n.report().offset.is_some());
         }
         if opened && reason != Reason::Loading {
             // A node that sees no working cluster may be on the wrong side of a cut.
@@ -81,7 +81,7 @@ impl Cluster {
     /// A node answered something that was sent to it at this time.
     pub fn handle_contact(&mut self, node: NodeKey, at: Instant) {
         if let Some(node) = self.nodes.get_mut(node) {
-            node.contact = node.contact.max(Some(at));
+            node.note_contact(Some(at));
         }
     }
 
@@ -181,14 +181,14 @@ impl Cluster {
         self.slots = None;
         self.timers.stop(Timer::Starting);
         let many = self.nodes.len() as u32 > PROBE_BURST;
-        let unproved = |n: &Node| match n.role {
+        let unproved = |n: &Node| match n.role() {
             Role::Primary => !n.is_proved(),
-            Role::Replica(_) => n.report.primary,
+            Role::Replica(_) => n.report().primary,
         };
         self.nodes.change(
-            |n| n.latency.is_none() || unproved(n),
+            |n| n.latency().is_none() || unproved(n),
             |node| {
-                let spread = if many { PROBE_SPREAD * node.key.index } else { Duration::ZERO };
+                let spread = if many { PROBE_SPREAD * node.key().index } else { Duration::ZERO };
                 node.probe_by(now + spread);
             },
         );
@@ -198,7 +198,7 @@ impl Cluster {
         match target {
             Target::At(endpoint) => Some(endpoint.clone()),
             Target::SameHost(port) => {
-                self.nodes.get(from).map(|n| Endpoint { host: n.endpoint.host.clone(), port: *port })
+                self.nodes.get(from).map(|n| Endpoint { host: n.endpoint().host.clone(), port: *port })
             }
             Target::Unknown => None,
         }

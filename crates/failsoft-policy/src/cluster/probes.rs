@@ -20,16 +20,11 @@ impl Cluster {
             return node.probe_by(now);
         }
         let answered = probe.report.is_ok();
-        // Reads may have been answered meanwhile: then it is there.
-        node.heard = answered || (node.admits() && node.contact > Some(probe.sent_at));
-        if !answered {
-            node.note_ready(false, now);
-        }
-        node.seems_well &= answered;
+        let there = node.note_probed(answered, probe.sent_at, now);
         let report = match probe.report {
             Ok(report) => report,
             // Whatever became of the probe's connection, the node is there.
-            Err(Reason::Timeout | Reason::Connection) if node.heard => return,
+            Err(Reason::Timeout | Reason::Connection) if there => return,
             Err(reason) if node.admits() => return self.handle_failure(probe.node, reason, probe.sent_at, None, now),
             Err(_) => return node.clear(false, now),
         };
@@ -42,8 +37,8 @@ impl Cluster {
             }
             return;
         }
-        node.contact = node.contact.max(Some(probe.sent_at));
-        if report.id.is_some() && node.id == report.id {
+        node.note_contact(Some(probe.sent_at));
+        if report.id.is_some() && node.id() == report.id.as_deref() {
             node.identify();
             self.census.heard_ours();
         }
@@ -61,7 +56,7 @@ impl Cluster {
             self.is_vouched_for(probe.node, own) || (alone && !own) || self.is_its_own_witness(probe.node, now);
         self.judge(probe.node, witnessed, now);
         if let Some(node) = self.nodes.get_mut(probe.node) {
-            node.note_ready(node.report.unready().is_none(), now);
+            node.note_ready(node.report().unready().is_none(), now);
         }
     }
 
@@ -71,19 +66,19 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(key) else { return };
         let (primary, has_offset) = (report.primary, report.offset.is_some());
         // That it misses somebody is the earliest sign of a cut.
-        if node.report.sees_all() && !report.sees_all() {
+        if node.report().sees_all() && !report.sees_all() {
             self.refresh.want(Scope::Ballot, false);
         }
         // Who takes itself for a primary does not stand in.
-        self.dirty |= node.report.primary != report.primary;
+        self.dirty |= node.report().primary != report.primary;
         // Until then it was not known what a server without cluster mode is.
-        self.dirty |= node.looked_at.is_none() && self.topology.kind() == Kind::Standalone;
+        self.dirty |= node.looked_at().is_none() && self.topology.kind() == Kind::Standalone;
         let epoch = report.current_epoch;
-        let clients = (node.report.clients, report.clients);
-        let role = node.role.clone();
+        let clients = (node.report().clients, report.clients);
+        let role = node.role();
         // Where no view tells epochs, the node's own word is all there is.
         if self.topology.is_blind() {
-            node.epoch = node.epoch.max(report.my_epoch.unwrap_or(0));
+            node.raise_epoch(report.my_epoch.unwrap_or(0));
         }
         node.take_report(report, sent_at, now);
         // The offset was read after the probe was sent; how long its answer took says nothing of it.
@@ -96,8 +91,8 @@ impl Cluster {
             Role::Primary if has_offset => {
                 let half = self.interval / 2;
                 let due = |n: &Node| {
-                    let old = n.looked_at.is_some_and(|at| now.since(at) > half);
-                    old || (n.step() == Step::Unmeasured && n.report.offset.is_some())
+                    let old = n.looked_at().is_some_and(|at| now.since(at) > half);
+                    old || (n.step() == Step::Unmeasured && n.report().offset.is_some())
                 };
                 self.look_at_replicas(key, now, due);
             }
@@ -111,7 +106,7 @@ impl Cluster {
         let Some(node) = self.nodes.get(primary) else { return };
         let younger = |n: &Node| {
             let step = n.step_behind(node, n.mark());
-            (step.held() > n.step().held()).then_some((n.key, step))
+            (step.held() > n.step().held()).then_some((n.key(), step))
         };
         let younger: Vec<_> = self.nodes.replicas_of(primary).filter_map(younger).collect();
         for (key, step) in younger {
@@ -141,7 +136,7 @@ impl Cluster {
     /// Probes those of a primary's replicas soon that are `such`.
     pub(super) fn look_at_replicas(&mut self, primary: NodeKey, now: Instant, such: impl Fn(&Node) -> bool) {
         let keys: Vec<NodeKey> =
-            self.nodes.replicas_of(primary).filter(|n| !n.is_probed() && such(n)).map(|n| n.key).collect();
+            self.nodes.replicas_of(primary).filter(|n| !n.is_probed() && such(n)).map(|n| n.key()).collect();
         for key in keys {
             if let Some(replica) = self.nodes.get_mut(key) {
                 replica.probe_by(now);
@@ -154,7 +149,7 @@ impl Cluster {
         if after >= Some(self.clients) {
             self.clients = after.unwrap_or(self.clients);
         } else if before == Some(self.clients) {
-            self.clients = self.nodes.iter().filter_map(|n| n.report.clients).max().unwrap_or(0);
+            self.clients = self.nodes.iter().filter_map(|n| n.report().clients).max().unwrap_or(0);
         }
     }
 
@@ -164,15 +159,14 @@ impl Cluster {
         let standalone = self.topology.kind() == Kind::Standalone;
         let Some(node) = self.nodes.get_mut(key) else { return };
         let agrees = node.agrees();
-        let free = node.verdict != Verdict::Minority;
-        node.prove(agrees && node.role == Role::Primary && free);
+        let free = node.verdict() != Verdict::Minority;
+        node.prove(agrees && node.role() == Role::Primary && free);
         // A server without cluster mode may copy another one: it is all there is to read from, and is never written to.
         let agrees = agrees || standalone;
-        let unready = node.report.unready();
-        let seems_well = unready.is_none() && agrees && node.report.sees_all();
-        let recovered = seems_well && !node.seems_well;
-        node.seems_well = seems_well;
-        if seems_well && node.verdict != Verdict::Majority {
+        let unready = node.report().unready();
+        let seems_well = unready.is_none() && agrees && node.report().sees_all();
+        let recovered = node.note_well(seems_well);
+        if seems_well && node.verdict() != Verdict::Majority {
             // Only fresh ballots can set it free, or end the doubt.
             self.refresh.want(Scope::Ballot, recovered);
         }
@@ -207,8 +201,8 @@ struct Before {
 
 impl Before {
     fn of(nodes: &Nodes, node: &Node) -> Self {
-        let best = match node.role {
-            Role::Replica(Some(of)) => rank::ranked(nodes, of).first().map(|n| n.key),
+        let best = match node.role() {
+            Role::Replica(Some(of)) => rank::ranked(nodes, of).first().map(|n| n.key()),
             Role::Replica(None) | Role::Primary => None,
         };
         Self { mark: node.mark(), dated: rank::dated(nodes, node), best }

@@ -99,23 +99,23 @@ impl Cluster {
         }
         let slots_of = |key: NodeKey| owned.get(key.index as usize).copied().unwrap_or(0);
         let status = |n: &crate::nodes::Node| NodeStatus {
-            key: n.key,
-            id: n.id.clone(),
-            endpoint: n.endpoint.clone(),
-            role: match n.role {
+            key: n.key(),
+            id: n.id().map(Into::into),
+            endpoint: n.endpoint().clone(),
+            role: match n.role() {
                 Role::Primary => Role::Primary,
                 Role::Replica(of) => Role::Replica(of.and_then(|k| self.endpoint(k)).cloned()),
             },
-            epoch: n.epoch,
-            slots: slots_of(n.key),
+            epoch: n.epoch(),
+            slots: slots_of(n.key()),
             breaker: n.breaker(),
             trouble: n.trouble().map(|t| (t.reason, now.since(t.since))),
-            contact: n.contact.map(|at| now.since(at)),
+            contact: n.contact().map(|at| now.since(at)),
             lag: rank::current_at(&self.nodes, n).map(|at| now.since(at)),
             validated: n.is_proved(),
-            failed: n.failed,
-            verdict: n.verdict,
-            report: n.report.clone(),
+            failed: n.has_failed(),
+            verdict: n.verdict(),
+            report: n.report().clone(),
         };
         let ballot = |b: &Ballot| {
             Some(BallotStatus {
@@ -131,7 +131,7 @@ impl Cluster {
         ClusterReport {
             kind: self.topology.kind(),
             slots_assigned: self.topology.assigned(),
-            slots_ok: self.nodes.iter().filter(|n| self.admits(n.key)).map(|n| slots_of(n.key)).sum(),
+            slots_ok: self.nodes.iter().filter(|n| self.admits(n.key())).map(|n| slots_of(n.key())).sum(),
             patches: self.topology.patched(),
             retry_tokens: self.budget.tokens(),
             refreshes: self.refresh.rounds(),

@@ -88,7 +88,7 @@ impl Cluster {
 
     /// On which side of a partition a node is held to be; none if it is not known.
     pub fn verdict(&self, node: NodeKey) -> Option<Verdict> {
-        self.nodes.get(node).map(|n| n.verdict)
+        self.nodes.get(node).map(|n| n.verdict())
     }
 
     /// Whether no majority is in reach, so that no node is asked.
@@ -138,7 +138,7 @@ impl Cluster {
     /// Whether a node that is asked as the owner is the primary. In a cluster a replica would redirect; a server without
     /// cluster mode answers all the same when it copies another one, which may be out of its reach.
     fn is_original(&self, node: NodeKey) -> bool {
-        self.topology.kind() != Kind::Standalone || self.nodes.get(node).is_some_and(|n| n.report.primary)
+        self.topology.kind() != Kind::Standalone || self.nodes.get(node).is_some_and(|n| n.report().primary)
     }
 
     /// Whether and where a slot may be written now. A node that lacks proof is probed soon.
@@ -150,7 +150,7 @@ impl Cluster {
         };
         // A redirect may come from a node that lags, or was cut off: it is no proof of ownership as
         // long as the claim that it overrode has the higher epoch.
-        let epoch = self.nodes.get(owner).map_or(0, |n| n.epoch);
+        let epoch = self.nodes.get(owner).map_or(0, |n| n.epoch());
         if self.topology.epoch(slot).is_some_and(|claimed| epoch < claimed) {
             self.refresh.want(Scope::Suspicion, false);
             return WriteGate::NeedsProof(owner);
@@ -172,8 +172,8 @@ impl Cluster {
             node.want_proof(turn, now);
             return WriteGate::NeedsProof(key);
         }
-        match node.contact {
-            Some(at) if now.since(at) < CONTACT && node.verdict == Verdict::Unknown => WriteGate::InDoubt(key),
+        match node.contact() {
+            Some(at) if now.since(at) < CONTACT && node.verdict() == Verdict::Unknown => WriteGate::InDoubt(key),
             Some(at) if now.since(at) < CONTACT => WriteGate::Open(key),
             _ => WriteGate::NeedsContact(key),
         }
@@ -182,7 +182,7 @@ impl Cluster {
     fn map_slots(&self) -> (Arc<[u16]>, Vec<NodeKey>) {
         // Routes are numbered in the order in which their owners first appear; 0 is "no owner".
         const { assert!(MAX_NODES < u16::MAX as usize) }
-        let mut numbers: Vec<u16> = vec![0; self.nodes.iter().map(|n| n.key.index as usize + 1).max().unwrap_or(0)];
+        let mut numbers: Vec<u16> = vec![0; self.nodes.iter().map(|n| n.key().index as usize + 1).max().unwrap_or(0)];
         let mut owners = Vec::new();
         let mut slots: Vec<u16> = vec![0; usize::from(Slot::COUNT)];
         for (first, last, owner) in self.topology.ranges() {
@@ -228,10 +228,10 @@ impl Cluster {
     }
 
     fn stand_in(&self, replica: &Node) -> StandIn {
-        debug_assert!(matches!(replica.role, Role::Replica(_)));
+        debug_assert!(matches!(replica.role(), Role::Replica(_)));
         let dated = rank::dated(&self.nodes, replica);
         let until = dated.map_or(Instant::ZERO, |d| d.counts_from + self.outage_budget);
-        StandIn { node: replica.key, current_at: dated.and_then(|d| d.current_at), until }
+        StandIn { node: replica.key(), current_at: dated.and_then(|d| d.current_at), until }
     }
 }
 

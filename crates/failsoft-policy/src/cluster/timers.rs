@@ -1,6 +1,8 @@
 //! The timers of a cluster that are no node's: each is off, or due at one moment.
 //!
-//! When a node is due stands in the agenda of [`crate::nodes`], when views are asked for in [`crate::refresh`].
+//! When a node is due stands in the agenda of [`crate::nodes`], which has thousands. When views are asked for stands in
+//! [`crate::refresh`]: it is worked out from what is wished for, the round under way and a pause that grows, and no event
+//! could set it once.
 
 use crate::time::Instant;
 

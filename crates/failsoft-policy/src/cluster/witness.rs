@@ -37,8 +37,8 @@ impl Cluster {
         if !self.nodes.get(key).is_some_and(waits) || (self.share_a_witness() && now < self.witness.next_at) {
             return None;
         }
-        let mut others = self.rotated(dice).filter(|n| n.key != key && n.verdict != Verdict::Minority);
-        let chosen = others.next()?.endpoint.clone();
+        let mut others = self.rotated(dice).filter(|n| n.key() != key && n.verdict() != Verdict::Minority);
+        let chosen = others.next()?.endpoint().clone();
         drop(others);
         self.witness.next_at = now + PAUSE;
         Some(chosen)
@@ -67,9 +67,9 @@ impl Cluster {
     pub(super) fn is_vouched_for(&self, key: NodeKey, for_its_sake: bool) -> bool {
         let Some((view, ballot)) = &self.witness.said else { return false };
         let Some(node) = self.nodes.get(key) else { return false };
-        let later = || node.ready_at().is_some_and(|at| view.asked_at > at) && view.by != node.id;
+        let later = || node.ready_at().is_some_and(|at| view.asked_at > at) && view.by.as_deref() != node.id();
         (for_its_sake || (self.share_a_witness() && later()))
-            && view.nodes.iter().flatten().any(|n| Some(&n.id) == node.id.as_ref())
+            && view.nodes.iter().flatten().any(|n| Some(n.id.as_str()) == node.id())
             && ballot.as_ref().is_none_or(|b| b.majority() && !b.accuses(key))
     }
 
@@ -90,5 +90,5 @@ impl Cluster {
 
 /// Whether a node needs a witness. While the ballots hold it in the minority, none can clear it.
 fn waits(node: &Node) -> bool {
-    node.is_in_trouble() && node.verdict != Verdict::Minority
+    node.is_in_trouble() && node.verdict() != Verdict::Minority
 }

@@ -78,7 +78,7 @@ impl Agenda {
 }
 
 fn primary_of(node: &Node) -> Option<NodeKey> {
-    match node.role {
+    match node.role() {
         Role::Replica(of) => of,
         Role::Primary => None,
     }

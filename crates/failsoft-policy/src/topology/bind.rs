@@ -36,7 +36,7 @@ pub(super) fn bind<'v>(
         let Some(&endpoint) = places.get(vn.id.as_str()) else { continue };
         let key = known.get(&vn.id).copied().or_else(|| {
             changed = true;
-            let unseen = nodes.at(endpoint).filter(|&k| nodes.get(k).is_some_and(|n| n.id.is_none()));
+            let unseen = nodes.at(endpoint).filter(|&k| nodes.get(k).is_some_and(|n| n.id().is_none()));
             unseen.or_else(|| nodes.insert(None, endpoint.clone(), Role::Primary, view.asked_at))
         });
         let Some(key) = key else { continue };
@@ -53,45 +53,42 @@ pub(super) fn bind<'v>(
         // slots that becomes a replica, may so show a lower one than before; it is measured by what is
         // known of the primary that it is said to follow.
         let follows = match role {
-            Role::Replica(of) if !owners.contains(&key) => of.and_then(|k| nodes.get(k)).map(|n| n.epoch),
+            Role::Replica(of) if !owners.contains(&key) => of.and_then(|k| nodes.get(k)).map(|n| n.epoch()),
             _ => None,
         };
         let Some(node) = nodes.get_mut(key) else { continue };
-        let known_epoch = follows.unwrap_or(node.epoch);
+        let known_epoch = follows.unwrap_or(node.epoch());
         // An epoch of 0 is none where a higher one is known: the view can't be compared.
-        let epoch = vn.epoch.filter(|&e| e > 0 || node.epoch == 0);
-        let newer = epoch.is_some_and(|e| e > node.epoch);
+        let epoch = vn.epoch.filter(|&e| e > 0 || node.epoch() == 0);
+        let newer = epoch.is_some_and(|e| e > node.epoch());
         // What a node last said of itself, and a later view bears out, holds whatever was known before: one
         // that was promoted behind a partition may have a lower epoch than the primary it had followed.
         let primary = role == Role::Primary;
         let own_word =
-            node.report.my_epoch == epoch && node.report.primary == primary && node.reported_at <= view.asked_at;
+            node.report().my_epoch == epoch && node.report().primary == primary && node.reported_at() <= view.asked_at;
         let own_word = own_word && epoch.is_some();
         let older = epoch.is_some_and(|e| e < known_epoch) && !own_word;
-        if older || (view.asked_at < node.seen_at && !newer) {
+        if older || (view.asked_at < node.seen_at() && !newer) {
             continue;
         }
-        node.id.get_or_insert_with(|| vn.id.clone());
-        node.epoch = match (epoch, follows) {
+        let epoch = match (epoch, follows) {
             (Some(epoch), Some(_)) => epoch,
             (Some(epoch), None) if own_word => epoch,
-            (epoch, _) => node.epoch.max(epoch.unwrap_or(0)),
+            (epoch, _) => node.epoch().max(epoch.unwrap_or(0)),
         };
-        node.seen_at = view.asked_at.max(node.seen_at);
-        changed |= node.failed != vn.failed;
-        node.failed = vn.failed;
-        if let Some(&endpoint) = places.get(vn.id.as_str()).filter(|&&e| *e != node.endpoint) {
+        changed |= node.see(&vn.id, epoch, vn.failed, view.asked_at);
+        if let Some(&endpoint) = places.get(vn.id.as_str()).filter(|&&e| e != node.endpoint()) {
             // What a node says of its own address counts for less than that it answers where it was asked.
-            let itself = view.by.as_ref() == Some(&vn.id) && view.via == node.endpoint;
+            let itself = view.by.as_ref() == Some(&vn.id) && view.via == *node.endpoint();
             if !itself {
-                moved.insert(key, node.endpoint.clone());
+                moved.insert(key, node.endpoint().clone());
                 node.move_to(endpoint.clone());
                 changed = true;
             }
         }
         // Without an epoch a view may add a replica, but not turn a known node's role around.
-        let fresh = node.role == Role::Primary && node.epoch == 0;
-        if node.role != role && (vn.epoch.is_some() || fresh || best) {
+        let fresh = node.role() == Role::Primary && node.epoch() == 0;
+        if node.role() != role && (vn.epoch.is_some() || fresh || best) {
             node.turn_into(role);
             changed = true;
         }
@@ -120,10 +117,10 @@ fn settle_addresses<'v>(
     let ids: BTreeMap<&str, &ViewNode> = seen.iter().map(|n| (n.id.as_str(), n)).collect();
     let mut displaced = BTreeSet::new();
     let holders: BTreeMap<&Endpoint, &Node> =
-        nodes.iter().filter(|n| n.id.is_some()).map(|n| (&n.endpoint, n)).collect();
+        nodes.iter().filter(|n| n.id().is_some()).map(|n| (n.endpoint(), n)).collect();
     here.retain(|endpoint, vn| {
-        let Some(holder) = holders.get(endpoint).filter(|n| known.get(&vn.id) != Some(&n.key)) else { return true };
-        let itself = holder.id.as_deref().and_then(|id| ids.get(id)).copied();
+        let Some(holder) = holders.get(endpoint).filter(|n| known.get(&vn.id) != Some(&n.key())) else { return true };
+        let itself = holder.id().and_then(|id| ids.get(id)).copied();
         // Who gave this view was asked there.
         let answers = view.by.as_ref() == Some(&vn.id) && view.via == **endpoint;
         match itself.and_then(|n| Some((n, n.endpoint.as_ref()?))) {
@@ -133,10 +130,10 @@ fn settle_addresses<'v>(
                 *vn = itself;
                 return true;
             }
-            _ if holder.is_at_home() || !decides || view.asked_at < holder.seen_at => return false,
+            _ if holder.is_at_home() || !decides || view.asked_at < holder.seen_at() => return false,
             _ => {}
         }
-        displaced.insert(holder.key);
+        displaced.insert(holder.key());
         true
     });
     (here.into_iter().map(|(endpoint, vn)| (vn.id.as_str(), endpoint)).collect(), displaced)

@@ -126,8 +126,8 @@ impl Topology {
         let owners = self.owners();
         let gone: Vec<NodeKey> = nodes
             .iter()
-            .filter(|n| n.seen_at < asked_at && !named.contains(&n.key) && !owners.contains(&n.key))
-            .map(|n| n.key)
+            .filter(|n| n.seen_at() < asked_at && !named.contains(&n.key()) && !owners.contains(&n.key()))
+            .map(|n| n.key())
             .collect();
         for &key in &gone {
             nodes.remove(key);

@@ -2,11 +2,10 @@
 
 use super::Control;
 use super::parse;
-use super::question::{Answers, Question, is_unwilling};
+use super::question::{Answers, Question};
 use super::trouble::Trouble;
 use super::views::{Found, id_of};
 use failsoft_policy::Endpoint;
-use failsoft_policy::reply::is_cluster_disabled;
 use failsoft_policy::view::{NodeReport, Role, ViewNode};
 use std::sync::atomic::Ordering;
 
@@ -36,16 +35,12 @@ impl Control {
                 report.slots_pfail = info.slots_pfail;
                 report.slots_fail = info.slots_fail;
             }
-            Err(line) if is_cluster_disabled(&line) => return Ok(report),
-            // It answers, though not this: `INFO` is answered while the data set is loaded.
-            Err(line) if is_unwilling(&line) => report.loading = true,
-            Err(_) => report.denied.push(Question::ClusterInfo.name()),
+            Err(line) if !report.lack_cluster_info(Question::ClusterInfo.name(), &line) => return Ok(report),
+            Err(_) => {}
         }
         Self::identify(&mut said, &mut report);
         if self.without_epochs.load(Ordering::Relaxed) {
-            report.denied.push(Question::Nodes.name());
-            // The views have no epochs that it could be compared with.
-            report.my_epoch = None;
+            report.lack_epochs(Question::Nodes.name());
         }
         if [Question::Shards, Question::Slots].into_iter().all(|question| self.denied().has(node, question)) {
             report.denied.push(Question::Slots.name());
@@ -55,8 +50,8 @@ impl Control {
 
     fn identify(said: &mut Answers, report: &mut NodeReport) {
         let answer = said.take(Question::MyId);
-        if answer.as_ref().is_err_and(|line| !is_unwilling(line)) {
-            report.denied.push(Question::MyId.name());
+        if let Err(line) = &answer {
+            report.lack_id(Question::MyId.name(), line);
         }
         report.id = id_of(answer).or(report.id.take());
     }

@@ -10,8 +10,9 @@ use std::cmp::Reverse;
 
 impl Check {
     /// A replica is asked: its answers are not older than the budget allows, nor said to be younger than what the
-    /// router was told of its link and of its primary, and no better replica is there.
-    pub(crate) fn stands_in(&mut self, r: usize, node: NodeKey, first: bool, router: &Router, now: Time) {
+    /// router was told of its link and of its primary, and no better replica is there; `asked` are those that were asked
+    /// before it, if the order still tells anything.
+    pub(crate) fn stands_in(&mut self, r: usize, node: NodeKey, asked: Option<u64>, router: &Router, now: Time) {
         let current_at = router.cluster.current_at(node);
         let budget = router.config.outage_budget();
         // Where nobody can say how old its answers are, its primary's last answer is not older.
@@ -45,9 +46,7 @@ impl Check {
             let (since, claimed) = (out.unwrap_or(0) / MS, claimed / MS);
             format!("router {r}: a replica is dated {claimed} ms by a primary that was voted out at {since} ms")
         });
-        if !first {
-            return;
-        }
+        let Some(asked) = asked else { return };
         let rank = |n: &failsoft_policy::cluster::NodeStatus| {
             (n.report.link_up == Some(false), Reverse(n.report.offset.unwrap_or(0)))
         };
@@ -55,6 +54,7 @@ impl Check {
             n.role == status.role
                 && !matches!(n.breaker, "open" | "half_open")
                 && !n.report.primary
+                && asked.checked_shr(n.key.index).unwrap_or(0) & 1 == 0
                 && n.lag.is_some_and(|lag| lag < budget)
                 && rank(n) < rank(status)
         });

@@ -87,6 +87,7 @@ impl Sim<'_> {
             woken: false,
             crowded: false,
             attempts: [0, 0],
+            asked: 0,
             redirects: 0,
             closed: 0,
         });
@@ -215,7 +216,11 @@ impl Sim<'_> {
         if source == Source::Replica {
             call.comparable = self.check.comparable(r, node, primary);
             let first = call.attempts[source as usize] == 1 && !call.crowded;
-            self.check.stands_in(r, node, first, &self.routers[r], self.now);
+            let asked = call.asked;
+            self.check.stands_in(r, node, first.then_some(asked), &self.routers[r], self.now);
+        }
+        if let Some(call) = self.routers[r].calls[id as usize].as_mut() {
+            call.asked |= 1_u64.checked_shl(node.index).unwrap_or(0);
         }
         self.trace.say(self.now, || {
             let millis = until.saturating_sub(self.now) / crate::model::MS;

@@ -71,6 +71,7 @@ impl Sim<'_> {
             woken: false,
             crowded: false,
             attempts: [0, 0],
+            asked: 0,
             redirects: 0,
             closed: 0,
         });
