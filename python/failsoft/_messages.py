@@ -12,7 +12,7 @@ logger.addHandler(logging.NullHandler())
 KINDS = {
     "node_down": (logging.WARNING, "nodes get no reads any more"),
     "node_up": (logging.INFO, "nodes get reads again"),
-    "verdict": (logging.WARNING, "nodes are on another side of a partition than before"),
+    "verdict": (logging.WARNING, "the verdict on nodes has changed"),
     "fill_failed": (logging.WARNING, "loaded values were not written back"),
     "panicked": (logging.ERROR, "a defect in the background of the library, which goes on"),
 }
@@ -21,6 +21,9 @@ KINDS = {
 def log(kind: str, count: int, subjects: list[tuple[str | None, str | None]]) -> None:
     """Logs one message: ``event``, ``count`` and ``subjects`` are attributes of the record, too."""
     level, text = KINDS[kind]
+    # A doubt, and its end, come with every failover: only a node that was voted out is cut off.
+    if kind == "verdict" and all(word != "minority" for _, word in subjects):
+        level = logging.INFO
     named = ", ".join(" ".join(word for word in subject if word is not None) for subject in subjects)
     extra = {"event": kind, "count": count, "subjects": subjects}
     if named:

@@ -38,6 +38,12 @@ def test_each_kind_of_the_core_has_a_level_and_a_text() -> None:
     assert list(_messages.KINDS) == _failsoft.vocabulary()["event"]
 
 
+def test_only_a_node_that_was_voted_out_is_a_warning(records: list[Any]) -> None:
+    _messages.log("verdict", 1, [("h:1", "unknown"), ("h:2", "majority")])
+    _messages.log("verdict", 2, [("h:1", "unknown"), ("h:2", "minority")])
+    assert [record.levelno for record in records] == [logging.INFO, logging.WARNING]
+
+
 def test_a_node_that_is_lost_and_back(patient: dict[str, Any], records: list[Any]) -> None:
     kit = Kit()
     nodes = kit.cluster(3, 0)

@@ -59,6 +59,9 @@ pub(crate) async fn run(args: BenchArgs) -> Result<u8, Failure> {
 
 async fn measure(args: &BenchArgs) -> Result<(), Failure> {
     let router = target::connect(&args.target).await?;
+    if router.ready(Duration::ZERO).await.is_err() {
+        return Err(unreached(&router));
+    }
     if args.fill {
         say!("writing {} keys of {} bytes", thousands(args.keys), thousands(args.value_bytes.into()));
         fill(&router, args.keys, args.value_bytes).await?;
@@ -66,6 +69,13 @@ async fn measure(args: &BenchArgs) -> Result<(), Failure> {
     let report = load(&router, args).await?;
     router.close().await;
     if args.json { output::json(&report) } else { show(&report) }
+}
+
+/// There is no cluster to be measured: who was asked, and what came of it.
+fn unreached(router: &Router) -> Failure {
+    let said: Vec<_> = router.health().refusals.into_iter().map(|(node, why)| format!("{node}: {why}")).collect();
+    let said = if said.is_empty() { "none has answered yet".to_owned() } else { said.join("; ") };
+    Failure::new(format!("no node gives a view of the cluster, so there is nothing to measure: {said}"))
 }
 
 /// Writes all keys, a bounded number at once.

@@ -48,3 +48,10 @@ async fn keys_that_cannot_be_written_are_an_error() {
     assert_eq!(refused.code, Some(2), "{}", refused.err);
     assert!(refused.err.contains("--fill"), "{}", refused.err);
 }
+
+#[test]
+fn a_cluster_that_is_not_there_is_an_error_that_names_who_was_asked() {
+    let refused = done(&mut failsoft(&["bench", "--node", "127.0.0.1:1", "--seconds", "1"]));
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.err.contains("nothing to measure") && refused.err.contains("127.0.0.1:1: "), "{}", refused.err);
+}
