@@ -22,7 +22,7 @@ use failsoft_policy::{Endpoint, Instant, NodeKey};
 use question::{Answers, Question};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// See the module.
 pub(crate) struct Control {
@@ -90,6 +90,11 @@ impl Control {
     /// The nodes that gave no view when last asked, and what they said or did instead.
     pub(crate) fn who_refused(&self) -> BTreeMap<String, String> {
         self.refusals().iter().map(|(endpoint, why)| (endpoint.to_string(), why.clone())).collect()
+    }
+
+    /// One of them, for the message of an error.
+    pub(crate) fn a_refusal(&self) -> Option<Arc<str>> {
+        self.refusals().first_key_value().map(|(endpoint, why)| format!("{endpoint}: {why}").into())
     }
 
     /// Asks a node for its state and, if it says that it is ready, the witness for its view.

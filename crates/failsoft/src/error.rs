@@ -25,6 +25,9 @@ pub enum Error {
     Unavailable {
         /// Why the primary did not serve.
         reason: Reason,
+        /// What one of the nodes that gave no view of the cluster said or did instead, with its address, if there are
+        /// any; [`Health::refusals`](crate::Health::refusals) has all of them.
+        said: Option<Arc<str>>,
     },
     /// The caller's own deadline passed, or the callback took longer than `load_timeout`.
     DeadlineExceeded {
@@ -107,7 +110,7 @@ impl Error {
         let (name, value) = match self {
             Self::Config(problem) => ("key", Setting(&problem.key)),
             Self::InvalidArgument { argument, .. } => ("argument", Setting(argument)),
-            Self::Unavailable { reason } => ("reason", Word(reason.as_str())),
+            Self::Unavailable { reason, .. } => ("reason", Word(reason.as_str())),
             Self::DeadlineExceeded { limit } => ("limit", Setting(limit)),
             Self::Reentrant { key } => ("key", Key(key)),
             Self::WriteRefused { cause } => ("cause", Word(cause.as_str())),
@@ -134,7 +137,10 @@ impl fmt::Display for Error {
             Self::Config(_) | Self::InvalidArgument { .. } | Self::DeadlineExceeded { .. } => {
                 f.write_str(&self.message_with(str::to_owned))
             }
-            Self::Unavailable { reason } => write!(f, "no source could say whether the key exists: {reason}"),
+            Self::Unavailable { reason, said } => {
+                write!(f, "no source could say whether the key exists: {reason}")?;
+                said.as_ref().map_or(Ok(()), |said| write!(f, " ({said})"))
+            }
             Self::Fallback(e) if e.is::<BadResult>() => e.fmt(f),
             Self::Fallback(e) => write!(f, "the fallback failed: {e}"),
             Self::Reentrant { key } => {

@@ -121,7 +121,10 @@ pub(crate) async fn route(shared: &Shared, key: &[u8], bounds: Bounds, callback:
             ReadEnd::Node { value, served_by, node, reason, current_at, attempts }
         }
         Routed::Missing(reason) => ReadEnd::Missing { reason, attempts },
-        Routed::Unavailable(reason) => ReadEnd::Failed { error: Error::Unavailable { reason }, reason: Some(reason) },
+        Routed::Unavailable(reason) => ReadEnd::Failed {
+            error: Error::Unavailable { reason, said: shared.control.a_refusal() },
+            reason: Some(reason),
+        },
         Routed::DeadlineExceeded => past_deadline(),
     })
 }

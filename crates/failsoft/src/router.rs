@@ -144,7 +144,7 @@ impl Router {
                 return Ok(());
             }
             if shared.now() >= until {
-                return Err(Error::Unavailable { reason: Reason::Connection });
+                return Err(Error::Unavailable { reason: Reason::Connection, said: shared.control.a_refusal() });
             }
             shared.wait(changes, until).await;
         }

@@ -33,7 +33,9 @@ async fn kept_out(builder: Builder) {
     let outcome = outcome.expect("the callback serves");
     assert_eq!((outcome.served_by, text(&outcome), calls.count()), (ServedBy::Secondary, Some("loaded"), 1));
     let error = in_time("a read", async { router.resolve("k").await }).await.expect_err("no source");
-    assert!(matches!(error, Error::Unavailable { reason: Reason::ErrorReply }), "{error:?}");
+    assert!(matches!(error, Error::Unavailable { reason: Reason::ErrorReply, .. }), "{error:?}");
+    let (words, refusals) = (error.to_string(), router.health().refusals);
+    assert!(refusals.values().any(|said| words.contains(said)), "{words}: {refusals:?}");
     assert_eq!(outcome.reason, Some(Reason::ErrorReply));
     assert!(!router.health().refusals.is_empty(), "health tells what the servers said");
     let error = in_time("a set", router.set("k", "v", None)).await.expect_err("no writer");

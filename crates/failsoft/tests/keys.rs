@@ -90,7 +90,7 @@ async fn wrong_type(cluster: &Cluster, router: &Router) {
     assert_eq!((outcome.served_by, outcome.reason), (ServedBy::Secondary, Some(Reason::ErrorReply)));
     assert_eq!((outcome.attempts, calls.count()), (1, 1));
     let error = router.resolve("list").await.expect_err("nobody can say");
-    assert!(matches!(error, Error::Unavailable { reason: Reason::ErrorReply }), "{error:?}");
+    assert!(matches!(error, Error::Unavailable { reason: Reason::ErrorReply, .. }), "{error:?}");
     // A fill of another key is through: had one been sent for the list, it would have been before it.
     let key = "{list}other";
     router.get_with_fallback(key, calls.give("loaded")).await.expect("a load");

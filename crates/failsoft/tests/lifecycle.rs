@@ -25,7 +25,7 @@ async fn born_before_its_cluster_and_taken_over_by_another() {
         assert_eq!((outcome.attempts, text(&outcome)), (0, Some("loaded")));
     }
     assert_eq!(calls.count(), 3);
-    assert!(matches!(router.resolve("a").await, Err(Error::Unavailable { reason: Reason::Connection })));
+    assert!(matches!(router.resolve("a").await, Err(Error::Unavailable { reason: Reason::Connection, .. })));
     let refused = in_time("a set", router.set("a", "v", None)).await;
     assert!(matches!(refused, Err(Error::WriteRefused { cause: Cause::NoView })), "{refused:?}");
     let waited = router.ready(Duration::from_millis(20)).await;
