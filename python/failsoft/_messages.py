@@ -21,8 +21,9 @@ KINDS = {
 def log(kind: str, count: int, subjects: list[tuple[str | None, str | None]]) -> None:
     """Logs one message: ``event``, ``count`` and ``subjects`` are attributes of the record, too."""
     level, text = KINDS[kind]
-    # A doubt, and its end, come with every failover: only a node that was voted out is cut off.
-    if kind == "verdict" and all(word != "minority" for _, word in subjects):
+    # A doubt, and its end, come with every failover: only a node that was voted out is cut off, and one of those that
+    # are merely counted may be.
+    if kind == "verdict" and count <= len(subjects) and all(word != "minority" for _, word in subjects):
         level = logging.INFO
     named = ", ".join(" ".join(word for word in subject if word is not None) for subject in subjects)
     extra = {"event": kind, "count": count, "subjects": subjects}

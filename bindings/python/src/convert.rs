@@ -57,7 +57,7 @@ pub(crate) fn failed(object: &Bound<'_, PyAny>, error: PyErr) -> PyResult<String
     Ok(format!("a {} that cannot be read: {error}", type_name(object)))
 }
 
-/// A value as the caller wants it: `bytes`, or `str` if it is to be decoded, with its key for the error.
+/// A value as the caller wants it: `bytes`, or `str` if `text_of`, its key, is given; the error names that key.
 pub(crate) fn value<'py>(
     py: Python<'py>,
     value: Option<&Bytes>,

@@ -40,7 +40,7 @@ mod glibc {
 
     thread_local! {
         static WATCHED: Cell<bool> = const { Cell::new(false) };
-        /// Freed when the thread has ended, by when nobody looks at it.
+        /// Freed when the thread has ended, when the C library does not use it any more.
         static BUFFER: OnceCell<Box<UnsafeCell<Buffer>>> = const { OnceCell::new() };
     }
 
@@ -67,7 +67,7 @@ mod glibc {
         });
     }
 
-    /// The thread is being ended. It has not the interpreter's lock.
+    /// Runs when the thread is being ended, which does not hold the interpreter's lock then.
     unsafe extern "C" fn stop(_: *mut c_void) {
         if is_finalizing() {
             loop {

@@ -99,8 +99,7 @@ pub(crate) fn invalid(py: Python<'_>, argument: &'static str, problem: impl Into
     raised(py, &Error::InvalidArgument { argument, problem: problem.into() })
 }
 
-/// The exception for the value of a key that is to be text and is none: Python's own, which says where it is bad, with
-/// the key.
+/// The exception for a value that should be text and is not UTF-8: Python's own, which says where, with the key.
 pub(crate) fn no_text(py: Python<'_>, key: &Bytes, value: &Bytes, why: Utf8Error) -> PyErr {
     let exception = || {
         let arguments = PyUnicodeDecodeError::new_utf8(py, value, why)?.getattr(intern!(py, "args"))?;

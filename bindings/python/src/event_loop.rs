@@ -168,7 +168,7 @@ impl EventLoop {
         Ok(None)
     }
 
-    /// Registers a call and starts it. `long`: the core is told as soon as it is cancelled.
+    /// Registers a call and starts it. With `long`, cancelling the Future cancels the call in the core at once.
     pub(crate) fn wait<'py>(
         &self,
         py: Python<'py>,

@@ -8,8 +8,8 @@ use failsoft::{Bytes, Error};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-/// How a call's values are given: as `bytes`, or as `str` if the keys are here, with which a value that is no text is
-/// told.
+/// How a call's values are given: as `bytes`, or as `str` if there are keys here. The error for a value that is not UTF-8
+/// names its key.
 pub(crate) struct Form(Option<Box<[Bytes]>>);
 
 impl Form {

@@ -71,7 +71,7 @@ async fn measure(args: &BenchArgs) -> Result<(), Failure> {
     if args.json { output::json(&report) } else { show(&report) }
 }
 
-/// There is no cluster to be measured: who was asked, and what came of it.
+/// The error where no cluster can be measured: the nodes that were asked, and what each said.
 fn unreached(router: &Router) -> Failure {
     let said: Vec<_> = router.health().refusals.into_iter().map(|(node, why)| format!("{node}: {why}")).collect();
     let said = if said.is_empty() { "none has answered yet".to_owned() } else { said.join("; ") };

@@ -159,8 +159,8 @@ fn text_key(spec: &KeySpec) -> String {
     }
 }
 
-/// The error for a key that is none of the `known` ones. They are told in their order, but for one that resembles it,
-/// which comes first. For a language that writes them in its own way.
+/// The error for a key that is none of the `known` ones. It lists them in their order, after the one that resembles it, if
+/// one does. For a language that writes them in its own way.
 pub fn unknown(key: &str, mut known: Vec<String>) -> ConfigError {
     // A key of any length may come in; the distance is of interest for short ones alone.
     let start: String = key.chars().take(64).collect();

@@ -84,7 +84,7 @@ fn is_for_good(line: &str) -> bool {
     }
 }
 
-/// What a report lacks because of what its node refused: each refusal is named, by its command, and costs what needs it.
+/// What a report lacks because its node refused a command. The command is listed in `denied`.
 impl NodeReport {
     /// `CLUSTER INFO` was answered with this error line; false if the server says so that it has no cluster mode. It may
     /// merely not be willing yet: `INFO` is answered while the data set is loaded.

@@ -42,7 +42,7 @@ fn stands_in_for(node: &Node) -> Option<NodeKey> {
 }
 
 fn rank(nodes: &Nodes, node: &Node) -> impl Ord + use<> {
-    let report = &node.report();
+    let report = node.report();
     let priority = match report.priority {
         Some(0) => u32::MAX,
         Some(p) => p,

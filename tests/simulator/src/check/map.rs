@@ -59,7 +59,7 @@ impl Map {
         }
         let epochs = view.has_epochs();
         let there = nodes().fold(0, |set: Nodes, n| set | 1 << number(n));
-        // Whoever is not there, while another one is at its address, is no more: its claims end, whatever their epochs.
+        // The claims of a node end, whatever their epochs, when a view does not name it and has another one at its address.
         let taken = nodes().filter_map(|n| n.endpoint.as_ref()).fold(0, |set: Addresses, e| set | 1 << address(e));
         let displaced = (0..MAX).filter(|n| there & (1 << n) == 0 && self.addresses[*n] & taken != 0);
         let displaced = displaced.fold(0, |set: Nodes, n| set | 1 << n);

@@ -21,7 +21,7 @@ pub(crate) struct Link {
     /// When a full copy that is under way will be complete; 0 for none.
     synced_at: Time,
     history: u32,
-    /// Of which history its data is, if it started again with them: what servers ask for a new copy all the same.
+    /// The history that its data belongs to, if it started again with its data; it asks for a new copy all the same.
     kept: u32,
     /// How far it has copied.
     pub(super) position: u32,

@@ -117,7 +117,7 @@ pub(crate) struct Call {
     /// A node had no room for one of its attempts.
     pub(crate) crowded: bool,
     pub(crate) attempts: [u32; 2],
-    /// Whom it has asked, by their positions.
+    /// The nodes it has asked, one bit for each position.
     pub(crate) asked: u64,
     pub(crate) redirects: u32,
     /// Attempts on connections that we closed ourselves.
