@@ -64,6 +64,11 @@ impl<Q: Copy + Ord> Denied<Q> {
         self.known.get(node).is_some_and(|of| of.contains_key(&question))
     }
 
+    /// Whether the node refused all of these when they were last asked.
+    pub fn has_all(&self, node: &Endpoint, questions: &[Q]) -> bool {
+        questions.iter().all(|question| self.has(node, *question))
+    }
+
     /// The node gave nothing at all: it may be starting rather than lack commands, and is asked everything again.
     pub fn clear(&mut self, node: &Endpoint) {
         self.known.remove(node);
@@ -106,6 +111,16 @@ impl NodeReport {
         }
     }
 
+    /// `INFO` was refused: role and id come from another command, no offset does.
+    pub fn lack_info(&mut self, command: &'static str) {
+        self.denied.push(command);
+    }
+
+    /// Both commands that tell a map without epochs are refused; the one that is listed is the cheaper to allow.
+    pub fn lack_maps(&mut self, cheaper: &'static str) {
+        self.denied.push(cheaper);
+    }
+
     /// No view tells epochs: the node's own cannot be compared with any.
     pub fn lack_epochs(&mut self, command: &'static str) {
         self.denied.push(command);
@@ -140,6 +155,7 @@ mod tests {
         assert_eq!(lines(&denied, 4099), [Some("NOPERM no".to_owned()), None]);
         assert_eq!(lines(&denied, 4100), [None, None]);
         assert!(denied.has(&node, Info), "until it is answered");
+        assert!(denied.has_all(&node, &[Info]) && !denied.has_all(&node, &[Info, Role]));
         denied.handle_answer(&node, Info, None, at(4100));
         assert!(!denied.has(&node, Info));
         denied.handle_answer(&node, Role, Some("ERR unknown command"), at(5000));

@@ -20,7 +20,7 @@ impl Control {
             }
             Ok(_) => {}
             Err(_) => {
-                report.denied.push(Question::Info.name());
+                report.lack_info(Question::Info.name());
                 if !self.role_by_other_means(node, &mut report).await? {
                     return Ok(report);
                 }
@@ -42,8 +42,8 @@ impl Control {
         if self.without_epochs.load(Ordering::Relaxed) {
             report.lack_epochs(Question::Nodes.name());
         }
-        if [Question::Shards, Question::Slots].into_iter().all(|question| self.denied().has(node, question)) {
-            report.denied.push(Question::Slots.name());
+        if self.denied().has_all(node, &[Question::Shards, Question::Slots]) {
+            report.lack_maps(Question::Slots.name());
         }
         Ok(report)
     }
