@@ -5,6 +5,7 @@ const { channel } = require('node:diagnostics_channel')
 
 // The channel for each kind of message that the core has.
 const CHANNELS = {
+  no_view: channel('failsoft:view'),
   node_down: channel('failsoft:node'),
   node_up: channel('failsoft:node'),
   verdict: channel('failsoft:verdict'),

@@ -20,6 +20,17 @@ async function heard(channel, during) {
   }
 }
 
+test('a cluster that is not found', async () => {
+  await heard('failsoft:view', async (messages) => {
+    const router = new Router(['127.0.0.1:1'], PATIENT)
+    await eventually('it is told', () => messages.length > 0)
+    const [{ router: whose, event, count, subjects }] = messages
+    assert.equal(whose, router)
+    assert.deepEqual({ event, count, subjects }, { event: 'no_view', count: 1, subjects: [{ node: '127.0.0.1:1', reason: 'connection' }] })
+    await router.close()
+  })
+})
+
 test('a node that is lost, and that is back', async () => {
   const nodes = await kit.cluster(3, 0)
   await heard('failsoft:node', async (messages) => {

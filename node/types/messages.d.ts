@@ -8,15 +8,16 @@ import type { Verdict } from './health.js'
 export interface MessageSubject {
   /** `host:port` of a node; null for a fill. */
   node: string | null
-  /** Why a node gets no reads, its verdict, or the cause of a fill that failed; null for one that gets reads again. */
+  /** Why a node gives no view or gets no reads, its verdict, or the cause of a fill that failed; null for one that gets reads again. */
   reason: Reason | Verdict | Cause | null
 }
 
 /**
- * A message of `failsoft:node` (`node_down`, `node_up`: nodes get no reads, or get them again), `failsoft:verdict` (nodes
- * are on another side of a partition than before), `failsoft:fill` (`fill_failed`: loaded values were not written back),
- * or `failsoft:panic` (`panicked`: a defect in the background of the library, which goes on). A router gives at most one
- * of each kind a second, which counts all that happened since the last one.
+ * A message of `failsoft:view` (`no_view`: no cluster is found, `health().refusals` has what the nodes said instead),
+ * `failsoft:node` (`node_down`, `node_up`: nodes get no reads, or get them again), `failsoft:verdict` (nodes are on
+ * another side of a partition than before), `failsoft:fill` (`fill_failed`: loaded values were not written back), or
+ * `failsoft:panic` (`panicked`: a defect in the background of the library, which goes on). A router gives at most one of
+ * each kind a second, which counts all that happened since the last one.
  *
  * @example
  * import { subscribe } from 'node:diagnostics_channel'

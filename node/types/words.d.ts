@@ -40,8 +40,9 @@ export type Cause =
   | 'connection'
   | 'busy'
 
-/** What a message of the channels `failsoft:node`, `failsoft:verdict`, `failsoft:fill` and `failsoft:panic` is about. */
+/** What a message of the channels `failsoft:view`, `failsoft:node`, `failsoft:verdict`, `failsoft:fill` and `failsoft:panic` is about. */
 export type EventKind =
+  | 'no_view'
   | 'node_down'
   | 'node_up'
   | 'verdict'

@@ -10,6 +10,7 @@ logger.addHandler(logging.NullHandler())
 
 #: The level of each kind of message, and what it says.
 KINDS = {
+    "no_view": (logging.WARNING, "no cluster is found; health()['refusals'] has what the nodes said instead"),
     "node_down": (logging.WARNING, "nodes get no reads any more"),
     "node_up": (logging.INFO, "nodes get reads again"),
     "verdict": (logging.WARNING, "the verdict on nodes has changed"),

@@ -46,6 +46,17 @@ def test_only_a_node_that_was_voted_out_is_a_warning(records: list[Any]) -> None
     assert [record.levelno for record in records] == [logging.INFO, logging.WARNING, logging.WARNING]
 
 
+def test_a_cluster_that_is_not_found(patient: dict[str, Any], records: list[Any]) -> None:
+    async def main() -> None:
+        async with Router(["127.0.0.1:1"], **patient):
+            await eventually("it is told", lambda: of(records, "no_view") != [])
+            [record] = of(records, "no_view")
+            assert (record.levelno, record.subjects) == (logging.WARNING, [("127.0.0.1:1", "connection")])
+            assert "refusals" in record.getMessage()
+
+    run(main())
+
+
 def test_a_node_that_is_lost_and_back(patient: dict[str, Any], records: list[Any]) -> None:
     kit = Kit()
     nodes = kit.cluster(3, 0)

@@ -134,8 +134,9 @@ typedef struct failsoft_outcomes failsoft_outcomes;
 typedef struct failsoft_router failsoft_router;
 
 /**
- * Called for what an operator wants to know, at most once a second of each `kind`: "node_down" and "node_up" (nodes get
- * no reads any more, or get them again), "verdict" (by the views of several nodes, others than before are in the majority
+ * Called for what an operator wants to know, at most once a second of each `kind`: "no_view" (no cluster is found;
+ * failsoft_health has what the nodes said instead), "node_down" and "node_up" (nodes get no reads any more, or get
+ * them again), "verdict" (by the views of several nodes, others than before are in the majority
  * or the minority of a partition, or in doubt), "fill_failed" (loaded values were not written back) and "panicked" (a
  * defect in the background of the library, which goes on). `count` is how often that happened since the last call for
  * this kind, `text` names the nodes and why: "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection"; it is empty for

@@ -272,7 +272,8 @@ static void thread_cancelled(failsoft_router *router) {
 
 /* Messages for an operator. */
 typedef struct {
-    bool down;
+    const char *kind;
+    bool came;
     char text[200];
 } heard;
 
@@ -280,16 +281,40 @@ static void on_event(const char *kind, uint64_t count, const char *text, void *o
     heard *h = of;
     lock_state();
     CHECK(count > 0);
-    if (strcmp(kind, "node_down") == 0) {
+    if (strcmp(kind, h->kind) == 0) {
         snprintf(h->text, sizeof h->text, "%s", text);
-        h->down = true;
+        h->came = true;
     }
     unlock_state();
 }
 
+/* It comes on a thread of the library in either delivery. */
+static void until_heard(const heard *h) {
+    double until = seconds_now() + LONG_MS / 1000.0;
+    for (bool came = false; !came; pause_ms(1)) {
+        CHECK(seconds_now() < until);
+        lock_state();
+        came = h->came;
+        unlock_state();
+    }
+}
+
+static void no_view(void) {
+    heard h = {.kind = "no_view"};
+    failsoft_router *router;
+    failsoft_config *config = failsoft_config_new("127.0.0.1:1");
+    STATUS(FAILSOFT_OK, failsoft_config_on_event(config, on_event, &h));
+    STATUS(FAILSOFT_OK, failsoft_config_set(config, "delivery", delivery_of_all));
+    STATUS(FAILSOFT_OK, failsoft_router_open(config, &router));
+    failsoft_config_free(config);
+    until_heard(&h);
+    STATUS(FAILSOFT_OK, failsoft_router_close(router));
+    CHECK(strcmp(h.text, "127.0.0.1:1 connection") == 0);
+}
+
 static void events(kit *kit) {
     char address[64], request[96];
-    heard h = {0};
+    heard h = {.kind = "node_down"};
     data d = {0};
     failsoft_router *router;
     int node = kit_scripted(kit, address, sizeof address);
@@ -304,14 +329,7 @@ static void events(kit *kit) {
     snprintf(request, sizeof request, "\"do\": \"behave\", \"node\": %d, \"command\": \"GET\", \"how\": \"silent\"", node);
     kit_ask(kit, request);
     STATUS(FAILSOFT_OK, failsoft_get_with_fallback(router, bytes("k"), 1, counted, &d, NULL));
-    /* It comes on a thread of the library in either delivery. */
-    double until = seconds_now() + LONG_MS / 1000.0;
-    for (bool down = false; !down; pause_ms(1)) {
-        CHECK(seconds_now() < until);
-        lock_state();
-        down = h.down;
-        unlock_state();
-    }
+    until_heard(&h);
     CHECK(strstr(h.text, address) != NULL);
     STATUS(FAILSOFT_OK, failsoft_router_close(router));
 }
@@ -331,6 +349,7 @@ int main(int argc, char **argv) {
         signals();
     }
     details(router);
+    no_view();
     kit *kit = kit_start();
     others_asynchronous(kit, router);
     events(kit);

@@ -1,10 +1,10 @@
-//! Events for operators: nodes lost and back, verdicts, values not written back, panics. At most one message
-//! a second of each kind; what happens in between is gathered into the next one.
+//! Events for operators: a cluster that is not found, nodes lost and back, verdicts, values not written back, panics.
+//! At most one message a second of each kind; what happens in between is gathered into the next one.
 
 use crate::cluster::NodeStatus;
 use crate::partition::Verdict;
 use crate::time::Instant;
-use crate::words::{Endpoint, words};
+use crate::words::{Endpoint, Reason, words};
 use crate::write::Cause;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -19,6 +19,8 @@ pub const MAX_SUBJECTS: usize = 16;
 words! {
     /// What a message is about.
     EventKind {
+        /// No view of the cluster has come yet, and these nodes gave none: all reads go to the callback.
+        NoView = "no_view",
         /// Nodes were closed: they get no reads any more.
         NodeDown = "node_down",
         /// Nodes were opened: they get reads again.
@@ -63,6 +65,7 @@ struct Pending {
 #[derive(Default)]
 pub struct Journal {
     nodes: BTreeMap<Endpoint, (bool, Verdict)>,
+    gave_no_view: BTreeMap<Endpoint, Reason>,
     fills: BTreeMap<&'static str, u64>,
     panics: u64,
     pending: [Pending; EventKind::ALL.len()],
@@ -85,6 +88,17 @@ impl Journal {
             known.insert(node.endpoint.clone(), (down, verdict));
         }
         self.nodes = known;
+    }
+
+    /// Who gave no view when last asked, as long as none has come at all; nobody once one has. One node is named again
+    /// only with another reason.
+    pub fn without_view(&mut self, refused: BTreeMap<Endpoint, Reason>) {
+        for (node, reason) in &refused {
+            if self.gave_no_view.get(node) != Some(reason) {
+                self.note(EventKind::NoView, 1, Some(node), Some(reason.as_str()));
+            }
+        }
+        self.gave_no_view = refused;
     }
 
     /// How many fills were not written so far for this cause.
@@ -145,6 +159,26 @@ mod tests {
         assert_eq!(journal.due(start + PAUSE), [second]);
         journal.fills(Cause::Busy, 5);
         assert_eq!(journal.due(start + PAUSE * 10), [], "nothing new");
+    }
+
+    #[test]
+    fn a_node_that_gives_no_view_is_named_once_for_each_reason() {
+        let mut journal = Journal::default();
+        let node = Endpoint { host: "h".into(), port: 1 };
+        let gave_none = |reason| BTreeMap::from([(node.clone(), reason)]);
+        let told = |word| {
+            let subjects = vec![Subject { node: Some(node.clone()), word: Some(word) }];
+            [Event { kind: EventKind::NoView, count: 1, subjects }]
+        };
+        journal.without_view(gave_none(Reason::Connection));
+        assert_eq!(journal.due(Instant::ZERO), told("connection"));
+        journal.without_view(gave_none(Reason::Connection));
+        assert_eq!(journal.due(Instant::ZERO + PAUSE), [], "it is known");
+        journal.without_view(gave_none(Reason::ErrorReply));
+        assert_eq!(journal.due(Instant::ZERO + PAUSE), told("error_reply"));
+        journal.without_view(BTreeMap::new());
+        journal.without_view(gave_none(Reason::ErrorReply));
+        assert_eq!(journal.due(Instant::ZERO + PAUSE * 2), told("error_reply"), "a view had come meanwhile");
     }
 
     #[test]

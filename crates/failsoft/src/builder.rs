@@ -203,9 +203,9 @@ impl Builder {
         self
     }
 
-    /// Tells `observer` what an operator wants to know: nodes that are lost and back, verdicts, values not written
-    /// back, panics that were caught; at most one message a second of each kind. It is called on a thread of the
-    /// runtime and must not block.
+    /// Tells `observer` what an operator wants to know: a cluster that is not found, nodes that are lost and back,
+    /// verdicts, values not written back, panics that were caught; at most one message a second of each kind. It is called
+    /// on a thread of the runtime and must not block.
     pub fn observer(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.observer = Some(Observer(Arc::new(observer)));
         self

@@ -18,7 +18,7 @@ pub(crate) use trouble::Trouble;
 use crate::member::Opener;
 use failsoft_policy::denied::Denied;
 use failsoft_policy::view::{NodeReport, Probe, View};
-use failsoft_policy::{Endpoint, Instant, NodeKey};
+use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};
 use question::{Answers, Question};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
@@ -29,7 +29,7 @@ pub(crate) struct Control {
     opener: Opener,
     lines: lines::Lines,
     /// What the nodes last asked for a view said instead; no more entries than seeds and nodes.
-    refusals: Mutex<BTreeMap<Endpoint, String>>,
+    refusals: Mutex<BTreeMap<Endpoint, Trouble>>,
     denied: Mutex<Denied<Question>>,
     names: names::Names,
     /// Whether the last view with epochs that was asked for came without.
@@ -78,7 +78,7 @@ impl Control {
                 refusals.remove(via);
             }
             Err(trouble) => {
-                refusals.insert(via.clone(), trouble.to_string());
+                refusals.insert(via.clone(), trouble.clone());
                 // A server that gives nothing is not one that lacks commands: it may be starting.
                 self.denied().clear(via);
             }
@@ -89,7 +89,12 @@ impl Control {
 
     /// The nodes that gave no view when last asked, and what they said or did instead.
     pub(crate) fn who_refused(&self) -> BTreeMap<String, String> {
-        self.refusals().iter().map(|(endpoint, why)| (endpoint.to_string(), why.clone())).collect()
+        self.refusals().iter().map(|(endpoint, why)| (endpoint.to_string(), why.to_string())).collect()
+    }
+
+    /// The same, by reason.
+    pub(crate) fn reasons(&self) -> BTreeMap<Endpoint, Reason> {
+        self.refusals().iter().map(|(endpoint, why)| (endpoint.clone(), why.reason())).collect()
     }
 
     /// One of them, for the message of an error.
@@ -142,7 +147,7 @@ impl Control {
         self.opener.tls.is_some()
     }
 
-    fn refusals(&self) -> MutexGuard<'_, BTreeMap<Endpoint, String>> {
+    fn refusals(&self) -> MutexGuard<'_, BTreeMap<Endpoint, Trouble>> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,8 +1,9 @@
 //! Delivers events for operators to the router's observer. The policy decides which events, and how often.
 
 use crate::shared::Shared;
-use failsoft_policy::Instant;
 use failsoft_policy::events::{Event, Journal};
+use failsoft_policy::{Instant, Kind};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -41,7 +42,12 @@ impl Watch {
             return Some(self.next);
         }
         self.next = now + LOOK;
-        self.journal.nodes(&shared.conduct(|cluster, now| cluster.report(now)).nodes);
+        let report = shared.conduct(|cluster, now| cluster.report(now));
+        self.journal.nodes(&report.nodes);
+        self.journal.without_view(match report.kind {
+            Kind::Unknown => shared.control.reasons(),
+            Kind::Cluster | Kind::Standalone => BTreeMap::new(),
+        });
         for (cause, count) in shared.tally.skipped() {
             self.journal.fills(cause, count);
         }

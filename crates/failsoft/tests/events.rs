@@ -1,4 +1,4 @@
-//! What an observer is told of: nodes that are lost and back, and fills that were not written.
+//! What an observer is told of: a cluster that is not found, nodes that are lost and back, fills that were not written.
 
 mod support;
 
@@ -6,6 +6,21 @@ use failsoft::{Bytes, Event, EventKind};
 use failsoft_testkit::Behaviour;
 use std::sync::{Arc, Mutex};
 use support::{eventually, patient, scripted};
+
+#[tokio::test]
+async fn an_observer_is_told_that_no_cluster_is_found_and_why() {
+    let node = scripted().await;
+    node.on("CLUSTER", Behaviour::error("ERR not now"));
+    node.on("INFO", Behaviour::error("ERR not now"));
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let builder = patient([node.address()]).observer(move |event| drop(tell.send(event.clone())));
+    let router = builder.build().expect("good settings");
+    let event = tokio::time::timeout(support::LONG, told.recv()).await.expect("in time").expect("an event");
+    assert_eq!((event.kind, event.count, event.subjects.len()), (EventKind::NoView, 1, 1));
+    assert_eq!(event.subjects[0].node.as_ref().map(ToString::to_string), Some(node.address()));
+    assert_eq!(event.subjects[0].word, Some("error_reply"));
+    router.close().await;
+}
 
 #[tokio::test]
 async fn an_observer_is_told_of_nodes_and_fills() {

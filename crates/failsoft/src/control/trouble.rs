@@ -6,7 +6,7 @@ use redis::RedisError;
 use std::fmt;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Trouble {
     /// No answer in time.
     Late(String),
