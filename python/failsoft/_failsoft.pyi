@@ -18,11 +18,11 @@ from ._types import (
 __all__ = [
     "AsyncRouter",
     "BlockingRouter",
-    "Core",
     "EventLoop",
     "Load",
     "Outcome",
     "Parent",
+    "Router",
     "Tls",
     "__version__",
     "after_fork",
@@ -43,7 +43,7 @@ _Callback = TypeVar("_Callback", contravariant=True)
 _ManyCallback = TypeVar("_ManyCallback", contravariant=True)
 
 @disjoint_base
-class Core(Generic[_One, _Account, _Many, _Nothing, _Callback, _ManyCallback]):
+class Router(Generic[_One, _Account, _Many, _Nothing, _Callback, _ManyCallback]):
     def get_with_fallback(
         self, key: Key, fallback: _Callback | None = None, *, ttl: float | None = None, deadline: float | None = None
     ) -> _One: ...
@@ -63,7 +63,7 @@ class Core(Generic[_One, _Account, _Many, _Nothing, _Callback, _ManyCallback]):
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
 class AsyncRouter(
-    Core[
+    Router[
         asyncio.Future[_V | None],
         asyncio.Future[Outcome[_V]],
         asyncio.Future[list[Outcome[_V] | BaseException]],
@@ -76,7 +76,7 @@ class AsyncRouter(
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
 
 class BlockingRouter(
-    Core[
+    Router[
         _V | None,
         Outcome[_V],
         list[Outcome[_V] | BaseException],

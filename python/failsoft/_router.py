@@ -7,8 +7,9 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from . import _failsoft
 from ._config import Signature
-from ._failsoft import AsyncRouter, Core, Outcome
+from ._failsoft import AsyncRouter, Outcome
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -110,12 +111,12 @@ def values_of(outcomes: list[Outcome[V] | BaseException]) -> list[V | None]:
     return values
 
 
-def health_of(router: Core[Any, Any, Any, Any, Any, Any]) -> Health:
+def health_of(router: _failsoft.Router[Any, Any, Any, Any, Any, Any]) -> Health:
     health: Health = json.loads(router.health_json())
     return health
 
 
-def warn_of_unclosed(router: Core[Any, Any, Any, Any, Any, Any], warn: Any) -> None:
+def warn_of_unclosed(router: _failsoft.Router[Any, Any, Any, Any, Any, Any], warn: Any) -> None:
     """For `__del__`: `warn` is held by the caller, since the module may be gone at the end of the interpreter."""
     if router.state in ("connecting", "ready"):
         warn(f"unclosed {router!r}", ResourceWarning, source=router)

@@ -162,6 +162,8 @@ def test_wrong_arguments_are_named(kind: type[Any]) -> None:
             with pytest.raises(failsoft.InvalidArgument, match="allowed: an iterable of keys") as refused:
                 router.resolve_many(keys, dict)
             assert refused.value.argument == "keys"
+        with pytest.raises(TypeError, match=r"^Router\.resolve\(\) missing 1 required positional argument: 'key'"):
+            router.resolve()
         with pytest.raises(ZeroDivisionError):
             router.resolve_many((1 / 0 for _ in range(3)), dict)
         if kind is Router:

@@ -34,8 +34,8 @@ enum Manner {
     End,
 }
 
-/// What both routers are made of.
-#[pyclass(frozen, subclass, weakref, generic, module = "failsoft._failsoft")]
+/// What both routers are made of. Python names it in the errors of a call whose arguments don't fit.
+#[pyclass(frozen, subclass, weakref, generic, name = "Router", module = "failsoft._failsoft")]
 pub(crate) struct Core {
     waiter: Waiter,
     /// By `__init__`: a subclass may have one with arguments of its own, and these come to `__new__`, too.
