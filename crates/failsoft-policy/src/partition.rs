@@ -138,6 +138,16 @@ impl Partition {
         *self = Self { round: Some(round), opened: now, asked, acquainted, over: false, ballots: Vec::new() };
     }
 
+    /// The nodes are others from here on: the round goes on, but nothing of what was asked and told in it is of them.
+    pub fn begin_anew(&mut self) {
+        *self = Self { round: self.round, opened: self.opened, ..Self::default() };
+    }
+
+    /// Who was asked in the round, under the keys that they have now.
+    pub fn asks(&mut self, asked: Vec<NodeKey>) {
+        self.asked = asked;
+    }
+
     /// The last round.
     pub fn round(&self) -> Option<u64> {
         self.round

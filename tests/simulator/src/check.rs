@@ -27,7 +27,8 @@ pub(crate) struct Check {
     /// The cluster is whole and the routers had time: from now on all reads are served by primaries.
     pub(crate) judging: bool,
     routers: Vec<Heard>,
-    /// The nodes were replaced by another cluster: what was heard of owners before counts for nothing.
+    /// The nodes were replaced by another cluster: until a router has taken that up, what it heard of owners, and of
+    /// who is out, counts for nothing.
     another_cluster: bool,
     /// Whether nodes are cut off from each other in this run.
     cuts: bool,
@@ -72,6 +73,22 @@ impl Check {
         if let Fault::AnotherCluster = fault {
             self.another_cluster = true;
         }
+    }
+
+    /// A router has taken up the cluster that is in the place of the first one: it knows nothing but the views of its
+    /// round that name that.
+    pub(crate) fn took_up(&mut self, r: usize, now: Time) {
+        self.routers[r].move_on(now);
+    }
+
+    /// Whether a router has done so.
+    pub(crate) fn moved_on(&self, r: usize) -> bool {
+        self.routers[r].moved_on.is_some()
+    }
+
+    /// Whether a router still holds on to a cluster that is no more.
+    fn clings(&self, r: usize) -> bool {
+        self.another_cluster && !self.moved_on(r)
     }
 
     /// A router's process stops, until then.

@@ -21,6 +21,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub struct Ran {
     /// Of all that happened: the same for the same seed.
     pub hash: u64,
+    /// Runs.
+    pub seeds: u64,
     /// Events.
     pub events: u64,
     /// Reads whose cluster side ended.
@@ -39,6 +41,7 @@ impl Ran {
     /// Adds the counts of another run.
     pub fn add(&mut self, other: &Self) {
         self.hash ^= other.hash;
+        self.seeds += other.seeds;
         self.events += other.events;
         self.reads += other.reads;
         self.time += other.time;
@@ -65,6 +68,7 @@ fn run_small(seed: u64) -> Ran {
     let outcome = play(&Plan::new(seed), false);
     Ran {
         hash: outcome.hash,
+        seeds: 1,
         events: outcome.events,
         reads: outcome.reads,
         time: outcome.time,
@@ -72,6 +76,12 @@ fn run_small(seed: u64) -> Ran {
         whole: u64::from(outcome.whole),
         problem: outcome.problem,
     }
+}
+
+/// Whether a fault of this kind, as the plan spells it, is in a seed's run.
+pub fn has_fault(seed: u64, kind: &str) -> bool {
+    let spelt = |fault| format!("{fault:?}").split([' ', '(']).next() == Some(kind);
+    Plan::new(seed).faults.iter().any(|f| spelt(&f.fault))
 }
 
 /// All that happens in a seed's run, in words.

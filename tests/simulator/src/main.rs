@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout, reason = "it is a program that reports")]
 
 use clap::Parser;
-use failsoft_simulator::{Ran, run, shrink, trace};
+use failsoft_simulator::{Ran, has_fault, run, shrink, trace};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +23,9 @@ struct Arguments {
     /// How many threads.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
     jobs: u64,
+    /// Only seeds with a fault of this kind, as plans show it: `AnotherCluster`.
+    #[arg(long)]
+    fault: Option<String>,
     /// Shows all that happens in the run of the first seed instead.
     #[arg(long)]
     trace: bool,
@@ -50,8 +53,8 @@ fn main() -> ExitCode {
     }
     let (first, last) = (arguments.start, arguments.start + arguments.seeds.saturating_sub(1));
     println!(
-        "seeds {first} to {last}: {} events, {} reads, {} promotions, {} clusters whole in the end",
-        sum.events, sum.reads, sum.promotions, sum.whole
+        "seeds {first} to {last}: {} runs, {} events, {} reads, {} promotions, {} clusters whole in the end",
+        sum.seeds, sum.events, sum.reads, sum.promotions, sum.whole
     );
     println!("virtual time {:.0} s, real time {:.1} s", sum.time as f64 / 1e9, began.elapsed().as_secs_f64());
     println!("{} failed", failed.len());
@@ -86,6 +89,9 @@ fn run_all(arguments: &Arguments) -> (Ran, Vec<u64>) {
                         break;
                     }
                     let seed = arguments.start + turn;
+                    if arguments.fault.as_ref().is_some_and(|kind| !has_fault(seed, kind)) {
+                        continue;
+                    }
                     let ran = run(seed);
                     sum.add(&ran);
                     if ran.problem.is_some() {

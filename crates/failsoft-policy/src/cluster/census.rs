@@ -38,9 +38,9 @@ enum Standing {
 /// The answers of one round, and what is remembered beyond it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Census {
-    /// The seeds that were asked in this round, and how many were asked in all.
+    /// Who was asked in this round, and which of them are seeds.
+    asked: Vec<Endpoint>,
     seeds: Vec<Endpoint>,
-    asked: usize,
     /// Views of this round that are not of our cluster, at most one of each who was asked.
     foreign: Vec<View>,
     /// Since when no node of ours has been heard while another cluster was.
@@ -57,7 +57,7 @@ impl Census {
     /// A round begins.
     pub(super) fn open(&mut self, targets: &[Endpoint], seeds: &[Endpoint]) {
         self.seeds = targets.iter().filter(|t| seeds.contains(t)).cloned().collect();
-        self.asked = targets.len();
+        self.asked = targets.to_vec();
         self.foreign.clear();
         self.ours = 0;
     }
@@ -86,14 +86,15 @@ impl Census {
         self.foreign.push(view);
     }
 
-    /// The cluster that most seeds name, as their views, and how many of them do and answered at all.
+    /// The cluster that most seeds name, as all views of it; how many seeds do, and how many answered at all.
     fn leading(&self) -> (Vec<View>, usize, usize) {
         let by_seeds = || self.foreign.iter().filter(|v| self.seeds.contains(&v.via));
-        let camps = by_seeds().map(|one| by_seeds().filter(|v| are_of_one(one, v)).cloned().collect::<Vec<View>>());
+        let camps = by_seeds().map(|one| (one, by_seeds().filter(|v| are_of_one(one, v)).count()));
         // The first of the largest.
-        let largest = camps.fold(Vec::new(), |best, camp| if camp.len() > best.len() { camp } else { best });
-        let count = largest.len();
-        (largest, count, by_seeds().count())
+        let largest = camps.reduce(|best, camp| if camp.1 > best.1 { camp } else { best });
+        let Some((one, votes)) = largest else { return (Vec::new(), 0, 0) };
+        let views = self.foreign.iter().filter(|v| are_of_one(one, v)).cloned().collect();
+        (views, votes, by_seeds().count())
     }
 }
 
@@ -125,15 +126,14 @@ impl Cluster {
     }
 
     /// The round is over; `ours` says whether a node of our cluster answered in it.
-    pub(super) fn count_seeds(&mut self, scope: Scope, ours: bool, now: Instant) {
+    pub(super) fn count_seeds(&mut self, round: u64, scope: Scope, ours: bool, now: Instant) {
         self.elect(now);
         let (views, votes, answers) = self.census.leading();
         if views.is_empty() || self.topology.kind() == Kind::Unknown || scope != Scope::Broad {
             return;
         }
         // Of two seeds one may be gone for good: what most of all who were asked say counts as much.
-        let all = self.census.foreign.iter().filter(|v| are_of_one(&views[0], v)).count();
-        let enough = 2 * all > self.census.asked || self.lives_at_ours(&views);
+        let enough = 2 * views.len() > self.census.asked.len() || self.lives_at_ours(&views);
         let strong = 2 * votes > self.census.seeds.len() || (2 * votes > answers && enough);
         self.census.turns = if strong { self.census.turns + 1 } else { 0 };
         let alone = self.census.alone_since.is_some_and(|at| now.since(at) >= ALONE);
@@ -145,9 +145,14 @@ impl Cluster {
         };
         if taken {
             self.topology.forget(&mut self.nodes);
-            (self.partition, self.down, self.isolated) = Default::default();
+            (self.down, self.isolated) = Default::default();
             self.highest = (0, now);
+            self.partition.begin_anew();
             self.take_up(&views, if strong { Standing::Replaced } else { Standing::Provisional }, now);
+            // The views of this round are ballots, too: one of its nodes may be cut off.
+            let asked = self.census.asked.iter().filter_map(|e| self.nodes.at(e)).collect();
+            self.partition.asks(asked);
+            self.count_votes(round, now);
         }
     }
 

@@ -151,7 +151,7 @@ impl Cluster {
     pub fn handle_refresh_done(&mut self, round: u64, now: Instant) {
         self.count_votes(round, now);
         if let Some(scope) = self.refresh.scope_of(round) {
-            self.count_seeds(scope, self.refresh.has_ours(round), now);
+            self.count_seeds(round, scope, self.refresh.has_ours(round), now);
         }
         if self.refresh.finish(round, self.next_wish(), self.unsettled).is_none() {
             return;

@@ -252,7 +252,7 @@ impl Run<'_> {
             let nodes = self.file.clusters.get(name).unwrap_or_else(|| panic!("no cluster {name}"));
             nodes.iter().map(|(id, node)| view_node(id, node, !text.without_epochs)).collect()
         });
-        let by = nodes.is_some().then(|| text.from.clone());
+        let by = nodes.is_some().then(|| text.by.as_ref().unwrap_or(&text.from).clone());
         let asked_at = text.asked_ms.map_or(now, Instant::from_millis);
         let info = by.as_ref().map(|_| ClusterInfo { ok: !text.says_down, ..ClusterInfo::default() });
         View { by, via: endpoint(&text.from), asked_at, nodes, info }
@@ -275,6 +275,7 @@ fn slot(number: u16) -> Slot {
 fn view_text(from: &str, cluster: &str) -> ViewText {
     ViewText {
         from: from.into(),
+        by: None,
         asked_ms: None,
         cluster: Some(cluster.into()),
         without_epochs: false,

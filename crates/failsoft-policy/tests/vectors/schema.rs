@@ -95,6 +95,8 @@ pub(crate) struct Write {
 #[serde(deny_unknown_fields)]
 pub(crate) struct View {
     pub(crate) from: String,
+    /// The id of its node, if that is another word.
+    pub(crate) by: Option<String>,
     pub(crate) asked_ms: Option<u64>,
     /// None: a server without cluster mode.
     pub(crate) cluster: Option<String>,

@@ -153,15 +153,16 @@ impl Check {
 
     /// A node where all has been well for long gets reads again, whatever else is wrong.
     pub(crate) fn returns(&mut self, r: usize, router: &Router, now: Time) {
-        // Another cluster at the same addresses takes longer: the end of the run judges that.
-        if self.another_cluster {
+        // To take up another cluster at the same addresses takes longer: the end of the run judges that.
+        if self.clings(r) {
             return;
         }
-        let limit = router.heals_within();
+        let (limit, moved_on) = (router.heals_within(), self.routers[r].moved_on.unwrap_or(0));
         for member in router.members.iter().flatten() {
             let at = crate::model::address(&member.endpoint);
             let Some(well) = self.routers[r].wire.well[at] else { continue };
-            let closed = self.routers[r].node(member.key).closed.filter(|closed| now - well.max(*closed) > limit);
+            let closed =
+                self.routers[r].node(member.key).closed.filter(|closed| now - well.max(*closed).max(moved_on) > limit);
             self.that(closed.is_none(), || {
                 let (well, closed) = ((now - well) / MS, (now - closed.unwrap_or(now)) / MS);
                 format!("router {r}: address {at} has been well for {well} ms, but gets no reads for {closed} ms")

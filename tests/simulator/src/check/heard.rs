@@ -66,6 +66,8 @@ pub(super) struct Told {
 #[derive(Debug)]
 pub(super) struct Heard {
     nodes: Vec<Told>,
+    /// The last of those that it has forgotten.
+    forgotten: Told,
     pub(super) map: Map,
     pub(super) wire: Wire,
     pub(super) votes: Votes,
@@ -88,6 +90,10 @@ pub(super) struct Heard {
     pub(super) interval: Time,
     /// The highest epoch that any node was told to have seen, and since when.
     pub(super) highest: (u64, Time),
+    /// Views of another cluster than the first, of the last round that had any.
+    others: (u64, Vec<View>),
+    /// When it took up that cluster.
+    pub(super) moved_on: Option<Time>,
 }
 
 /// For how long a node has to be in trouble to return by its own word.
@@ -104,6 +110,7 @@ impl Heard {
         let config = &plan.config;
         Self {
             nodes: Vec::new(),
+            forgotten: Told::default(),
             map: Map::default(),
             wire: Wire::default(),
             attempt: config.attempt_timeout().as_nanos() as Time,
@@ -118,6 +125,19 @@ impl Heard {
             limit: config.attempt_timeout().as_nanos() as Time + 50 * MS,
             interval: (config.slot_refresh_interval().as_nanos() as Time).max(1_000 * MS),
             highest: (0, 0),
+            others: (0, Vec::new()),
+            moved_on: None,
+        }
+    }
+
+    pub(super) fn move_on(&mut self, now: Time) {
+        self.moved_on = Some(now);
+        (self.map, self.highest) = (Map::default(), (0, now));
+        self.votes.forget();
+        let (round, views) = std::mem::take(&mut self.others);
+        for view in views {
+            self.map.heard(&view);
+            self.votes.heard(round, &view, now);
         }
     }
 
@@ -132,8 +152,10 @@ impl Heard {
         if self.nodes.len() <= place {
             self.nodes.resize(place + 1, Told::default());
         }
-        let told = &mut self.nodes[place];
-        if told.generation != key.generation {
+        // What still comes of a node that the router has forgotten says nothing of the one in its place.
+        let forgotten = key.generation < self.nodes[place].generation;
+        let told = if forgotten { &mut self.forgotten } else { &mut self.nodes[place] };
+        if told.generation != key.generation || forgotten {
             *told = Told { generation: key.generation, ..Told::default() };
         }
         told
@@ -152,6 +174,15 @@ impl Check {
         self.that(unanswered < 2 || pause >= COOL_DOWN, || {
             format!("router {r} probes a node {} us after it left {unanswered} probes unanswered", pause / 1_000)
         });
+    }
+
+    /// A view of another cluster than the first came to a router that may not have taken it up yet.
+    pub(crate) fn heard_other(&mut self, r: usize, round: u64, view: &View) {
+        let others = &mut self.routers[r].others;
+        if others.0 != round {
+            *others = (round, Vec::new());
+        }
+        others.1.push(view.clone());
     }
 
     /// A view came.

@@ -41,7 +41,7 @@ impl Check {
         let report = router.cluster.report(instant(now));
         let Some(status) = report.nodes.iter().find(|n| n.key == node) else { return };
         let Role::Replica(Some(of)) = &status.role else { return };
-        let out = self.routers[r].votes.out_since(crate::model::address(of)).filter(|_| !self.another_cluster);
+        let out = self.routers[r].votes.out_since(crate::model::address(of)).filter(|_| !self.clings(r));
         self.that(out.is_none_or(|since| claimed <= since), || {
             let (since, claimed) = (out.unwrap_or(0) / MS, claimed / MS);
             format!("router {r}: a replica is dated {claimed} ms by a primary that was voted out at {since} ms")

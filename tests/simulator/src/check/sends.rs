@@ -48,7 +48,7 @@ impl Check {
             let since = failed.unwrap_or(0) / MS;
             format!("router {r} asks address {at}, which failed at {since} ms and was not cleared by a probe since")
         });
-        let forbidden = self.routers[r].votes.forbids(at).filter(|_| !self.another_cluster);
+        let forbidden = self.routers[r].votes.forbids(at).filter(|_| !self.clings(r));
         self.that(forbidden.is_none(), || format!("router {r} asks address {at}, {}", forbidden.unwrap_or_default()));
         let quarantined = verdict == Some(Verdict::Minority);
         self.that(!quarantined, || format!("router {r} asks address {at}, which it holds in a minority"));
@@ -58,7 +58,7 @@ impl Check {
         let fills = matches!(ask, Ask::Set { only_if_absent: true, .. });
         let sure = verdict == Some(Verdict::Majority);
         self.that(!fills || sure, || format!("router {r} fills at address {at}, whose side is {verdict:?}"));
-        if source == Source::Replica || asking || ask == Ask::Ping || self.another_cluster {
+        if source == Source::Replica || asking || ask == Ask::Ping || self.clings(r) {
             return;
         }
         let heard = &mut self.routers[r];
@@ -94,7 +94,7 @@ impl Check {
         let fresh = told.heard.is_some_and(|heard| now - heard < 1_000 * MS);
         let (highest, since) = self.routers[r].highest;
         let lags = told.current_epoch.is_some_and(|epoch| epoch < highest);
-        let counted = self.routers[r].votes.counted_at >= since || self.another_cluster;
+        let counted = self.routers[r].votes.counted_at >= since || self.clings(r);
         self.that(!lags || counted, || {
             let epoch = told.current_epoch;
             format!("router {r} writes to address {at}, which has seen the epoch {epoch:?}, not yet {highest}")

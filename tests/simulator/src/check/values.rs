@@ -28,7 +28,7 @@ impl Check {
             Source::Replica => call.current_at.map(Instant::as_nanos),
         };
         let comparable = *source == Source::Replica && call.comparable;
-        let lost = self.rewritten || model.promotions > 0 || self.another_cluster;
+        let lost = self.rewritten || model.promotions > 0;
         self.that(call.current_at.is_some() || !comparable || lost, || {
             format!("router {r}: address {at} was compared with its primary, but its answer is of unknown age")
         });

@@ -51,6 +51,13 @@ impl Votes {
         self.ballots.clear();
     }
 
+    /// Nothing is known of anybody any more; the round goes on.
+    pub(super) fn forget(&mut self) {
+        self.ballots.clear();
+        self.minority.clear();
+        (self.known, self.none, self.was_down) = (0, false, false);
+    }
+
     pub(super) fn heard(&mut self, round: u64, view: &View, now: Time) {
         let Some(nodes) = view.nodes.as_ref().filter(|_| view.has_epochs()) else { return };
         self.known = nodes.len();

@@ -27,6 +27,7 @@ impl Sim<'_> {
         loop {
             let dice = self.rng.u32(..);
             let Some(command) = self.routers[r].cluster.poll(now, dice) else { break };
+            self.note_take_up(r);
             commands += 1;
             if commands > 200 {
                 return self.check.that(false, || format!("router {r}: poll does not end: {command:?}"));
@@ -84,7 +85,10 @@ impl Sim<'_> {
                 let nameless = || cluster.members().find(|(_, at, id)| id.is_none() && **at == view.via);
                 let by = named.or_else(nameless).map(|(key, ..)| key);
                 let out = by.and_then(|by| cluster.verdict(by)) == Some(Verdict::Minority);
-                if !self.is_foreign(&view) {
+                if self.is_others(&view) && !self.check.moved_on(r) {
+                    self.check.heard_other(r, round, &view);
+                }
+                if !self.is_foreign(r, view.by.as_deref()) {
                     self.check.heard_view(r, round, &view, by, out, self.now);
                 }
                 self.trace.say(self.now, || {
@@ -102,6 +106,7 @@ impl Sim<'_> {
                     format!("router {r} heard the view of {:?} of {:?}: {}", view.by, view.asked_at, nodes.join(", "))
                 });
                 self.routers[r].cluster.handle_view(round, *view, now);
+                self.note_take_up(r);
             }
             None => self.routers[r].cluster.handle_no_view(loading.then_some(&ErrorReply::Unwilling)),
         }
@@ -110,6 +115,7 @@ impl Sim<'_> {
             router.round_left.1 = router.round_left.1.saturating_sub(1);
             if router.round_left.1 == 0 {
                 router.cluster.handle_refresh_done(round, now);
+                self.note_take_up(r);
                 self.check.round_done(r, self.now);
             }
         }
@@ -117,17 +123,36 @@ impl Sim<'_> {
         self.settle(r, true);
     }
 
-    /// Whether a view is that of a cluster that is not ours: nothing of it is to be heeded.
-    fn is_foreign(&self, view: &View) -> bool {
-        view.by.as_deref().is_some_and(|id| self.model.nodes[number_of(id)].group == STRANGERS)
+    /// Whether a word comes from a cluster that is not this router's: nothing of it is to be heeded.
+    fn is_foreign(&self, r: usize, by: Option<&str>) -> bool {
+        let group = by.map(|id| self.model.nodes[number_of(id)].group);
+        group.is_some_and(|group| group == STRANGERS || (self.check.moved_on(r) && group != self.model.ours))
+    }
+
+    /// Whether a view names a node of the cluster that is in the place of the first one.
+    fn is_others(&self, view: &View) -> bool {
+        let ours = self.model.ours;
+        ours != 0 && view.nodes.iter().flatten().any(|n| self.model.nodes[number_of(&n.id)].group == ours)
+    }
+
+    /// Whether the router has just taken that cluster up.
+    fn note_take_up(&mut self, r: usize) {
+        let ours = self.model.ours;
+        if ours == 0 || self.check.moved_on(r) {
+            return;
+        }
+        let group = |id: &str| self.model.nodes[number_of(id)].group;
+        if self.routers[r].cluster.members().any(|(_, _, id)| id.is_some_and(|id| group(id) == ours)) {
+            self.check.took_up(r, self.now);
+        }
     }
 
     pub(super) fn on_probed(&mut self, r: usize, probe: Probe) {
         if let Some(at) = self.routers[r].cluster.endpoint(probe.node).map(address) {
             let out = self.routers[r].cluster.verdict(probe.node) == Some(Verdict::Minority);
             let said = probe.report.as_ref().ok().and_then(|r| r.id.as_deref());
-            let foreign = said.is_some_and(|id| self.model.nodes[number_of(id)].group == STRANGERS);
-            let witness = probe.witness.as_ref().is_none_or(|view| !self.is_foreign(view));
+            let foreign = self.is_foreign(r, said);
+            let witness = probe.witness.as_ref().is_none_or(|view| !self.is_foreign(r, view.by.as_deref()));
             let known = self.routers[r].cluster.id(probe.node);
             let ours = known.is_none() || said.is_none() || known == said;
             let alone = self.routers[r].members.iter().flatten().count() == 1;
