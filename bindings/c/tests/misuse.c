@@ -65,6 +65,10 @@ static void settings(void) {
     STATUS(FAILSOFT_CONFIG, failsoft_config_set(config, "deadline", "3"));
     STATUS(FAILSOFT_CONFIG, failsoft_config_set(config, "deadline_ms", "-3"));
     CHECK(strstr(failsoft_last_error(), "1 ms to 1 h"));
+    STATUS(FAILSOFT_CONFIG, failsoft_config_set(config, "deadline_ms", "off"));
+    STATUS(FAILSOFT_OK, failsoft_config_set(config, "failure_pause_ms", "off"));
+    STATUS(FAILSOFT_OK, failsoft_config_set(config, "address_map", "off"));
+    STATUS(FAILSOFT_OK, failsoft_config_set(config, "password", "off"));
     STATUS(FAILSOFT_CONFIG, failsoft_config_set(config, "delivery", "signals"));
     CHECK(strstr(failsoft_last_error(), "threads or fd"));
     STATUS(FAILSOFT_CONFIG, failsoft_config_set(config, "tls", "on"));

@@ -1,4 +1,4 @@
-//! How connections are encrypted: the names that Node's own `tls` module has for it.
+//! Encryption of connections, with the names of Node's own `tls` module.
 
 use failsoft::{ConfigError, Tls};
 use napi::bindgen_prelude::{Either, FromNapiValue, Object, Uint8ArraySlice};
