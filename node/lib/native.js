@@ -12,7 +12,7 @@ function load() {
       if (error.code !== 'MODULE_NOT_FOUND') throw error
     }
   }
-  throw new Error(`failsoft: there is no addon for ${name} here; the npm package failsoft-${name} would bring it`)
+  throw new Error(`failsoft: found no addon for ${name}; it comes with the npm package failsoft-${name}`)
 }
 
 module.exports = load()

@@ -23,7 +23,7 @@ class Router {
 
   constructor(nodes, config = NONE) {
     if (typeof config !== 'object' || config === null) {
-      throw misconfigured('config', `${kindOf(config)} is no object of settings`)
+      throw misconfigured('config', `${kindOf(config)} is not an object of settings`)
     }
     const { encoding, ...settings } = config
     const text = TEXT.includes(encoding)
@@ -142,19 +142,19 @@ function callable(fallback) {
 
 function listed(keys) {
   if (typeof keys === 'string' || typeof keys?.[Symbol.iterator] !== 'function' || isUint8Array(keys)) {
-    throw invalid('keys', `${kindOf(keys)} is no list of keys`)
+    throw invalid('keys', `${kindOf(keys)} is not a list of keys`)
   }
   return [...keys]
 }
 
 function number(argument, given) {
-  if (typeof given !== 'number') throw invalid(argument, `${kindOf(given)} is no number of milliseconds`)
+  if (typeof given !== 'number') throw invalid(argument, `${kindOf(given)} is not a number of milliseconds`)
 }
 
 /** Checks the options of a call. The core checks whether numbers are in range. */
 function checked(options, allowed) {
   if (options === undefined || options === null) return NONE
-  if (typeof options !== 'object') throw invalid('options', `${kindOf(options)} is no object; allowed: ${allowed.join(', ')}`)
+  if (typeof options !== 'object') throw invalid('options', `${kindOf(options)} is not an object; allowed: ${allowed.join(', ')}`)
   for (const [name, given] of Object.entries(options)) {
     if (!allowed.includes(name)) throw invalid(name, `no such option; allowed: ${allowed.join(', ')}`)
     if (given === undefined) continue

@@ -8,7 +8,7 @@ const watched = new WeakMap()
 /** Throws unless it is an AbortSignal. */
 function check(signal) {
   if (typeof signal?.addEventListener !== 'function' || typeof signal.aborted !== 'boolean') {
-    throw invalid('signal', `${kindOf(signal)} is no AbortSignal`)
+    throw invalid('signal', `${kindOf(signal)} is not an AbortSignal`)
   }
 }
 

@@ -262,7 +262,7 @@ void failsoft_config_free(failsoft_config *config);
  * call runs its own loader on the calling thread.
  *
  * FAILSOFT_CONFIG: a bad address or setting; failsoft_last_error names it, and says what is allowed.
- * FAILSOFT_INTERNAL: the system gives no thread or descriptor.
+ * FAILSOFT_INTERNAL: the system gave no thread or descriptor.
  */
 failsoft_status failsoft_router_open(const failsoft_config *config,
                                      failsoft_router **out);

@@ -303,7 +303,7 @@ pub unsafe extern "C" fn failsoft_load_reply_at(load: *mut Load, index: usize, v
         let load = unsafe { answered(load) }?;
         let keys = load.keys.len();
         load.process.check()?;
-        let problem = || Failure::argument("index", &format!("{index} is no key of a load of {keys}"));
+        let problem = || Failure::argument("index", &format!("there is no key {index} in a load of {keys}"));
         let key = load.keys.get(index).ok_or_else(problem)?;
         // SAFETY: `value` points to `len` bytes, as the header says.
         let value = Bytes::copy_from_slice(unsafe { pointers::bytes("value", value, len) }?);

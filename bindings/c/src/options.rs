@@ -54,7 +54,7 @@ pub unsafe extern "C" fn failsoft_get_options_set(
         let place = match key {
             "ttl_ms" => &mut options.read.ttl,
             "deadline_ms" => &mut options.read.deadline,
-            _ => return Err(Failure::argument("key", &format!("{key:?} is no option; allowed: ttl_ms, deadline_ms"))),
+            _ => return Err(Failure::argument("key", &format!("{key:?} is not an option; allowed: ttl_ms, deadline_ms"))),
         };
         *place = if value.is_empty() { None } else { Some(millis(key, value)?) };
         Ok(())
@@ -76,7 +76,7 @@ pub extern "C" fn failsoft_get_options_on_release(options: Option<&mut GetOption
 
 fn millis(key: &str, value: &str) -> Result<Duration, Failure> {
     let number = value.parse::<f64>().ok().and_then(|millis| Duration::try_from_secs_f64(millis / 1000.0).ok());
-    number.ok_or_else(|| Failure::argument(key, &format!("{value:?} is no number of milliseconds, or too large")))
+    number.ok_or_else(|| Failure::argument(key, &format!("{value:?} is not a number of milliseconds, or too large")))
 }
 
 /// Frees options. NULL is fine.

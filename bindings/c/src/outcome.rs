@@ -71,7 +71,7 @@ impl Failed {
                 return Self { status, code: failed.code, message: text(&failed.message), detail: None };
             }
             if inner.is::<CallbackGone>() {
-                let message = text("the system gives no thread to call the loader on");
+                let message = text("no thread could be started to call the loader on");
                 return Self { status: Status::FAILSOFT_INTERNAL, code: 0, message, detail: None };
             }
         }

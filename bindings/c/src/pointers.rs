@@ -31,7 +31,7 @@ pub(crate) unsafe fn text<'a>(name: &str, text: *const c_char) -> Result<&'a str
     }
     // SAFETY: it is not NULL, and the caller guarantees the rest.
     let text = unsafe { CStr::from_ptr(text) };
-    text.to_str().map_err(|_| Failure::argument(name, "is no UTF-8"))
+    text.to_str().map_err(|_| Failure::argument(name, "is not UTF-8"))
 }
 
 /// A handle that must not be NULL.

@@ -157,7 +157,7 @@ pub unsafe extern "C" fn failsoft_cancel(router: *mut Router, read_id: u64) -> S
     guarded(|| {
         // SAFETY: the handle is open, as the header says.
         let router = unsafe { Router::open_one(router) }?;
-        let problem = || Failure::argument("read_id", &format!("{read_id} is the number of no read"));
+        let problem = || Failure::argument("read_id", &format!("no call ever had the number {read_id}"));
         router.entries.give_up(read_id).map_err(|()| problem())?;
         if let Some(threads) = router.threads() {
             threads.withdraw_read(read_id);

@@ -34,7 +34,7 @@ impl Router {
     fn open(config: &Config) -> Result<Arc<Self>, Failure> {
         fork::watch();
         let (builder, delivery) = config.router()?;
-        let no_thread = |error| Failure::new(Status::FAILSOFT_INTERNAL, format!("the system gives no thread: {error}"));
+        let no_thread = |error| Failure::new(Status::FAILSOFT_INTERNAL, format!("no thread could be started: {error}"));
         let (delivery, channel) = match delivery {
             config::Delivery::Threads => {
                 let bell = Arc::new(Bell::default());
@@ -42,7 +42,7 @@ impl Router {
                 (Delivery::Threads(Threads::new(bell)), Channel::without_loading(move || ringer.ring()))
             }
             config::Delivery::Fd => {
-                let none = |error| format!("the system gives no descriptor: {error}");
+                let none = |error| format!("no descriptor could be had: {error}");
                 let made = Dispatcher::new().map_err(|e| Failure::new(Status::FAILSOFT_INTERNAL, none(e)))?;
                 (Delivery::Fd(made.0), made.1)
             }
@@ -146,7 +146,7 @@ impl Router {
 
 /// For a completion of a kind that the call cannot have.
 pub(crate) fn unexpected() -> Failure {
-    Error::Internal("another completion than the call's").into()
+    Error::Internal("a completion of a kind that the call cannot have").into()
 }
 
 /// Opens a router with these settings, which are copied. It can be used at once: it connects by itself, in the
@@ -160,7 +160,7 @@ pub(crate) fn unexpected() -> Failure {
 /// call runs its own loader on the calling thread.
 ///
 /// FAILSOFT_CONFIG: a bad address or setting; failsoft_last_error names it, and says what is allowed.
-/// FAILSOFT_INTERNAL: the system gives no thread or descriptor.
+/// FAILSOFT_INTERNAL: the system gave no thread or descriptor.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_router_open(config: Option<&Config>, out: Option<&mut MaybeUninit<*mut Router>>) -> Status {
     guarded(|| {

@@ -1,4 +1,4 @@
-/* What must not be done, and what comes of it: a status, never a crash. */
+/* Misuse gives a status, never a crash. */
 #include "support.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -6,7 +6,7 @@
 
 static const uint8_t *bytes(const char *text) { return (const uint8_t *)text; }
 
-/* Every function with NULL for whatever can be NULL. */
+/* Every function with NULL for each argument that can be NULL. */
 static void nulls(void) {
     failsoft_status bad = FAILSOFT_INVALID_ARGUMENT;
     failsoft_router *router;
@@ -197,7 +197,7 @@ static void with_delivery(kit *kit, const char *delivery) {
     finish(router, &end);
     release(&end);
 
-    /* A load and an outcome outlive their router. */
+    /* A load and an outcome stay valid when their router is closed. */
     start(router, "kept", keeps, NULL, &end, NULL);
     wait_for(router, is_kept, NULL);
     STATUS(FAILSOFT_OK, failsoft_router_close(router));

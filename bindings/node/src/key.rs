@@ -22,7 +22,7 @@ pub(crate) fn octets(given: Octets<'_>) -> Result<Bytes> {
 pub(crate) fn duration(argument: &'static str, millis: Option<f64>) -> std::result::Result<Option<Duration>, Failure> {
     let Some(millis) = millis else { return Ok(None) };
     Duration::try_from_secs_f64(millis / 1000.0).map(Some).map_err(|_| {
-        let problem = format!("{millis} is no number of milliseconds from 0 up");
+        let problem = format!("{millis} is not a number of milliseconds from 0 up");
         Failure::of(&Error::InvalidArgument { argument, problem })
     })
 }

@@ -16,7 +16,7 @@ pub(crate) fn read(value: Unknown<'_>) -> Result<std::result::Result<Option<Tls>
         _ => {
             return bad(
                 "tls",
-                &format!("what was given is no such thing; allowed: true, false, or an object; {ALLOWED}"),
+                &format!("a value of this type is not allowed; allowed: true, false, or an object; {ALLOWED}"),
             );
         }
     }
