@@ -47,6 +47,8 @@ pub unsafe extern "C" fn failsoft_get_options_set(
     key: *const c_char,
     value: *const c_char,
 ) -> Status {
+    let unknown =
+        |key: &str| Failure::argument("key", &format!("{key:?} is not an option; allowed: ttl_ms, deadline_ms"));
     guarded(|| {
         let options = options.ok_or_else(|| Failure::null("options"))?;
         // SAFETY: both are texts, as the header says.
@@ -54,7 +56,7 @@ pub unsafe extern "C" fn failsoft_get_options_set(
         let place = match key {
             "ttl_ms" => &mut options.read.ttl,
             "deadline_ms" => &mut options.read.deadline,
-            _ => return Err(Failure::argument("key", &format!("{key:?} is not an option; allowed: ttl_ms, deadline_ms"))),
+            _ => return Err(unknown(key)),
         };
         *place = if value.is_empty() { None } else { Some(millis(key, value)?) };
         Ok(())
