@@ -24,28 +24,28 @@ export {
   InternalError
 } from './types/errors.js'
 
-/** A key: a string, which is taken as UTF-8, or bytes. It is copied at the call. */
+/** A key: bytes, or a string, which is written as UTF-8. It is copied at the call. */
 export type Key = string | Uint8Array
 
-/** A value to be stored or written back: a string, which is taken as UTF-8, or bytes. It is copied at the call. */
+/** A value to be stored or written back: bytes, or a string, which is written as UTF-8. It is copied at the call. */
 export type Value = string | Uint8Array
 
-/** A key as a callback gets it: the same string, or a Buffer with the bytes at the time of the call. */
+/** A key as a callback gets it: the same string, or a Buffer with a copy of the bytes, made at the call. */
 export type CallbackKey<K extends Key> = K extends string ? K : Buffer
 
-/** What values are given as: `string` with the setting `encoding`, `Buffer` without. */
+/** The type of the values that reads give: `string` with the setting `encoding`, `Buffer` without. */
 export type Given<V extends Buffer | string> = V extends string ? string : Buffer
 
-/** What a callback gets beside the key and the reason. */
+/** What a callback gets besides the key and the reason. */
 export interface LoadContext {
   /** Aborted when nobody waits for the callback any more. */
   readonly signal: AbortSignal
 }
 
 /**
- * Your own store: what the cache is in front of. It gives the value, or null or undefined if there is none: a callback
- * that ends without an answer says that the key does not exist. What it throws, or its promise is rejected with, reaches
- * everyone who waits, as it is.
+ * Your own store, which the cache is in front of. It gives the value, or null if the key does not exist; undefined
+ * means the same, so a callback that returns nothing says that the key does not exist. What it throws, or rejects its
+ * promise with, reaches everyone who waits, as the same object.
  */
 export type Fallback<K extends Key = string> = (
   key: CallbackKey<K>,
@@ -53,41 +53,41 @@ export type Fallback<K extends Key = string> = (
   context: LoadContext
 ) => Value | null | undefined | PromiseLike<Value | null | undefined>
 
-/** What behaves as a Map with the values of those keys that exist. */
+/** A Map of the keys that exist to their values, or an object that behaves like one. */
 export interface ValueMap {
   get(key: never): unknown
   [Symbol.iterator](): Iterator<readonly [Key, Value | null | undefined]>
 }
 
-/** The values of those keys that exist. */
+/** The keys that exist, with their values. A key that is missing, or has null or undefined, does not exist. */
 export type Values = ValueMap | Readonly<Record<string, Value | null | undefined>>
 
-/** Your own store, asked for many keys at once: those that are missing and that nobody else loads yet. */
+/** Your own store, asked for several keys at once: those that are missing and that nobody else is loading yet. */
 export type ManyFallback<K extends Key = string> = (keys: CallbackKey<K>[], context: LoadContext) => Values | PromiseLike<Values>
 
-/** What one call may set for itself. */
+/** Options of one read. */
 export interface ReadOptions {
-  /** The time to live of a value that this call loads and writes back, in milliseconds. */
+  /** The time to live, in milliseconds, of a value that this call loads and writes back. `fillTtlMs` by default. */
   ttlMs?: number | undefined
-  /** The most time for the whole call, the callback included, in milliseconds. */
+  /** The most time, in milliseconds, for the whole call with its callback. None by default. */
   deadlineMs?: number | undefined
-  /** Aborted, it rejects the promise with its reason. */
+  /** When it is aborted, the promise is rejected with its reason. */
   signal?: AbortSignal | undefined
 }
 
-/** What any call that waits may be given. */
+/** Options of `ready`. */
 export interface WaitOptions {
-  /** Aborted, it rejects the promise with its reason. */
+  /** When it is aborted, the promise is rejected with its reason. */
   signal?: AbortSignal | undefined
 }
 
-/** What a `set` may be given. */
+/** Options of `set`. */
 export interface SetOptions {
-  /** The time to live, in milliseconds; for good without. */
+  /** The time to live in milliseconds. Without it the value does not expire. */
   ttlMs?: number | undefined
 }
 
-/** What a read came to, with the account of how. */
+/** The result of a read, and how it was obtained. */
 export interface Outcome<V extends Buffer | string = Buffer> {
   /** The value; null if the key does not exist. */
   value: Given<V> | null
@@ -95,21 +95,21 @@ export interface Outcome<V extends Buffer | string = Buffer> {
   servedBy: ServedBy
   /** Why the primary did not serve it; null if it did. */
   reason: Reason | null
-  /** Milliseconds since the value was last known to be current; null if nobody can say. */
+  /** Milliseconds since the value was last known to be current; null if that is not known. */
   ageMs: number | null
-  /** How many attempts were sent to nodes. */
+  /** How many attempts the read sent to nodes. */
   attempts: number
-  /** Whether another caller's work served this one. */
+  /** Whether the answer comes from the load of another read. */
   coalesced: boolean
-  /** `host:port` of the node that answered, for `primary` and `replica`. */
+  /** The node that answered, as `host:port`; null unless it was a primary or a replica. */
   node: string | null
 }
 
 /**
- * Reads through a cluster, and through what the caller gives it when the cluster may not answer. It connects by
- * itself and works at once. Every call but `health` gives a promise, which bad arguments reject as well.
+ * Reads from a cluster, and from your own store when the cluster has no answer. It connects by itself and can be used
+ * at once. Every method except `health` returns a promise, which is also rejected for bad arguments.
  *
- * Make one for a process and keep it. One with nothing under way keeps no process alive.
+ * Make one for the whole process and keep it. It keeps the process alive only while calls are under way.
  *
  * @example
  * const router = new Router(['127.0.0.1:7000'], { encoding: 'utf8' })
@@ -117,10 +117,10 @@ export interface Outcome<V extends Buffer | string = Buffer> {
  */
 export class Router<V extends Buffer | string = Buffer> implements AsyncDisposable {
   /**
-   * @param nodes Seeds, one that answers is enough: `host:port`, `[v6]:port`, `redis://user:password@host:port` or
-   * `rediss://…`; a list, or a string with commas.
+   * @param nodes The seed nodes, as a list or a string with commas; one that answers is enough. Each is `host:port`,
+   * `[v6]:port`, `redis://user:password@host:port`, or with TLS `rediss://…`.
    * @param config Settings; durations in milliseconds.
-   * @throws {ConfigError} A bad setting or address; its `key` says which.
+   * @throws {ConfigError} A bad setting or address; `key` says which.
    *
    * @example
    * new Router('10.0.0.1:6379,10.0.0.2:6379', { deadlineMs: 500, tls: true })
@@ -130,13 +130,13 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
   /**
    * Reads a key: the value, or null if neither the cluster nor the callback has it.
    *
-   * @param fallback Asked on a miss, and when no node may answer; once for all who ask for the key meanwhile.
-   * @throws {Unavailable} Nobody could say, and there is no callback.
-   * @throws {DeadlineExceeded} `deadlineMs` of this call passed, or `loadTimeoutMs` for the callback.
-   * @throws {Reentrant} The callback asked for its own key.
-   * @throws {InvalidArgument} A bad key or option, or a callback's result that is no value.
+   * @param fallback Called if the key is missing, and if no node may answer; once for all callers that ask meanwhile.
+   * @throws {Unavailable} No node could say whether the key exists, and there is no callback.
+   * @throws {DeadlineExceeded} `deadlineMs` of this call has passed, or the callback took longer than `loadTimeoutMs`.
+   * @throws {Reentrant} The callback asked for the key that it is loading.
+   * @throws {InvalidArgument} A bad key or option, or a callback's result that is not a value.
    * @throws {Closed} The router was closed.
-   * @throws What the callback throws, as it is.
+   * @throws What the callback throws, as the same object.
    *
    * @example
    * const user = await router.getWithFallback('user:42', async (key, reason, { signal }) => {
@@ -147,7 +147,7 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
   getWithFallback<K extends Key>(key: K, fallback?: Fallback<K> | null, options?: ReadOptions): Promise<Given<V> | null>
 
   /**
-   * The same with the account of how: who served it, and why the primary did not.
+   * Like `getWithFallback`, but also tells who served the value, and why the primary did not.
    *
    * @throws As `getWithFallback`.
    *
@@ -157,11 +157,11 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
   resolve<K extends Key>(key: K, fallback?: Fallback<K> | null, options?: ReadOptions): Promise<Outcome<V>>
 
   /**
-   * Reads many keys, at most 65,536: the values in their order, null for a key that does not exist.
+   * Reads up to 65,536 keys: gives their values in the same order, with null for a key that does not exist.
    *
-   * @param fallback Asked once, for the keys that are missing and that nobody else loads yet; gives a Map or a plain
-   * object, and a key that is not in it does not exist.
-   * @throws The first error of any key, as `getWithFallback`.
+   * @param fallback Called once, for the keys that are missing and that nobody else is loading yet. It gives a Map or a
+   * plain object; a key that is not in it does not exist.
+   * @throws The error of the first key that has one, as `getWithFallback`.
    *
    * @example
    * const users = await router.getManyWithFallback(['user:42', 'user:43'], async (keys) => new Map(await store.loadAll(keys)))
@@ -169,7 +169,7 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
   getManyWithFallback<K extends Key>(keys: Iterable<K>, fallback: ManyFallback<K>, options?: ReadOptions): Promise<(Given<V> | null)[]>
 
   /**
-   * The same with the end of each key, in their order, as `Promise.allSettled` has it.
+   * Like `getManyWithFallback`, but gives an outcome or an error for each key, in the form of `Promise.allSettled`.
    *
    * @throws {InvalidArgument} A bad key or option.
    * @throws {Closed} The router was closed.
@@ -186,9 +186,9 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
   ): Promise<PromiseSettledResult<Outcome<V>>[]>
 
   /**
-   * Writes a value.
+   * Writes a value to the key's primary.
    *
-   * @throws {WriteRefused} No node may take it now, or it is not known whether it was written: see `cause`.
+   * @throws {WriteRefused} No node may take it now, or it is not known whether it was written; `cause` says why.
    * @throws {InvalidArgument} A bad key, value or option.
    * @throws {Closed} The router was closed.
    *
@@ -198,9 +198,10 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
   set(key: Key, value: Value, options?: SetOptions): Promise<void>
 
   /**
-   * Waits for a first view of the cluster, so many milliseconds at most. Nothing needs it: reads work at once.
+   * Waits for a first view of the cluster, `timeoutMs` milliseconds at most. This is never necessary: reads work at
+   * once.
    *
-   * @throws {Unavailable} The time is over.
+   * @throws {Unavailable} There was none in that time; `reason` says why.
    * @throws {Closed} The router was closed.
    *
    * @example
@@ -209,7 +210,7 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
   ready(timeoutMs: number, options?: WaitOptions): Promise<void>
 
   /**
-   * What the router knows of the cluster and of itself, now; asks nobody.
+   * What the router knows of the cluster and of itself at this moment. No node is asked for it.
    *
    * @throws {Forked} The router belongs to the parent process.
    *
@@ -219,7 +220,7 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
   health(): Health
 
   /**
-   * Ends the router; what is under way is rejected with `Closed`. Closing twice is fine.
+   * Ends the router. Calls under way are rejected with `Closed`. It may be called twice.
    *
    * @example
    * await router.close()

@@ -1,5 +1,5 @@
 'use strict'
-// Reads from a Redis or Valkey Cluster that degrade and never fail: the package for CommonJS.
+// The package for CommonJS: reads from a Redis or Valkey Cluster that degrade and never fail.
 
 const { version } = require('./lib/native.js')
 const errors = require('./lib/errors.js')

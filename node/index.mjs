@@ -1,4 +1,4 @@
-// The package for ECMAScript modules: the same classes as for CommonJS, so that an error is an instance of either's.
+// The package for ECMAScript modules. The classes are those of the CommonJS package, so `instanceof` works across both.
 import failsoft from './index.js'
 
 export const {

@@ -1,5 +1,5 @@
-//! Links the addon as Node loads it: symbols of Node stay open, and the library is never unloaded while
-//! its I/O thread runs.
+//! Links the addon as Node loads it: Node's own symbols stay undefined, and the library is never unloaded while its I/O
+//! thread runs.
 
 fn main() {
     napi_build::setup();

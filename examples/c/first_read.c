@@ -1,6 +1,7 @@
 /* The first read: from the cluster if it has the key, else from your own store.
  *
- *     cc first_read.c $(pkg-config --cflags --libs failsoft) && ./a.out 127.0.0.1:7000 */
+ *     cc first_read.c $(pkg-config --cflags --libs failsoft) -o first_read
+ *     ./first_read 127.0.0.1:7000 */
 #include <failsoft.h>
 #include <stdio.h>
 

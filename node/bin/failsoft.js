@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 'use strict'
-// The command `failsoft`, the same one from cargo, pip and npm.
+// The command `failsoft`: the same as cargo and pip install.
 
 const { runCommand } = require('../lib/native.js')
 

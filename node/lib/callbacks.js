@@ -1,42 +1,42 @@
 'use strict'
-// Runs callbacks on this environment's own loop, in the context of their callers, and brings what they give to
-// the core. The load inside which a callback runs travels in an AsyncLocalStorage.
+// Runs callbacks on this environment's own loop, in the contexts of their callers, and passes their results to the
+// core. An AsyncLocalStorage carries the load inside which a callback runs.
 
 const { AsyncLocalStorage } = require('node:async_hooks')
 const { kindOf, thrownText } = require('./errors.js')
 const { flaw } = require('./octets.js')
 const { native, keep, use } = require('./reads.js')
 
-/** What a callback gets beside the key and the reason. */
+/** What a callback gets besides the key and the reason. */
 class Context {
   #controller
 
-  /** Aborted when nobody waits for the callback any more. Made when it is first asked for. */
+  /** Aborted when nobody waits for the callback any more. Made when it is first read. */
   get signal() {
     this.#controller ??= new AbortController()
     return this.#controller.signal
   }
 
   static stop(context) {
-    // One that is asked for later is aborted, too.
+    // Made here, so that a signal that is read only later is aborted, too.
     context.#controller ??= new AbortController()
     context.#controller.abort()
   }
 }
 
 const inside = new AsyncLocalStorage()
-// The callbacks that run and whose result is wanted, by the number of their run.
+// The callbacks that are running and whose results are wanted, by the numbers of their runs.
 const running = new Map()
-// Those that are to begin when all of a batch is taken.
+// Callbacks that begin once the whole batch has been taken.
 let waiting = []
 
-/** The run inside which the caller is, if there can be any. */
+/** The run inside which the current code is, if any. */
 function parent() {
   return running.size === 0 ? undefined : inside.getStore()
 }
 
 function add(entry, event) {
-  // Its caller went away: another caller's callback takes over.
+  // The caller has gone: another caller's callback takes over.
   if (entry === undefined) return native.abandon(event.run)
   running.set(event.run, new Context())
   waiting.push([entry, event])
@@ -60,16 +60,16 @@ function stop(number) {
 
 function leave(number) {
   running.delete(number)
-  // While it is enabled, some versions of Node pay for it with every promise of the process.
+  // While it is enabled, every promise of the process costs more in some versions of Node.
   if (running.size === 0) inside.disable()
 }
 
 function run({ fallback, context, asked, left }, event) {
   const load = running.get(event.run)
-  // It was stopped by one that began before it.
+  // A callback that began earlier in this batch has stopped it.
   if (load === undefined) return
   if (left || !native.mayBegin(event.run)) {
-    // Its caller has left, or its time is over: where others wait, the callback of one of them takes over.
+    // Its caller has gone or has run out of time: if others wait, the callback of one of them takes over.
     leave(event.run)
     return native.abandon(event.run)
   }
@@ -95,7 +95,7 @@ function run({ fallback, context, asked, left }, event) {
   else ended(result)
 }
 
-/** Gives the core a callback's result, or the reason why it is none. Reading it may run code of the user's, which may throw. */
+/** Gives the core a callback's result, or says why it cannot be taken. Reading it may run the user's code, which may throw. */
 function answer(number, take, result) {
   let problem
   try {
@@ -107,7 +107,7 @@ function answer(number, take, result) {
 }
 
 function one(asked, { run, reason }) {
-  // Bytes are those that were asked for, whatever the caller's own buffer holds by now.
+  // A key of bytes is the copy made at the call, whatever the caller's own buffer holds by now.
   return { given: [typeof asked === 'string' ? asked : native.key(run), reason], take: takeOne }
 }
 
@@ -121,7 +121,7 @@ function takeOne(number, value) {
 }
 
 function many(asked, { keys }) {
-  // Strings as they were given; bytes are copies.
+  // Strings as they were given; bytes as copies made at the call.
   const texts = new Map(asked.filter((key) => typeof key === 'string').map((key) => [Buffer.from(key).toString('latin1'), key]))
   return { given: [keys.map((key) => texts.get(key.toString('latin1')) ?? key)], take: takeMany }
 }
@@ -130,7 +130,7 @@ function takeMany(number, values) {
   const pairs = pairsOf(values)
   if (pairs === undefined) return `${kindOf(values)}; allowed: a Map or a plain object`
   const found = [[], []]
-  // All is read before any of it is judged: reading may run code of the user's, which may take the memory of others away.
+  // Everything is read before anything is checked: reading may run the user's code, which may detach other buffers.
   for (const [key, value] of Array.from(pairs, ([key, value]) => [key, value])) {
     const badKey = flaw(key)
     if (badKey !== undefined) return `as a key ${badKey}; allowed: a string or a Uint8Array`
@@ -143,14 +143,14 @@ function takeMany(number, values) {
   native.giveMany(number, ...found)
 }
 
-/** The pairs of a Map, of whatever realm and make, or of a plain object; undefined for anything else. */
+/** The pairs of a Map of any realm, of an object that behaves like one, or of a plain object; undefined for anything else. */
 function pairsOf(values) {
   if (typeof values !== 'object' || values === null || Array.isArray(values)) return undefined
   if (typeof values[Symbol.iterator] === 'function') return typeof values.get === 'function' ? values : undefined
   return isPlain(values) ? Object.entries(values) : undefined
 }
 
-/** Of no class: anything else would look like an object without any of the keys. */
+/** Whether it has no class. An instance of a class would pass for an object that lacks all the keys. */
 function isPlain(value) {
   const prototype = Object.getPrototypeOf(value)
   return prototype === null || Object.getPrototypeOf(prototype) === null

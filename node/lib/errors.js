@@ -1,13 +1,13 @@
 'use strict'
-// The errors, a class for each kind; a callback's own error is none of them.
+// The errors, one class for each kind. What a callback throws is not wrapped in any of them.
 
-/** What all errors of Failsoft derive from. */
+/** The base class of all errors of Failsoft. */
 class FailsoftError extends Error {
   static code = 'INTERNAL'
 
   constructor(message) {
     super(message)
-    // Its own, so that spreading it and loggers keep them.
+    // Own properties, so that loggers and `{ ...error }` keep them.
     this.name = this.constructor.name
     this.code = this.constructor.code
   }
@@ -61,11 +61,11 @@ const kinds = {
 const byCode = new Map(Object.values(kinds).map((kind) => [kind.code, kind]))
 
 for (const kind of [FailsoftError, ...byCode.values()]) {
-  // The stack begins with it, and is written before the constructor can set anything.
+  // `stack` begins with the name, and is written before the constructor can set one.
   Object.defineProperty(kind.prototype, 'name', { value: kind.name, writable: true, configurable: true })
 }
 
-/** The error for a failure of the core that is no error of a callback. */
+/** The error for a failure of the core; not for what a callback threw. */
 function made({ code, message, detail }) {
   const Kind = byCode.get(code) ?? InternalError
   const error = new Kind(message)
@@ -73,16 +73,17 @@ function made({ code, message, detail }) {
   return error
 }
 
-/** An argument or a setting that is found to be bad here, before the core sees it. */
+/** The error for an argument that is refused here, before the core sees it. */
 function invalid(argument, problem) {
   return made({ code: 'INVALID_ARGUMENT', message: `\`${argument}\`: ${problem}`, detail: { name: 'argument', value: argument } })
 }
 
+/** The same for a setting. */
 function misconfigured(key, problem) {
   return made({ code: 'CONFIG', message: `\`${key}\`: ${problem}`, detail: { name: 'key', value: key } })
 }
 
-/** What a value is, for messages. Looking at it may run code of its own, which may throw. */
+/** What a value is, for messages. Looking at it may run the user's code, which may throw. */
 function kindOf(value) {
   if (value === null || value === undefined) return String(value)
   if (typeof value !== 'object') return `a ${typeof value}`
@@ -93,7 +94,7 @@ function kindOf(value) {
   }
 }
 
-/** What was thrown, for messages. */
+/** What was thrown, as text for messages. */
 function thrownText(error) {
   try {
     return String(error?.message ?? error)

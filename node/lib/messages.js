@@ -1,9 +1,9 @@
 'use strict'
-// What an operator may want to know, by `node:diagnostics_channel`. Nobody has to listen.
+// Messages for operators on `node:diagnostics_channel`. Nobody has to listen.
 
 const { channel } = require('node:diagnostics_channel')
 
-// The channel for each kind of message that the core has.
+// The channel for each of the core's kinds of messages.
 const CHANNELS = {
   no_view: channel('failsoft:view'),
   node_down: channel('failsoft:node'),

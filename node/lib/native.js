@@ -1,5 +1,5 @@
 'use strict'
-// Finds the addon: in this package, or in the package for this platform that npm installed beside it.
+// Finds the addon, in this package or in the package for this platform that npm installed beside it.
 
 const { name } = require('./platform.js')
 
@@ -8,11 +8,11 @@ function load() {
     try {
       return require(place)
     } catch (error) {
-      // What is there and does not load says why itself.
+      // An addon that exists but does not load says why itself.
       if (error.code !== 'MODULE_NOT_FOUND') throw error
     }
   }
-  throw new Error(`failsoft: there is no addon for ${name} here; the npm package failsoft-${name} would bring it`)
+  throw new Error(`failsoft: found no addon for ${name}; it comes with the npm package failsoft-${name}`)
 }
 
 module.exports = load()

@@ -1,20 +1,20 @@
 'use strict'
-// What may be a key or a value: a string, or a Uint8Array of any realm.
+// What can be a key or a value: a string, or a Uint8Array of any realm.
 
-// By what it is and not by its prototype: other realms have their own, and anything may claim to have ours.
+// Looks at the object itself, not at its prototype: other realms have their own, and any object can be given ours.
 const { isUint8Array } = require('node:util').types
 const { kindOf } = require('./errors.js')
 
-// For views of any realm.
+// These work on views of any realm.
 const View = Object.getPrototypeOf(Uint8Array)
 const { get: lengthOf } = Object.getOwnPropertyDescriptor(View.prototype, 'length')
 const { keys: keysOf } = View.prototype
 
-/** What is wrong with it; undefined: nothing. */
+/** What is wrong with it; undefined if nothing is. */
 function flaw(given) {
   if (typeof given === 'string') {
     if (given.isWellFormed()) return undefined
-    // Otherwise different strings would be the same bytes, and so the same key.
+    // Taken, different strings would become the same bytes, and so the same key.
     return 'a string with half of a surrogate pair, which UTF-8 cannot write'
   }
   if (!isUint8Array(given)) return kindOf(given)
@@ -22,7 +22,7 @@ function flaw(given) {
   return undefined
 }
 
-/** A view of what its buffer has no longer is as long as an empty one, but cannot be looked at. */
+/** A view of memory that its buffer no longer has: its length is 0 like that of an empty one, but its methods throw. */
 function hasLostMemory(view) {
   try {
     keysOf.call(view)

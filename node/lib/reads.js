@@ -1,6 +1,6 @@
 'use strict'
-// What this environment (the main thread, or one worker) waits for: a table of promises whose places are the
-// core's tokens, and one wake-up for all that has come meanwhile.
+// The calls under way in this environment (the main thread, or one worker): a table of promises whose places are the
+// core's tokens, and one wake-up for all completions that have come meanwhile.
 
 const { AsyncResource } = require('node:async_hooks')
 const { Reads } = require('./native.js')
@@ -9,7 +9,7 @@ const { publish } = require('./messages.js')
 const signals = require('./signals.js')
 const { make } = require('./wake.js')
 
-// Rows of one drain, and bytes of their values; see `bindings/node/src/event.rs` for what a row is.
+// The most rows of one drain, and the bytes for their values; `bindings/node/src/event.rs` says what a row is.
 const ROWS = 1024
 const BYTES = 64 * 1024
 const [HEAD, COLUMNS] = [2, 4]
@@ -19,29 +19,29 @@ const cells = Buffer.allocUnsafeSlow((HEAD + ROWS * COLUMNS) * 4)
 const rows = new Uint32Array(cells.buffer, cells.byteOffset, HEAD + ROWS * COLUMNS)
 const bytes = Buffer.allocUnsafeSlow(BYTES)
 
-/** Somebody who waits. */
+/** A call under way: its promise, and what its callback needs. */
 class Entry {
   constructor(text, fallback, asked) {
     this.text = text
     this.fallback = fallback
-    // The key or the keys, as they were given. The bytes of buffers are the caller's, and may be others by now.
+    // The key or the keys as they were given. Buffers belong to the caller, who may have changed them since.
     this.asked = asked
-    // The caller's context: its AsyncLocalStorages are the callback's.
+    // The caller's context: the callback sees the caller's AsyncLocalStorages.
     this.context = fallback === undefined ? undefined : new AsyncResource('FAILSOFT_READ')
     this.signal = undefined
     this.token = 0
-    // The caller went away.
+    // The caller has gone.
     this.left = false
     this.resolve = undefined
     this.reject = undefined
   }
 }
 
-// Undefined: the caller went away, and the token is not free yet.
+// By token. Undefined where the caller has gone and the token is not free yet.
 const entries = []
 const free = []
 let waiting = 0
-// What callbacks threw and is on its way through the core, by its number.
+// What callbacks threw, by its number, while it is on its way through the core.
 const thrown = new Map()
 let errors = 0
 // Set by `callbacks.js`.
@@ -56,7 +56,7 @@ const capture = (resolve, reject) => {
   rejectNow = reject
 }
 
-/** The promise of one who waits from now on, under `entry.token`. */
+/** Gives an entry its token and makes its promise. */
 function enter(entry) {
   const promise = new Promise(capture)
   entry.resolve = resolveNow
@@ -71,7 +71,7 @@ function enter(entry) {
   return promise
 }
 
-/** Starts a call: `launch(token)` gives null, or a failure that is known at once. */
+/** Starts a call. `launch(token)` returns null, or a failure that is known at once. */
 function start(entry, signal, launch) {
   if (signal?.aborted) throw signal.reason
   const promise = enter(entry)
@@ -92,7 +92,7 @@ function refuse(entry, error) {
   entry.reject(error)
 }
 
-/** The caller does not wait any more. */
+/** The caller no longer waits. */
 function abort(entry, reason) {
   entry.left = true
   forget(entry)
@@ -113,7 +113,7 @@ function rest() {
   native.rest()
 }
 
-/** Who waited under a token, which may be used again now; undefined if the caller went away. */
+/** Ends a call and frees its token. Gives its entry; undefined if the caller has gone. */
 function ended(token) {
   free.push(token)
   const entry = entries[token]
@@ -128,7 +128,7 @@ function drain() {
     const count = rows[0]
     more = rows[1] !== 0
     for (let row = 0, at = HEAD; row < count; row++, at += COLUMNS) take(rows[at], rows[at + 1], rows[at + 2], rows[at + 3])
-    // No code of users runs before all of them are taken: a token of this batch is not used again in it.
+    // No user's code runs before all of them are taken, so no token of this batch is used again within it.
     if (events !== null) for (const event of events) react(event)
     callbacks.begin()
   } while (more)
@@ -163,7 +163,7 @@ function react(event) {
   try {
     settle(entry, event)
   } catch (error) {
-    // Such as a value that is too long for a string.
+    // For example, a value that is too long for a string.
     entry.reject(error)
   }
 }
@@ -194,18 +194,18 @@ function outcomeOf(entry, { value, servedBy, reason, ageMs, attempts, coalesced,
   return { value: decoded(entry, value), servedBy, reason: reason ?? null, ageMs: ageMs ?? null, attempts, coalesced, node: node ?? null }
 }
 
-/** As `Promise.allSettled` has it. */
+/** The result for one key, as `Promise.allSettled` has it. */
 function settled(entry, { outcome, failure }) {
   if (outcome) return { status: 'fulfilled', value: outcomeOf(entry, outcome) }
   return { status: 'rejected', reason: errorOf(failure) }
 }
 
-/** The core's error, or what the callback threw: the same object. */
+/** The core's error, or the very object that the callback threw. */
 function errorOf(failure) {
   return failure.thrown === undefined ? made(failure) : thrown.get(failure.thrown)
 }
 
-/** A number for what a callback threw. */
+/** Keeps what a callback threw, and gives the number for it. */
 function keep(error) {
   errors = (errors + 1) >>> 0
   thrown.set(errors, error)
@@ -217,8 +217,8 @@ module.exports = {
   native,
   start,
   keep,
-  /** Who runs callbacks. */
+  /** Sets what runs callbacks. */
   use: (them) => (callbacks = them),
-  /** What is held now, for tests. */
+  /** What is held at the moment, for tests. */
   held: () => ({ waiting, places: entries.length - free.length, thrown: thrown.size, loads: callbacks.count() })
 }

@@ -1,5 +1,5 @@
 'use strict'
-// The router as its users see it: checks arguments and starts calls; their ends are in `reads.js`.
+// The router as its users see it: checks arguments and starts calls. `reads.js` ends them.
 
 const { inspect } = require('node:util')
 const { NativeRouter } = require('./native.js')
@@ -16,14 +16,14 @@ const SET = ['ttlMs']
 const NONE = {}
 const TEXT = ['utf8', 'utf-8']
 
-/** Reads through a cluster, and through what the caller gives it when the cluster may not answer. */
+/** Reads from a cluster, and from the caller's own store when the cluster has no answer. */
 class Router {
   #native
   #text
 
   constructor(nodes, config = NONE) {
     if (typeof config !== 'object' || config === null) {
-      throw misconfigured('config', `${kindOf(config)} is no object of settings`)
+      throw misconfigured('config', `${kindOf(config)} is not an object of settings`)
     }
     const { encoding, ...settings } = config
     const text = TEXT.includes(encoding)
@@ -95,7 +95,7 @@ class Router {
     return this.close()
   }
 
-  /** For `console.log`: its state, and its nodes with theirs. */
+  /** For `console.log`: the state of the router and of its nodes. */
   [inspect.custom](depth, options) {
     const name = this.constructor.name
     if (depth < 0) return `[${name}]`
@@ -122,7 +122,7 @@ class Router {
   }
 }
 
-/** A call whose errors are its promise's, also those that are found at once. */
+/** Makes a call whose errors all come by its promise, also those that are found at once. */
 function attempt(call) {
   try {
     return call()
@@ -142,19 +142,19 @@ function callable(fallback) {
 
 function listed(keys) {
   if (typeof keys === 'string' || typeof keys?.[Symbol.iterator] !== 'function' || isUint8Array(keys)) {
-    throw invalid('keys', `${kindOf(keys)} is no list of keys`)
+    throw invalid('keys', `${kindOf(keys)} is not a list of keys`)
   }
   return [...keys]
 }
 
 function number(argument, given) {
-  if (typeof given !== 'number') throw invalid(argument, `${kindOf(given)} is no number of milliseconds`)
+  if (typeof given !== 'number') throw invalid(argument, `${kindOf(given)} is not a number of milliseconds`)
 }
 
-/** The options of a call; the core says whether a number is in range. */
+/** Checks the options of a call. The core checks whether numbers are in range. */
 function checked(options, allowed) {
   if (options === undefined || options === null) return NONE
-  if (typeof options !== 'object') throw invalid('options', `${kindOf(options)} is no object; allowed: ${allowed.join(', ')}`)
+  if (typeof options !== 'object') throw invalid('options', `${kindOf(options)} is not an object; allowed: ${allowed.join(', ')}`)
   for (const [name, given] of Object.entries(options)) {
     if (!allowed.includes(name)) throw invalid(name, `no such option; allowed: ${allowed.join(', ')}`)
     if (given === undefined) continue
@@ -164,7 +164,7 @@ function checked(options, allowed) {
   return options
 }
 
-/** The core's account with names as JavaScript has them; addresses and words are no names. */
+/** The core's report with its field names in camelCase. Other keys, such as addresses, stay as they are. */
 function camel(value) {
   if (Array.isArray(value)) return value.map(camel)
   if (typeof value !== 'object' || value === null) return value

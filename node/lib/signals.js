@@ -1,18 +1,18 @@
 'use strict'
-// AbortSignals: one listener for each signal, however many calls it is given to.
+// AbortSignals: one listener for each signal, however many calls it is passed to.
 
 const { invalid, kindOf } = require('./errors.js')
 
 const watched = new WeakMap()
 
-/** Refuses what is no AbortSignal. */
+/** Throws unless it is an AbortSignal. */
 function check(signal) {
   if (typeof signal?.addEventListener !== 'function' || typeof signal.aborted !== 'boolean') {
-    throw invalid('signal', `${kindOf(signal)} is no AbortSignal`)
+    throw invalid('signal', `${kindOf(signal)} is not an AbortSignal`)
   }
 }
 
-/** `abort(entry, reason)` is called when the signal is, until the entry leaves. */
+/** Calls `abort(entry, reason)` when the signal is aborted, unless the entry has left by then. */
 function join(signal, entry, abort) {
   let watch = watched.get(signal)
   if (watch === undefined) {

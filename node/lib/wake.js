@@ -1,8 +1,8 @@
 'use strict'
-// What the addon calls when something has come. The addon is loaded once for a thread, whereas this package is loaded again
-// into each context of `vm`, such as a test file's. So what the addon holds belongs to the main context, and holds a
-// copy of the package only while that waits for something: afterwards the copy can be collected with its context.
-// The copy itself has to hold what is called.
+// The function that the addon calls when completions have come. The addon is loaded once for a thread, but this package
+// is loaded again into each `vm` context, such as that of a test file. So the function belongs to the main context, and
+// holds a copy of the package only while that copy has calls under way: afterwards the copy can be collected with its
+// context. The copy itself has to keep the target, its `drain`, alive.
 
 const { runInThisContext } = require('node:vm')
 

@@ -115,12 +115,17 @@ function programOf(readme, nodes) {
   return blocks[0].split('```')[0].replace('127.0.0.1:7000', nodes[1])
 }
 
-test('the first read, and the programs of the READMEs through a failing cluster', async () => {
+test('the examples, and the programs of the READMEs through a failing cluster', async () => {
   const kit = new Kit()
   const nodes = await kit.cluster(3, 1)
   try {
     copyFileSync(join(ROOT, 'examples/node/first_read.mjs'), join(folder, 'first_read.mjs'))
     assert.match((await run(process.execPath, ['first_read.mjs', ...nodes])).stdout, /^Ada Ada /)
+    copyFileSync(join(ROOT, 'examples/node/set_and_health.mjs'), join(folder, 'set_and_health.mjs'))
+    const [value, ...lines] = (await run(process.execPath, ['set_and_health.mjs', ...nodes])).stdout.trimEnd().split('\n')
+    assert.deepEqual([value, lines.pop()], ['Grace', '16384 slots are served, 1 values were set'])
+    assert.ok(lines.length >= 3)
+    for (const line of lines) assert.match(line, /^\S+:\d+ (primary|replica) closed null$/)
     writeFileSync(join(folder, 'readme.mjs'), programOf(join(ROOT, 'README.md'), nodes))
     writeFileSync(join(folder, 'npm.mjs'), programOf(join(folder, 'node_modules/failsoft/README.md'), nodes))
     for (const broken of [undefined, 'kill', 'kill_all']) {

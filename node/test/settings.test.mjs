@@ -30,6 +30,11 @@ test('the keys are the core\'s, in the types, too, and their defaults are taken'
   for (const [key, row] of Object.entries(known)) new Router(NODES, { [key]: row.default })
   assert.deepEqual(known.deadlineMs, { default: 1000, allowed: '1 ms to 1 h' })
   assert.equal(known.addressMap.default, null)
+  for (const [key, row] of Object.entries(known).filter(([, row]) => row.default !== null)) {
+    const shown = typeof row.default === 'number' ? row.default.toLocaleString('en-US') : `\`${row.default}\``
+    const doc = types.split(`  ${key}?:`)[0].trimEnd()
+    assert.ok(doc.endsWith(` ${shown} by default. */`), key)
+  }
 })
 
 test('no setting is named in JavaScript', () => {
@@ -79,6 +84,7 @@ test('every form of a setting is taken', () => {
   new Router('127.0.0.1:1', { maxRetries: 0, deadlineMs: 1, ttlJitter: 0, fill: false, password: null, clientName: undefined })
   new Router('127.0.0.1:1, [::1]:2,redis://localhost:3')
   new Router(NODES, { addressMap: { '127.0.0.1:1': '127.0.0.1:2' } })
+  new Router(NODES, { addressMap: 'off', password: 'off', failurePauseMs: null })
   new Router(NODES, { addressMap: ['127.0.0.1:1=127.0.0.1:2'], tls: true })
   new Router(NODES, { tls: { servername: 'cache', rejectUnauthorized: false } })
   new Router(NODES, { tls: false, encoding: 'utf8' })

@@ -1,67 +1,66 @@
-// The settings of a router. What settings exist, their defaults and their ranges are the core's word; a test holds the
-// two together.
+// The settings of a router. The core decides which exist, with their defaults and ranges; a test compares the names.
 
-/** How connections are encrypted, in the words of Node's own `tls`. */
+/** How connections are encrypted, with the names of Node's own `tls`. */
 export interface TlsOptions {
-  /** PEM of the authorities to trust, instead of Mozilla's. */
+  /** The authorities to trust instead of Mozilla's, as PEM. */
   ca?: string | Uint8Array | undefined
-  /** PEM of the client's certificate chain; belongs to `key`. */
+  /** The client's certificate chain, as PEM; needs `key`. */
   cert?: string | Uint8Array | undefined
-  /** PEM of the client's key. */
+  /** The client's private key, as PEM; needs `cert`. */
   key?: string | Uint8Array | undefined
-  /** The name that the servers' certificates are for, if it is not the host they are reached at. */
+  /** The name that the servers' certificates are for, if it is not the host of their addresses. */
   servername?: string | undefined
-  /** `false` believes every certificate. */
+  /** `false` accepts every certificate. `true` by default. */
   rejectUnauthorized?: boolean | undefined
 }
 
 /**
- * The settings of a router; what is not given has the default of the core. Durations are in milliseconds.
+ * The settings of a router, all optional. Durations are in milliseconds; `null` turns off what can be off.
  *
- * `V` is what values are: `string` with `encoding`, `Buffer` without. A plain `Config` may have either, and so a router
- * made of it gives either; `Config<Buffer>`, `Config<string>` and `{ … } satisfies Config` say which.
+ * `V` is the type of values: `string` with `encoding`, `Buffer` without. A plain `Config` can have either, so the type
+ * of a router made from it covers both; `Config<Buffer>`, `Config<string>` and `{ … } satisfies Config` are definite.
  */
 export interface Config<V extends Buffer | string = Buffer | string> {
-  /** How many more attempts on the primary one read may make after the first. */
+  /** How many more attempts on the primary a read may make after its first. 3 by default. */
   maxRetries?: number | undefined
-  /** How many redirects one read may follow. */
+  /** How many redirects a read may follow. 5 by default. */
   maxRedirects?: number | undefined
-  /** The pause before another attempt on a source; it doubles, with full jitter. */
+  /** The pause before another attempt on the same source; it doubles, with full jitter. 50 by default. */
   baseBackoffMs?: number | undefined
-  /** The most time for one attempt on one node. */
+  /** The most time for one attempt on one node. 250 by default. */
   attemptTimeoutMs?: number | undefined
-  /** The most time for the whole cluster side of one read. */
+  /** The most time for the whole cluster side of a read. 1,000 by default. */
   deadlineMs?: number | undefined
-  /** The most time to open a connection. */
+  /** The most time to open a connection, with TLS and login. 500 by default. */
   connectTimeoutMs?: number | undefined
-  /** How often the slot map and the nodes are looked at when nothing is wrong. */
+  /** How often the slot map and the nodes are checked when nothing is wrong. 15,000 by default. */
   slotRefreshIntervalMs?: number | undefined
-  /** How old the answer of a replica that stands in may be; 0: it never does. */
+  /** How old the answer of a replica that stands in may be; 0 means that none does. 30,000 by default. */
   outageBudgetMs?: number | undefined
-  /** Whether a loaded value is written back to the primary that confirmed the miss. */
+  /** Whether a loaded value is written back to the primary that confirmed the miss. `true` by default. */
   fill?: boolean | undefined
-  /** The time to live of a value that is written back. */
+  /** The time to live of a value that is written back. 300,000 by default. */
   fillTtlMs?: number | undefined
-  /** The share of a time to live that chance may take off it. */
+  /** The largest share of a time to live, from 0 to 1, that chance takes off it. 0.1 by default. */
   ttlJitter?: number | undefined
-  /** The most time that callers wait for one run of a callback. */
+  /** The most time that callers wait for a load, its time in line included. 10,000 by default. */
   loadTimeoutMs?: number | undefined
-  /** For how long callers of a key whose load failed get the same error, without another load. */
+  /** For how long callers of a key whose load failed get the same error without another load. Off by default. */
   failurePauseMs?: number | null | undefined
-  /** The most loads that run at once; beyond it they wait in line. What a callback asks this router for does not wait. */
+  /** The most loads that run at once; others wait in line, except those that a callback asks for. 256 by default. */
   maxConcurrentLoads?: number | undefined
-  /** The most reads in flight to one node; beyond it a read goes to the next source. */
+  /** The most reads in flight to one node; further ones go to the next source. 10,000 by default. */
   maxInFlight?: number | undefined
-  /** Announced address to reachable address, for nodes behind NAT; a list has pairs `from=to`. */
+  /** Announced addresses and the reachable ones, for nodes behind NAT; in a list or a string as pairs `from=to`. */
   addressMap?: Readonly<Record<string, string>> | readonly string[] | string | null | undefined
   /** The ACL user to log in as. */
   username?: string | null | undefined
-  /** The password to log in with; never shown in errors. */
+  /** The password to log in with. It never appears in errors. */
   password?: string | null | undefined
   /** The name of the connections in `CLIENT LIST`. */
   clientName?: string | null | undefined
   /** Encrypts all connections. */
   tls?: TlsOptions | boolean | null | undefined
-  /** Gives strings instead of Buffers; what is no UTF-8 becomes U+FFFD, as in `buffer.toString()`. */
+  /** Makes values strings instead of Buffers. What is not UTF-8 becomes U+FFFD, as in `buffer.toString()`. */
   encoding?: (V & ('utf8' | 'utf-8')) | null | undefined
 }

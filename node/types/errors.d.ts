@@ -1,4 +1,4 @@
-// The errors. Each has its `name` and `code` as properties of its own, so that spreading it and loggers keep them.
+// The errors. `name`, `code` and details are own properties, so that loggers and `{ ...error }` keep them.
 
 import type { Cause, Reason } from './words.js'
 
@@ -14,50 +14,50 @@ export type Code =
   | 'FORKED'
   | 'INTERNAL'
 
-/** What all errors of Failsoft derive from; a callback's own error is none of them. */
+/** The base class of all errors of Failsoft. What a callback throws is not wrapped in one. */
 export class FailsoftError extends Error {
   readonly code: Code
 }
 
-/** A bad key, value or address among the settings; no connection was made. */
+/** An unknown setting, a bad value of one, or a bad address. No connection was made. */
 export class ConfigError extends FailsoftError {
   readonly code: 'CONFIG'
-  /** The setting. */
+  /** The name of the setting; `nodes` for an address. */
   readonly key: string
 }
 
-/** A bad key, value or option, or a callback with a result that is no answer. */
+/** A bad key, value or option, or a callback's result that cannot be taken. */
 export class InvalidArgument extends FailsoftError {
   readonly code: 'INVALID_ARGUMENT'
-  /** The argument; `fallback` for a callback's result. */
+  /** The name of the argument; `fallback` for a callback's result. */
   readonly argument: string
 }
 
 /** No source could say whether the key exists, or `ready` timed out. */
 export class Unavailable extends FailsoftError {
   readonly code: 'UNAVAILABLE'
-  /** Why the primary did not serve. */
+  /** Why the primary did not serve the read. */
   readonly reason: Reason
 }
 
-/** The caller's deadline passed, or the callback took longer than `loadTimeoutMs`. */
+/** The deadline of the call has passed, or the callback took longer than `loadTimeoutMs`. */
 export class DeadlineExceeded extends FailsoftError {
   readonly code: 'DEADLINE_EXCEEDED'
-  /** Which of the two. */
+  /** Which of the two it was. */
   readonly limit: 'deadlineMs' | 'loadTimeoutMs'
 }
 
 /** A callback asked, directly or through others, for the key that it is loading. */
 export class Reentrant extends FailsoftError {
   readonly code: 'REENTRANT'
-  /** The key that closes the circle; what is no UTF-8 in it is U+FFFD. */
+  /** The key that was asked for again. What is not UTF-8 in it becomes U+FFFD. */
   readonly key: string
 }
 
-/** A `set` was refused, or nobody can say whether it was written. */
+/** A `set` was refused, or it is not known whether it was done. */
 export class WriteRefused extends FailsoftError {
   readonly code: 'WRITE_REFUSED'
-  /** Why. */
+  /** Why. After `timeout` and `connection` it is not known whether the value was written. */
   readonly cause: Cause
 }
 
@@ -66,7 +66,7 @@ export class Closed extends FailsoftError {
   readonly code: 'CLOSED'
 }
 
-/** The router belongs to the process that this one was forked from. */
+/** The router belongs to the process that this one was forked from. Make a new one here. */
 export class Forked extends FailsoftError {
   readonly code: 'FORKED'
 }

@@ -1,119 +1,125 @@
-// What `health()` gives. Every field is the core's; a test holds the two together.
+// What `health()` returns. The fields are the core's; a test compares the two.
 
 import type { Reason } from './words.js'
 
-/** On which side of a partition a node is. `minority`: it gets no read and no write. */
+/**
+ * On which side of a partition a node is. `majority`: also if nothing speaks against the node. `minority`: it gets no
+ * reads and no writes. `unknown`: it gets reads and `set`s, but no loaded values are written back to it.
+ */
 export type Verdict = 'majority' | 'minority' | 'unknown'
 
-/** One node, as a router knows it. Times are in milliseconds. */
+/** One node, as a router knows it. Times are in whole milliseconds; what is not known is null. */
 export interface NodeHealth {
   /** Where it listens: `host:port`, or `[v6]:port`. */
   address: string
   /** Its node id; null until a view of the cluster has named it. */
   id: string | null
-  /** By the newest view. */
+  /** Its role by the newest view. */
   role: 'primary' | 'replica'
-  /** A replica's primary. */
+  /** For a replica: the address of its primary. */
   replicaOf: string | null
   /** Its config epoch. */
   epoch: number
   /** How many slots it owns. */
   slots: number
-  /** `closed`: it gets reads. */
+  /**
+   * `closed`: it gets reads. `open`: it gets none. `half_open`: the same, and a probe is under way. `readmitting`: it
+   * gets a growing share of them.
+   */
   breaker: 'closed' | 'open' | 'half_open' | 'readmitting'
-  /** Why it gets no reads. */
+  /** Why it gets no reads, or not all of them; null if it gets all. */
   trouble: Reason | null
-  /** For how long now. */
+  /** For how long that has been so. */
   troubleMs: number | null
-  /** Time since its last answer. */
+  /** Time since its last answer; null before the first one. */
   contactMs: number | null
-  /** For a replica: how long ago it was last known to hold all that its primary had. */
+  /** For a replica: time since it was last known to have everything that its primary had. */
   lagMs: number | null
-  /** Whether it is proved to be the primary it is taken for, so that it may be written to. */
+  /** Whether it has proved to be the primary that it is taken for, so that it may be written to. */
   validated: boolean
   /** Whether the cluster counts it as failed. */
   failed: boolean
   /** On which side of a partition it is. */
   verdict: Verdict
-  /** Requests in flight to it. */
+  /** How many requests it has not answered yet. */
   inFlight: number
-  /** `cluster_state` is ok, by its own word. */
+  /** Whether it says that `cluster_state` is ok; false until it was first asked. */
   clusterOk: boolean
-  /** The highest epoch it has seen. */
+  /** The highest config epoch that it has seen. */
   currentEpoch: number | null
-  /** Its replication offset. */
+  /** Its replication offset, in bytes. */
   offset: number | null
-  /** A replica's link to its primary. */
+  /** For a replica: whether it is connected to its primary. */
   linkUp: boolean | null
-  /** `replica-priority`. */
+  /** A replica's `replica-priority`: the lowest is promoted first, 0 never. */
   priority: number | null
-  /** `evicted_keys`. */
+  /** `evicted_keys`: how many keys it has evicted since it was started. */
   evicted: number | null
-  /** `expired_keys`. */
+  /** `expired_keys`: how many keys have expired since it was started. */
   expired: number | null
-  /** `maxmemory_policy`. */
+  /** Its `maxmemory_policy`. */
   maxmemoryPolicy: string | null
   /** The server's version. */
   version: string | null
-  /** What an ACL keeps from the router, so that the fields above lack it. */
+  /** The commands that it refused, as unknown or as not allowed; what they would tell is missing above. */
   denied: string[]
 }
 
 /** What one node said of the cluster's health when it was last asked because something was wrong. */
 export interface BallotHealth {
-  /** Who said it. */
+  /** The node that said it. */
   address: string
   /** Milliseconds since it was asked. */
   ageMs: number
-  /** The primaries that own slots, in its view. */
+  /** How many primaries with slots it knows. */
   primaries: number
-  /** Those that are neither FAIL nor PFAIL. */
+  /** How many of them are neither FAIL nor PFAIL in its view. */
   primariesOk: number
-  /** Whether that is more than half of them: by its own view the node is in the majority. */
+  /** Whether these are more than half: by its own view, the node is in the majority. */
   majority: boolean
   /** The highest config epoch in its view. */
   epoch: number
-  /** `cluster_state` is ok; null where an ACL denies `CLUSTER INFO`, as for those below. */
+  /** Whether its `cluster_state` is ok; like the fields below, null where it refuses `CLUSTER INFO`. */
   clusterOk: boolean | null
-  /** `cluster_slots_pfail`. */
+  /** `cluster_slots_pfail`: slots whose owners it cannot reach. */
   slotsPfail: number | null
-  /** `cluster_slots_fail`. */
+  /** `cluster_slots_fail`: slots whose owners count as failed. */
   slotsFail: number | null
-  /** `cluster_current_epoch`. */
+  /** `cluster_current_epoch`: the highest epoch that it has seen. */
   currentEpoch: number | null
-  /** `cluster_my_epoch`. */
+  /** `cluster_my_epoch`: its own config epoch. */
   myEpoch: number | null
 }
 
-/** One number, of what for which reason. */
+/** A counter with its labels. */
 export interface Count {
-  /** The status of an attempt, the source of a read (`error` for an error to the caller), or a write's cause. */
+  /** The status of an attempt, the source of a read (`error` if it ended with one), or the `Cause` of a write. */
   what: string
-  /** Why the primary did not serve; empty if it did. */
+  /** Why the primary did not serve the read; empty if it did, and for writes. */
   reason: Reason | ''
-  /** How many. */
+  /** How many there were. */
   count: number
 }
 
-/** What a router counted since it was made. Only rows above zero are listed. */
+/** What a router has counted since it was made. Lists have only counts above zero. */
 export interface Counters {
-  /** Attempts by status and reason: one read can add several. */
+  /** Attempts, by status and reason. One read can add several. */
   attempts: Count[]
-  /** Reads by source and reason: every read that ended, exactly once. */
+  /** Reads that have ended, by source and reason; each exactly once. */
   reads: Count[]
-  /** Runs of callbacks. */
+  /** How many times callbacks were run. */
   loads: number
-  /** Loaded values written back. */
+  /** Loaded values that were written back. */
   fills: number
-  /** Loaded values not written back, by cause. */
+  /** Loaded values that were not written back, by cause. */
   fillsSkipped: Count[]
-  /** Values set. */
+  /** Values written by `set`. */
   sets: number
-  /** Those of them that went to a node of which it was not known whether it is in the majority. */
+  /** How many of them went to a node of which it was not known whether it is in the majority. */
   setsInDoubt: number
-  /** Values that were not set, by cause. */
+  /** Calls of `set` that were refused, by cause. */
   setsRefused: Count[]
-  /** Panics in background tasks that were caught: each is a defect of Failsoft. */
+  /** Panics in the background that were caught. Each is a defect of Failsoft. */
   panics: number
 }
 
@@ -123,36 +129,42 @@ export interface Health {
   kind: 'cluster' | 'standalone' | 'unknown'
   /** Whether the router was closed. */
   closed: boolean
-  /** Slots that have an owner, of 16,384. */
+  /** How many of the 16,384 slots have an owner. */
   slotsAssigned: number
-  /** Slots whose owner gets reads. */
+  /** How many of them have an owner that gets reads. */
   slotsOk: number
-  /** No majority of the cluster is in reach: reads go to the callback, nothing is written. */
+  /** Whether no majority of the cluster is in reach. Reads go to callbacks then, and nothing is written. */
   down: boolean
-  /** More than half of the slots' owners are out of this router's own reach. */
+  /** Whether more than half of the slots' owners are out of this router's own reach. */
   isolated: boolean
-  /** At most five. */
+  /** What nodes said of the cluster's health when they were last asked because something was wrong: at most five. */
   ballots: BallotHealth[]
-  /** Redirected slots that no view has confirmed yet. */
+  /** How many slots have a new owner according to a redirect, which no view has confirmed yet. */
   movedPatches: number
-  /** Retries that the router-wide budget allows now. */
+  /** How many retries the budget of the whole router allows now. */
   retryTokens: number
-  /** Refreshes of the view so far. */
+  /** How often the view of the cluster was refreshed. */
   refreshes: number
-  /** Keys being loaded by callbacks. */
+  /** How many keys callbacks are loading. */
   flights: number
-  /** Reads that wait for a callback. */
+  /** How many reads wait for a callback. */
   waiters: number
-  /** Loads that wait in line, because `maxConcurrentLoads` run. */
+  /** How many loads wait in line because `maxConcurrentLoads` are running. */
   queuedLoads: number
-  /** Callbacks that run on after `loadTimeoutMs`. */
+  /** How many callbacks are still running after `loadTimeoutMs`. */
   detachedLoads: number
-  /** What runs in the background panicked when it last ran: views and probes may be missing. It is tried again. */
+  /**
+   * Whether the router's background work panicked when it last ran, so that views and probes may be missing. That is a
+   * defect of Failsoft; the work is tried again after five seconds at most.
+   */
   stalled: boolean
-  /** Who gave no view of the cluster when last asked, and what they said or did instead. */
+  /**
+   * By address, the nodes that gave no view of the cluster when they were last asked, or that refuse reads: what each
+   * said or did instead.
+   */
   refusals: Record<string, string>
-  /** The nodes. */
+  /** The nodes that are known. */
   nodes: NodeHealth[]
-  /** What was counted since the router was made. */
+  /** What the router has counted. */
   counters: Counters
 }

@@ -1,6 +1,6 @@
-// The closed lists of words, the same in every language. They are the core's; a test holds the two together.
+// The lists of words, the same in every language. They come from the core; a test compares the two.
 
-/** Which source answered; `none`: the key does not exist. */
+/** Which source answered; `secondary` is the callback, and `none` means that the key does not exist. */
 export type ServedBy = 'primary' | 'replica' | 'secondary' | 'none'
 
 /** Why the primary did not serve a read. */

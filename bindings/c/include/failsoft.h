@@ -3,16 +3,17 @@
  *
  * Generated from bindings/c/src by scripts/c-header; do not edit.
  *
- * Who owns what: what a function named `_new` or `_open` gives, or writes to `out`, or hands to a callback, is the
- * program's, until the function named `_free` or `_close` for its type takes it back, once. What is called static is
- * nobody's. All else belongs to the object it was asked from, and ends with it. Arguments are copied: they may be
- * changed or freed once the call has returned.
+ * Ownership: what a function named `_new` or `_open` returns, writes to `*out` or passes to a callback belongs to the
+ * program, which gives it back exactly once, to the function named `_free` or `_close` for its type. Texts called static
+ * are valid forever. All other pointers belong to the object that they come from, and are valid as long as it exists.
+ * Arguments are copied: they may be changed or freed once the call has returned.
  *
- * Keys and values are any bytes, with their length; 512 MiB at most. All other texts are UTF-8 and end with a NUL. An
- * object may be used by several threads at once unless its type says otherwise.
+ * Keys and values are any bytes, up to 512 MiB, and are passed with their length. All other texts are UTF-8 and end with
+ * a NUL. Several threads may use an object at once unless its type says otherwise.
  *
- * NULL for a handle is FAILSOFT_INVALID_ARGUMENT, or nothing (false, 0, NULL) where there is no status. In a process
- * that was forked from the one that opened a router, every call with it is FAILSOFT_FORKED; new ones may be opened.
+ * A handle that is NULL gives FAILSOFT_INVALID_ARGUMENT, or false, 0 or NULL where a function returns no status. In a
+ * process forked from the one that opened a router, every call with that router gives FAILSOFT_FORKED; new routers may
+ * be opened there.
  */
 
 #ifndef FAILSOFT_H
@@ -26,16 +27,16 @@
 
 
 /**
- * The age where it is not known: older than any.
+ * An age that is not known. It is greater than any age that is.
  */
 #define FAILSOFT_AGE_UNKNOWN INT64_MAX
 
 /**
- * How a call ended. The numbers are fixed for ever; later versions may add some.
+ * How a call ended. The numbers never change; later versions may add some.
  */
 typedef enum {
   /**
-   * It did what it says.
+   * The call succeeded.
    */
   FAILSOFT_OK = 0,
   /**
@@ -43,11 +44,11 @@ typedef enum {
    */
   FAILSOFT_CONFIG = 1,
   /**
-   * A bad argument: NULL where something is needed, a key or value over 512 MiB, text that is no UTF-8.
+   * A bad argument: NULL where it is not allowed, a key or value over 512 MiB, text that is not UTF-8.
    */
   FAILSOFT_INVALID_ARGUMENT = 2,
   /**
-   * No source could say whether the key exists.
+   * No node could say whether the key exists, and there was no loader; or no view of the cluster came in time.
    */
   FAILSOFT_UNAVAILABLE = 3,
   /**
@@ -55,7 +56,7 @@ typedef enum {
    */
   FAILSOFT_DEADLINE_EXCEEDED = 4,
   /**
-   * The secondary store is shielded from more load.
+   * Reserved: the program's store is shielded from more load.
    */
   FAILSOFT_SHED = 5,
   /**
@@ -67,15 +68,15 @@ typedef enum {
    */
   FAILSOFT_REENTRANT = 7,
   /**
-   * A write was refused, or nobody can say whether it was done.
+   * A write was refused, or it is not known whether it was done.
    */
   FAILSOFT_WRITE_REFUSED = 8,
   /**
-   * A step of an invalidation failed.
+   * Reserved: a step of an invalidation failed.
    */
   FAILSOFT_INVALIDATION_INCOMPLETE = 9,
   /**
-   * The read was cancelled.
+   * The call was cancelled.
    */
   FAILSOFT_CANCELLED = 10,
   /**
@@ -83,111 +84,120 @@ typedef enum {
    */
   FAILSOFT_CLOSED = 11,
   /**
-   * The router belongs to the process that this one was forked from: open one here.
+   * The router belongs to the process that this one was forked from: open a new one here.
    */
   FAILSOFT_FORKED = 12,
   /**
-   * The load had been answered before.
+   * The load was answered before.
    */
   FAILSOFT_ALREADY_ANSWERED = 13,
   /**
-   * A call that is not allowed here: failsoft_router_close inside a callback, a call for one delivery with the other.
+   * A call that is not allowed here, such as failsoft_router_close inside a callback, or one for the other delivery.
    */
   FAILSOFT_MISUSE = 14,
   /**
-   * A defect of Failsoft, or the system gives no thread or descriptor; failsoft_last_error says which.
+   * A defect of Failsoft, or the system gave no thread or descriptor; failsoft_last_error says which.
    */
   FAILSOFT_INTERNAL = 15,
 } failsoft_status;
 
 /**
- * Settings of a router. Opaque. Not for several threads at once.
+ * Settings of a router. Opaque. Only one thread at a time may use it.
  */
 typedef struct failsoft_config failsoft_config;
 
 /**
- * What one read sets for itself. Opaque. A read copies it: it may be changed or freed once the call has returned.
+ * Options of a single read. Opaque. The call that is given them copies them, so they may be changed or freed
+ * afterwards.
  */
 typedef struct failsoft_get_options failsoft_get_options;
 
 /**
- * What a loader is asked for. Opaque; it belongs to the loader, which frees it with failsoft_load_free exactly once,
- * before or after it returns, on any thread. It outlives its read and its router: an answer that nobody waits for any
- * more is dropped.
+ * What a loader is asked for. Opaque. It belongs to the loader, which frees it with failsoft_load_free exactly once,
+ * before or after it returns, on any thread. It stays valid when its read has ended and its router is closed: an
+ * answer that nobody waits for any more is dropped.
  */
 typedef struct failsoft_load failsoft_load;
 
 /**
- * What a read came to. Opaque; it belongs to whoever got it, outlives its router, and may be read by several threads.
+ * The outcome of a read. Opaque. It belongs to the program, stays valid when its router is closed, and may be read by
+ * several threads at once.
  */
 typedef struct failsoft_outcome failsoft_outcome;
 
 /**
- * What a read of many keys came to: an outcome for each, in the order of the keys. Opaque; it belongs to whoever got it.
+ * The outcomes of a read of many keys, in the order of the keys. Opaque. They belong to the program, which frees them
+ * with failsoft_outcomes_free.
  */
 typedef struct failsoft_outcomes failsoft_outcomes;
 
 /**
- * A router. Opaque; all its calls may be made by several threads at once, but for failsoft_router_close, which ends
- * all others and has to be the last.
+ * A router. Opaque. Several threads may use it at once, except that failsoft_router_close, which ends all other calls,
+ * has to be the last call.
  */
 typedef struct failsoft_router failsoft_router;
 
 /**
- * Called for what an operator wants to know, at most once a second of each `kind`: "no_view" (no cluster is found;
- * failsoft_health has what the nodes said instead), "node_down" and "node_up" (nodes get no reads any more, or get
- * them again), "verdict" (by the views of several nodes, others than before are in the majority
- * or the minority of a partition, or in doubt), "fill_failed" (loaded values were not written back) and "panicked" (a
- * defect in the background of the library, which goes on). `count` is how often that happened since the last call for
- * this kind, `text` names the nodes and why: "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection"; it is empty for
- * "panicked". Both texts end with the call.
+ * Called for events that an operator may want to log or count, at most once a second for each `kind`:
  *
- * It is called on the library's thread for I/O, whatever the delivery is, so it must neither block nor call this library,
- * neither throw nor jump out; not after failsoft_router_close has returned.
+ * - "no_view": no cluster is found; failsoft_health has what the nodes said instead;
+ * - "node_down", "node_up": nodes get no reads any more, or get them again;
+ * - "verdict": judging by the views of several nodes, some nodes are now on another side of a partition (majority,
+ *   minority or unknown) than before;
+ * - "fill_failed": loaded values were not written back;
+ * - "panicked": a defect in the background of the library, which continues.
+ *
+ * `count` is how often it happened since the last call for this kind. `text` names the nodes and the reasons, as in
+ * "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection"; it is empty for "panicked". Both texts are valid only during
+ * the call.
+ *
+ * With either delivery it is called on the library's I/O thread. So it must not block, must not call this library, and
+ * must neither throw nor jump out. It is not called after failsoft_router_close has returned.
  */
 typedef void (*failsoft_on_event)(const char *kind, uint64_t count, const char *text, void *event_data);
 
 /**
- * Called at the end of an asynchronous call that gives nothing but its status, exactly once if that call gave FAILSOFT_OK.
- * Until it returns, failsoft_last_error and its detail tell of that status on this thread. Otherwise as
+ * Called at the end of an asynchronous call that has only a status, exactly once, if the call that started it gave
+ * FAILSOFT_OK. Until it returns, failsoft_last_error and its detail on this thread describe `status`. Otherwise as
  * failsoft_on_outcome.
  */
 typedef void (*failsoft_on_done)(failsoft_status status, void *done_data);
 
 /**
- * The callback of a read: it is asked when the primary has no value, or no node may answer. It answers `request` with
- * failsoft_load_reply, _missing or _fail, now or later, and frees it.
+ * The callback of a read: your own store, called when the primary does not have the key, or when no node may answer.
+ * It answers `request` with failsoft_load_reply, _missing or _fail, now or later and on any thread, and then frees it.
  *
- * `user_data` has to stay valid while the loader may be called or runs, and it may still run when its read has ended
- * before it, by a deadline or a cancellation (it is not started after that): failsoft_get_options_on_release says when
- * nothing needs `user_data` any more. failsoft_load_is_wanted says whether anybody still waits. A loader that frees its
- * request without an answer has failed; one that never frees it is ended by `load_timeout`.
+ * `user_data` has to stay valid as long as the loader may be called or is running. A deadline or a cancellation can
+ * end the read while its loader still runs (after that it is not started). failsoft_get_options_on_release says when
+ * `user_data` is no longer needed, and failsoft_load_is_wanted whether anybody still waits. A loader that frees its
+ * request without an answer has failed; the load of one that never frees it ends after `load_timeout`.
  *
- * It may block, and it may call this library; a read of the very key that it loads, directly or through other loads on
- * this thread, ends with FAILSOFT_REENTRANT. It must neither throw nor jump out, nor end its thread; pthread_cancel of
- * its thread waits until the blocking call has returned. If it forks and returns in the child as well, the call that
- * called it gives FAILSOFT_FORKED there; a thread of the library ends, and the child with it.
+ * A loader may block, and it may call this library. If it reads the key that it is loading, directly or through other
+ * loads on this thread, that read ends with FAILSOFT_REENTRANT. It must neither throw nor jump out, and must not end
+ * its thread; a pthread_cancel takes effect only once the library's function around the loader has returned. If the
+ * loader forks and also returns in the child, the function around it gives FAILSOFT_FORKED there; on a thread of the
+ * library, that thread ends, and with it the child.
  */
 typedef void (*failsoft_loader)(failsoft_load *request, void *user_data);
 
 /**
- * Called at the end of an asynchronous read, exactly once if the call that started it gave FAILSOFT_OK: with how it
- * ended and its outcome, which is never NULL and which the program frees with failsoft_outcome_free. `outcome_data` is
- * what the call was given; it is not used after this.
+ * Called at the end of an asynchronous read, exactly once, if the call that started the read gave FAILSOFT_OK.
+ * `status` says how the read ended. `outcome` is never NULL, and the program frees it with failsoft_outcome_free.
+ * `outcome_data` is what that call was given; the library does not use it afterwards.
  *
- * It should return soon: with `delivery` = `threads`, other outcomes of the router wait for it. It must neither throw
- * nor jump out.
+ * It should return soon: with `delivery` = `threads`, all other outcomes of the router wait meanwhile. It must neither
+ * throw nor jump out.
  */
 typedef void (*failsoft_on_outcome)(failsoft_status status, failsoft_outcome *outcome, void *outcome_data);
 
 /**
- * Called once for a read, when nothing of the library needs the `user_data` of its loader any more.
+ * Called once for each read, when the library no longer needs the `user_data` of its loader.
  */
 typedef void (*failsoft_on_release)(void *user_data);
 
 /**
- * Called at the end of an asynchronous read of many keys, as failsoft_on_outcome at that of one. `outcomes` is NULL if
- * the call as such failed, and is to be freed with failsoft_outcomes_free.
+ * Called at the end of an asynchronous read of many keys, as failsoft_on_outcome is for one key. `outcomes` is NULL if
+ * the call as a whole failed; otherwise the program frees it with failsoft_outcomes_free.
  */
 typedef void (*failsoft_on_outcomes)(failsoft_status status, failsoft_outcomes *outcomes, void *outcome_data);
 
@@ -196,80 +206,89 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Settings with their defaults, for a router that begins with these nodes: `host:port`, `[v6]:port`,
- * `redis://user:password@host:port` or `valkey://...`, with TLS `rediss://...` or `valkeys://...`, parted by commas; one
- * is enough. Without a port it is 6379. The addresses are checked by
- * failsoft_router_open. The caller frees it with failsoft_config_free; NULL if `nodes` is NULL or no UTF-8.
+ * Makes default settings for a router whose seed nodes are `nodes`, separated by commas; one that answers is enough.
+ * Each is `host:port`, `[v6]:port`, `redis://user:password@host:port` or `valkey://...`, with TLS `rediss://...` or
+ * `valkeys://...`; the port defaults to 6379. The addresses are checked by failsoft_router_open.
+ *
+ * The caller frees the settings with failsoft_config_free. NULL if `nodes` is NULL or not UTF-8.
  */
 failsoft_config *failsoft_config_new(const char *nodes);
 
 /**
- * Sets one key to a value, both texts. A duration is a number of milliseconds and its key ends in `_ms`; "" turns off
- * what can be off.
+ * Sets one key to a value, both texts. Durations are numbers of milliseconds, and their keys end in `_ms`.
+ *
+ * "" turns off what can be off: `failure_pause_ms`, `address_map`, `username`, `password`, `client_name`, and of the
+ * keys below those that take a PEM text or a name. The word "off" does the same for `failure_pause_ms` and
+ * `address_map`. As a `username`, `password` or `client_name` it is a text like any other: the password is then "off".
  *
  * Keys: `max_retries` (3), `max_redirects` (5), `base_backoff_ms` (50), `attempt_timeout_ms` (250), `deadline_ms`
  * (1000), `connect_timeout_ms` (500), `slot_refresh_interval_ms` (15000), `outage_budget_ms` (30000), `fill` (true),
  * `fill_ttl_ms` (300000), `ttl_jitter` (0.1), `load_timeout_ms` (10000), `failure_pause_ms` (off),
- * `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map`
- * (`from=to,...`), `username`, `password`, `client_name`; the README says what they mean. Of C alone:
+ * `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map` (`from=to,...`), `username`, `password`,
+ * `client_name`. The README says what they mean. These exist only in C:
  *
  * - `delivery`: `threads` (the default) or `fd`; see failsoft_router_open.
- * - `tls` (false): encrypts all connections. With it: `tls_ca_pem` (authorities to trust instead of Mozilla's),
- *   `tls_client_cert_pem` and `tls_client_key_pem` (both or none), all three PEM texts and not names of files;
- *   `tls_server_name` (the name the certificates are for, if it is not the host's);
+ * - `tls` (false): encrypts all connections. Only with it: `tls_ca_pem` (authorities to trust instead of Mozilla's),
+ *   `tls_client_cert_pem` and `tls_client_key_pem` (both or neither), all three as PEM text, not as file names;
+ *   `tls_server_name` (the name that the servers' certificates are for, if it is not the host's);
  *   `tls_danger_accept_invalid_certs` (false).
  *
- * FAILSOFT_CONFIG: an unknown key or a value that is not allowed; the setting is as it was.
+ * FAILSOFT_CONFIG: an unknown key, or a value that is not allowed; the setting keeps its old value.
  */
 failsoft_status failsoft_config_set(failsoft_config *config,
                                     const char *key,
                                     const char *value);
 
 /**
- * Has `on_event` called for what an operator wants to know of the routers that are opened with these settings.
- * `event_data` has to stay valid until they are closed. NULL is FAILSOFT_INVALID_ARGUMENT.
+ * Sets the function that is called for events of routers opened with these settings; see failsoft_on_event.
+ * `event_data` is passed to each call and has to stay valid until those routers are closed. If `on_event` is NULL:
+ * FAILSOFT_INVALID_ARGUMENT.
  */
 failsoft_status failsoft_config_on_event(failsoft_config *config, failsoft_on_event on_event, void *event_data);
 
 /**
- * Frees settings; routers that were opened with them stay as they are. NULL is fine.
+ * Frees settings. Routers opened with them are not affected. NULL is fine.
  */
 void failsoft_config_free(failsoft_config *config);
 
 /**
- * Opens a router with these settings, which are copied. It works at once: it connects by itself, in the background, and
- * serves from loaders meanwhile. The caller ends it with failsoft_router_close. `*out` is NULL unless it is FAILSOFT_OK.
+ * Opens a router with these settings, which are copied. It can be used at once: it connects by itself, in the
+ * background, and until then loaders serve the reads. The caller ends it with failsoft_router_close. `*out` is NULL
+ * unless the status is FAILSOFT_OK.
  *
- * With `delivery` = `threads`, one thread of the library calls what is to be called at the end of asynchronous reads,
- * one after the other: such a function should return soon. Loaders are called on up to 64 further threads, which may
- * block; loads beyond that wait in a line. With `fd`, nothing is called until the program calls
- * failsoft_router_dispatch. In both, a blocking call calls its own loader on its own thread.
+ * With `delivery` = `threads`, a single thread of the library calls the functions at the end of all asynchronous
+ * calls, one after the other, so they should return soon. Loaders are called on up to 64 other threads of the library,
+ * and may block them; further loads wait in line. With `fd`, loaders and the functions at the end of calls run only
+ * inside failsoft_router_dispatch, failsoft_router_close, or a blocking call with the router. With either, a blocking
+ * call runs its own loader on the calling thread.
  *
- * FAILSOFT_CONFIG: a bad address or setting; failsoft_last_error names it and what is allowed.
+ * FAILSOFT_CONFIG: a bad address or setting; failsoft_last_error names it, and says what is allowed.
+ * FAILSOFT_INTERNAL: the system gave no thread or descriptor.
  */
 failsoft_status failsoft_router_open(const failsoft_config *config,
                                      failsoft_router **out);
 
 /**
- * Ends a router and frees it: every read under way is completed, with FAILSOFT_CLOSED or with what it came to just
- * before, and what is to be called for it is called before this returns: no loader that has not begun is. It waits for
- * callbacks that are running.
- * Loads that have not been freed yet remain the program's to free.
+ * Ends a router and frees it. Every call under way ends with FAILSOFT_CLOSED, or with the result that it had just got,
+ * and its function, such as `on_outcome`, is called before this returns. Loaders that have not been started are not
+ * called any more, and callbacks that are running are waited for. Loads that the program has not freed yet are still
+ * to be freed.
  *
- * FAILSOFT_MISUSE: inside one of its own callbacks; the router stays open. FAILSOFT_FORKED: in a child process, where
- * nothing can be ended; the handle is of no further use.
+ * FAILSOFT_MISUSE: called inside one of the router's own callbacks; the router stays open. FAILSOFT_FORKED: called in
+ * a child process, where nothing can be ended; the handle is of no further use.
  */
 failsoft_status failsoft_router_close(failsoft_router *router);
 
 /**
- * Waits until the router knows the cluster, for those who want to: reads need not wait for it. FAILSOFT_UNAVAILABLE: it
- * does not within `timeout_ms` milliseconds.
+ * Waits until the router has a first view of the cluster. This is never necessary: reads work without it.
+ *
+ * FAILSOFT_UNAVAILABLE: there is none after `timeout_ms` milliseconds.
  */
-failsoft_status failsoft_router_ready(failsoft_router *router,
-                                      uint64_t timeout_ms);
+failsoft_status failsoft_router_ready(failsoft_router *router, uint64_t timeout_ms);
 
 /**
- * Starts to wait for that; `on_done` is called when it does, or when it does not in time. Otherwise as failsoft_set_async.
+ * The same without blocking: `on_done` is called when there is a view, or when the time is over. Otherwise as
+ * failsoft_set_async.
  */
 failsoft_status failsoft_router_ready_async(failsoft_router *router,
                                             uint64_t timeout_ms,
@@ -278,33 +297,114 @@ failsoft_status failsoft_router_ready_async(failsoft_router *router,
                                             uint64_t *call_id);
 
 /**
- * The descriptor that is readable while there is something to dispatch, for poll, epoll or select; it stays the same
- * and belongs to the router. Nothing but failsoft_router_dispatch reads from it. -1, and failsoft_last_error says why:
- * with `delivery` = `threads`, NULL, in a child process.
+ * A descriptor for poll, epoll or select that is readable while there is something to dispatch. It never changes,
+ * belongs to the router, and must not be read from or closed by the program. -1 with `delivery` = `threads`, for NULL,
+ * and in a child process; failsoft_last_error says which.
  */
 int failsoft_router_fd(failsoft_router *router);
 
 /**
- * With `delivery` = `fd`: calls all that is to be called now, on this thread, and does not wait. FAILSOFT_MISUSE: with
- * `threads`.
+ * With `delivery` = `fd`: calls, on this thread, the callbacks that are due now, and does not wait for more.
+ *
+ * FAILSOFT_MISUSE: the router was opened with `threads`.
  */
 failsoft_status failsoft_router_dispatch(failsoft_router *router);
 
 /**
- * What the router knows of the cluster and of itself, as a JSON object; asks nobody. The caller frees `*out` with
- * failsoft_string_free; it is NULL unless it is FAILSOFT_OK.
+ * What the router knows of the cluster and of itself at this moment, as a JSON object. No node is asked for it. The
+ * caller frees `*out` with failsoft_string_free; it is NULL unless the status is FAILSOFT_OK.
+ *
+ * Times are whole milliseconds. What is not known is null. Later versions may add fields and words.
+ *
+ * - `kind`: "cluster", "standalone" (a single server without cluster mode), or "unknown" until a first view has come
+ * - `closed`: whether the router is being closed
+ * - `slots_assigned`: how many of the 16,384 slots have an owner
+ * - `slots_ok`: how many of them have an owner that gets reads
+ * - `down`: whether no majority of the cluster is in reach; reads go to loaders then, and nothing is written
+ * - `isolated`: whether more than half of the slots' owners are out of this router's own reach
+ * - `ballots`: what nodes said of the cluster when they were last asked because something was wrong, at most five
+ * - `moved_patches`: slots with a new owner according to a redirect, which no view has confirmed yet
+ * - `retry_tokens`: how many retries the budget of the whole router allows now
+ * - `refreshes`: how often the view of the cluster was refreshed
+ * - `flights`: keys that loaders are loading
+ * - `waiters`: reads that wait for a loader
+ * - `queued_loads`: loads that wait in line because `max_concurrent_loads` are running
+ * - `detached_loads`: loaders that are still running after `load_timeout`
+ * - `stalled`: whether the router's background work panicked when it last ran, so that views and probes may be
+ *   missing. That is a defect of Failsoft; the work is tried again after five seconds at most
+ * - `refusals`: an object with the addresses of the nodes that gave no view when they were last asked, or that refuse
+ *   reads; the value is what each said or did instead
+ * - `nodes`, `counters`: see below
+ *
+ * Each of `nodes`:
+ *
+ * - `address`: `host:port` or `[v6]:port`
+ * - `id`: its node id; null until a view has named it
+ * - `role`: "primary" or "replica", by the newest view
+ * - `replica_of`: the address of a replica's primary; null for a primary
+ * - `epoch`: its config epoch
+ * - `slots`: how many slots it owns
+ * - `breaker`: "closed" (it gets reads), "open" (it gets none), "half_open" (the same, and a probe is under way) or
+ *   "readmitting" (it gets a growing share of them)
+ * - `trouble`: why it gets no reads or not all of them, a word of failsoft_outcome_reason; null if it gets all
+ * - `trouble_ms`: for how long that has been so
+ * - `contact_ms`: time since its last answer; null before the first one
+ * - `lag_ms`: for a replica, time since it was last known to have everything that its primary had
+ * - `validated`: whether it has proved to be the primary that it is taken for, so that it may be written to
+ * - `failed`: whether the cluster counts it as failed
+ * - `verdict`: its side of a partition: "majority" (also if nothing speaks against it), "minority" (it gets no reads
+ *   and no writes) or "unknown"
+ * - `in_flight`: requests that it has not answered yet
+ * - `cluster_ok`: whether it says that `cluster_state` is ok; false until it was first asked
+ * - `current_epoch`: the highest epoch that it has seen
+ * - `offset`: its replication offset in bytes
+ * - `link_up`: whether a replica is connected to its primary; null for a primary
+ * - `priority`: a replica's `replica-priority`; the lowest is promoted first, 0 never
+ * - `evicted`, `expired`: its `evicted_keys` and `expired_keys`, counted since it was started
+ * - `maxmemory_policy`: its `maxmemory_policy`
+ * - `version`: the server's version
+ * - `denied`: the commands that it refused, so that what they would tell is missing here
+ *
+ * Each of `ballots`:
+ *
+ * - `address`: the node that said it
+ * - `age_ms`: time since it was asked
+ * - `primaries`: how many primaries with slots it knows
+ * - `primaries_ok`: how many of them are neither FAIL nor PFAIL for it
+ * - `majority`: whether these are more than half: by its own view, it is in the majority
+ * - `epoch`: the highest config epoch in its view
+ * - `cluster_ok`: whether its `cluster_state` is ok; like the fields below, null where it refuses `CLUSTER INFO`
+ * - `slots_pfail`, `slots_fail`: its `cluster_slots_pfail` and `cluster_slots_fail`
+ * - `current_epoch`, `my_epoch`: its `cluster_current_epoch` and `cluster_my_epoch`
+ *
+ * `counters`, since the router was opened. Where these are lists, an element has `what`, `reason` (or "") and `count`,
+ * and only counts above 0 are listed:
+ *
+ * - `attempts`: attempts by status (`what`) and by why the primary did not serve; one read can add several
+ * - `reads`: reads by source (`what`: a word of failsoft_outcome_served_by, or "error") and by why the primary did not
+ *   serve; each read that ended, exactly once
+ * - `loads`: loaders called
+ * - `fills`: loaded values that were written back
+ * - `fills_skipped`: loaded values that were not, by cause (`what`, a word of failsoft_set)
+ * - `sets`: values written by failsoft_set
+ * - `sets_in_doubt`: how many of them went to a node of which it was not known whether it is in the majority
+ * - `sets_refused`: values that failsoft_set did not write, by cause (`what`)
+ * - `panics`: panics in the background that were caught, each of them a defect of Failsoft
  */
-failsoft_status failsoft_health(failsoft_router *router, char **out);
+failsoft_status failsoft_health(failsoft_router *router,
+                                char **out);
 
 /**
- * Reads a key and waits for it: from its primary, a replica, or `loader`, in this order. `loader` is called on this
- * thread; NULL is none. However many ask for a key at once, one loader runs.
+ * Reads a key of `len` bytes and waits for the result: from its primary, from a replica, or from `loader`, in this
+ * order. `loader` is called on this thread; NULL for none. However many callers ask for a key at the same time, one
+ * loader runs.
  *
- * `*out` becomes NULL, or the outcome, which the caller frees with failsoft_outcome_free whatever the status is: the
- * value of a read that ended well, the message and code of one that failed. `out` may be NULL.
+ * `*out` becomes NULL or the outcome, which has the value if the read succeeded, and the message and code if it
+ * failed. The caller frees it with failsoft_outcome_free, whatever the status is. `out` may be NULL.
  *
- * FAILSOFT_OK: found or absent, as failsoft_outcome_found says. FAILSOFT_FALLBACK, FAILSOFT_DEADLINE_EXCEEDED,
- * FAILSOFT_REENTRANT: of the loader. FAILSOFT_UNAVAILABLE: there was none, and no node could say.
+ * FAILSOFT_OK: failsoft_outcome_found says whether the key exists. FAILSOFT_FALLBACK: the loader failed.
+ * FAILSOFT_DEADLINE_EXCEEDED: it took longer than `load_timeout`. FAILSOFT_REENTRANT: it asked for its own key.
+ * FAILSOFT_UNAVAILABLE: there was no loader, and no node could tell.
  */
 failsoft_status failsoft_get_with_fallback(failsoft_router *router,
                                            const uint8_t *key,
@@ -314,7 +414,7 @@ failsoft_status failsoft_get_with_fallback(failsoft_router *router,
                                            failsoft_outcome **out);
 
 /**
- * The same with options for this read; NULL is none.
+ * The same with options for this read; NULL for none. FAILSOFT_DEADLINE_EXCEEDED also if their deadline passed.
  */
 failsoft_status failsoft_resolve(failsoft_router *router,
                                  const uint8_t *key,
@@ -325,8 +425,9 @@ failsoft_status failsoft_resolve(failsoft_router *router,
                                  failsoft_outcome **out);
 
 /**
- * Starts to read a key; `on_outcome` is called at its end, and never if this gives another status than FAILSOFT_OK. It
- * may be called before this returns. `*read_id`, which may be NULL, becomes a number for failsoft_cancel, never 0.
+ * Starts to read a key. `on_outcome` is called at the end of the read, possibly before this function returns. If this
+ * function gives another status than FAILSOFT_OK, it is never called. `*read_id` becomes a number for failsoft_cancel,
+ * which is never 0; `read_id` may be NULL.
  */
 failsoft_status failsoft_get_with_fallback_async(failsoft_router *router,
                                                  const uint8_t *key,
@@ -338,7 +439,7 @@ failsoft_status failsoft_get_with_fallback_async(failsoft_router *router,
                                                  uint64_t *read_id);
 
 /**
- * The same with options for this read; NULL is none.
+ * The same with options for this read; NULL for none.
  */
 failsoft_status failsoft_resolve_async(failsoft_router *router,
                                        const uint8_t *key,
@@ -351,33 +452,38 @@ failsoft_status failsoft_resolve_async(failsoft_router *router,
                                        uint64_t *read_id);
 
 /**
- * Gives an asynchronous read up: it ends with FAILSOFT_CANCELLED, unless it has just ended. Its loader does not begin any
- * more; one that runs goes on while others wait for it. FAILSOFT_OK for a read that has ended, too; FAILSOFT_INVALID_ARGUMENT for a number that never was one's.
+ * Cancels an asynchronous call: it ends with FAILSOFT_CANCELLED, unless it has just ended. Its loader is not started
+ * any more; one that is running continues for as long as others wait for it.
+ *
+ * FAILSOFT_OK: also if the call had ended before. FAILSOFT_INVALID_ARGUMENT: no call ever had this number.
  */
 failsoft_status failsoft_cancel(failsoft_router *router,
                                 uint64_t read_id);
 
 /**
- * Options that set nothing. The caller frees them with failsoft_get_options_free.
+ * Makes options in which nothing is set. The caller frees them with failsoft_get_options_free.
  */
 failsoft_get_options *failsoft_get_options_new(void);
 
 /**
- * Sets one option to a number of milliseconds as text; "" unsets it.
+ * Sets one option to a number of milliseconds, given as text; "" unsets it.
  *
  * - `ttl_ms`: the time to live of a value that this read loads and writes back, instead of `fill_ttl_ms`.
  * - `deadline_ms`: the most time for the whole read, the loader included.
  *
- * FAILSOFT_INVALID_ARGUMENT: an unknown option, or no number; the option is as it was. Whether servers
- * take a time to live is checked by the read.
+ * FAILSOFT_INVALID_ARGUMENT: an unknown option, or not such a number; the option keeps its old value. Whether a server
+ * accepts the time to live is checked only by the read.
  */
-failsoft_status failsoft_get_options_set(failsoft_get_options *options, const char *key, const char *value);
+failsoft_status failsoft_get_options_set(failsoft_get_options *options,
+                                         const char *key,
+                                         const char *value);
 
 /**
- * Has `on_release` called with the `user_data` of each read made with these options, exactly once, when its loader
- * neither runs nor will be called any more: the time to free `user_data`. It is called as well if there is no loader, if
- * it was never called, and if the call that starts the read fails; not in a child process. It may be called on a thread
- * of the library, or inside the call that starts the read or dispatches; it must not call this library. NULL unsets it.
+ * Sets a function that is called with the `user_data` of each read made with these options, exactly once, when the
+ * read's loader is not running and will not be called again: `user_data` can be freed then. It is also called if there
+ * is no loader, if the loader was never called, and if the call that starts the read fails; but not in a child
+ * process. It may be called on a thread of the library, or inside the call that starts the read or dispatches. It must
+ * not call this library. NULL unsets it.
  */
 failsoft_status failsoft_get_options_on_release(failsoft_get_options *options,
                                                 failsoft_on_release on_release);
@@ -388,158 +494,172 @@ failsoft_status failsoft_get_options_on_release(failsoft_get_options *options,
 void failsoft_get_options_free(failsoft_get_options *options);
 
 /**
- * The key to load, or the first of many, and its length. It belongs to the load; it may hold any bytes and has no NUL
- * at its end. NULL for NULL.
+ * The key to load, or the first of many; `*len` becomes its length in bytes. `len` may be NULL. The key belongs to the
+ * load, can hold any bytes, and does not end with a NUL. NULL if `load` is NULL.
  */
 const uint8_t *failsoft_load_key(const failsoft_load *load,
                                  size_t *len);
 
 /**
- * How many keys are to be loaded: 1, unless many were asked for.
+ * How many keys the load asks for: 1 for a read of one key. 0 if `load` is NULL.
  */
 size_t failsoft_load_count(const failsoft_load *load);
 
 /**
- * One of the keys to load, from 0, and its length. It belongs to the load. NULL if there is no such key.
+ * One of the keys to load, as failsoft_load_key; `index` counts from 0. NULL, with a length of 0, if there is no such
+ * key.
  */
-const uint8_t *failsoft_load_key_at(const failsoft_load *load, size_t index, size_t *len);
+const uint8_t *failsoft_load_key_at(const failsoft_load *load,
+                                    size_t index,
+                                    size_t *len);
 
 /**
- * Why the primary did not serve it, one of the words of failsoft_outcome_reason. Static; NULL if many keys were asked
- * for.
+ * Why the primary did not serve the key: one of the words of failsoft_outcome_reason. Static. NULL for a load of many
+ * keys.
  */
 const char *failsoft_load_reason(const failsoft_load *load);
 
 /**
- * Whether anybody still waits for the answer: a loader that works for long may ask now and then, and give up. False once
- * it is answered, and for NULL.
+ * Whether anybody still waits for the answer. A loader that takes long may ask from time to time, and stop if nobody
+ * does. False once the load has been answered, and for NULL.
  */
 bool failsoft_load_is_wanted(const failsoft_load *load);
 
 /**
- * Answers a load of one key with a value, which is copied. From any thread; it does not free the load.
+ * Answers a load of one key with a value of `len` bytes, which is copied. Any thread may call it. The load still has
+ * to be freed.
  *
- * FAILSOFT_ALREADY_ANSWERED: this is the second answer, and changes nothing. FAILSOFT_MISUSE: a load of many keys.
- * FAILSOFT_FORKED: in a child process that the loader has forked.
+ * FAILSOFT_ALREADY_ANSWERED: there was an answer before; this one changes nothing. FAILSOFT_MISUSE: the load asks for
+ * many keys. FAILSOFT_FORKED: this is a child process that the loader has forked.
  */
-failsoft_status failsoft_load_reply(failsoft_load *load, const uint8_t *value, size_t len);
+failsoft_status failsoft_load_reply(failsoft_load *load,
+                                    const uint8_t *value,
+                                    size_t len);
 
 /**
- * Answers a load of one key: it does not exist. Statuses as failsoft_load_reply.
+ * Answers a load of one key: the key does not exist. Statuses as failsoft_load_reply.
  */
 failsoft_status failsoft_load_missing(failsoft_load *load);
 
 /**
- * Answers a load, of one key or many: it failed. All who wait get FAILSOFT_FALLBACK with this code and message, which
- * is copied; NULL is none. Statuses as failsoft_load_reply.
+ * Answers a load of one key or many: it failed. All reads that wait for it end with FAILSOFT_FALLBACK, with this code
+ * and a copy of this message; with NULL, the message is one that names the code. Statuses as failsoft_load_reply.
  */
 failsoft_status failsoft_load_fail(failsoft_load *load,
                                    int32_t code,
                                    const char *message);
 
 /**
- * Gives the value of one of the keys of a load, which is copied. The answer is complete with failsoft_load_done.
+ * Gives the value of one key of a load, counted from 0; it is copied. failsoft_load_done completes the answer.
  *
- * FAILSOFT_ALREADY_ANSWERED: the load or this key was answered before. FAILSOFT_INVALID_ARGUMENT: no such key.
+ * FAILSOFT_ALREADY_ANSWERED: the load, or this key of it, was answered before. FAILSOFT_INVALID_ARGUMENT: there is no
+ * such key. FAILSOFT_FORKED: this is a child process that the loader has forked.
  */
-failsoft_status failsoft_load_reply_at(failsoft_load *load, size_t index, const uint8_t *value, size_t len);
+failsoft_status failsoft_load_reply_at(failsoft_load *load,
+                                       size_t index,
+                                       const uint8_t *value,
+                                       size_t len);
 
 /**
- * Completes the answer of a load: keys that got no value do not exist. Statuses as failsoft_load_reply, but it is for
- * loads of one key as well.
+ * Completes the answer of a load of many keys, or of one: keys without a value do not exist. Statuses as
+ * failsoft_load_reply, but FAILSOFT_MISUSE is not among them.
  */
 failsoft_status failsoft_load_done(failsoft_load *load);
 
 /**
- * Frees a load. If it was not answered, it fails: all who wait get FAILSOFT_FALLBACK with code 0. NULL is fine.
+ * Frees a load. One without an answer has failed: all reads that wait for it end with FAILSOFT_FALLBACK and code 0.
+ * NULL is fine.
  */
 void failsoft_load_free(failsoft_load *load);
 
 /**
- * How the read ended; FAILSOFT_INVALID_ARGUMENT for NULL.
+ * How the read ended. FAILSOFT_INVALID_ARGUMENT if `outcome` is NULL.
  */
 failsoft_status failsoft_outcome_status(const failsoft_outcome *outcome);
 
 /**
- * Whether there is a value. Absent (FAILSOFT_OK, and false) is not failed (another status).
+ * Whether there is a value. False with the status FAILSOFT_OK: the key does not exist. False with another status: the
+ * read failed.
  */
 bool failsoft_outcome_found(const failsoft_outcome *outcome);
 
 /**
- * The value and its length; NULL and 0 if there is none. An empty value is not NULL. It belongs to the outcome.
+ * The value; `*len` becomes its length in bytes. `len` may be NULL. It belongs to the outcome. NULL and 0 if there is
+ * no value; an empty value is not NULL.
  */
-const uint8_t *failsoft_outcome_value(const failsoft_outcome *outcome, size_t *len);
+const uint8_t *failsoft_outcome_value(const failsoft_outcome *outcome,
+                                      size_t *len);
 
 /**
- * Who answered: "primary", "replica", "secondary" (the loader) or "none" (it does not exist). Static; NULL if the read
- * failed.
+ * Who answered: "primary", "replica", "secondary" (the loader) or "none" (the key does not exist). Static; NULL if the
+ * read failed.
  */
 const char *failsoft_outcome_served_by(const failsoft_outcome *outcome);
 
 /**
  * Why the primary did not serve it: "absent", "timeout", "connection", "loading", "cluster_down", "breaker_open",
- * "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol" or "deadline"; later versions may know
- * more. Static; NULL if it did, or the read failed.
+ * "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol" or "deadline"; later versions may add
+ * words. Static; NULL if the primary did, or if the read failed.
  */
 const char *failsoft_outcome_reason(const failsoft_outcome *outcome);
 
 /**
- * `host:port` of the node that answered; NULL unless a primary or a replica did. It belongs to the outcome.
+ * The node that answered, as `host:port`; NULL unless a primary or a replica did. It belongs to the outcome.
  */
 const char *failsoft_outcome_node(const failsoft_outcome *outcome);
 
 /**
- * Milliseconds since the value was last known to be current: 0 from the primary and the loader, and
- * FAILSOFT_AGE_UNKNOWN from a replica of which nobody can say.
+ * How many milliseconds ago the value was last known to be current: 0 if the primary or the loader gave it, and
+ * FAILSOFT_AGE_UNKNOWN if it comes from a replica whose age cannot be told.
  */
 int64_t failsoft_outcome_age_ms(const failsoft_outcome *outcome);
 
 /**
- * How many attempts were sent to nodes; 0 if the read failed.
+ * How many attempts the read sent to nodes; 0 if it failed.
  */
 uint32_t failsoft_outcome_attempts(const failsoft_outcome *outcome);
 
 /**
- * Whether another caller's load served this one.
+ * Whether the answer comes from the load of another read.
  */
 bool failsoft_outcome_coalesced(const failsoft_outcome *outcome);
 
 /**
- * The code that failsoft_load_fail was given, if the loader failed; 0 otherwise.
+ * If the loader failed, the code that it gave to failsoft_load_fail; 0 otherwise.
  */
 int32_t failsoft_outcome_error_code(const failsoft_outcome *outcome);
 
 /**
- * What went wrong, for people; of a loader that failed, the message it gave. NULL if the read did not fail. It belongs
- * to the outcome.
+ * What went wrong, for people to read; if the loader failed, its message. NULL if the read did not fail. It belongs to
+ * the outcome.
  */
 const char *failsoft_outcome_error_message(const failsoft_outcome *outcome);
 
 /**
- * What the error says beside its message, as failsoft_last_error_detail_name; NULL if there is no such thing. It belongs to
- * the outcome.
+ * The name of the error's detail, as failsoft_last_error_detail_name. NULL if it has none. It belongs to the outcome.
  */
 const char *failsoft_outcome_error_detail_name(const failsoft_outcome *outcome);
 
 /**
- * The value of that, and its length, as failsoft_last_error_detail. It belongs to the outcome.
+ * The value of that detail, as failsoft_last_error_detail. NULL and 0 if there is none. It belongs to the outcome.
  */
 const uint8_t *failsoft_outcome_error_detail(const failsoft_outcome *outcome, size_t *len);
 
 /**
- * Frees an outcome and all that belongs to it. NULL is fine.
+ * Frees an outcome and everything that belongs to it. NULL is fine.
  */
 void failsoft_outcome_free(failsoft_outcome *outcome);
 
 /**
- * Reads many keys at once, at most 65,536, and waits for them. `loader` is called once, on this thread, for all missing
- * keys that nobody loads yet; it has to be there.
+ * Reads up to 65,536 keys at once and waits for them. `keys` and `lens` point to `count` keys and their lengths in
+ * bytes. `loader` is called once, on this thread, for all missing keys that nobody is loading yet; it must not be
+ * NULL.
  *
- * `*out` becomes NULL, or the outcomes in the order of the keys, which the caller frees with failsoft_outcomes_free
+ * `*out` becomes NULL or the outcomes in the order of the keys. The caller frees them with failsoft_outcomes_free,
  * whatever the status is. `out` may be NULL.
  *
- * FAILSOFT_OK: every key was read. Otherwise the status of the first key that was not, or of the call as such; each key
- * has its own, by failsoft_outcome_status.
+ * FAILSOFT_OK: every key was read, found or absent. Otherwise the status of the first key that was not, or of the call
+ * as a whole; failsoft_outcome_status gives that of each key.
  */
 failsoft_status failsoft_get_many_with_fallback(failsoft_router *router,
                                                 const uint8_t *const *keys,
@@ -550,8 +670,8 @@ failsoft_status failsoft_get_many_with_fallback(failsoft_router *router,
                                                 failsoft_outcomes **out);
 
 /**
- * The same with options for this call, all its keys together; NULL is none. A key that has no answer by the deadline gets
- * FAILSOFT_DEADLINE_EXCEEDED; the others keep theirs.
+ * The same with options, which apply to the call as a whole; NULL for none. A key without an answer by the deadline
+ * gets FAILSOFT_DEADLINE_EXCEEDED; the others keep their answers.
  */
 failsoft_status failsoft_resolve_many(failsoft_router *router,
                                       const uint8_t *const *keys,
@@ -563,7 +683,7 @@ failsoft_status failsoft_resolve_many(failsoft_router *router,
                                       failsoft_outcomes **out);
 
 /**
- * Starts to read many keys; `on_outcomes` is called at the end, as with failsoft_get_with_fallback_async.
+ * Starts to read many keys. `on_outcomes` is called at the end; otherwise as failsoft_get_with_fallback_async.
  */
 failsoft_status failsoft_get_many_with_fallback_async(failsoft_router *router,
                                                       const uint8_t *const *keys,
@@ -576,7 +696,7 @@ failsoft_status failsoft_get_many_with_fallback_async(failsoft_router *router,
                                                       uint64_t *read_id);
 
 /**
- * The same with options for this call, as failsoft_resolve_many; NULL is none.
+ * The same with options, as failsoft_resolve_many; NULL for none.
  */
 failsoft_status failsoft_resolve_many_async(failsoft_router *router,
                                             const uint8_t *const *keys,
@@ -590,25 +710,30 @@ failsoft_status failsoft_resolve_many_async(failsoft_router *router,
                                             uint64_t *read_id);
 
 /**
- * How many outcomes there are: as many as keys were given.
+ * The number of outcomes, which is the number of keys that were read.
  */
 size_t failsoft_outcomes_count(const failsoft_outcomes *outcomes);
 
 /**
- * The outcome of one key, from 0. It belongs to the outcomes: it is not to be freed. NULL if there is no such key.
+ * The outcome of one key; `index` counts from 0. It belongs to the outcomes, so do not free it. NULL if there is no
+ * such key.
  */
 const failsoft_outcome *failsoft_outcomes_at(const failsoft_outcomes *outcomes, size_t index);
 
 /**
- * Frees outcomes and all that belongs to them. NULL is fine.
+ * Frees outcomes and everything that belongs to them. NULL is fine.
  */
 void failsoft_outcomes_free(failsoft_outcomes *outcomes);
 
 /**
- * Writes a value and waits for it. It expires after `*ttl_ms` milliseconds, or with NULL not at all.
+ * Writes a value and waits until it is written. It expires after `*ttl_ms` milliseconds; if `ttl_ms` is NULL, never.
  *
- * FAILSOFT_WRITE_REFUSED: the slot's owner may not be written to now, or says no; after a timeout or a broken connection
- * nobody can say whether it was written.
+ * FAILSOFT_WRITE_REFUSED: the slot's owner may not be written to now, or refused. failsoft_last_error_detail gives the
+ * cause: "slot_uncovered", "no_view", "breaker_open", "quarantined", "verdict_unknown", "cluster_down", "loading",
+ * "no_contact", "not_proved", "owner_changed", "redirect_limit", "exists", "server_refused", "denied", "error_reply",
+ * "protocol", "timeout", "connection" or "busy"; later versions may add words. "verdict_unknown", "owner_changed" and
+ * "exists" are only for loaded values that are not written back. After "timeout" and "connection" it is not known
+ * whether the value was written.
  */
 failsoft_status failsoft_set(failsoft_router *router,
                              const uint8_t *key,
@@ -618,9 +743,9 @@ failsoft_status failsoft_set(failsoft_router *router,
                              const uint64_t *ttl_ms);
 
 /**
- * Starts to write a value; `on_done` is called at the end with what failsoft_set would give, and never if this gives
- * another status than FAILSOFT_OK. It may be called before this returns. `*call_id`, which may be NULL, becomes a number
- * for failsoft_cancel; of a write that was cancelled nobody can say whether it was done.
+ * Starts to write a value. `on_done` is called at the end with the status that failsoft_set would give, possibly
+ * before this function returns. If this function gives another status than FAILSOFT_OK, it is never called. `*call_id`
+ * becomes a number for failsoft_cancel; `call_id` may be NULL. It is not known whether a cancelled write was done.
  */
 failsoft_status failsoft_set_async(failsoft_router *router,
                                    const uint8_t *key,
@@ -633,36 +758,42 @@ failsoft_status failsoft_set_async(failsoft_router *router,
                                    uint64_t *call_id);
 
 /**
- * What went wrong in the last call of this thread that did not end with FAILSOFT_OK; "" if there was none. Valid until
- * the next call of this thread. The outcome of a read that failed has its message as well.
+ * What went wrong in this thread's last call that failed; "" if none has. Valid until this thread's next call. The
+ * outcome of a failed read has the message as well.
  */
 const char *failsoft_last_error(void);
 
 /**
- * What that error says beside its message: "key" of a bad setting or of a load that asks for itself, "argument" of a bad
- * argument, "reason" of FAILSOFT_UNAVAILABLE, "limit" of FAILSOFT_DEADLINE_EXCEEDED, "cause" of FAILSOFT_WRITE_REFUSED.
- * NULL if there is no such thing. Valid as failsoft_last_error.
+ * The name of the detail that this error has besides its message. NULL if it has none. Valid as long as
+ * failsoft_last_error.
+ *
+ * - "key": the setting, with FAILSOFT_CONFIG; the key of the read, with FAILSOFT_REENTRANT
+ * - "argument": the bad argument, with FAILSOFT_INVALID_ARGUMENT
+ * - "reason": a word of failsoft_outcome_reason, with FAILSOFT_UNAVAILABLE
+ * - "limit": which limit has passed, `deadline` or `load_timeout`, with FAILSOFT_DEADLINE_EXCEEDED
+ * - "cause": why the value was not written, with FAILSOFT_WRITE_REFUSED; see failsoft_set
  */
 const char *failsoft_last_error_detail_name(void);
 
 /**
- * The value of that, and its length: a name or a word, or a key, which may hold any bytes. A NUL follows. NULL and 0 if
- * there is no such thing. Valid as failsoft_last_error.
+ * The value of that detail: a name, a word, or a key, which can hold any bytes. `*len` becomes its length in bytes,
+ * without the NUL that follows; `len` may be NULL. NULL and 0 if there is no detail. Valid as long as
+ * failsoft_last_error.
  */
 const uint8_t *failsoft_last_error_detail(size_t *len);
 
 /**
- * The name of a status: "OK", "CONFIG", ...; "UNKNOWN" for a number that is none. Static.
+ * The name of a status, such as "OK" or "CONFIG"; "UNKNOWN" for a number that is not a status. Static.
  */
 const char *failsoft_status_name(int status);
 
 /**
- * Frees a text that failsoft_health gave. NULL is fine.
+ * Frees a text from failsoft_health. NULL is fine.
  */
 void failsoft_string_free(char *text);
 
 /**
- * The version of the library that runs, such as "0.1.0"; FAILSOFT_VERSION is that of the header. Static.
+ * The version of the library in use, such as "0.1.0"; FAILSOFT_VERSION is that of the header. Static.
  */
 const char *failsoft_version(void);
 

@@ -1,16 +1,16 @@
-//! Settings as C gives them: keys and values are texts. Keys, defaults and ranges are the core's, but for the delivery
-//! and for TLS, which is a value of its own in the core.
+//! Settings as C gives them: keys and values are texts. Keys, defaults and ranges come from the core, except for the
+//! delivery, which is C's own, and for TLS, which the core takes as one value.
 
 use crate::pointers::text;
 use crate::status::{Failure, Status, guarded, guarded_or, text as to_c};
 use failsoft::{Builder, ConfigError, Event, KeySpec, Router, SettingKind, Subject, Tls};
 use std::ffi::{c_char, c_void};
 
-/// The keys that are known here and not in the core.
+/// The keys that the core does not have.
 const OWN: &str = "delivery, tls, tls_ca_pem, tls_client_cert_pem, tls_client_key_pem, tls_server_name, \
                    tls_danger_accept_invalid_certs";
 
-/// Settings of a router. Opaque. Not for several threads at once.
+/// Settings of a router. Opaque. Only one thread at a time may use it.
 pub struct Config {
     builder: Builder,
     tls: TlsSettings,
@@ -35,7 +35,7 @@ struct TlsSettings {
 }
 
 impl TlsSettings {
-    /// What the core makes of it; none if it is off.
+    /// The core's value for these settings; none if TLS is off.
     fn tls(&self) -> Result<Option<Tls>, ConfigError> {
         let Self { on, ca, client_cert, client_key, server_name, accept_invalid } = self;
         if !on {
@@ -80,7 +80,7 @@ impl Config {
             "tls_server_name" => self.tls.server_name = or_off(),
             "tls_danger_accept_invalid_certs" => self.tls.accept_invalid = yes_or_no(key, value)?,
             _ => {
-                // Checked apart, for the builder keeps its first problem until it is built.
+                // Checked beforehand: the builder would keep its first problem until it is built.
                 failsoft::Config::default().set_text(key, value).map_err(|mut error| {
                     if !failsoft::Config::KEYS.iter().any(|spec| is_key_of(key, spec)) {
                         error.problem = format!("{}, {OWN}", error.problem);
@@ -93,7 +93,7 @@ impl Config {
         Ok(())
     }
 
-    /// What the core makes a router of, and how its callbacks are to come.
+    /// The core's settings for a router, and how its callbacks are delivered.
     pub(crate) fn router(&self) -> Result<(Builder, Delivery), ConfigError> {
         let builder = self.builder.clone();
         let builder = match self.tls.tls()? {
@@ -104,20 +104,25 @@ impl Config {
     }
 }
 
-/// Called for what an operator wants to know, at most once a second of each `kind`: "no_view" (no cluster is found;
-/// failsoft_health has what the nodes said instead), "node_down" and "node_up" (nodes get no reads any more, or get
-/// them again), "verdict" (by the views of several nodes, others than before are in the majority
-/// or the minority of a partition, or in doubt), "fill_failed" (loaded values were not written back) and "panicked" (a
-/// defect in the background of the library, which goes on). `count` is how often that happened since the last call for
-/// this kind, `text` names the nodes and why: "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection"; it is empty for
-/// "panicked". Both texts end with the call.
+/// Called for events that an operator may want to log or count, at most once a second for each `kind`:
 ///
-/// It is called on the library's thread for I/O, whatever the delivery is, so it must neither block nor call this library,
-/// neither throw nor jump out; not after failsoft_router_close has returned.
+/// - "no_view": no cluster is found; failsoft_health has what the nodes said instead;
+/// - "node_down", "node_up": nodes get no reads any more, or get them again;
+/// - "verdict": judging by the views of several nodes, some nodes are now on another side of a partition (majority,
+///   minority or unknown) than before;
+/// - "fill_failed": loaded values were not written back;
+/// - "panicked": a defect in the background of the library, which continues.
+///
+/// `count` is how often it happened since the last call for this kind. `text` names the nodes and the reasons, as in
+/// "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection"; it is empty for "panicked". Both texts are valid only during
+/// the call.
+///
+/// With either delivery it is called on the library's I/O thread. So it must not block, must not call this library, and
+/// must neither throw nor jump out. It is not called after failsoft_router_close has returned.
 pub type OnEvent =
     Option<unsafe extern "C" fn(kind: *const c_char, count: u64, text: *const c_char, event_data: *mut c_void)>;
 
-/// What is called for events.
+/// The program's function for events.
 struct Listener {
     on_event: unsafe extern "C" fn(*const c_char, u64, *const c_char, *mut c_void),
     event_data: *mut c_void,
@@ -137,7 +142,7 @@ impl Listener {
         };
         let subjects: Vec<_> = event.subjects.iter().map(subject).collect();
         let (kind, text) = (to_c(event.kind.as_str()), to_c(&subjects.join(", ")));
-        // SAFETY: the program gave the function and what it is called with for this.
+        // SAFETY: the program gave the function and its data for this call.
         unsafe { (self.on_event)(kind.as_ptr(), event.count, text.as_ptr(), self.event_data) };
     }
 }
@@ -162,10 +167,11 @@ fn yes_or_no(key: &str, value: &str) -> Result<bool, ConfigError> {
     value.parse().map_err(|_| problem())
 }
 
-/// Settings with their defaults, for a router that begins with these nodes: `host:port`, `[v6]:port`,
-/// `redis://user:password@host:port` or `valkey://...`, with TLS `rediss://...` or `valkeys://...`, parted by commas; one
-/// is enough. Without a port it is 6379. The addresses are checked by
-/// failsoft_router_open. The caller frees it with failsoft_config_free; NULL if `nodes` is NULL or no UTF-8.
+/// Makes default settings for a router whose seed nodes are `nodes`, separated by commas; one that answers is enough.
+/// Each is `host:port`, `[v6]:port`, `redis://user:password@host:port` or `valkey://...`, with TLS `rediss://...` or
+/// `valkeys://...`; the port defaults to 6379. The addresses are checked by failsoft_router_open.
+///
+/// The caller frees the settings with failsoft_config_free. NULL if `nodes` is NULL or not UTF-8.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_config_new(nodes: *const c_char) -> Option<Box<Config>> {
     guarded_or(None, || {
@@ -176,22 +182,25 @@ pub unsafe extern "C" fn failsoft_config_new(nodes: *const c_char) -> Option<Box
     })
 }
 
-/// Sets one key to a value, both texts. A duration is a number of milliseconds and its key ends in `_ms`; "" turns off
-/// what can be off.
+/// Sets one key to a value, both texts. Durations are numbers of milliseconds, and their keys end in `_ms`.
+///
+/// "" turns off what can be off: `failure_pause_ms`, `address_map`, `username`, `password`, `client_name`, and of the
+/// keys below those that take a PEM text or a name. The word "off" does the same for `failure_pause_ms` and
+/// `address_map`. As a `username`, `password` or `client_name` it is a text like any other: the password is then "off".
 ///
 /// Keys: `max_retries` (3), `max_redirects` (5), `base_backoff_ms` (50), `attempt_timeout_ms` (250), `deadline_ms`
 /// (1000), `connect_timeout_ms` (500), `slot_refresh_interval_ms` (15000), `outage_budget_ms` (30000), `fill` (true),
 /// `fill_ttl_ms` (300000), `ttl_jitter` (0.1), `load_timeout_ms` (10000), `failure_pause_ms` (off),
-/// `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map`
-/// (`from=to,...`), `username`, `password`, `client_name`; the README says what they mean. Of C alone:
+/// `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map` (`from=to,...`), `username`, `password`,
+/// `client_name`. The README says what they mean. These exist only in C:
 ///
 /// - `delivery`: `threads` (the default) or `fd`; see failsoft_router_open.
-/// - `tls` (false): encrypts all connections. With it: `tls_ca_pem` (authorities to trust instead of Mozilla's),
-///   `tls_client_cert_pem` and `tls_client_key_pem` (both or none), all three PEM texts and not names of files;
-///   `tls_server_name` (the name the certificates are for, if it is not the host's);
+/// - `tls` (false): encrypts all connections. Only with it: `tls_ca_pem` (authorities to trust instead of Mozilla's),
+///   `tls_client_cert_pem` and `tls_client_key_pem` (both or neither), all three as PEM text, not as file names;
+///   `tls_server_name` (the name that the servers' certificates are for, if it is not the host's);
 ///   `tls_danger_accept_invalid_certs` (false).
 ///
-/// FAILSOFT_CONFIG: an unknown key or a value that is not allowed; the setting is as it was.
+/// FAILSOFT_CONFIG: an unknown key, or a value that is not allowed; the setting keeps its old value.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_config_set(
     config: Option<&mut Config>,
@@ -206,8 +215,9 @@ pub unsafe extern "C" fn failsoft_config_set(
     })
 }
 
-/// Has `on_event` called for what an operator wants to know of the routers that are opened with these settings.
-/// `event_data` has to stay valid until they are closed. NULL is FAILSOFT_INVALID_ARGUMENT.
+/// Sets the function that is called for events of routers opened with these settings; see failsoft_on_event.
+/// `event_data` is passed to each call and has to stay valid until those routers are closed. If `on_event` is NULL:
+/// FAILSOFT_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_config_on_event(
     config: Option<&mut Config>,
@@ -223,7 +233,7 @@ pub extern "C" fn failsoft_config_on_event(
     })
 }
 
-/// Frees settings; routers that were opened with them stay as they are. NULL is fine.
+/// Frees settings. Routers opened with them are not affected. NULL is fine.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_config_free(config: Option<Box<Config>>) {
     drop(config);

@@ -1,4 +1,4 @@
-//! Completions become calls of the program's functions: on threads of the library, or in a dispatch.
+//! Turns completions into calls of the program's functions, on threads of the library or in a dispatch.
 
 use crate::descriptor::Descriptor;
 use crate::entries::{Entry, Then};
@@ -15,15 +15,16 @@ use failsoft::foreign::{Bell, Caller, Channel, Completion, Pending, Waiting};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The delivery `fd`: what waits for the program to dispatch it.
+/// The delivery `fd`: completions that wait until the program dispatches them.
 pub(crate) struct Dispatcher {
     pub(crate) descriptor: Arc<Descriptor>,
     bells: Arc<Bells>,
-    /// Taken one by one, so that a call that waits inside a callback finds what its caller has not come to yet.
+    /// Taken one at a time: a blocking call inside a callback delivers those that the dispatch around it has not
+    /// reached.
     ready: Mutex<VecDeque<Completion>>,
 }
 
-/// Blocking calls that dispatch while they wait.
+/// The bells of blocking calls that dispatch while they wait.
 #[derive(Default)]
 struct Bells(Mutex<Vec<Arc<Bell>>>);
 
@@ -33,7 +34,7 @@ impl Bells {
     }
 }
 
-/// Takes the bell of a call away when the call ends.
+/// Removes the bell of a call when the call ends.
 struct Listening<'a> {
     bells: &'a Bells,
     bell: Arc<Bell>,
@@ -46,7 +47,7 @@ impl Drop for Listening<'_> {
 }
 
 impl Dispatcher {
-    /// A dispatcher, and the channel that it is for.
+    /// A dispatcher, and the channel whose completions it takes.
     pub(crate) fn new() -> std::io::Result<(Self, Arc<Channel>)> {
         let (descriptor, bells) = (Arc::new(Descriptor::new()?), Arc::new(Bells::default()));
         let (set, ring) = (Arc::clone(&descriptor), Arc::clone(&bells));
@@ -66,11 +67,11 @@ impl Dispatcher {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what the channel has, behind what there is.
+    /// Takes what is in the channel and puts it behind what is here already.
     fn fill(&self, channel: &Channel) {
         let mut ready = self.ready();
         if ready.is_empty() {
-            // The room goes back and forth between the two, and nothing is copied.
+            // The two buffers are swapped back and forth, so nothing is copied.
             let mut batch = Vec::from(std::mem::take(&mut *ready));
             channel.drain(&mut batch);
             *ready = batch.into();
@@ -83,8 +84,8 @@ impl Dispatcher {
 }
 
 impl Router {
-    /// Starts something and waits for its final completion. `asked` are the keys, of a call for many. Its loader is
-    /// called on this thread; with the delivery `fd`, so is whatever else is to be called meanwhile.
+    /// Starts a call and waits for its final completion. `asked` are its keys if it is a call for many. Its loader is
+    /// called on this thread; with the delivery `fd`, so are the callbacks of other calls that are due meanwhile.
     pub(crate) fn wait(
         &self,
         asked: &[Bytes],
@@ -94,7 +95,7 @@ impl Router {
         self.wait_with(self.dispatcher(), asked, loader, start)
     }
 
-    /// The same, but nothing else is called meanwhile.
+    /// The same, without callbacks of other calls.
     pub(crate) fn wait_alone(
         &self,
         start: impl FnOnce(Caller<'_>) -> Result<Pending, Error>,
@@ -126,12 +127,12 @@ impl Router {
     fn last(&self, call: &mut Call, dispatcher: Option<&Dispatcher>) -> Result<Completion, InChild> {
         loop {
             call.waiting.drain(&mut call.come);
-            // The first one last.
+            // So that the first one is popped first.
             call.come.reverse();
             while let Some(completion) = call.come.pop() {
                 match completion {
                     Completion::Run(run) => {
-                        // Without a loader none is asked for; dropped, the load would be another caller's.
+                        // A call without a loader gets no `Run`. Dropping one passes the load on to another caller.
                         if let Some(loader) = &call.loader {
                             loader.call(self.address(), Load::keeping(run, &call.kept))?;
                         }
@@ -147,20 +148,20 @@ impl Router {
         }
     }
 
-    /// Calls all that is to be called now.
+    /// Calls the callbacks that are due now.
     pub(crate) fn dispatch(&self, dispatcher: &Dispatcher) -> Result<(), InChild> {
         dispatcher.descriptor.clear();
         dispatcher.fill(&self.channel);
         let inside = Inside::new(self.address());
         loop {
-            // Not held while it is delivered.
+            // The lock is not held during the callback.
             let next = dispatcher.ready().pop_front();
             let Some(completion) = next else { break };
             self.deliver(completion, &inside)?;
         }
         drop(inside);
-        // The descriptor was set for what came since, which may have been taken already: only what is left is a reason to
-        // come again.
+        // It was set for completions that came meanwhile, but those may have been delivered already. Only what is still
+        // in the channel is a reason to dispatch again.
         dispatcher.descriptor.clear_again();
         if !self.channel.is_empty() {
             dispatcher.descriptor.set();
@@ -168,7 +169,7 @@ impl Router {
         Ok(())
     }
 
-    /// Dispatches until no read is under way, here or in another thread's dispatch.
+    /// Dispatches until no call is under way, here or in a dispatch on another thread.
     pub(crate) fn dispatch_all(&self, dispatcher: &Dispatcher) -> Result<(), InChild> {
         let bell = Arc::new(Bell::default());
         let listening = dispatcher.listen(&bell);
@@ -185,7 +186,7 @@ impl Router {
         }
     }
 
-    /// Calls what is to be called for a completion, inside of this.
+    /// Calls the program's function for a completion, if it has one; `inside` is held around it.
     pub(crate) fn deliver(&self, completion: Completion, inside: &Inside) -> Result<(), InChild> {
         match completion {
             Completion::Outcome { token, result } => {
@@ -204,7 +205,7 @@ impl Router {
                 }
                 Ok(())
             }
-            // Nothing that ends with a value alone is started on this channel, and `Loading` does not come on it.
+            // No call on this channel ends with a bare value, and the channel leaves out `Loading`.
             Completion::Loading { .. } | Completion::Value { .. } => Ok(()),
         }
     }
@@ -241,7 +242,7 @@ struct Call {
 }
 
 impl Call {
-    /// What it gives its caller, whose own loader may have outlasted its time.
+    /// What its caller gets: the value of its own loader, even if that took too long.
     fn ended(&self, last: Completion, asked: &[Bytes]) -> Completion {
         match self.kept.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(own) => own.instead_of(last, asked),
@@ -250,7 +251,7 @@ impl Call {
     }
 }
 
-/// How it ended.
+/// How an asynchronous call ended.
 enum Ended {
     One(Box<Outcome>),
     Done(Result<(), Failure>),
@@ -267,7 +268,7 @@ impl Entry {
                     Ended::Many(_) | Ended::Done(_) | Ended::Cancelled => Box::new(Outcome::cancelled()),
                 };
                 let (status, outcome) = (outcome.status(), Box::into_raw(outcome));
-                // SAFETY: the program gave the function and what it is called with for this.
+                // SAFETY: the program gave the function and its data for this call.
                 unsafe { then(status, outcome, self.data) };
             }
             Then::Outcomes(then) => {

@@ -1,15 +1,15 @@
-//! A descriptor that is readable as long as there is something to dispatch, for poll loops.
+//! A descriptor for poll loops: readable as long as there is something to dispatch.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Two ends of one pipe: it holds at most a few bytes.
+/// The two ends of a socket pair, which never holds more than a few bytes.
 pub(crate) struct Descriptor {
     watched: UnixStream,
     set: UnixStream,
-    /// It was set since it was last cleared: a byte is there, or on its way.
+    /// Set since it was last cleared: a byte has been written or is about to be.
     raised: AtomicBool,
 }
 
@@ -21,28 +21,29 @@ impl Descriptor {
         Ok(Self { watched, set, raised: AtomicBool::new(false) })
     }
 
-    /// What the program watches; it stays the same.
+    /// The descriptor that the program polls. It never changes.
     pub(crate) fn number(&self) -> RawFd {
         self.watched.as_raw_fd()
     }
 
     pub(crate) fn set(&self) {
         if !self.raised.swap(true, Ordering::AcqRel) {
-            // It fails only when it is full, and so readable already.
+            // It fails only if the socket is full, and then it is readable already.
             let _ = (&self.set).write(&[1]);
         }
     }
 
-    /// To be called before the caller looks what there is: what is set meanwhile may be cleared, too.
+    /// Makes it unreadable. To be called before looking for completions: it may also clear what was set just now.
     pub(crate) fn clear(&self) {
         self.raised.store(false, Ordering::Release);
         self.empty();
         self.clear_again();
     }
 
-    /// The same soon after a [`clear`](Self::clear): it costs nothing if nothing was set since.
+    /// The same after a [`clear`](Self::clear), at no cost if it was not set since.
     pub(crate) fn clear_again(&self) {
-        // Set and emptied between the two, it would look set for ever: so it is looked at again.
+        // If it was set and emptied between the two steps, `raised` would stay true with nothing to read, so this
+        // repeats.
         while self.raised.swap(false, Ordering::AcqRel) {
             self.empty();
         }
@@ -54,7 +55,7 @@ impl Descriptor {
             match (&self.watched).read(&mut bytes) {
                 Ok(read) if read == bytes.len() => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Fewer bytes than there is room for, or none at all: it is empty.
+                // Fewer bytes than the buffer has room for, or none: it is empty.
                 Ok(_) | Err(_) => return,
             }
         }

@@ -1,4 +1,4 @@
-//! The asynchronous reads under way: what is called for each, and what cancels it.
+//! The asynchronous calls under way: the program's functions for each, and how it is cancelled.
 
 use crate::load::Callback;
 use crate::many::{OnOutcomes, Outcomes};
@@ -11,14 +11,14 @@ use slab::Slab;
 use std::ffi::c_void;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// One read. There are as many as the program has started.
+/// One call. There are as many as the program has started.
 pub(crate) struct Entry {
     pub(crate) loader: Option<Callback>,
     pub(crate) then: Then,
     pub(crate) data: *mut c_void,
 }
 
-/// What is called at its end.
+/// The function to call at its end.
 #[derive(Clone, Copy)]
 pub(crate) enum Then {
     Outcome(unsafe extern "C" fn(crate::status::Status, *mut Outcome, *mut c_void)),
@@ -43,20 +43,20 @@ impl Then {
 // SAFETY: the header says that callbacks are called on threads of the library.
 unsafe impl Send for Entry {}
 
-/// One read under way.
+/// One call under way.
 struct Read {
     entry: Entry,
     pending: Option<Pending>,
-    /// The program has given it up: its loader does not begin any more.
+    /// The program has cancelled it, so its loader must not begin any more.
     given_up: bool,
 }
 
 #[derive(Default)]
 struct Table {
     reads: Slab<Read>,
-    /// How often each place was used: with the place, the number of a read that is never given again.
+    /// How often each place was used. Together with the place, that makes a number that is never used again.
     uses: Vec<u32>,
-    /// Reads that were removed, and for whose end something is being called.
+    /// Calls that were removed and whose function is still running.
     calling: usize,
 }
 
@@ -72,8 +72,8 @@ impl Entries {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a read. Gives its number, for the program and as its token for the core: never 0, and never given again,
-    /// so that what comes late is not taken for another read's.
+    /// Enters a call. Its number is both the program's and the token for the core. It is never 0 and never used again,
+    /// so a late cancellation cannot hit another call.
     pub(crate) fn insert(&self, entry: Entry) -> u64 {
         let mut table = self.lock();
         let place = table.reads.insert(Read { entry, pending: None, given_up: false });
@@ -85,10 +85,10 @@ impl Entries {
         u64::from(*uses) << 32 | place as u64
     }
 
-    /// What cancels it, unless it has ended already.
+    /// Keeps what cancels a call, unless the call has ended already.
     pub(crate) fn started(&self, number: u64, pending: Pending) {
         if let Some(read) = self.lock().read(number) {
-            // Another thread may have had its number already.
+            // Another thread may have cancelled it before this one got here.
             if read.given_up {
                 pending.cancel();
             }
@@ -96,7 +96,7 @@ impl Entries {
         }
     }
 
-    /// Cancels the read of this number, unless it has ended. An error if there never was one.
+    /// Cancels the call with this number, unless it has ended. An error if no call ever had the number.
     pub(crate) fn give_up(&self, number: u64) -> Result<(), ()> {
         let mut table = self.lock();
         let (uses, place) = parts(number);
@@ -113,7 +113,7 @@ impl Entries {
         Ok(())
     }
 
-    /// The loader of a read that is not cancelled.
+    /// The loader of a call that is not cancelled.
     pub(crate) fn loader(&self, number: u64) -> Option<Callback> {
         let mut table = self.lock();
         let read = table.read(number)?;
@@ -123,7 +123,7 @@ impl Entries {
         read.entry.loader.clone()
     }
 
-    /// The read has ended, or did not begin. [`called`](Self::called) follows.
+    /// Removes a call that has ended or did not start. [`called`](Self::called) has to follow.
     pub(crate) fn remove(&self, number: u64) -> Option<Entry> {
         let mut table = self.lock();
         let place = table.place(number)?;
@@ -132,7 +132,7 @@ impl Entries {
         Some(read.entry)
     }
 
-    /// What is called at the end of a read that was removed has returned: whoever waits for the last one looks.
+    /// The function of a removed call has returned. Wakes [`wait_called`](Self::wait_called) if it was the last one.
     pub(crate) fn called(&self) {
         let mut table = self.lock();
         table.calling -= 1;
@@ -145,7 +145,7 @@ impl Entries {
         self.lock().reads.is_empty()
     }
 
-    /// Waits until all have ended, and what is called then has returned.
+    /// Waits until all calls have ended and all their functions have returned.
     pub(crate) fn wait_called(&self) {
         let table = self.emptied.wait_while(self.lock(), |table| !table.is_done());
         drop(table.unwrap_or_else(PoisonError::into_inner));
@@ -157,20 +157,20 @@ impl Table {
         self.reads.is_empty() && self.calling == 0
     }
 
-    /// The read of this number, if it is under way.
+    /// The call with this number, if it is under way.
     fn read(&mut self, number: u64) -> Option<&mut Read> {
         let place = self.place(number)?;
         self.reads.get_mut(place)
     }
 
-    /// Where the read of this number is, if that place is still its own.
+    /// The place of the call with this number, if no other call has the place by now.
     fn place(&self, number: u64) -> Option<usize> {
         let (uses, place) = parts(number);
         (self.uses.get(place) == Some(&uses)).then_some(place)
     }
 }
 
-/// How often the place had been used, and the place.
+/// How often the place had been used, and the place itself.
 fn parts(number: u64) -> (u32, usize) {
     let low = number & u64::from(u32::MAX);
     ((number >> 32) as u32, usize::try_from(low).unwrap_or(usize::MAX))

@@ -1,6 +1,7 @@
-//! After a fork the child has none of its parent's threads: the core learns of it before anything else runs there. A callback
-//! may fork and return in the child as well. What the code outside it holds is left as it is there: its locks may be held
-//! by threads that do not exist.
+//! Forks. A child has none of its parent's threads, and the core is told before anything else runs in the child.
+//!
+//! A callback may fork, and return in the child as well. The frames around it then leave what they hold untouched in
+//! the child: locks in it may be held by threads that do not exist there.
 
 use crate::status::Failure;
 use failsoft::Error;
@@ -11,21 +12,21 @@ extern "C" fn in_child() {
     failsoft::foreign::after_fork();
 }
 
-/// Every child that is forked from now on knows that it is one.
+/// From now on every forked child knows that it is one.
 pub(crate) fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the function takes nothing and does nothing but add to an atomic number, which is allowed there. The
-        // library is never unloaded (`-z nodelete`). It fails only without memory; then a child is not recognised.
+        // SAFETY: the function takes no argument and only adds to an atomic number, which is allowed in a forked child.
+        // The library is never unloaded (`-z nodelete`). It fails only without memory; children are not recognised then.
         let _ = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     });
 }
 
-/// The process in which something was made.
+/// The process in which an object was made.
 #[derive(Clone, Copy)]
 pub(crate) struct Process(u32);
 
-/// This process is a child of the one in which something was made: it is not to be touched.
+/// This process is a child of the one in which the object was made, and must not touch it.
 #[derive(Debug)]
 pub(crate) struct InChild;
 

@@ -1,5 +1,5 @@
-//! Which callbacks the current thread is inside of: by them a read of the key that is being loaded is recognised, and
-//! a close that would wait for itself.
+//! Which callbacks the current thread is inside. This is how a loader that reads its own key is recognised, and a close
+//! that would wait for itself.
 
 use crate::fork::{InChild, Process};
 use crate::status::{Failure, Status};
@@ -9,9 +9,9 @@ use std::ffi::c_int;
 
 /// One callback.
 struct Frame {
-    /// The router's address: it stays where it is as long as one of its callbacks runs.
+    /// The router's address. It cannot change while one of its callbacks runs.
     router: usize,
-    /// Of a loader, its load.
+    /// The load, if it is a loader's.
     load: Option<Parent>,
 }
 
@@ -19,21 +19,20 @@ thread_local! {
     static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The thread is inside of a callback, or of several that it calls one after the other: what that takes is done once for
-/// all of them.
+/// Held while the thread is inside a callback, or calls several in a row: setting it up once is enough for all of them.
 pub(crate) struct Inside {
     process: Process,
-    /// Ends after the frame does.
+    /// Dropped after the frame has been removed.
     _not_cancelled: NotCancelled,
 }
 
 impl Inside {
-    /// Of callbacks of the router at this address.
+    /// For callbacks of the router at this address.
     pub(crate) fn new(router: usize) -> Self {
         Self::of(Frame { router, load: None })
     }
 
-    /// Of a loader, for this load.
+    /// For a loader that runs this load.
     pub(crate) fn loader(router: usize, load: Parent) -> Self {
         Self::of(Frame { router, load: Some(load) })
     }
@@ -44,7 +43,8 @@ impl Inside {
         inside
     }
 
-    /// To be looked at after each callback, before anything else. An error: it has forked, and returned in the child.
+    /// To be called after each callback, before anything else. An error means that the callback forked and that this is
+    /// the child.
     pub(crate) fn check(&self) -> Result<(), InChild> {
         self.process.check()
     }
@@ -56,8 +56,8 @@ impl Drop for Inside {
     }
 }
 
-/// A thread that is cancelled unwinds its stack, and there are frames of ours outside the callback, which may hold locks
-/// and catch panics: until they are left, it is not cancelled.
+/// Keeps the thread from being cancelled. A cancelled thread unwinds its stack, and the library's frames around the
+/// callback may hold locks and catch panics, so a cancellation has to wait until they have returned.
 struct NotCancelled(c_int);
 
 unsafe extern "C" {
@@ -70,7 +70,7 @@ const DISABLED: c_int = 1;
 impl NotCancelled {
     fn new() -> Self {
         let mut before = DISABLED;
-        // SAFETY: it writes one number. With a state that exists it cannot fail.
+        // SAFETY: it writes one number, and it cannot fail with a valid state.
         unsafe { pthread_setcancelstate(DISABLED, &raw mut before) };
         Self(before)
     }
@@ -79,19 +79,19 @@ impl NotCancelled {
 impl Drop for NotCancelled {
     fn drop(&mut self) {
         let mut unused = 0;
-        // SAFETY: as above; this is no point at which a cancelled thread ends.
+        // SAFETY: as above. The function is not a cancellation point.
         unsafe { pthread_setcancelstate(self.0, &raw mut unused) };
     }
 }
 
-/// The load that the thread is inside of: that of the innermost loader, whatever other callbacks it has called by
-/// dispatching. It cannot go on before they return.
+/// The load of the innermost loader that the thread is inside, whatever other callbacks that loader has called by
+/// dispatching: it cannot continue before they return.
 pub(crate) fn load() -> Option<Parent> {
     FRAMES.with_borrow(|frames| frames.iter().rev().find_map(|frame| frame.load.clone()))
 }
 
-/// For a call that this thread waits for: the loads of all loaders that stand on it. By dispatching, one may have
-/// called another that it does not wait for.
+/// The loads of all loaders on this thread's stack, for a call that blocks the thread: while it waits, none of them can
+/// continue, although by dispatching one may have called another whose result it does not wait for.
 pub(crate) fn loads() -> Option<Parent> {
     FRAMES.with_borrow(|frames| {
         let loads = frames.iter().filter_map(|frame| frame.load.clone());

@@ -1,19 +1,22 @@
 //! The C library: opaque handles, callbacks and statuses over the `failsoft` crate's interface for other languages.
 //!
-//! `include/failsoft.h` is generated from here and holds the documentation for its users. A pointer to an opaque
-//! type is an `Option` of a reference or a box where it can be one: NULL is then a value like another. Every exported
-//! function ends in `status::guarded` or touches nothing that could panic.
+//! `include/failsoft.h` is generated from here and holds the documentation for its users. A pointer to an opaque type
+//! is an `Option` of a reference or a box where possible, so that NULL is an ordinary value. Every exported function
+//! either runs inside `status::guarded` or does nothing that could panic.
 
-// Pointers from C are what this crate is for. The header says what each has to be, and its texts are the functions' own.
+// Handling pointers from C is this crate's job. The header says what each pointer has to be, in the text of its
+// function.
 #![allow(unsafe_code, clippy::missing_safety_doc)]
 #![warn(clippy::undocumented_unsafe_blocks)]
-// What C calls is exported by its name, whatever module it is in.
+// C finds functions by their exported names, whatever module they are in.
 #![allow(unreachable_pub)]
 
 // The header has the functions in the order of these modules.
 mod config;
 
 mod router;
+
+mod health;
 
 mod reads;
 
@@ -31,7 +34,7 @@ mod status;
 
 mod text;
 
-// And these export nothing.
+// These export nothing.
 mod deliver;
 mod descriptor;
 mod entries;

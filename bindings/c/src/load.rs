@@ -1,4 +1,4 @@
-//! One run of a loader: its question, its answer, and its end.
+//! One run of a loader: what it is asked for, its answer, and its end.
 
 use crate::fork::{InChild, Process};
 use crate::inside::Inside;
@@ -13,9 +13,9 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What a loader is asked for. Opaque; it belongs to the loader, which frees it with failsoft_load_free exactly once,
-/// before or after it returns, on any thread. It outlives its read and its router: an answer that nobody waits for any
-/// more is dropped.
+/// What a loader is asked for. Opaque. It belongs to the loader, which frees it with failsoft_load_free exactly once,
+/// before or after it returns, on any thread. It stays valid when its read has ended and its router is closed: an
+/// answer that nobody waits for any more is dropped.
 pub struct Load {
     run: Mutex<State>,
     keys: Vec<Bytes>,
@@ -24,26 +24,26 @@ pub struct Load {
     id: u64,
     parent: Parent,
     process: Process,
-    /// Of a blocking call: the answer is kept for it, however late it is.
+    /// For a blocking call: keeps the answer for it, however late that comes.
     kept: Option<Kept>,
 }
 
-/// What the loader of a blocking call has answered, for that call.
+/// Where a blocking call finds the answer of its own loader.
 pub(crate) type Kept = Arc<Mutex<Option<Own>>>;
 
-// SAFETY: the one pointer in it is to a static text.
+// SAFETY: its only pointer is to a static text.
 unsafe impl Send for Load {}
 // SAFETY: the same.
 unsafe impl Sync for Load {}
 
 struct State {
-    /// None once it is answered.
+    /// None once it has been answered.
     run: Option<Run>,
-    /// The values so far, of a load of many keys.
+    /// For a load of many keys: the values so far.
     values: HashMap<Bytes, Bytes>,
 }
 
-/// What a loader failed with.
+/// The code and the message of a loader that failed.
 #[derive(Debug)]
 pub(crate) struct LoadFailed {
     pub(crate) code: i32,
@@ -58,33 +58,34 @@ impl fmt::Display for LoadFailed {
 
 impl std::error::Error for LoadFailed {}
 
-/// The callback of a read: it is asked when the primary has no value, or no node may answer. It answers `request` with
-/// failsoft_load_reply, _missing or _fail, now or later, and frees it.
+/// The callback of a read: your own store, called when the primary does not have the key, or when no node may answer.
+/// It answers `request` with failsoft_load_reply, _missing or _fail, now or later and on any thread, and then frees it.
 ///
-/// `user_data` has to stay valid while the loader may be called or runs, and it may still run when its read has ended
-/// before it, by a deadline or a cancellation (it is not started after that): failsoft_get_options_on_release says when
-/// nothing needs `user_data` any more. failsoft_load_is_wanted says whether anybody still waits. A loader that frees its
-/// request without an answer has failed; one that never frees it is ended by `load_timeout`.
+/// `user_data` has to stay valid as long as the loader may be called or is running. A deadline or a cancellation can
+/// end the read while its loader still runs (after that it is not started). failsoft_get_options_on_release says when
+/// `user_data` is no longer needed, and failsoft_load_is_wanted whether anybody still waits. A loader that frees its
+/// request without an answer has failed; the load of one that never frees it ends after `load_timeout`.
 ///
-/// It may block, and it may call this library; a read of the very key that it loads, directly or through other loads on
-/// this thread, ends with FAILSOFT_REENTRANT. It must neither throw nor jump out, nor end its thread; pthread_cancel of
-/// its thread waits until the blocking call has returned. If it forks and returns in the child as well, the call that
-/// called it gives FAILSOFT_FORKED there; a thread of the library ends, and the child with it.
+/// A loader may block, and it may call this library. If it reads the key that it is loading, directly or through other
+/// loads on this thread, that read ends with FAILSOFT_REENTRANT. It must neither throw nor jump out, and must not end
+/// its thread; a pthread_cancel takes effect only once the library's function around the loader has returned. If the
+/// loader forks and also returns in the child, the function around it gives FAILSOFT_FORKED there; on a thread of the
+/// library, that thread ends, and with it the child.
 pub type Loader = Option<unsafe extern "C" fn(request: *mut Load, user_data: *mut c_void)>;
 
-/// Called once for a read, when nothing of the library needs the `user_data` of its loader any more.
+/// Called once for each read, when the library no longer needs the `user_data` of its loader.
 pub type OnRelease = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
-/// A loader and what it is called with.
+/// A loader and its data.
 #[derive(Clone)]
 pub(crate) struct Callback {
     loader: unsafe extern "C" fn(*mut Load, *mut c_void),
     user_data: *mut c_void,
-    /// Shared by all who may still call it.
+    /// Shared by everything that may still call the loader.
     _release: Option<Arc<Release>>,
 }
 
-/// Calls the program's function when its `user_data` is its own again; not in a child process.
+/// Calls the program's function when the library no longer needs its `user_data`; not in a child process.
 pub(crate) struct Release {
     process: Process,
     on_release: unsafe extern "C" fn(*mut c_void),
@@ -93,11 +94,11 @@ pub(crate) struct Release {
 
 // SAFETY: the header says that it is called on threads of the library.
 unsafe impl Send for Release {}
-// SAFETY: it is only used when it is dropped.
+// SAFETY: it is used only when it is dropped.
 unsafe impl Sync for Release {}
 
 impl Release {
-    /// None if the program has no function for that.
+    /// None if the program gave no function.
     pub(crate) fn new(on_release: OnRelease, user_data: *mut c_void) -> Option<Self> {
         on_release.map(|on_release| Self { process: Process::current(), on_release, user_data })
     }
@@ -106,7 +107,7 @@ impl Release {
 impl Drop for Release {
     fn drop(&mut self) {
         if self.process.check().is_ok() {
-            // SAFETY: the program gave the function and what it is called with for this.
+            // SAFETY: the program gave the function and its data for this call.
             unsafe { (self.on_release)(self.user_data) };
         }
     }
@@ -116,13 +117,13 @@ impl Drop for Release {
 unsafe impl Send for Callback {}
 
 impl Callback {
-    /// None without a loader; what is to be released, is then released at once.
+    /// None without a loader; `release` is then dropped at once, and so called.
     pub(crate) fn new(loader: Loader, user_data: *mut c_void, release: Option<Release>) -> Option<Self> {
         loader.map(|loader| Self { loader, user_data, _release: release.map(Arc::new) })
     }
 
-    /// Calls the loader, on this thread; from here on the load is its own. A loader does not begin for a read that has
-    /// ended, nor when nobody waits: the load is dropped then, and where others wait, the loader of one of them is called.
+    /// Calls the loader on this thread, and gives it the load. If its read has ended or nobody waits for the load, it
+    /// is not called: the load is dropped, and if others wait for the key, one of their loaders is called.
     pub(crate) fn call(&self, router: usize, load: Load) -> Result<(), InChild> {
         if !load.may_begin() {
             return Ok(());
@@ -130,7 +131,7 @@ impl Callback {
         let parent = load.parent.clone();
         let request = Box::into_raw(Box::new(load));
         let inside = Inside::loader(router, parent);
-        // SAFETY: the program gave the function and what it is called with for this.
+        // SAFETY: the program gave the function and its data for this call.
         unsafe { (self.loader)(request, self.user_data) }
         inside.check()
     }
@@ -150,7 +151,7 @@ impl Load {
         }
     }
 
-    /// The same for a call whose own thread runs the loader.
+    /// The same for a blocking call, which runs the loader on its own thread and keeps the answer.
     pub(crate) fn keeping(run: Run, kept: &Kept) -> Self {
         Self { kept: Some(Arc::clone(kept)), ..Self::new(run) }
     }
@@ -191,12 +192,12 @@ impl Load {
     }
 }
 
-/// The load that an answer is for. Several threads may answer at once, so it is no exclusive reference.
+/// The load that is answered. A shared reference, since several threads may answer at once.
 ///
 /// # Safety
-/// Unless it is NULL, it has to be one that a loader was given, and not be freed yet.
+/// Unless it is NULL, it has to be one that was given to a loader and has not been freed.
 unsafe fn answered<'a>(load: *mut Load) -> Result<&'a Load, Failure> {
-    // SAFETY: the caller vouches for it.
+    // SAFETY: the caller guarantees it.
     unsafe { load.as_ref() }.ok_or_else(|| Failure::null("load"))
 }
 
@@ -204,20 +205,21 @@ fn already_answered() -> Failure {
     Failure::new(Status::FAILSOFT_ALREADY_ANSWERED, "the load was answered before")
 }
 
-/// The key to load, or the first of many, and its length. It belongs to the load; it may hold any bytes and has no NUL
-/// at its end. NULL for NULL.
+/// The key to load, or the first of many; `*len` becomes its length in bytes. `len` may be NULL. The key belongs to the
+/// load, can hold any bytes, and does not end with a NUL. NULL if `load` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_load_key(load: Option<&Load>, len: Option<&mut MaybeUninit<usize>>) -> *const u8 {
     failsoft_load_key_at(load, 0, len)
 }
 
-/// How many keys are to be loaded: 1, unless many were asked for.
+/// How many keys the load asks for: 1 for a read of one key. 0 if `load` is NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_load_count(load: Option<&Load>) -> usize {
     load.map_or(0, |load| load.keys.len())
 }
 
-/// One of the keys to load, from 0, and its length. It belongs to the load. NULL if there is no such key.
+/// One of the keys to load, as failsoft_load_key; `index` counts from 0. NULL, with a length of 0, if there is no such
+/// key.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_load_key_at(
     load: Option<&Load>,
@@ -231,24 +233,25 @@ pub extern "C" fn failsoft_load_key_at(
     key.map_or(std::ptr::null(), |key| key.as_ptr())
 }
 
-/// Why the primary did not serve it, one of the words of failsoft_outcome_reason. Static; NULL if many keys were asked
-/// for.
+/// Why the primary did not serve the key: one of the words of failsoft_outcome_reason. Static. NULL for a load of many
+/// keys.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_load_reason(load: Option<&Load>) -> *const c_char {
     load.map_or(std::ptr::null(), |load| load.reason)
 }
 
-/// Whether anybody still waits for the answer: a loader that works for long may ask now and then, and give up. False once
-/// it is answered, and for NULL.
+/// Whether anybody still waits for the answer. A loader that takes long may ask from time to time, and stop if nobody
+/// does. False once the load has been answered, and for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_load_is_wanted(load: Option<&Load>) -> bool {
     load.is_some_and(|load| load.process.check().is_ok() && load.lock().run.as_ref().is_some_and(Run::is_wanted))
 }
 
-/// Answers a load of one key with a value, which is copied. From any thread; it does not free the load.
+/// Answers a load of one key with a value of `len` bytes, which is copied. Any thread may call it. The load still has
+/// to be freed.
 ///
-/// FAILSOFT_ALREADY_ANSWERED: this is the second answer, and changes nothing. FAILSOFT_MISUSE: a load of many keys.
-/// FAILSOFT_FORKED: in a child process that the loader has forked.
+/// FAILSOFT_ALREADY_ANSWERED: there was an answer before; this one changes nothing. FAILSOFT_MISUSE: the load asks for
+/// many keys. FAILSOFT_FORKED: this is a child process that the loader has forked.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_load_reply(load: *mut Load, value: *const u8, len: usize) -> Status {
     guarded(|| {
@@ -261,7 +264,7 @@ pub unsafe extern "C" fn failsoft_load_reply(load: *mut Load, value: *const u8, 
     })
 }
 
-/// Answers a load of one key: it does not exist. Statuses as failsoft_load_reply.
+/// Answers a load of one key: the key does not exist. Statuses as failsoft_load_reply.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_load_missing(load: *mut Load) -> Status {
     guarded(|| {
@@ -272,8 +275,8 @@ pub unsafe extern "C" fn failsoft_load_missing(load: *mut Load) -> Status {
     })
 }
 
-/// Answers a load, of one key or many: it failed. All who wait get FAILSOFT_FALLBACK with this code and message, which
-/// is copied; NULL is none. Statuses as failsoft_load_reply.
+/// Answers a load of one key or many: it failed. All reads that wait for it end with FAILSOFT_FALLBACK, with this code
+/// and a copy of this message; with NULL, the message is one that names the code. Statuses as failsoft_load_reply.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_load_fail(load: *mut Load, code: i32, message: *const c_char) -> Status {
     guarded(|| {
@@ -289,9 +292,10 @@ pub unsafe extern "C" fn failsoft_load_fail(load: *mut Load, code: i32, message:
     })
 }
 
-/// Gives the value of one of the keys of a load, which is copied. The answer is complete with failsoft_load_done.
+/// Gives the value of one key of a load, counted from 0; it is copied. failsoft_load_done completes the answer.
 ///
-/// FAILSOFT_ALREADY_ANSWERED: the load or this key was answered before. FAILSOFT_INVALID_ARGUMENT: no such key.
+/// FAILSOFT_ALREADY_ANSWERED: the load, or this key of it, was answered before. FAILSOFT_INVALID_ARGUMENT: there is no
+/// such key. FAILSOFT_FORKED: this is a child process that the loader has forked.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_load_reply_at(load: *mut Load, index: usize, value: *const u8, len: usize) -> Status {
     guarded(|| {
@@ -299,7 +303,7 @@ pub unsafe extern "C" fn failsoft_load_reply_at(load: *mut Load, index: usize, v
         let load = unsafe { answered(load) }?;
         let keys = load.keys.len();
         load.process.check()?;
-        let problem = || Failure::argument("index", &format!("{index} is no key of a load of {keys}"));
+        let problem = || Failure::argument("index", &format!("there is no key {index} in a load of {keys}"));
         let key = load.keys.get(index).ok_or_else(problem)?;
         // SAFETY: `value` points to `len` bytes, as the header says.
         let value = Bytes::copy_from_slice(unsafe { pointers::bytes("value", value, len) }?);
@@ -312,8 +316,8 @@ pub unsafe extern "C" fn failsoft_load_reply_at(load: *mut Load, index: usize, v
     })
 }
 
-/// Completes the answer of a load: keys that got no value do not exist. Statuses as failsoft_load_reply, but it is for
-/// loads of one key as well.
+/// Completes the answer of a load of many keys, or of one: keys without a value do not exist. Statuses as
+/// failsoft_load_reply, but FAILSOFT_MISUSE is not among them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_load_done(load: *mut Load) -> Status {
     guarded(|| {
@@ -330,18 +334,19 @@ pub unsafe extern "C" fn failsoft_load_done(load: *mut Load) -> Status {
     })
 }
 
-/// Frees a load. If it was not answered, it fails: all who wait get FAILSOFT_FALLBACK with code 0. NULL is fine.
+/// Frees a load. One without an answer has failed: all reads that wait for it end with FAILSOFT_FALLBACK and code 0.
+/// NULL is fine.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_load_free(load: Option<Box<Load>>) {
     guarded_or((), || {
         if let Some(load) = load {
             if load.process.check().is_err() {
-                // Dropped, it would wake who waits in the parent.
+                // Dropping it would wake the parent's waiters.
                 std::mem::forget(load);
                 return Ok(());
             }
             let message = "the loader freed its request without an answer".to_owned();
-            // An error means that there was an answer.
+            // An error means that it was answered before.
             let _ = load.answer(|_| Answer::Failed(LoadFailed { code: 0, message }.into()));
         }
         Ok(())

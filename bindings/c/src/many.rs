@@ -1,4 +1,4 @@
-//! Reads of many keys: one call, one load for what is missing, an outcome for each key.
+//! Reads of many keys: one call, one load for those that are missing, and an outcome for each key.
 
 use crate::entries::{Entry, Then};
 use crate::load::{Callback, Loader};
@@ -13,7 +13,8 @@ use failsoft::foreign::Completion;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 
-/// What a read of many keys came to: an outcome for each, in the order of the keys. Opaque; it belongs to whoever got it.
+/// The outcomes of a read of many keys, in the order of the keys. Opaque. They belong to the program, which frees them
+/// with failsoft_outcomes_free.
 pub struct Outcomes {
     each: Vec<Outcome>,
 }
@@ -34,14 +35,14 @@ impl Outcomes {
     }
 }
 
-/// Called at the end of an asynchronous read of many keys, as failsoft_on_outcome at that of one. `outcomes` is NULL if
-/// the call as such failed, and is to be freed with failsoft_outcomes_free.
+/// Called at the end of an asynchronous read of many keys, as failsoft_on_outcome is for one key. `outcomes` is NULL if
+/// the call as a whole failed; otherwise the program frees it with failsoft_outcomes_free.
 pub type OnOutcomes = Option<unsafe extern "C" fn(status: Status, outcomes: *mut Outcomes, outcome_data: *mut c_void)>;
 
 /// The keys of a call.
 ///
 /// # Safety
-/// Unless they are NULL, `keys` and `lens` have to point to `count` elements each, and each key to as many bytes as its
+/// Unless they are NULL, `keys` and `lens` each have to point to `count` elements, and each key to as many bytes as its
 /// length says.
 unsafe fn keys_of(keys: *const *const u8, lens: *const usize, count: usize) -> Result<Vec<Bytes>, Failure> {
     if count == 0 {
@@ -53,7 +54,7 @@ unsafe fn keys_of(keys: *const *const u8, lens: *const usize, count: usize) -> R
     if count > failsoft::MAX_KEYS {
         return Err(Failure::argument("count", &format!("{count} keys; at most {} are allowed", failsoft::MAX_KEYS)));
     }
-    // SAFETY: neither is NULL, and the caller vouches for the rest.
+    // SAFETY: neither is NULL, and the caller guarantees the rest.
     let (keys, lens) = unsafe { (std::slice::from_raw_parts(keys, count), std::slice::from_raw_parts(lens, count)) };
     // SAFETY: the same.
     let copied =
@@ -61,14 +62,15 @@ unsafe fn keys_of(keys: *const *const u8, lens: *const usize, count: usize) -> R
     copied.collect()
 }
 
-/// Reads many keys at once, at most 65,536, and waits for them. `loader` is called once, on this thread, for all missing
-/// keys that nobody loads yet; it has to be there.
+/// Reads up to 65,536 keys at once and waits for them. `keys` and `lens` point to `count` keys and their lengths in
+/// bytes. `loader` is called once, on this thread, for all missing keys that nobody is loading yet; it must not be
+/// NULL.
 ///
-/// `*out` becomes NULL, or the outcomes in the order of the keys, which the caller frees with failsoft_outcomes_free
+/// `*out` becomes NULL or the outcomes in the order of the keys. The caller frees them with failsoft_outcomes_free,
 /// whatever the status is. `out` may be NULL.
 ///
-/// FAILSOFT_OK: every key was read. Otherwise the status of the first key that was not, or of the call as such; each key
-/// has its own, by failsoft_outcome_status.
+/// FAILSOFT_OK: every key was read, found or absent. Otherwise the status of the first key that was not, or of the call
+/// as a whole; failsoft_outcome_status gives that of each key.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_get_many_with_fallback(
     router: *mut Router,
@@ -83,8 +85,8 @@ pub unsafe extern "C" fn failsoft_get_many_with_fallback(
     unsafe { failsoft_resolve_many(router, keys, lens, count, None, loader, user_data, out) }
 }
 
-/// The same with options for this call, all its keys together; NULL is none. A key that has no answer by the deadline gets
-/// FAILSOFT_DEADLINE_EXCEEDED; the others keep theirs.
+/// The same with options, which apply to the call as a whole; NULL for none. A key without an answer by the deadline
+/// gets FAILSOFT_DEADLINE_EXCEEDED; the others keep their answers.
 #[unsafe(no_mangle)]
 // As many as the header has.
 #[allow(clippy::too_many_arguments)]
@@ -120,7 +122,7 @@ pub unsafe extern "C" fn failsoft_resolve_many(
     })
 }
 
-/// Starts to read many keys; `on_outcomes` is called at the end, as with failsoft_get_with_fallback_async.
+/// Starts to read many keys. `on_outcomes` is called at the end; otherwise as failsoft_get_with_fallback_async.
 #[unsafe(no_mangle)]
 // As many as the header has.
 #[allow(clippy::too_many_arguments)]
@@ -152,7 +154,7 @@ pub unsafe extern "C" fn failsoft_get_many_with_fallback_async(
     }
 }
 
-/// The same with options for this call, as failsoft_resolve_many; NULL is none.
+/// The same with options, as failsoft_resolve_many; NULL for none.
 #[unsafe(no_mangle)]
 // As many as the header has.
 #[allow(clippy::too_many_arguments)]
@@ -179,19 +181,20 @@ pub unsafe extern "C" fn failsoft_resolve_many_async(
     })
 }
 
-/// How many outcomes there are: as many as keys were given.
+/// The number of outcomes, which is the number of keys that were read.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_outcomes_count(outcomes: Option<&Outcomes>) -> usize {
     outcomes.map_or(0, |outcomes| outcomes.each.len())
 }
 
-/// The outcome of one key, from 0. It belongs to the outcomes: it is not to be freed. NULL if there is no such key.
+/// The outcome of one key; `index` counts from 0. It belongs to the outcomes, so do not free it. NULL if there is no
+/// such key.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_outcomes_at(outcomes: Option<&Outcomes>, index: usize) -> *const Outcome {
     outcomes.and_then(|outcomes| outcomes.each.get(index)).map_or(std::ptr::null(), std::ptr::from_ref)
 }
 
-/// Frees outcomes and all that belongs to them. NULL is fine.
+/// Frees outcomes and everything that belongs to them. NULL is fine.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_outcomes_free(outcomes: Option<Box<Outcomes>>) {
     drop(outcomes);

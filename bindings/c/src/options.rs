@@ -1,4 +1,4 @@
-//! What one read may set for itself.
+//! The options of a single read.
 
 use crate::load::{OnRelease, Release};
 use crate::pointers::text;
@@ -7,7 +7,8 @@ use failsoft::foreign::ReadOptions;
 use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
-/// What one read sets for itself. Opaque. A read copies it: it may be changed or freed once the call has returned.
+/// Options of a single read. Opaque. The call that is given them copies them, so they may be changed or freed
+/// afterwards.
 #[derive(Default)]
 pub struct GetOptions {
     read: ReadOptions,
@@ -15,37 +16,39 @@ pub struct GetOptions {
 }
 
 impl GetOptions {
-    /// What is called when a read with these options needs its `user_data` no more. Made first of all, so that it is
-    /// called for a read that does not begin, too.
+    /// Calls `on_release` when it is dropped. A read makes it before anything else, so that the function is called even
+    /// if the read does not start.
     pub(crate) fn release(options: Option<&Self>, user_data: *mut c_void) -> Option<Release> {
         options.and_then(|options| Release::new(options.on_release, user_data))
     }
 
-    /// NULL is none.
+    /// The core's options; its defaults for NULL.
     pub(crate) fn of(options: Option<&Self>) -> ReadOptions {
         options.map_or_else(ReadOptions::default, |options| options.read)
     }
 }
 
-/// Options that set nothing. The caller frees them with failsoft_get_options_free.
+/// Makes options in which nothing is set. The caller frees them with failsoft_get_options_free.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_get_options_new() -> Box<GetOptions> {
     Box::default()
 }
 
-/// Sets one option to a number of milliseconds as text; "" unsets it.
+/// Sets one option to a number of milliseconds, given as text; "" unsets it.
 ///
 /// - `ttl_ms`: the time to live of a value that this read loads and writes back, instead of `fill_ttl_ms`.
 /// - `deadline_ms`: the most time for the whole read, the loader included.
 ///
-/// FAILSOFT_INVALID_ARGUMENT: an unknown option, or no number; the option is as it was. Whether servers
-/// take a time to live is checked by the read.
+/// FAILSOFT_INVALID_ARGUMENT: an unknown option, or not such a number; the option keeps its old value. Whether a server
+/// accepts the time to live is checked only by the read.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_get_options_set(
     options: Option<&mut GetOptions>,
     key: *const c_char,
     value: *const c_char,
 ) -> Status {
+    let unknown =
+        |key: &str| Failure::argument("key", &format!("{key:?} is not an option; allowed: ttl_ms, deadline_ms"));
     guarded(|| {
         let options = options.ok_or_else(|| Failure::null("options"))?;
         // SAFETY: both are texts, as the header says.
@@ -53,17 +56,18 @@ pub unsafe extern "C" fn failsoft_get_options_set(
         let place = match key {
             "ttl_ms" => &mut options.read.ttl,
             "deadline_ms" => &mut options.read.deadline,
-            _ => return Err(Failure::argument("key", &format!("{key:?} is no option; allowed: ttl_ms, deadline_ms"))),
+            _ => return Err(unknown(key)),
         };
         *place = if value.is_empty() { None } else { Some(millis(key, value)?) };
         Ok(())
     })
 }
 
-/// Has `on_release` called with the `user_data` of each read made with these options, exactly once, when its loader
-/// neither runs nor will be called any more: the time to free `user_data`. It is called as well if there is no loader, if
-/// it was never called, and if the call that starts the read fails; not in a child process. It may be called on a thread
-/// of the library, or inside the call that starts the read or dispatches; it must not call this library. NULL unsets it.
+/// Sets a function that is called with the `user_data` of each read made with these options, exactly once, when the
+/// read's loader is not running and will not be called again: `user_data` can be freed then. It is also called if there
+/// is no loader, if the loader was never called, and if the call that starts the read fails; but not in a child
+/// process. It may be called on a thread of the library, or inside the call that starts the read or dispatches. It must
+/// not call this library. NULL unsets it.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_get_options_on_release(options: Option<&mut GetOptions>, on_release: OnRelease) -> Status {
     guarded(|| {
@@ -74,7 +78,7 @@ pub extern "C" fn failsoft_get_options_on_release(options: Option<&mut GetOption
 
 fn millis(key: &str, value: &str) -> Result<Duration, Failure> {
     let number = value.parse::<f64>().ok().and_then(|millis| Duration::try_from_secs_f64(millis / 1000.0).ok());
-    number.ok_or_else(|| Failure::argument(key, &format!("{value:?} is no number of milliseconds, or too large")))
+    number.ok_or_else(|| Failure::argument(key, &format!("{value:?} is not a number of milliseconds, or too large")))
 }
 
 /// Frees options. NULL is fine.

@@ -1,4 +1,4 @@
-//! Reads of one key: blocking, asynchronous, and cancelled.
+//! Reads of one key, blocking and asynchronous, and their cancellation.
 
 use crate::entries::{Entry, Then};
 use crate::inside;
@@ -14,16 +14,16 @@ use failsoft::foreign::{Caller, Completion, Pending};
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 
-/// Called at the end of an asynchronous read, exactly once if the call that started it gave FAILSOFT_OK: with how it
-/// ended and its outcome, which is never NULL and which the program frees with failsoft_outcome_free. `outcome_data` is
-/// what the call was given; it is not used after this.
+/// Called at the end of an asynchronous read, exactly once, if the call that started the read gave FAILSOFT_OK.
+/// `status` says how the read ended. `outcome` is never NULL, and the program frees it with failsoft_outcome_free.
+/// `outcome_data` is what that call was given; the library does not use it afterwards.
 ///
-/// It should return soon: with `delivery` = `threads`, other outcomes of the router wait for it. It must neither throw
-/// nor jump out.
+/// It should return soon: with `delivery` = `threads`, all other outcomes of the router wait meanwhile. It must neither
+/// throw nor jump out.
 pub type OnOutcome = Option<unsafe extern "C" fn(status: Status, outcome: *mut Outcome, outcome_data: *mut c_void)>;
 
 impl Router {
-    /// Enters an asynchronous read and starts it. `number` is written before anything can be called.
+    /// Enters an asynchronous call and starts it. `number` is written before any callback can run.
     pub(crate) fn start(
         &self,
         entry: Entry,
@@ -47,14 +47,16 @@ impl Router {
     }
 }
 
-/// Reads a key and waits for it: from its primary, a replica, or `loader`, in this order. `loader` is called on this
-/// thread; NULL is none. However many ask for a key at once, one loader runs.
+/// Reads a key of `len` bytes and waits for the result: from its primary, from a replica, or from `loader`, in this
+/// order. `loader` is called on this thread; NULL for none. However many callers ask for a key at the same time, one
+/// loader runs.
 ///
-/// `*out` becomes NULL, or the outcome, which the caller frees with failsoft_outcome_free whatever the status is: the
-/// value of a read that ended well, the message and code of one that failed. `out` may be NULL.
+/// `*out` becomes NULL or the outcome, which has the value if the read succeeded, and the message and code if it
+/// failed. The caller frees it with failsoft_outcome_free, whatever the status is. `out` may be NULL.
 ///
-/// FAILSOFT_OK: found or absent, as failsoft_outcome_found says. FAILSOFT_FALLBACK, FAILSOFT_DEADLINE_EXCEEDED,
-/// FAILSOFT_REENTRANT: of the loader. FAILSOFT_UNAVAILABLE: there was none, and no node could say.
+/// FAILSOFT_OK: failsoft_outcome_found says whether the key exists. FAILSOFT_FALLBACK: the loader failed.
+/// FAILSOFT_DEADLINE_EXCEEDED: it took longer than `load_timeout`. FAILSOFT_REENTRANT: it asked for its own key.
+/// FAILSOFT_UNAVAILABLE: there was no loader, and no node could tell.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_get_with_fallback(
     router: *mut Router,
@@ -68,7 +70,7 @@ pub unsafe extern "C" fn failsoft_get_with_fallback(
     unsafe { failsoft_resolve(router, key, len, None, loader, user_data, out) }
 }
 
-/// The same with options for this read; NULL is none.
+/// The same with options for this read; NULL for none. FAILSOFT_DEADLINE_EXCEEDED also if their deadline passed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_resolve(
     router: *mut Router,
@@ -101,8 +103,9 @@ pub unsafe extern "C" fn failsoft_resolve(
     })
 }
 
-/// Starts to read a key; `on_outcome` is called at its end, and never if this gives another status than FAILSOFT_OK. It
-/// may be called before this returns. `*read_id`, which may be NULL, becomes a number for failsoft_cancel, never 0.
+/// Starts to read a key. `on_outcome` is called at the end of the read, possibly before this function returns. If this
+/// function gives another status than FAILSOFT_OK, it is never called. `*read_id` becomes a number for failsoft_cancel,
+/// which is never 0; `read_id` may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_get_with_fallback_async(
     router: *mut Router,
@@ -118,7 +121,7 @@ pub unsafe extern "C" fn failsoft_get_with_fallback_async(
     unsafe { failsoft_resolve_async(router, key, len, None, loader, user_data, on_outcome, outcome_data, read_id) }
 }
 
-/// The same with options for this read; NULL is none.
+/// The same with options for this read; NULL for none.
 #[unsafe(no_mangle)]
 // As many as the header has.
 #[allow(clippy::too_many_arguments)]
@@ -145,14 +148,16 @@ pub unsafe extern "C" fn failsoft_resolve_async(
     })
 }
 
-/// Gives an asynchronous read up: it ends with FAILSOFT_CANCELLED, unless it has just ended. Its loader does not begin any
-/// more; one that runs goes on while others wait for it. FAILSOFT_OK for a read that has ended, too; FAILSOFT_INVALID_ARGUMENT for a number that never was one's.
+/// Cancels an asynchronous call: it ends with FAILSOFT_CANCELLED, unless it has just ended. Its loader is not started
+/// any more; one that is running continues for as long as others wait for it.
+///
+/// FAILSOFT_OK: also if the call had ended before. FAILSOFT_INVALID_ARGUMENT: no call ever had this number.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_cancel(router: *mut Router, read_id: u64) -> Status {
     guarded(|| {
         // SAFETY: the handle is open, as the header says.
         let router = unsafe { Router::open_one(router) }?;
-        let problem = || Failure::argument("read_id", &format!("{read_id} is the number of no read"));
+        let problem = || Failure::argument("read_id", &format!("no call ever had the number {read_id}"));
         router.entries.give_up(read_id).map_err(|()| problem())?;
         if let Some(threads) = router.threads() {
             threads.withdraw_read(read_id);

@@ -1,22 +1,22 @@
-//! The router as C holds it: opened, watched, dispatched, closed.
+//! The router as C holds it: opening, readiness, dispatching, closing.
 
 use crate::config::{self, Config};
 use crate::deliver::Dispatcher;
 use crate::entries::{Entries, Entry, Then};
 use crate::pointers::needed;
-use crate::status::{Failure, Status, guarded, guarded_or, text};
+use crate::status::{Failure, Status, guarded, guarded_or};
 use crate::threads::Threads;
 use crate::writes::OnDone;
 use crate::{fork, inside};
 use failsoft::Error;
 use failsoft::foreign::{Bell, Channel, Completion, Foreign};
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A router. Opaque; all its calls may be made by several threads at once, but for failsoft_router_close, which ends
-/// all others and has to be the last.
+/// A router. Opaque. Several threads may use it at once, except that failsoft_router_close, which ends all other calls,
+/// has to be the last call.
 pub struct Router {
     pub(crate) foreign: Foreign,
     pub(crate) entries: Entries,
@@ -34,7 +34,7 @@ impl Router {
     fn open(config: &Config) -> Result<Arc<Self>, Failure> {
         fork::watch();
         let (builder, delivery) = config.router()?;
-        let no_thread = |error| Failure::new(Status::FAILSOFT_INTERNAL, format!("the system gives no thread: {error}"));
+        let no_thread = |error| Failure::new(Status::FAILSOFT_INTERNAL, format!("no thread could be started: {error}"));
         let (delivery, channel) = match delivery {
             config::Delivery::Threads => {
                 let bell = Arc::new(Bell::default());
@@ -42,7 +42,7 @@ impl Router {
                 (Delivery::Threads(Threads::new(bell)), Channel::without_loading(move || ringer.ring()))
             }
             config::Delivery::Fd => {
-                let none = |error| format!("the system gives no descriptor: {error}");
+                let none = |error| format!("no descriptor could be had: {error}");
                 let made = Dispatcher::new().map_err(|e| Failure::new(Status::FAILSOFT_INTERNAL, none(e)))?;
                 (Delivery::Fd(made.0), made.1)
             }
@@ -55,33 +55,33 @@ impl Router {
         Ok(router)
     }
 
-    /// The router behind a handle, which stays while the call lasts, whoever closes it meanwhile.
+    /// The router behind a handle. It stays alive during the call, even if another thread closes it meanwhile.
     ///
     /// # Safety
-    /// Unless it is NULL, `handle` has to come from `failsoft_router_open` and not be closed yet.
+    /// Unless it is NULL, `handle` has to come from `failsoft_router_open` and must not have been closed.
     pub(crate) unsafe fn held(handle: *mut Self) -> Result<Arc<Self>, Failure> {
         if handle.is_null() {
             return Err(Failure::null("router"));
         }
-        // SAFETY: the handle is one count of an `Arc`, and here is one more.
+        // SAFETY: the handle is one count of an `Arc`, and this adds another.
         unsafe {
             Arc::increment_strong_count(handle);
             Ok(Arc::from_raw(handle))
         }
     }
 
-    /// The same for a call that needs the router open, and this process.
+    /// The same for a call that needs an open router of this process.
     ///
     /// # Safety
     /// As [`held`](Self::held).
     pub(crate) unsafe fn open_one(handle: *mut Self) -> Result<Arc<Self>, Failure> {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: the caller guarantees it.
         let router = unsafe { Self::held(handle) }?;
         router.foreign.check()?;
         Ok(router)
     }
 
-    /// What its callbacks are known by.
+    /// By which its callbacks are recognised.
     pub(crate) fn address(&self) -> usize {
         std::ptr::from_ref(self) as usize
     }
@@ -104,7 +104,7 @@ impl Router {
         self.channel.drain(batch);
     }
 
-    /// Nothing of a parent process may be touched: its locks may be held by threads that do not exist here.
+    /// A parent process's router must not be touched: its locks may be held by threads that do not exist here.
     fn check_process(&self) -> Result<(), Failure> {
         match self.foreign.check() {
             Err(error @ Error::Forked) => Err(error.into()),
@@ -118,7 +118,7 @@ impl Router {
         self.dispatcher().ok_or_else(|| Failure::new(Status::FAILSOFT_MISUSE, problem))
     }
 
-    /// Ends a call that gives nothing but its success.
+    /// The result of a call that has only a status.
     pub(crate) fn done(&self, completion: Completion) -> Result<(), Failure> {
         match completion {
             Completion::Done { result, .. } => Ok(result?),
@@ -127,7 +127,7 @@ impl Router {
     }
 
     fn close(&self) -> Result<(), Failure> {
-        // From here on no loader begins: what is queued is for reads that are about to end.
+        // No loader begins from here on: those in line are for reads that are about to end.
         if let Some(threads) = self.threads() {
             threads.hold();
         }
@@ -144,20 +144,23 @@ impl Router {
     }
 }
 
-/// A completion that is none of the call's.
+/// For a completion of a kind that the call cannot have.
 pub(crate) fn unexpected() -> Failure {
-    Error::Internal("another completion than the call's").into()
+    Error::Internal("a completion of a kind that the call cannot have").into()
 }
 
-/// Opens a router with these settings, which are copied. It works at once: it connects by itself, in the background, and
-/// serves from loaders meanwhile. The caller ends it with failsoft_router_close. `*out` is NULL unless it is FAILSOFT_OK.
+/// Opens a router with these settings, which are copied. It can be used at once: it connects by itself, in the
+/// background, and until then loaders serve the reads. The caller ends it with failsoft_router_close. `*out` is NULL
+/// unless the status is FAILSOFT_OK.
 ///
-/// With `delivery` = `threads`, one thread of the library calls what is to be called at the end of asynchronous reads,
-/// one after the other: such a function should return soon. Loaders are called on up to 64 further threads, which may
-/// block; loads beyond that wait in a line. With `fd`, nothing is called until the program calls
-/// failsoft_router_dispatch. In both, a blocking call calls its own loader on its own thread.
+/// With `delivery` = `threads`, a single thread of the library calls the functions at the end of all asynchronous
+/// calls, one after the other, so they should return soon. Loaders are called on up to 64 other threads of the library,
+/// and may block them; further loads wait in line. With `fd`, loaders and the functions at the end of calls run only
+/// inside failsoft_router_dispatch, failsoft_router_close, or a blocking call with the router. With either, a blocking
+/// call runs its own loader on the calling thread.
 ///
-/// FAILSOFT_CONFIG: a bad address or setting; failsoft_last_error names it and what is allowed.
+/// FAILSOFT_CONFIG: a bad address or setting; failsoft_last_error names it, and says what is allowed.
+/// FAILSOFT_INTERNAL: the system gave no thread or descriptor.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_router_open(config: Option<&Config>, out: Option<&mut MaybeUninit<*mut Router>>) -> Status {
     guarded(|| {
@@ -169,33 +172,34 @@ pub extern "C" fn failsoft_router_open(config: Option<&Config>, out: Option<&mut
     })
 }
 
-/// Ends a router and frees it: every read under way is completed, with FAILSOFT_CLOSED or with what it came to just
-/// before, and what is to be called for it is called before this returns: no loader that has not begun is. It waits for
-/// callbacks that are running.
-/// Loads that have not been freed yet remain the program's to free.
+/// Ends a router and frees it. Every call under way ends with FAILSOFT_CLOSED, or with the result that it had just got,
+/// and its function, such as `on_outcome`, is called before this returns. Loaders that have not been started are not
+/// called any more, and callbacks that are running are waited for. Loads that the program has not freed yet are still
+/// to be freed.
 ///
-/// FAILSOFT_MISUSE: inside one of its own callbacks; the router stays open. FAILSOFT_FORKED: in a child process, where
-/// nothing can be ended; the handle is of no further use.
+/// FAILSOFT_MISUSE: called inside one of the router's own callbacks; the router stays open. FAILSOFT_FORKED: called in
+/// a child process, where nothing can be ended; the handle is of no further use.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_router_close(router: *mut Router) -> Status {
     guarded(|| {
         // SAFETY: the handle comes from `failsoft_router_open` and is not closed yet, as the header says.
         let held = unsafe { Router::held(router) }?;
         if let Err(forked) = held.check_process() {
-            // Dropped, it would wait for threads that are not there.
+            // Dropping it would wait for threads that do not exist here.
             std::mem::forget(held);
             return Err(forked);
         }
         inside::check_outside(held.address())?;
         held.close()?;
-        // SAFETY: this is the handle's own count, given back once.
+        // SAFETY: this gives the handle's own count back, once.
         drop(unsafe { Arc::from_raw(router) });
         Ok(())
     })
 }
 
-/// Waits until the router knows the cluster, for those who want to: reads need not wait for it. FAILSOFT_UNAVAILABLE: it
-/// does not within `timeout_ms` milliseconds.
+/// Waits until the router has a first view of the cluster. This is never necessary: reads work without it.
+///
+/// FAILSOFT_UNAVAILABLE: there is none after `timeout_ms` milliseconds.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_router_ready(router: *mut Router, timeout_ms: u64) -> Status {
     guarded(|| {
@@ -206,7 +210,8 @@ pub unsafe extern "C" fn failsoft_router_ready(router: *mut Router, timeout_ms: 
     })
 }
 
-/// Starts to wait for that; `on_done` is called when it does, or when it does not in time. Otherwise as failsoft_set_async.
+/// The same without blocking: `on_done` is called when there is a view, or when the time is over. Otherwise as
+/// failsoft_set_async.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_router_ready_async(
     router: *mut Router,
@@ -223,9 +228,9 @@ pub unsafe extern "C" fn failsoft_router_ready_async(
     })
 }
 
-/// The descriptor that is readable while there is something to dispatch, for poll, epoll or select; it stays the same
-/// and belongs to the router. Nothing but failsoft_router_dispatch reads from it. -1, and failsoft_last_error says why:
-/// with `delivery` = `threads`, NULL, in a child process.
+/// A descriptor for poll, epoll or select that is readable while there is something to dispatch. It never changes,
+/// belongs to the router, and must not be read from or closed by the program. -1 with `delivery` = `threads`, for NULL,
+/// and in a child process; failsoft_last_error says which.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_router_fd(router: *mut Router) -> c_int {
     guarded_or(-1, || {
@@ -235,27 +240,14 @@ pub unsafe extern "C" fn failsoft_router_fd(router: *mut Router) -> c_int {
     })
 }
 
-/// With `delivery` = `fd`: calls all that is to be called now, on this thread, and does not wait. FAILSOFT_MISUSE: with
-/// `threads`.
+/// With `delivery` = `fd`: calls, on this thread, the callbacks that are due now, and does not wait for more.
+///
+/// FAILSOFT_MISUSE: the router was opened with `threads`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_router_dispatch(router: *mut Router) -> Status {
     guarded(|| {
         // SAFETY: the handle is open, as the header says.
         let router = unsafe { Router::held(router) }?;
         Ok(router.dispatch(router.needs_fd()?)?)
-    })
-}
-
-/// What the router knows of the cluster and of itself, as a JSON object; asks nobody. The caller frees `*out` with
-/// failsoft_string_free; it is NULL unless it is FAILSOFT_OK.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn failsoft_health(router: *mut Router, out: Option<&mut MaybeUninit<*mut c_char>>) -> Status {
-    guarded(|| {
-        let out = out.ok_or_else(|| Failure::null("out"))?;
-        out.write(std::ptr::null_mut());
-        // SAFETY: the handle is open, as the header says.
-        let router = unsafe { Router::held(router) }?;
-        out.write(text(&router.foreign.health()?.to_json()).into_raw());
-        Ok(())
     })
 }

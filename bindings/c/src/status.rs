@@ -1,4 +1,4 @@
-//! Statuses: what every call ends with, the core's errors as statuses, and each thread's last error.
+//! The statuses of calls, the core's errors as statuses, and each thread's last error.
 
 use failsoft::{ConfigError, Detail, DetailValue, Error};
 use std::any::Any;
@@ -7,43 +7,43 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// How a call ended. The numbers are fixed for ever; later versions may add some.
+/// How a call ended. The numbers never change; later versions may add some.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // The names are those of the header.
 #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
 pub enum Status {
-    /// It did what it says.
+    /// The call succeeded.
     FAILSOFT_OK = 0,
     /// A bad setting or address; no connection was made.
     FAILSOFT_CONFIG = 1,
-    /// A bad argument: NULL where something is needed, a key or value over 512 MiB, text that is no UTF-8.
+    /// A bad argument: NULL where it is not allowed, a key or value over 512 MiB, text that is not UTF-8.
     FAILSOFT_INVALID_ARGUMENT = 2,
-    /// No source could say whether the key exists.
+    /// No node could say whether the key exists, and there was no loader; or no view of the cluster came in time.
     FAILSOFT_UNAVAILABLE = 3,
     /// The caller's own deadline passed, or the loader took longer than `load_timeout`.
     FAILSOFT_DEADLINE_EXCEEDED = 4,
-    /// The secondary store is shielded from more load.
+    /// Reserved: the program's store is shielded from more load.
     FAILSOFT_SHED = 5,
     /// The loader failed; failsoft_outcome_error_code and _error_message say how.
     FAILSOFT_FALLBACK = 6,
     /// A loader asked, directly or through others, for the key that it is loading.
     FAILSOFT_REENTRANT = 7,
-    /// A write was refused, or nobody can say whether it was done.
+    /// A write was refused, or it is not known whether it was done.
     FAILSOFT_WRITE_REFUSED = 8,
-    /// A step of an invalidation failed.
+    /// Reserved: a step of an invalidation failed.
     FAILSOFT_INVALIDATION_INCOMPLETE = 9,
-    /// The read was cancelled.
+    /// The call was cancelled.
     FAILSOFT_CANCELLED = 10,
     /// The router was closed.
     FAILSOFT_CLOSED = 11,
-    /// The router belongs to the process that this one was forked from: open one here.
+    /// The router belongs to the process that this one was forked from: open a new one here.
     FAILSOFT_FORKED = 12,
-    /// The load had been answered before.
+    /// The load was answered before.
     FAILSOFT_ALREADY_ANSWERED = 13,
-    /// A call that is not allowed here: failsoft_router_close inside a callback, a call for one delivery with the other.
+    /// A call that is not allowed here, such as failsoft_router_close inside a callback, or one for the other delivery.
     FAILSOFT_MISUSE = 14,
-    /// A defect of Failsoft, or the system gives no thread or descriptor; failsoft_last_error says which.
+    /// A defect of Failsoft, or the system gave no thread or descriptor; failsoft_last_error says which.
     FAILSOFT_INTERNAL = 15,
 }
 
@@ -69,14 +69,14 @@ impl Status {
         (FAILSOFT_INTERNAL, c"INTERNAL"),
     ];
 
-    /// The status of an error of the core: the one whose name is the error's code.
+    /// The status for an error of the core: the one whose name is the error's code.
     pub(crate) fn of(error: &Error) -> Self {
         let code = error.code().as_bytes();
         Self::ALL.iter().find(|(_, name)| name.to_bytes() == code).map_or(FAILSOFT_INTERNAL, |(status, _)| *status)
     }
 }
 
-/// Why a call did not do what it says.
+/// Why a call failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) status: Status,
@@ -84,7 +84,7 @@ pub(crate) struct Failure {
     detail: Option<ErrorDetail>,
 }
 
-/// What an error says beside its message: the name of it, and its value, which ends with a NUL.
+/// The detail that an error has besides its message: its name, and its value, which ends with a NUL.
 #[derive(Clone, Debug)]
 pub(crate) struct ErrorDetail {
     pub(crate) name: CString,
@@ -107,7 +107,7 @@ impl ErrorDetail {
         Self { name: text(name), value: [value, &[0]].concat() }
     }
 
-    /// Without the NUL that follows.
+    /// Without the NUL at its end.
     pub(crate) fn value(&self) -> &[u8] {
         self.value.split_last().map_or(&[], |(_, value)| value)
     }
@@ -118,12 +118,12 @@ impl Failure {
         Self { status, message: message.into(), detail: None }
     }
 
-    /// The same with what it says beside its message.
+    /// The same with a detail.
     pub(crate) fn with(self, detail: Option<ErrorDetail>) -> Self {
         Self { detail, ..self }
     }
 
-    /// A bad argument, by its name in the header.
+    /// For a bad argument, by its name in the header.
     pub(crate) fn argument(name: &str, problem: &str) -> Self {
         Self::new(FAILSOFT_INVALID_ARGUMENT, format!("`{name}`: {problem}"))
             .with(Some(ErrorDetail::new("argument", name.as_bytes())))
@@ -156,8 +156,7 @@ thread_local! {
     static LAST_ERROR: RefCell<(CString, Option<ErrorDetail>)> = RefCell::default();
 }
 
-/// Runs the body of an exported function: a failure becomes its status and this thread's last error, and so does a
-/// panic.
+/// Runs the body of an exported function. A failure or a panic becomes its status and this thread's last error.
 pub(crate) fn guarded(body: impl FnOnce() -> Result<(), Failure>) -> Status {
     match caught(body) {
         Ok(()) => FAILSOFT_OK,
@@ -165,7 +164,7 @@ pub(crate) fn guarded(body: impl FnOnce() -> Result<(), Failure>) -> Status {
     }
 }
 
-/// The same for a function that gives something else than a status; `otherwise` stands for a failure.
+/// The same for a function that does not return a status; after a failure it returns `otherwise`.
 pub(crate) fn guarded_or<T>(otherwise: T, body: impl FnOnce() -> Result<T, Failure>) -> T {
     caught(body).unwrap_or_else(|failure| {
         failed(&failure);
@@ -174,13 +173,13 @@ pub(crate) fn guarded_or<T>(otherwise: T, body: impl FnOnce() -> Result<T, Failu
 }
 
 fn caught<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    // What a panic leaves behind is guarded by locks that take no harm from it.
+    // Whatever a panic interrupts is behind locks, which recover from it.
     catch_unwind(AssertUnwindSafe(body))
         .unwrap_or_else(|panic| Err(Failure::new(FAILSOFT_INTERNAL, format!("a panic: {}", message(panic.as_ref())))))
 }
 
 fn failed(failure: &Failure) -> Status {
-    // An error means that the thread is ending: nobody will ask.
+    // An error means that the thread is ending, so nobody will ask.
     let _ = LAST_ERROR.try_with(|last| last.replace((text(&failure.message), failure.detail.clone())));
     failure.status
 }
@@ -196,16 +195,21 @@ pub(crate) fn text(text: &str) -> CString {
     CString::new(until_nul).unwrap_or_default()
 }
 
-/// What went wrong in the last call of this thread that did not end with FAILSOFT_OK; "" if there was none. Valid until
-/// the next call of this thread. The outcome of a read that failed has its message as well.
+/// What went wrong in this thread's last call that failed; "" if none has. Valid until this thread's next call. The
+/// outcome of a failed read has the message as well.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_last_error() -> *const c_char {
     LAST_ERROR.try_with(|last| last.borrow().0.as_ptr()).unwrap_or(c"".as_ptr())
 }
 
-/// What that error says beside its message: "key" of a bad setting or of a load that asks for itself, "argument" of a bad
-/// argument, "reason" of FAILSOFT_UNAVAILABLE, "limit" of FAILSOFT_DEADLINE_EXCEEDED, "cause" of FAILSOFT_WRITE_REFUSED.
-/// NULL if there is no such thing. Valid as failsoft_last_error.
+/// The name of the detail that this error has besides its message. NULL if it has none. Valid as long as
+/// failsoft_last_error.
+///
+/// - "key": the setting, with FAILSOFT_CONFIG; the key of the read, with FAILSOFT_REENTRANT
+/// - "argument": the bad argument, with FAILSOFT_INVALID_ARGUMENT
+/// - "reason": a word of failsoft_outcome_reason, with FAILSOFT_UNAVAILABLE
+/// - "limit": which limit has passed, `deadline` or `load_timeout`, with FAILSOFT_DEADLINE_EXCEEDED
+/// - "cause": why the value was not written, with FAILSOFT_WRITE_REFUSED; see failsoft_set
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_last_error_detail_name() -> *const c_char {
     let name =
@@ -213,8 +217,9 @@ pub extern "C" fn failsoft_last_error_detail_name() -> *const c_char {
     LAST_ERROR.try_with(name).ok().flatten().unwrap_or(std::ptr::null())
 }
 
-/// The value of that, and its length: a name or a word, or a key, which may hold any bytes. A NUL follows. NULL and 0 if
-/// there is no such thing. Valid as failsoft_last_error.
+/// The value of that detail: a name, a word, or a key, which can hold any bytes. `*len` becomes its length in bytes,
+/// without the NUL that follows; `len` may be NULL. NULL and 0 if there is no detail. Valid as long as
+/// failsoft_last_error.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_last_error_detail(len: Option<&mut MaybeUninit<usize>>) -> *const u8 {
     let place = LAST_ERROR
@@ -226,7 +231,7 @@ pub extern "C" fn failsoft_last_error_detail(len: Option<&mut MaybeUninit<usize>
     value
 }
 
-/// The name of a status: "OK", "CONFIG", ...; "UNKNOWN" for a number that is none. Static.
+/// The name of a status, such as "OK" or "CONFIG"; "UNKNOWN" for a number that is not a status. Static.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_status_name(status: c_int) -> *const c_char {
     let named = Status::ALL.iter().find(|(known, _)| *known as c_int == status);

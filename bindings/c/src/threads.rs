@@ -1,5 +1,5 @@
-//! The delivery `threads`: one thread calls what is to be called at the end of reads, some more call loaders, so that a
-//! loader that blocks keeps nobody's outcome back.
+//! The delivery `threads`: one thread calls the functions at the end of calls, and others call loaders, so that a
+//! loader that blocks delays no outcome.
 
 use crate::inside::Inside;
 use crate::load::{Callback, Load};
@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// The most threads that call loaders of one router. They are started when a load finds none idle, and stay until the
-/// router is closed. Further loads wait in a line, which is no longer than the reads under way; `load_timeout` runs.
+/// The most threads that call loaders of one router. One is started when a load finds none idle, and stays until the
+/// router is closed. Further loads wait in line, at most one for each read under way; their `load_timeout` runs
+/// meanwhile.
 const LOADERS: usize = 64;
 
 /// A load that waits for a thread.
@@ -26,15 +27,15 @@ struct Line {
     waiting: VecDeque<Waiting>,
     idle: usize,
     threads: Vec<JoinHandle<()>>,
-    /// No further load is taken from it.
+    /// No more loads are taken from the line.
     held: bool,
     closed: bool,
 }
 
-/// What the threads that call loaders share.
+/// Shared by the threads that call loaders.
 struct Loaders {
     line: Mutex<Line>,
-    /// How many wait, for those who only want to know whether any do.
+    /// How many loads wait, readable without the lock.
     length: AtomicUsize,
     changed: Condvar,
 }
@@ -75,8 +76,8 @@ impl Threads {
         Ok(())
     }
 
-    /// Has a loader called. If no thread can be had for it, the load is dropped: the loader of another caller takes over,
-    /// who may wait on a thread of the program's, and the last one has an error that says why.
+    /// Gives a loader to a thread. If there is no thread for it, the load is dropped: the loader of another caller
+    /// takes over, who may be waiting on a thread of the program. The last caller gets an error that says why.
     pub(crate) fn load(&self, router: usize, token: u64, callback: Callback, load: Load) {
         let mut line = self.loaders.lock();
         if line.closed {
@@ -96,22 +97,22 @@ impl Threads {
         self.loaders.changed.notify_one();
     }
 
-    /// Loaders that have not been called yet are not called any more; what they were to be called for ends otherwise.
+    /// Loaders that have not been called yet will not be: the router is closing, and their reads end without them.
     pub(crate) fn hold(&self) {
         self.loaders.lock().held = true;
     }
 
-    /// A loader that has not been called yet is not called any more, for its read has ended.
+    /// Takes loads of a read that has ended out of the line.
     pub(crate) fn withdraw_read(&self, token: u64) {
         self.loaders.withdraw(|waiting| waiting.token == token);
     }
 
-    /// The same, for nobody waits for the load.
+    /// Takes a load that nobody waits for out of the line.
     pub(crate) fn withdraw_load(&self, id: u64) {
         self.loaders.withdraw(|waiting| waiting.load.id() == id);
     }
 
-    /// Ends all threads and waits for them: callbacks that run now, come to their end.
+    /// Ends all threads and waits for them, and so for the callbacks that are running.
     pub(crate) fn stop(&self) {
         let mut line = self.loaders.lock();
         line.closed = true;
@@ -123,13 +124,13 @@ impl Threads {
         self.bell.ring();
         let outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).take();
         for thread in threads.into_iter().chain(outcomes) {
-            // An error would be a panic of that thread; it has ended all the same.
+            // An error would mean that the thread panicked; it has ended all the same.
             let _ = thread.join();
         }
     }
 }
 
-/// A thread that takes no signals: those are for the program's own.
+/// Starts a thread that takes no signals: those are for the program's own threads.
 fn start_thread(run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     without_signals(|| std::thread::Builder::new().name("failsoft-c".to_owned()).spawn(run))
 }
@@ -176,7 +177,7 @@ impl Loaders {
         self.length.store(line.waiting.len(), Ordering::Release);
         drop(line);
         let gone: VecDeque<Waiting> = gone;
-        // Outside the lock: others who wait hear of it.
+        // Dropped outside the lock: dropping a load tells others who wait for it.
         drop(gone);
     }
 }

@@ -1,4 +1,4 @@
-//! The core's closed lists of words, as texts for C.
+//! The core's closed lists of words as C strings.
 
 use crate::status::text;
 use failsoft::{Reason, ServedBy};
@@ -13,9 +13,17 @@ pub(crate) fn source(source: ServedBy) -> *const c_char {
     SOURCES.get(source as usize).map_or(std::ptr::null(), |word| word.as_ptr())
 }
 
-/// Static; NULL for none.
+/// Static; NULL if there is none.
 pub(crate) fn reason(reason: Option<Reason>) -> *const c_char {
     reason.and_then(|reason| REASONS.get(reason as usize)).map_or(std::ptr::null(), |word| word.as_ptr())
+}
+
+/// The words in quotes between two texts of a source whose header text is checked.
+#[cfg(test)]
+pub(crate) fn quoted_between(source: &str, from: &str, to: &str) -> Vec<String> {
+    let source = source.replace("\n/// ", " ");
+    let text = source.split(from).nth(1).and_then(|rest| rest.split(to).next()).unwrap_or_default();
+    text.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

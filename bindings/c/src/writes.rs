@@ -9,15 +9,19 @@ use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-/// Called at the end of an asynchronous call that gives nothing but its status, exactly once if that call gave FAILSOFT_OK.
-/// Until it returns, failsoft_last_error and its detail tell of that status on this thread. Otherwise as
+/// Called at the end of an asynchronous call that has only a status, exactly once, if the call that started it gave
+/// FAILSOFT_OK. Until it returns, failsoft_last_error and its detail on this thread describe `status`. Otherwise as
 /// failsoft_on_outcome.
 pub type OnDone = Option<unsafe extern "C" fn(status: Status, done_data: *mut c_void)>;
 
-/// Writes a value and waits for it. It expires after `*ttl_ms` milliseconds, or with NULL not at all.
+/// Writes a value and waits until it is written. It expires after `*ttl_ms` milliseconds; if `ttl_ms` is NULL, never.
 ///
-/// FAILSOFT_WRITE_REFUSED: the slot's owner may not be written to now, or says no; after a timeout or a broken connection
-/// nobody can say whether it was written.
+/// FAILSOFT_WRITE_REFUSED: the slot's owner may not be written to now, or refused. failsoft_last_error_detail gives the
+/// cause: "slot_uncovered", "no_view", "breaker_open", "quarantined", "verdict_unknown", "cluster_down", "loading",
+/// "no_contact", "not_proved", "owner_changed", "redirect_limit", "exists", "server_refused", "denied", "error_reply",
+/// "protocol", "timeout", "connection" or "busy"; later versions may add words. "verdict_unknown", "owner_changed" and
+/// "exists" are only for loaded values that are not written back. After "timeout" and "connection" it is not known
+/// whether the value was written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_set(
     router: *mut Router,
@@ -38,9 +42,9 @@ pub unsafe extern "C" fn failsoft_set(
     })
 }
 
-/// Starts to write a value; `on_done` is called at the end with what failsoft_set would give, and never if this gives
-/// another status than FAILSOFT_OK. It may be called before this returns. `*call_id`, which may be NULL, becomes a number
-/// for failsoft_cancel; of a write that was cancelled nobody can say whether it was done.
+/// Starts to write a value. `on_done` is called at the end with the status that failsoft_set would give, possibly
+/// before this function returns. If this function gives another status than FAILSOFT_OK, it is never called. `*call_id`
+/// becomes a number for failsoft_cancel; `call_id` may be NULL. It is not known whether a cancelled write was done.
 #[unsafe(no_mangle)]
 // As many as the header has.
 #[allow(clippy::too_many_arguments)]
@@ -64,4 +68,16 @@ pub unsafe extern "C" fn failsoft_set_async(
         let entry = Entry { loader: None, then: Then::done(on_done)?, data: done_data };
         router.start(entry, call_id, |caller| router.foreign.set(caller, key, value, ttl))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::words::quoted_between;
+    use failsoft::Cause;
+
+    #[test]
+    fn the_header_names_the_causes_of_the_core_and_no_others() {
+        let known: Vec<_> = Cause::ALL.iter().map(|cause| cause.as_str().to_owned()).collect();
+        assert_eq!(quoted_between(include_str!("writes.rs"), "gives the cause:", "later versions"), known);
+    }
 }

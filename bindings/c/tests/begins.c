@@ -14,7 +14,7 @@ static const uint8_t *bytes(const char *text) { return (const uint8_t *)text; }
 
 static atomic_bool no_threads;
 
-/* In place of the system's, for the library as well. */
+/* Replaces the system's, for the library as well. */
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument) {
     int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
     *(void **)&create = dlsym(RTLD_NEXT, "pthread_create");
@@ -28,7 +28,7 @@ static void counts(failsoft_load *request, void *begun) {
     reply_text(request, "loaded");
 }
 
-/* Without a dispatch nothing is called, and when it comes the reads are over. */
+/* Nothing is called without a dispatch, and by the time there is one, the reads have ended. */
 static void past_deadline(failsoft_router *router) {
     read_end end = {0};
     int begun = 0;
@@ -102,7 +102,7 @@ static void without_threads(failsoft_router *router) {
     CHECK(end.status == FAILSOFT_INTERNAL && begun == 0);
     CHECK(strstr(failsoft_outcome_error_message(end.outcome), "no thread"));
     release(&end);
-    /* A blocking call needs none. */
+    /* A blocking call needs no other thread. */
     STATUS(FAILSOFT_OK, failsoft_get_with_fallback(router, bytes("own"), 3, counts, &begun, &outcome));
     CHECK(has_value(outcome, "loaded"));
     failsoft_outcome_free(outcome);

@@ -1,4 +1,4 @@
-/* What surrounds a read: who owns user_data and until when, details of errors, other asynchronous calls, signals, wakes. */
+/* Around the reads: how long user_data is needed, details of errors, other asynchronous calls, signals, wake-ups. */
 #include "support.h"
 #include <poll.h>
 #include <pthread.h>
@@ -12,7 +12,7 @@ static const uint8_t *bytes(const char *text) { return (const uint8_t *)text; }
 
 static const char *delivery_of_all = "threads";
 
-/* What was released, and what its loader did before. */
+/* How often something was released, and what its loader had done before. */
 typedef struct {
     int released, calls;
     bool running, go_on, gave_up;
@@ -42,7 +42,7 @@ static failsoft_get_options *releasing(void) {
     return options;
 }
 
-/* Whatever a read comes to, its user_data is released once. */
+/* However a read ends, its user_data is released once. */
 static void release_of_each(failsoft_router *router) {
     failsoft_get_options *options = releasing();
     const uint8_t *keys[1] = {bytes("k")};
@@ -76,7 +76,7 @@ static void release_of_each(failsoft_router *router) {
 /* Runs until nobody wants it any more. */
 static void works_until_unwanted(failsoft_load *request, void *user_data) {
     data *d = user_data;
-    /* Before the reader knows: it cancels as soon as it does. */
+    /* Asked before `running` is set, for the reader cancels as soon as it is. */
     CHECK(failsoft_load_is_wanted(request));
     lock_state();
     d->running = true;
@@ -93,7 +93,7 @@ static void works_until_unwanted(failsoft_load *request, void *user_data) {
 
 static bool is_running(void *user_data) { return ((data *)user_data)->running; }
 
-/* A read that is given up while its loader runs: the loader can learn it, and its data is released after it. */
+/* A read is cancelled while its loader runs: the loader can tell, and its data is released when it has returned. */
 static void release_after_the_loader(failsoft_router *router) {
     failsoft_get_options *options = releasing();
     data d = {0};
@@ -145,7 +145,7 @@ static void details(failsoft_router *router) {
     failsoft_outcome_free(outcome);
 }
 
-/* The end of a call that gives its status alone. */
+/* The end of a call that has only a status. */
 typedef struct {
     int times;
     failsoft_status status;
@@ -173,7 +173,7 @@ static void others_asynchronous(kit *kit, failsoft_router *down) {
     STATUS(FAILSOFT_OK, failsoft_router_ready_async(router, LONG_MS, on_done, &ready, NULL));
     wait_for(router, is_done, &ready);
     CHECK(ready.status == FAILSOFT_OK && ready.times == 1);
-    /* Keys and values are copied by the call: their memory is the program's at once. */
+    /* Keys and values are copied by the call: the program may use their memory at once. */
     char key[] = "k", value[] = "v";
     STATUS(FAILSOFT_OK, failsoft_set_async(router, bytes(key), 1, bytes(value), 1, NULL, on_done, &set, NULL));
     key[0] = value[0] = 'x';
@@ -215,7 +215,7 @@ static void wakes(failsoft_router *router) {
     CHECK(dispatches <= ended + d.calls + READS / 4);
 }
 
-/* The library's threads take no signals: a program that has one blocked takes it from a descriptor, and lives. */
+/* The library's threads take no signals: a program that has blocked one reads it from a descriptor, and lives. */
 static void signals(void) {
     sigset_t set, before;
     struct signalfd_siginfo told;
@@ -229,7 +229,7 @@ static void signals(void) {
     sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
-/* A thread that is cancelled inside its loader ends after the call, and the router is as before. */
+/* A thread that is cancelled inside its loader ends after the call, and the router works as before. */
 typedef struct {
     failsoft_router *router;
     data loader;

@@ -1,5 +1,5 @@
-/* A forked child: its parent's router says FORKED, one of its own works, and the parent's goes on. The same where a
- * callback forks, and returns in the child as well. */
+/* A forked child: calls with its parent's router give FORKED, a router of its own works, and the parent's works on. The
+ * same if a callback forks and returns in the child as well. */
 #include "support.h"
 #include <signal.h>
 #include <stdio.h>
@@ -31,13 +31,13 @@ static void in_child(failsoft_router *parents, const char *address, const char *
 
 static bool is_child;
 
-/* What the child holds of its parent is no leak of its own. */
+/* What the child still holds of its parent is not a leak. */
 static void quit(int status, void *unused) {
     (void)unused;
     _exit(status);
 }
 
-/* A child that hangs is ended, and has not ended well. Its thread may take no signals. */
+/* A child that hangs is killed, which fails the test. Its thread may take no signals. */
 static void forks(void) {
     int status = 0;
     double until = seconds_now() + LONG_MS / 1000;
@@ -75,7 +75,7 @@ static void never(void *unused) {
     CHECK(!is_child);
 }
 
-/* On this thread, or on one of the library's: that one ends in the child, and the child with it. */
+/* On this thread, or on one of the library's, which then ends in the child, and the child with it. */
 static void finish_forking(failsoft_router *router, read_end *end) {
     while (failsoft_router_fd(router) >= 0 && !end->ended) {
         failsoft_status status = failsoft_router_dispatch(router);

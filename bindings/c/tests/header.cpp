@@ -1,4 +1,4 @@
-// The header is C++17 too: types, callbacks as lambdas, and calls that link.
+// The header works in C++17: types, lambdas as callbacks, and calls that link.
 #include <failsoft.h>
 
 #include <cstdint>

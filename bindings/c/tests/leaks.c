@@ -1,5 +1,5 @@
-/* Reads over and over, one of a hundred cancelled and one with a loader that fails: memory stays within 5% of what it was after the first tenth, and no
- * descriptor or thread is left. FAILSOFT_LEAK_READS says how many; 50,000 otherwise. */
+/* Many reads, one in a hundred cancelled and one with a loader that fails: memory stays within 5% of what it was after
+ * the first tenth, and no descriptor or thread is left. FAILSOFT_LEAK_READS says how many reads; 50,000 by default. */
 #include "support.h"
 #include <dirent.h>
 #include <stdio.h>
@@ -65,7 +65,7 @@ int main(int argc, char **argv) {
     char address[64];
     kit *kit = kit_start();
     kit_scripted(kit, address, sizeof address);
-    /* The first router starts what the process keeps: its I/O thread. */
+    /* The first router starts the I/O thread, which the process keeps. */
     failsoft_router *router = open_router(address, delivery, NULL);
     reads(router, BATCH);
     STATUS(FAILSOFT_OK, failsoft_router_close(router));

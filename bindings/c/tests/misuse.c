@@ -1,4 +1,4 @@
-/* What must not be done, and what comes of it: a status, never a crash. */
+/* Misuse gives a status, never a crash. */
 #include "support.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -6,7 +6,7 @@
 
 static const uint8_t *bytes(const char *text) { return (const uint8_t *)text; }
 
-/* Every function with NULL for whatever can be NULL. */
+/* Every function with NULL for each argument that can be NULL. */
 static void nulls(void) {
     failsoft_status bad = FAILSOFT_INVALID_ARGUMENT;
     failsoft_router *router;
@@ -65,6 +65,10 @@ static void settings(void) {
     STATUS(FAILSOFT_CONFIG, failsoft_config_set(config, "deadline", "3"));
     STATUS(FAILSOFT_CONFIG, failsoft_config_set(config, "deadline_ms", "-3"));
     CHECK(strstr(failsoft_last_error(), "1 ms to 1 h"));
+    STATUS(FAILSOFT_CONFIG, failsoft_config_set(config, "deadline_ms", "off"));
+    STATUS(FAILSOFT_OK, failsoft_config_set(config, "failure_pause_ms", "off"));
+    STATUS(FAILSOFT_OK, failsoft_config_set(config, "address_map", "off"));
+    STATUS(FAILSOFT_OK, failsoft_config_set(config, "password", "off"));
     STATUS(FAILSOFT_CONFIG, failsoft_config_set(config, "delivery", "signals"));
     CHECK(strstr(failsoft_last_error(), "threads or fd"));
     STATUS(FAILSOFT_CONFIG, failsoft_config_set(config, "tls", "on"));
@@ -193,7 +197,7 @@ static void with_delivery(kit *kit, const char *delivery) {
     finish(router, &end);
     release(&end);
 
-    /* A load and an outcome outlive their router. */
+    /* A load and an outcome stay valid when their router is closed. */
     start(router, "kept", keeps, NULL, &end, NULL);
     wait_for(router, is_kept, NULL);
     STATUS(FAILSOFT_OK, failsoft_router_close(router));

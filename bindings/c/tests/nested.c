@@ -46,13 +46,13 @@ static void nested_dispatch(failsoft_router *router) {
     release(&end);
 }
 
-/* The same from the loader of the other read: nobody waits for it in the loader of `outer`, whose thread runs it. */
+/* The same in the loader of the other read: the thread of `outer` runs it, though nothing in `outer` waits for it. */
 static void loads_other(failsoft_load *request, void *of) {
     nest *n = of;
     STATUS(FAILSOFT_REENTRANT, failsoft_get_with_fallback(n->router, bytes("outer"), 5, missing, NULL, NULL));
     CHECK(strcmp(failsoft_last_error_detail_name(), "key") == 0);
     STATUS(FAILSOFT_OK, failsoft_load_missing(request));
-    /* Answered, it stands in the way all the same. */
+    /* It blocks the thread of `outer` even once it has answered. */
     STATUS(FAILSOFT_REENTRANT, failsoft_get_with_fallback(n->router, bytes("outer"), 5, missing, NULL, NULL));
     failsoft_load_free(request);
     n->asked = true;
@@ -86,15 +86,15 @@ static void slow(failsoft_load *request, void *begun) {
     failsoft_load_free(request);
 }
 
-/* Nothing can stop a loader on its caller's own thread: what it gives after load_timeout is its caller's all the same.
- * A caller that does not wait on that thread hears of it in time. */
+/* Nothing can stop a loader on its caller's own thread: the caller gets what it gives after load_timeout. Callers on
+ * other threads are told in time. */
 static void late(void) {
     failsoft_router *router = open_router("127.0.0.1:1", delivery_of_all, "deadline_ms", "50", "load_timeout_ms", "100", NULL);
     failsoft_outcome *outcome;
     failsoft_status status;
     read_end end;
     bool begun = false;
-    /* On a busy machine its time may be over before it begins. */
+    /* On a busy machine its time may have run out before it begins. */
     do {
         status = failsoft_get_with_fallback(router, bytes("k"), 1, slow, &begun, &outcome);
         CHECK(status == (begun ? FAILSOFT_OK : FAILSOFT_DEADLINE_EXCEEDED));
@@ -110,7 +110,7 @@ static void late(void) {
     STATUS(FAILSOFT_OK, failsoft_router_close(router));
 }
 
-/* A blocking call on a thread of its own, whose loader outlasts its time while two others wait for it. */
+/* A blocking call on a thread of its own, whose loader takes longer than load_timeout while two others wait for it. */
 typedef struct {
     failsoft_router *router;
     bool running;

@@ -1,5 +1,5 @@
-/* A real cluster: one primary is killed and another hangs under reads that never stop; none fails, none has another
- * value, and the router is closed with reads in flight. */
+/* A real cluster: one primary is killed and another hangs while reads go on. None fails, none gives a wrong value, and
+ * the router is closed with reads in flight. */
 #include "support.h"
 #include <stdatomic.h>
 #include <stdio.h>
@@ -59,7 +59,7 @@ static void next(reader *self) {
 
 static bool so_many(void *number) { return atomic_load(&reads) >= *(long *)number; }
 
-/* So many more reads have ended. */
+/* Waits until so many more reads have ended. */
 static void go_on(long more) {
     more += atomic_load(&reads);
     wait_for(router, so_many, &more);

@@ -80,12 +80,12 @@ static void values(failsoft_router *router, kit *kit, int node) {
     CHECK(strchr(failsoft_outcome_node(outcome), ':') && failsoft_outcome_attempts(outcome) == 1);
     CHECK(failsoft_outcome_age_ms(outcome) == 0 && !failsoft_outcome_coalesced(outcome));
     failsoft_outcome_free(outcome);
-    /* An empty key and an empty value are something. */
+    /* Empty keys and empty values exist. */
     STATUS(FAILSOFT_OK, failsoft_set(router, NULL, 0, NULL, 0, NULL));
     STATUS(FAILSOFT_OK, failsoft_get_with_fallback(router, NULL, 0, NULL, NULL, &outcome));
     CHECK(failsoft_outcome_found(outcome) && failsoft_outcome_value(outcome, &len) != NULL && len == 0);
     failsoft_outcome_free(outcome);
-    /* Absent and failed are two things. */
+    /* Absent is not the same as failed. */
     STATUS(FAILSOFT_OK, failsoft_get_with_fallback(router, bytes("absent"), 6, NULL, NULL, &outcome));
     CHECK(!failsoft_outcome_found(outcome) && strcmp(failsoft_outcome_served_by(outcome), "none") == 0);
     CHECK(strcmp(failsoft_outcome_reason(outcome), "absent") == 0);
@@ -127,7 +127,7 @@ static void later_and_never(failsoft_router *router) {
     pthread_join(thread, NULL);
     CHECK(has_value(end.outcome, "from afar") && strcmp(failsoft_outcome_served_by(end.outcome), "secondary") == 0);
     release(&end);
-    /* Never: the read's own deadline ends it, blocking and not. */
+    /* The loader never answers: the read's own deadline ends it, blocking or not. */
     failsoft_get_options *options = failsoft_get_options_new();
     STATUS(FAILSOFT_OK, failsoft_get_options_set(options, "deadline_ms", "300"));
     STATUS(FAILSOFT_DEADLINE_EXCEEDED, failsoft_resolve(router, bytes("never"), 5, options, keep, NULL, &outcome));
@@ -141,7 +141,7 @@ static void later_and_never(failsoft_router *router) {
     finish(router, &end);
     CHECK(end.status == FAILSOFT_DEADLINE_EXCEEDED);
     release(&end);
-    /* Its loader may begin just as its time is over: from here on it has, or never will. */
+    /* The loader may begin just as the time runs out: by now it has begun, or never will. */
     wait_for(router, is_released, &released);
     while (kept.count > 0)
         answer_elsewhere("too late");
@@ -184,7 +184,7 @@ static void herd(failsoft_router *router) {
     snprintf(waiters, sizeof waiters, "\"waiters\":%d,", HERD);
     wait_health(router, waiters);
     wait_kept(router, 1);
-    /* The first caller goes away: the load goes on for the others. */
+    /* The first caller goes away; the load continues for the others. */
     STATUS(FAILSOFT_OK, failsoft_cancel(router, first));
     finish(router, &ends[0]);
     STATUS(FAILSOFT_CANCELLED, ends[0].status);
@@ -218,7 +218,7 @@ static void cancelled_alone(failsoft_router *router, kit *kit, int node) {
     kit_ask(kit, request);
 }
 
-/* A loader does not begin for a read that was cancelled; that of another, who waits, takes over. */
+/* The loader of a cancelled read does not begin; that of another read, which waits, takes over. */
 static void cancelled_before(failsoft_router *router) {
     static read_end left[100], stays;
     uint64_t ids[100];
@@ -246,7 +246,7 @@ static void asks_itself(failsoft_load *request, void *router) {
     const uint8_t *key = failsoft_load_key(request, &len);
     STATUS(FAILSOFT_REENTRANT, failsoft_get_with_fallback(router, key, len, asks_itself, router, &outcome));
     failsoft_outcome_free(outcome);
-    /* Another key is no circle. */
+    /* Another key makes no circle. */
     STATUS(FAILSOFT_OK, failsoft_get_with_fallback(router, bytes("other"), 5, reply_text, "inner", &outcome));
     CHECK(has_value(outcome, "inner"));
     failsoft_outcome_free(outcome);
@@ -313,7 +313,7 @@ static void many(failsoft_router *router) {
     STATUS(FAILSOFT_OK, failsoft_get_many_with_fallback(router, NULL, NULL, 0, fail_load, NULL, NULL));
 }
 
-/* A loader that blocks keeps no other read's outcome back. In `fd` there is one thread, so nothing to show. */
+/* A loader that blocks delays no other read's outcome. With `fd` there is only one thread, and nothing to show. */
 static void blocks(failsoft_load *request, void *may_go) {
     wait_for(NULL, has_ended, may_go);
     reply_text(request, "at last");

@@ -21,7 +21,7 @@ static FILE *connect_to(int port) {
     return fdopen(made, "r+");
 }
 
-/* One question of each client, all under way at once, and the answers. */
+/* Each client asks one question, all at once, and gets its answer. */
 static void round_of(FILE **clients, int *at) {
     for (int i = 0; i < CLIENTS; i++) {
         at[i] = (at[i] + 7) % 1000;

@@ -55,7 +55,7 @@ kit *kit_start(void) {
         dup2(to[0], 0);
         dup2(from[1], 1);
         close(to[0]), close(to[1]), close(from[0]), close(from[1]);
-        /* What watches this program is not to watch the kit. */
+        /* A tool that watches this program, such as valgrind, must not watch the kit. */
         unsetenv("LD_PRELOAD");
         execl(program, program, (char *)NULL);
         _exit(127);
@@ -85,7 +85,7 @@ const char *kit_ask(kit *kit, const char *request) {
     return kit->answer;
 }
 
-/* What stands behind a name in the kit's answer. */
+/* The text after a name in the kit's answer. */
 static const char *field(const char *answer, const char *name) {
     const char *at = strstr(answer, name);
     CHECK(at != NULL);
@@ -129,7 +129,7 @@ failsoft_router *open_router(const char *nodes, const char *delivery, ...) {
     STATUS(FAILSOFT_OK, failsoft_config_set(config, "delivery", delivery));
     STATUS(FAILSOFT_OK, failsoft_config_set(config, "attempt_timeout_ms", "4000"));
     STATUS(FAILSOFT_OK, failsoft_config_set(config, "deadline_ms", "16000"));
-    /* What is ended by this, shows: nothing may take so long. */
+    /* A limit that ends a read makes its test fail: nothing should take that long. */
     STATUS(FAILSOFT_OK, failsoft_config_set(config, "load_timeout_ms", "120000"));
     va_list more;
     va_start(more, delivery);

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The longest that anything may take. */
+/* The most time that anything may take, in milliseconds. */
 #define LONG_MS 30000
 
 #define CHECK(condition) check((condition), #condition, __FILE__, __LINE__)
@@ -24,13 +24,13 @@ void kit_stop(kit *kit);
 const char *kit_ask(kit *kit, const char *request);
 /* A scripted node that owns every slot, and its address. */
 int kit_scripted(kit *kit, char *address, size_t size);
-/* How often a scripted node got a command, and that it got it so often by and by. */
+/* How often a scripted node got a command; and waiting until it has got it so often. */
 int kit_calls(kit *kit, int node, const char *command);
 void kit_wait_calls(kit *kit, int node, const char *command, int calls);
-/* The addresses of a new cluster, parted by commas. */
+/* Starts a cluster; its addresses, separated by commas. */
 void kit_cluster(kit *kit, int primaries, int replicas, char *addresses, size_t size);
 
-/* A router that is patient, so that a busy machine changes nothing; NULL ends the list of further keys and values. */
+/* Opens a router with long limits, so that a busy machine changes nothing; NULL ends the list of further settings. */
 failsoft_router *open_router(const char *nodes, const char *delivery, ...);
 
 /* The end of one read. */
@@ -45,12 +45,12 @@ typedef struct {
 /* To be given as on_outcome and on_outcomes, with a read_end. */
 void on_end(failsoft_status status, failsoft_outcome *outcome, void *end);
 void on_ends(failsoft_status status, failsoft_outcomes *outcomes, void *end);
-/* Waits until something that callbacks change is so; with the delivery `fd` it dispatches meanwhile. */
+/* Waits until a condition that callbacks change holds; with the delivery `fd` it dispatches meanwhile. */
 void wait_for(failsoft_router *router, bool (*is_so)(void *), void *of);
 bool has_ended(void *end);
-/* Waits until the account of failsoft_health has this text. */
+/* Waits until the JSON of failsoft_health contains this text. */
 void wait_health(failsoft_router *router, const char *text);
-/* A callback changed something: whoever waits looks again. The lock is held while it is changed. */
+/* Held by a callback while it changes something. Unlocking makes whoever waits look again. */
 void lock_state(void);
 void unlock_state(void);
 

@@ -1,33 +1,33 @@
-//! What comes to an environment beside its completions: numbers of errors that nobody holds any more, and what an
-//! operator may want to know.
+//! What an environment gets besides completions: the numbers of errors that the core no longer holds, and messages for
+//! operators.
 
 use failsoft::Event;
 use napi_derive::napi;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// More messages than these do not wait for an environment that takes none; the oldest go.
+/// The most messages that wait for an environment. Beyond that the oldest are dropped.
 const MAX_MESSAGES: usize = 64;
 
 /// A message of one router.
 #[napi(object, object_from_js = false)]
 pub struct Message {
-    /// The router, by the number that it was opened with.
+    /// The number that the router was opened with.
     pub router: u32,
     /// What it is about.
     pub event: &'static str,
-    /// How often it happened since the last one.
+    /// How often it happened since the last message of this kind.
     pub count: f64,
-    /// The nodes that it happened to, and why.
+    /// The nodes it happened to, and why.
     pub subjects: Vec<Subject>,
 }
 
-/// Whom a message names, and why.
+/// A node that a message names, and why.
 #[napi(object, object_from_js = false)]
 pub struct Subject {
     /// The node.
     pub node: Option<String>,
-    /// A word of the core.
+    /// One of the core's words.
     pub reason: Option<&'static str>,
 }
 
@@ -37,7 +37,7 @@ struct Queues {
     messages: VecDeque<Message>,
 }
 
-/// See the module. `wake` is called when there is something after there was nothing.
+/// See the module. `wake` is called when the first item arrives after all were taken.
 pub(crate) struct Aside {
     queues: Mutex<Queues>,
     wake: Box<dyn Fn() + Send + Sync>,
@@ -48,19 +48,19 @@ impl Aside {
         Self { queues: Mutex::default(), wake: Box::new(wake) }
     }
 
-    /// Takes all messages and at most so many numbers; whether there are more of these.
+    /// Takes all messages and at most `most` numbers, and tells whether there are more numbers.
     pub(crate) fn take(&self, most: usize) -> (Vec<u32>, VecDeque<Message>, bool) {
         let mut queues = self.lock();
         let kept = queues.numbers.len().saturating_sub(most);
         (queues.numbers.split_off(kept), std::mem::take(&mut queues.messages), kept > 0)
     }
 
-    /// Nobody holds the error of this number any more.
+    /// The core no longer holds the error with this number.
     pub(crate) fn release(&self, number: u32) {
         self.add(|queues| queues.numbers.push(number));
     }
 
-    /// A message of a router.
+    /// Adds a message of a router.
     #[allow(clippy::cast_precision_loss, reason = "what is counted here stays far below 2^53")]
     pub(crate) fn message(&self, router: u32, event: &Event) {
         let subjects = event.subjects.iter();

@@ -1,21 +1,21 @@
-//! The calls under way, by their tokens: what cancels each, and what its own callback came back with.
+//! The calls under way, by their tokens: how each is cancelled, and what its own callback gave.
 
 use crate::event::place;
 use bytes::Bytes;
 use failsoft::foreign::{Answer, Completion, Own, Pending, Run};
 
-/// See the module. As many as the environment has promises that wait.
+/// See the module. There is one for each pending promise of the environment.
 #[derive(Default)]
 pub(crate) struct Calls(Vec<Option<Call>>);
 
 struct Call {
     pending: Pending,
-    /// Its keys, of a call for many.
+    /// For a call for many keys: the keys.
     keys: Vec<Bytes>,
-    /// Its callback's last run.
+    /// The last run of its callback.
     run: Option<u64>,
-    /// What that gave. While a callback keeps the loop busy, nobody can hear that `load_timeout` has passed: what it
-    /// gives before is its caller's.
+    /// What that run gave. While a callback keeps the loop busy, its caller cannot be told that `load_timeout` has
+    /// passed, so the caller gets the callback's value even if it is late.
     own: Option<Box<Own>>,
 }
 
@@ -34,14 +34,14 @@ impl Calls {
         }
     }
 
-    /// Its callback is to be run.
+    /// The call's callback is about to be run.
     pub(crate) fn runs(&mut self, run: &Run) {
         if let Some(call) = self.get(run) {
             call.run = Some(run.id());
         }
     }
 
-    /// Its callback has an answer, which is about to be given. A token may be another call's by now.
+    /// The call's callback has an answer, about to be given to the core. By now the token may belong to another call.
     pub(crate) fn answered(&mut self, run: &Run, answer: &Answer) {
         if let Some(call) = self.get(run).filter(|call| call.run == Some(run.id())) {
             call.own = Own::of(run, answer).map(Box::new);
@@ -52,7 +52,7 @@ impl Calls {
         self.take(token);
     }
 
-    /// The last completion of a call, as its caller gets it.
+    /// Removes a call, and gives its last completion as the caller gets it.
     pub(crate) fn last(&mut self, completion: Completion) -> Completion {
         let (Completion::Value { token, .. }
         | Completion::Outcome { token, .. }

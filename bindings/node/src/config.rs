@@ -1,23 +1,23 @@
-//! A JavaScript object to the core's settings. Keys, defaults and ranges are the core's alone; here they
-//! are written in JavaScript's way: camelCase, and `Ms` after the name of a duration.
+//! Settings from a JavaScript object. Keys, defaults and ranges come from the core; names are written in JavaScript's
+//! way, in camelCase and with `Ms` after the name of a duration.
 
 use crate::tls;
 use failsoft::{Builder, Config, ConfigError, KeySpec, Router, Setting, SettingKind, unknown_key};
 use napi::bindgen_prelude::{Array, FromNapiValue, Object};
 use napi::{Env, JsValue as _, Result, Unknown, ValueType};
 
-/// A setting as JavaScript writes it.
+/// The name of a setting in JavaScript.
 fn name(spec: &KeySpec) -> String {
     let camel = camel(spec.name);
     if is_duration(spec) { camel + "Ms" } else { camel }
 }
 
-/// The name that JavaScript has for a setting that the core names; anything else stays as it is.
+/// The JavaScript name for the core's name of a setting. Anything else stays as it is.
 pub(crate) fn by_core_name(key: &str) -> String {
     Config::KEYS.iter().find(|spec| spec.name == key).map_or_else(|| key.to_owned(), name)
 }
 
-/// The name of an argument of a call: those that are durations end in `Ms`, too.
+/// The JavaScript name of a call's argument; durations end in `Ms` here, too.
 pub(crate) fn argument(argument: &str) -> String {
     match argument {
         "ttl" | "deadline" | "timeout" => format!("{argument}Ms"),
@@ -40,7 +40,7 @@ fn camel(snake: &str) -> String {
     camel
 }
 
-/// Reads the settings of a router. `encoding` is read by the JavaScript side and not among them.
+/// Reads the settings of a router, without `encoding`, which the JavaScript side reads.
 pub(crate) fn read(nodes: Unknown<'_>, config: &Object<'_>) -> Result<std::result::Result<Builder, ConfigError>> {
     let addresses = match nodes.get_type()? {
         ValueType::String => Some(vec![String::from_unknown(nodes)?]),
@@ -75,7 +75,7 @@ pub(crate) fn read(nodes: Unknown<'_>, config: &Object<'_>) -> Result<std::resul
     Ok(Ok(builder))
 }
 
-/// A value of JavaScript as the core takes it; the core says whether it fits.
+/// Converts a JavaScript value; the core checks whether it fits.
 fn setting(value: Unknown<'_>, spec: &KeySpec) -> Result<std::result::Result<Setting, String>> {
     let unusable = |what: &str| Ok(Err(format!("{what} is not a setting; allowed: {}", spec.kind)));
     Ok(Ok(match value.get_type()? {

@@ -1,4 +1,4 @@
-//! What a drained completion is for JavaScript: a row of numbers for the frequent ones, an object for the rest.
+//! Completions as JavaScript gets them: frequent ones as rows of numbers, the rest as objects.
 
 use crate::aside::Message;
 use crate::failure::Failure;
@@ -7,45 +7,45 @@ use failsoft::foreign::{Completion, Run};
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
-/// The columns of a row: token, kind, and for a value where it begins and how long it is.
+/// The columns of a row: token, kind, and for a value its start and length in the shared bytes.
 pub(crate) const COLUMNS: usize = 4;
-/// The kinds of rows; `node/lib/reads.js` has the same.
+/// The kinds of rows; `node/lib/reads.js` has the same numbers.
 pub(crate) const VALUE: u32 = 0;
 pub(crate) const MISSING: u32 = 1;
 pub(crate) const RELEASED: u32 = 2;
 
-/// A completion that is no row.
+/// Anything that is not a row.
 #[derive(Default)]
 #[napi(object, object_from_js = false)]
 pub struct Event {
-    /// `value`, `outcome`, `many`, `done`, `failed`, `run`, `stop` or `message`.
+    /// `value`, `outcome`, `many`, `done`, `failed`, `cancelled`, `loading`, `run`, `stop` or `message`.
     pub kind: &'static str,
-    /// Whose.
+    /// The call's token.
     pub token: u32,
-    /// The run's number, for `run` and `stop`.
+    /// For `run` and `stop`: the number of the run.
     pub run: f64,
-    /// Of a `run` of many keys: which.
+    /// For a `run` of many keys: the keys.
     pub keys: Option<Vec<Buffer>>,
-    /// Of a `run`: why the primary did not serve.
+    /// For a `run` of one key: why the primary did not serve it.
     pub reason: Option<&'static str>,
-    /// A value that is too large for a row.
+    /// For `value`: one that is too large for a row.
     pub value: Option<Buffer>,
-    /// An outcome.
+    /// For `outcome`.
     pub outcome: Option<Account>,
-    /// One for each key.
+    /// For `many`: one for each key.
     pub outcomes: Option<Vec<Each>>,
-    /// The error.
+    /// For `failed`: the error.
     pub failure: Option<Failure>,
-    /// What an operator may want to know.
+    /// For `message`.
     pub message: Option<Message>,
 }
 
-/// The end of one key of many: either.
+/// The result for one key of many: exactly one of the two.
 #[napi(object, object_from_js = false)]
 pub struct Each {
-    /// It went well.
+    /// If it was read.
     pub outcome: Option<Account>,
-    /// It did not.
+    /// If not.
     pub failure: Option<Failure>,
 }
 
@@ -70,12 +70,12 @@ impl Event {
         }
     }
 
-    /// A message of a router.
+    /// The event for a message of a router.
     pub(crate) fn message(message: Message) -> Self {
         Self { kind: "message", message: Some(message), ..Self::default() }
     }
 
-    /// A callback is to be run.
+    /// The event for a callback that is to be run.
     pub(crate) fn run(run: &Run) -> Self {
         let keys = || run.keys.iter().map(|key| key.to_vec().into()).collect();
         Self {
@@ -112,12 +112,12 @@ impl From<Result<failsoft::Outcome, failsoft::Error>> for Each {
     }
 }
 
-/// Tokens are places in a table of JavaScript: what is no such place is nobody's.
+/// A token as JavaScript has it: a place in a table. A number that cannot be one belongs to no call.
 pub(crate) fn place(token: u64) -> u32 {
     u32::try_from(token).unwrap_or(u32::MAX)
 }
 
-/// Runs are counted from 0 on: a number of JavaScript holds 2^53 of them.
+/// The number of a run as JavaScript has it. Runs are counted from 0, and JavaScript's numbers are exact up to 2^53.
 #[allow(clippy::cast_precision_loss, reason = "see above")]
 pub(crate) fn number(run: u64) -> f64 {
     run as f64

@@ -1,4 +1,4 @@
-//! The core's errors as `node/lib/errors.js` makes objects of them, and the rejections of callbacks.
+//! The core's errors, from which `node/lib/errors.js` makes objects, and what callbacks threw.
 
 use crate::aside::Aside;
 use crate::config;
@@ -11,21 +11,21 @@ use std::sync::Arc;
 #[derive(Clone)]
 #[napi(object, object_from_js = false)]
 pub struct Failure {
-    /// The kind, as the core names it.
+    /// The error's kind, in the core's words.
     pub code: String,
-    /// What to say.
+    /// The message.
     pub message: String,
-    /// A further property of the error, and its value.
+    /// One more property of the error, and its value.
     pub detail: Option<Detail>,
-    /// Instead of all that: what the callback threw, by its number.
+    /// If set, nothing else counts: the number of what the callback threw.
     pub thrown: Option<u32>,
 }
 
-/// What one kind of error says beside its message.
+/// The property that a kind of error has besides its message.
 #[derive(Clone)]
 #[napi(object, object_from_js = false)]
 pub struct Detail {
-    /// The property.
+    /// Its name.
     pub name: String,
     /// Its value.
     pub value: String,
@@ -46,7 +46,7 @@ impl Failure {
             let value = match detail.value {
                 DetailValue::Setting(setting) => own_name(error, setting),
                 DetailValue::Word(word) => word.to_owned(),
-                // Where it is no text, it is shown as one that resembles it.
+                // What is not UTF-8 in it becomes U+FFFD.
                 DetailValue::Key(key) => String::from_utf8_lossy(key).into_owned(),
             };
             (detail.name, value)
@@ -54,7 +54,7 @@ impl Failure {
         Self::new(error.code(), error.message_with(|name| own_name(error, name)), detail)
     }
 
-    /// A problem with a setting, by the name that it has here.
+    /// A problem with a setting, which already has its JavaScript name.
     pub(crate) fn config(problem: &ConfigError) -> Self {
         Self::new("CONFIG", problem.to_string(), Some(("key", problem.key.clone())))
     }
@@ -65,13 +65,13 @@ impl Failure {
     }
 }
 
-/// What the package calls an argument or a setting that the core names.
+/// The package's name for the core's name of an argument or a setting.
 fn own_name(error: &Error, name: &str) -> String {
     if matches!(error, Error::InvalidArgument { .. }) { config::argument(name) } else { config::by_core_name(name) }
 }
 
-/// What a callback threw, on its way through the core: its number in a table on the JavaScript side, for no
-/// object of an environment may be touched by another thread.
+/// What a callback threw, on its way through the core: a number in a table on the JavaScript side, since other threads
+/// must not touch an environment's objects.
 pub(crate) struct Thrown {
     number: u32,
     aside: Arc<Aside>,

@@ -1,4 +1,4 @@
-//! Keys, values and durations: from JavaScript to the core.
+//! Keys, values and durations from JavaScript.
 
 use crate::failure::Failure;
 use bytes::Bytes;
@@ -7,10 +7,10 @@ use napi::bindgen_prelude::{Either, Uint8ArraySlice};
 use napi::{JsString, Result};
 use std::time::Duration;
 
-/// A key or a value as a caller gave it: a string, which is taken as UTF-8, or bytes.
+/// A key or a value as a caller gives it: bytes, or a string, which is written as UTF-8.
 pub(crate) type Octets<'a> = Either<JsString<'a>, Uint8ArraySlice<'a>>;
 
-/// A copy of it: JavaScript may change its bytes as soon as the call is over.
+/// A copy of the bytes: JavaScript may change its own as soon as the call has returned.
 pub(crate) fn octets(given: Octets<'_>) -> Result<Bytes> {
     Ok(match given {
         Either::A(text) => Bytes::from(text.into_utf8()?.take()),
@@ -18,11 +18,11 @@ pub(crate) fn octets(given: Octets<'_>) -> Result<Bytes> {
     })
 }
 
-/// A duration in milliseconds, as JavaScript has them.
+/// A duration, which JavaScript gives in milliseconds.
 pub(crate) fn duration(argument: &'static str, millis: Option<f64>) -> std::result::Result<Option<Duration>, Failure> {
     let Some(millis) = millis else { return Ok(None) };
     Duration::try_from_secs_f64(millis / 1000.0).map(Some).map_err(|_| {
-        let problem = format!("{millis} is no number of milliseconds from 0 up");
+        let problem = format!("{millis} is not a number of milliseconds from 0 up");
         Failure::of(&Error::InvalidArgument { argument, problem })
     })
 }

@@ -1,5 +1,5 @@
-//! The addon under `node/`: routers for one JavaScript environment, over the core's interface for foreign
-//! callbacks. What decides anything is in the core.
+//! The addon under `node/`: routers for one JavaScript environment, over the core's interface for other languages. All
+//! decisions are made in the core.
 
 mod aside;
 mod calls;
@@ -17,7 +17,7 @@ use napi::bindgen_prelude::Object;
 use napi::{Env, Result};
 use napi_derive::napi;
 
-/// The command `failsoft` with these arguments, the program's name first; its exit code.
+/// Runs the command `failsoft` with these arguments, the program's name first, and gives its exit code.
 #[napi(catch_unwind)]
 pub fn run_command(arguments: Vec<String>) -> u8 {
     failsoft_cli::run(arguments)

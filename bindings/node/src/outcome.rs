@@ -1,9 +1,9 @@
-//! What a read came to, as an object of JavaScript.
+//! The outcome of a read, as a JavaScript object.
 
 use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
-/// What a read came to, with the account of how.
+/// The value of a read, and how it was obtained.
 #[napi(object, object_from_js = false)]
 pub struct Account {
     /// The value; none if the key does not exist.
@@ -12,11 +12,11 @@ pub struct Account {
     pub served_by: &'static str,
     /// Why the primary did not serve it.
     pub reason: Option<&'static str>,
-    /// Milliseconds since the value was last known to be current, if anybody can say.
+    /// Milliseconds since the value was last known to be current; none if that is not known.
     pub age_ms: Option<f64>,
     /// How many attempts were sent to nodes.
     pub attempts: u32,
-    /// Whether another caller's work served this one.
+    /// Whether the answer comes from the load of another read.
     pub coalesced: bool,
     /// The node that answered.
     pub node: Option<String>,

@@ -1,5 +1,5 @@
-//! What one JavaScript environment waits for: its channel, one wake-up for many completions, and the
-//! callbacks that run in it. The promises are on the JavaScript side, in a table whose places are the tokens.
+//! The calls of one JavaScript environment: its channel, one wake-up for many completions, and the callbacks that run
+//! in it. The promises are on the JavaScript side, in a table whose places are the tokens.
 
 use crate::aside::Aside;
 use crate::calls::Calls;
@@ -18,17 +18,17 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Not kept alive by itself, called without arguments.
+/// Called without arguments. By itself it does not keep the process alive.
 type Wake = ThreadsafeFunction<(), (), (), Status, false, true>;
 
-/// What stands before the rows: how many there are, and whether there is more.
+/// The two numbers before the rows: how many rows there are, and whether there is more to drain.
 const HEAD: usize = 2;
-/// The bytes of one number of a row.
+/// The size of one number in a row, in bytes.
 const CELL: usize = size_of::<u32>();
-/// A value that needs more than this share of the shared bytes comes by itself.
+/// A value longer than the shared bytes divided by this gets an object of its own.
 const SHARE: usize = 8;
 
-/// The parts that routers of the environment use, too.
+/// The part that the environment's routers use as well.
 pub(crate) struct Waiting {
     pub(crate) channel: Arc<Channel>,
     state: RefCell<State>,
@@ -36,20 +36,20 @@ pub(crate) struct Waiting {
 
 #[derive(Default)]
 struct State {
-    /// What has come and was not handed out yet, the next one last.
+    /// Completions that have not been handed out yet, the next one last.
     batch: Vec<Completion>,
     calls: Calls,
-    /// The callbacks that run, by their number.
+    /// The runs of callbacks that have no answer yet, by their numbers.
     runs: HashMap<u64, Run>,
 }
 
 impl Waiting {
-    /// Enters what was started under a token; `keys` are those of a call for many.
+    /// Keeps a call that was started; `keys` are those of a call for many.
     pub(crate) fn started(&self, token: u32, pending: Pending, keys: Vec<Bytes>) {
         self.state.borrow_mut().calls.started(token, pending, keys);
     }
 
-    /// The load inside which a call is made; none if that load is over.
+    /// The load inside which a call is made; none if that load has ended.
     pub(crate) fn parent(&self, run: Option<f64>) -> Option<Parent> {
         Some(self.state.borrow().runs.get(&id(run?))?.parent().clone())
     }
@@ -82,22 +82,22 @@ impl Reads {
         Ok(Self { waiting, wake, aside })
     }
 
-    /// From now on, until [`rest`](Self::rest), the process is kept alive.
+    /// Keeps the process alive until [`rest`](Self::rest).
     #[napi(catch_unwind)]
     #[allow(deprecated, reason = "one thing to wait for or none is not a matter of who holds the function")]
     pub fn hold(&self, env: &Env) -> Result<()> {
         lock(&self.wake).refer(env)
     }
 
-    /// Nothing is waited for any more.
+    /// Stops keeping the process alive: nothing is pending any more.
     #[napi(catch_unwind)]
     #[allow(deprecated, reason = "as above")]
     pub fn rest(&self, env: &Env) -> Result<()> {
         lock(&self.wake).unref(env)
     }
 
-    /// Hands out what has come. `rows` begins with the number of rows and whether there is more to
-    /// drain; the values are in `bytes`. Returns what is no row.
+    /// Hands out completions. `rows` gets the number of rows, whether there is more to drain, and the rows; `bytes`
+    /// gets their values. Everything that is not a row is returned.
     #[napi(catch_unwind)]
     pub fn drain(&self, mut rows: BufferSlice<'_>, mut bytes: BufferSlice<'_>) -> Option<Vec<Event>> {
         let mut state = self.waiting.state.borrow_mut();
@@ -146,19 +146,19 @@ impl Reads {
         (!events.is_empty()).then_some(events)
     }
 
-    /// Gives a call up.
+    /// Cancels a call.
     #[napi(catch_unwind)]
     pub fn cancel(&self, token: u32) {
         self.waiting.state.borrow().calls.cancel(token);
     }
 
-    /// Whether a callback is still to begin: to be looked at right before.
+    /// Whether a callback should still begin; to be asked right before it does.
     #[napi(catch_unwind)]
     pub fn may_begin(&self, run: f64) -> bool {
         self.waiting.state.borrow().runs.get(&id(run)).is_some_and(Run::may_begin)
     }
 
-    /// The one key that a callback is asked for, as it was when it was asked for.
+    /// The key that a callback for one key is asked for, as it was at the call.
     #[napi(catch_unwind)]
     pub fn key(&self, run: f64) -> Option<Buffer> {
         let state = self.waiting.state.borrow();
@@ -166,7 +166,7 @@ impl Reads {
         Some(key.to_vec().into())
     }
 
-    /// The callback's result for one key; none: there is no such key.
+    /// The callback's result for one key; none if the key does not exist.
     #[napi(catch_unwind)]
     pub fn give(&self, run: f64, value: Option<Octets<'_>>) -> Result<()> {
         let value = value.map(octets).transpose()?;
@@ -174,7 +174,7 @@ impl Reads {
         Ok(())
     }
 
-    /// The callback's result for many keys: those that exist, and their values.
+    /// The callback's result for many keys: the keys that exist, and their values.
     #[napi(catch_unwind)]
     pub fn give_many(&self, run: f64, keys: Vec<Octets<'_>>, values: Vec<Octets<'_>>) -> Result<()> {
         let pairs = keys.into_iter().zip(values).map(|(key, value)| Ok((octets(key)?, octets(value)?)));
@@ -183,14 +183,14 @@ impl Reads {
         Ok(())
     }
 
-    /// The callback threw, or its promise was rejected: with what stands under this number.
+    /// The callback threw or its promise was rejected; the number stands for what with.
     #[napi(catch_unwind)]
     pub fn fail(&self, run: f64, number: u32) {
         let thrown = Thrown::new(number, Arc::clone(&self.aside));
         self.finish(run, Answer::Failed(Box::new(thrown)));
     }
 
-    /// The callback gave something that is no answer.
+    /// The callback's result cannot be taken; `given` says what it was.
     #[napi(catch_unwind)]
     pub fn refuse(&self, run: f64, given: String) {
         self.finish(run, Answer::Failed(Box::new(BadResult(given))));
@@ -227,7 +227,7 @@ impl State {
     }
 }
 
-/// Wakes the environment. One that has ended says so, and waits for nothing.
+/// Wakes the environment. An error means that it has ended, and then nothing waits any more.
 fn waker(wake: &Arc<Mutex<Wake>>) -> impl Fn() + Send + Sync + 'static {
     let wake = Arc::clone(wake);
     move || {
@@ -235,7 +235,7 @@ fn waker(wake: &Arc<Mutex<Wake>>) -> impl Fn() + Send + Sync + 'static {
     }
 }
 
-/// The number of a run, as it came from here.
+/// The number of a run, back from JavaScript.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a whole number from 0 up")]
 fn id(run: f64) -> u64 {
     run as u64
@@ -247,7 +247,7 @@ fn write(to: &mut [u8], cells: &[u32]) {
     }
 }
 
-/// A place in the shared bytes, or a length: those are less than 4 GiB.
+/// An offset or a length in the shared bytes, which are less than 4 GiB.
 fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }

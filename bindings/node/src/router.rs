@@ -1,4 +1,4 @@
-//! The router of one environment: each call is started under a token, whose promise JavaScript holds.
+//! The router of one environment. Each call has a token, which stands for its promise in JavaScript.
 
 use crate::config;
 use crate::failure::Failure;
@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What one read asks for beside its key.
+/// What a read asks for besides its key.
 #[napi(object, object_to_js = false)]
 pub struct Wish {
     /// Whether the caller has a callback.
@@ -35,8 +35,7 @@ impl Wish {
     }
 }
 
-/// What `Router` of the package is made of. Calls return an error that is known at once; then nothing
-/// is completed.
+/// The native part of the package's `Router`. A call returns an error that is known at once; it has no completion then.
 #[napi]
 pub struct NativeRouter {
     foreign: Foreign,
@@ -45,7 +44,7 @@ pub struct NativeRouter {
 
 #[napi]
 impl NativeRouter {
-    /// A router whose calls complete in `reads`, or why there is none. Its messages come with `number`.
+    /// Opens a router whose calls complete in `reads`, or says why it cannot. Its messages carry `number`.
     #[napi(catch_unwind)]
     pub fn open(reads: &Reads, number: u32, nodes: Unknown<'_>, config: Object<'_>) -> Result<Either<Self, Failure>> {
         let opened = config::read(nodes, &config)?.map_err(|error| {
@@ -123,7 +122,7 @@ impl NativeRouter {
         self.start(token, None, |caller| self.foreign.close(caller))
     }
 
-    /// The account of the router as JSON.
+    /// What the router knows, as JSON.
     #[napi(catch_unwind)]
     pub fn health(&self) -> Either<String, Failure> {
         match self.foreign.health() {
@@ -141,7 +140,7 @@ impl NativeRouter {
         self.start_of(token, run, Vec::new(), start)
     }
 
-    /// The same for a call for these keys.
+    /// The same for a call for several keys.
     fn start_of(
         &self,
         token: u32,

@@ -1,4 +1,4 @@
-//! How connections are encrypted: the names that Node's own `tls` module has for it.
+//! Encryption of connections, with the names of Node's own `tls` module.
 
 use failsoft::{ConfigError, Tls};
 use napi::bindgen_prelude::{Either, FromNapiValue, Object, Uint8ArraySlice};
@@ -16,7 +16,7 @@ pub(crate) fn read(value: Unknown<'_>) -> Result<std::result::Result<Option<Tls>
         _ => {
             return bad(
                 "tls",
-                &format!("what was given is no such thing; allowed: true, false, or an object; {ALLOWED}"),
+                &format!("a value of this type is not allowed; allowed: true, false, or an object; {ALLOWED}"),
             );
         }
     }

@@ -31,6 +31,8 @@ pub(crate) struct TargetArgs {
     #[arg(hide_env_values = true, action = ArgAction::Append)]
     pub(crate) nodes: Vec<String>,
     /// Any setting of the router, durations in milliseconds: attempt_timeout_ms=100
+    ///
+    /// Without a value, such as password=, it is off, if it can be.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     pub(crate) settings: Vec<(String, String)>,
 }

@@ -126,8 +126,9 @@ impl Config {
         self.assign(spec, value).map_err(|problem| ConfigError::new(key, problem))
     }
 
-    /// Sets one key from text: a duration as milliseconds under `<key>_ms`, the others under
-    /// their own name. An empty text means off where off exists.
+    /// Sets one key from text: a duration as milliseconds under `<key>_ms`, the others under their own name. An empty
+    /// text means off where off exists. So does `off`, except for `username`, `password` and `client_name`, of which it
+    /// is a value like any other.
     ///
     /// # Errors
     /// As [`set`](Self::set), and a text that is no value of the key's kind.

@@ -30,6 +30,18 @@ pub enum Setting {
     Off,
 }
 
+impl Setting {
+    /// Whether this turns off a setting of which the text `off` is no value: there it means what the documentation
+    /// says, off. A user, a password or a name may be `off`, and are taken as they are.
+    fn is_off(&self) -> bool {
+        match self {
+            Self::Off => true,
+            Self::Text(text) => text == "off",
+            _ => false,
+        }
+    }
+}
+
 /// What a setting is and what it may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
@@ -179,9 +191,9 @@ impl Field for Duration {
 impl Field for Option<Duration> {
     type View<'a> = Self;
     fn take(setting: Setting, kind: Kind) -> Result<Self, String> {
-        match (setting, kind) {
-            (Setting::Off, Kind::Duration { off: true, .. }) => Ok(None),
-            (setting, kind) => Duration::take(setting, kind).map(Some),
+        match kind {
+            Kind::Duration { off: true, .. } if setting.is_off() => Ok(None),
+            _ => Duration::take(setting, kind).map(Some),
         }
     }
     fn view(&self) -> Self {
@@ -277,7 +289,7 @@ impl Field for Vec<(Endpoint, Endpoint)> {
     type View<'a> = &'a [(Endpoint, Endpoint)];
     fn take(setting: Setting, kind: Kind) -> Result<Self, String> {
         let (entries, max) = match (setting, kind) {
-            (Setting::Off, _) => return Ok(Self::new()),
+            (setting, _) if setting.is_off() => return Ok(Self::new()),
             (Setting::Text(text), Kind::AddressMap { max }) => {
                 (text.split(',').map(|entry| entry.trim().to_string()).collect(), max)
             }

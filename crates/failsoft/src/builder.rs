@@ -109,7 +109,8 @@ impl Builder {
         self
     }
 
-    /// Any setting by its key as text: durations in milliseconds as `<key>_ms`, off as `""`.
+    /// Any setting by its key as text: durations in milliseconds as `<key>_ms`, off as `""`; `off` means the same unless it
+    /// is a value itself, as for a password.
     pub fn set_text(mut self, key: &str, text: &str) -> Self {
         if let Err(problem) = self.config.set_text(key, text) {
             self.problem.get_or_insert(problem);

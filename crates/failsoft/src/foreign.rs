@@ -1,13 +1,13 @@
-//! For bindings: reads that a program in another language waits for, and callbacks that run there.
+//! For bindings: calls from programs in other languages, and callbacks that run there.
 //!
-//! The core never calls into the other language. A read is started with a token; its outcome
-//! is put as a [`Completion`] into the [`Channel`] that it was started with, and the consumer is woken
-//! once when the channel goes from empty to non-empty. A load that is to be done comes as a [`Run`]:
-//! the consumer runs its callback on its own loop or thread and [answers](Run::finish). A `Run` that
-//! is dropped says that its loop is gone, and another waiter's callback takes over.
+//! The core never calls into the other language. A call is started with a token. Its result is put as a [`Completion`]
+//! into the [`Channel`] that it was started with, and the consumer is woken once, when the channel goes from empty to
+//! non-empty. A load comes as a [`Run`]: the consumer runs the callback on its own loop or thread and
+//! [answers](Run::finish). Dropping a `Run` means that its loop or thread is gone; another waiter's callback takes
+//! over.
 //!
-//! Each started read, write or wait gets exactly one final completion (`Value`, `Outcome`, `Many`,
-//! `Done` or `Cancelled`), unless its channel is closed first; no `Run` with its token comes after that.
+//! Each read, write or wait that was started gets exactly one final completion (`Value`, `Outcome`, `Many`, `Done` or
+//! `Cancelled`), unless its channel is closed first. No `Run` with its token comes after that.
 
 mod channel;
 mod direct;
@@ -37,19 +37,19 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-/// Who waits, and where.
+/// Where the completions of a call go, and under which token.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
-    /// Where the completions go.
+    /// The channel that they go to.
     pub channel: &'a Arc<Channel>,
-    /// The consumer's own name for the call; it may be used again after the final completion.
+    /// The consumer's own number for the call. It may be used again after the final completion.
     pub token: u64,
-    /// The load inside whose callback the call is made: by it a callback that asks for its own key is
+    /// The load inside whose callback the call is made, if it is. This is how a callback that asks for its own key is
     /// recognised.
     pub parent: Option<&'a Parent>,
 }
 
-/// Something under way. Dropping it lets it go on.
+/// A call under way. Dropping this does not stop the call.
 #[derive(Clone, Debug)]
 pub struct Pending(UnderWay);
 
@@ -60,8 +60,8 @@ enum UnderWay {
 }
 
 impl Pending {
-    /// Gives it up: the next completion of its token is its last, [`Completion::Cancelled`] unless it
-    /// had ended. A load that nobody else waits for is stopped.
+    /// Cancels the call: the next completion of its token is its last, which is [`Completion::Cancelled`] unless the
+    /// call has just ended. A load that nobody else waits for is stopped.
     pub fn cancel(&self) {
         match &self.0 {
             UnderWay::Task(task) => task.abort(),
@@ -70,11 +70,10 @@ impl Pending {
     }
 }
 
-/// A router for callers in another language. It runs on a runtime that all such routers of a process
-/// share, with one thread for I/O.
+/// A router for callers in another language. All such routers of a process share a runtime with one I/O thread.
 #[derive(Debug)]
 pub struct Foreign {
-    /// Always there, until it is dropped.
+    /// Always `Some` until it is dropped.
     router: Option<Router>,
     process: process::Process,
 }
@@ -82,14 +81,14 @@ pub struct Foreign {
 impl Drop for Foreign {
     fn drop(&mut self) {
         if self.process.check().is_err() {
-            // The locks inside may be held by threads that do not exist in this process.
+            // Its locks may be held by threads that do not exist in this process.
             std::mem::forget(self.router.take());
         }
     }
 }
 
 impl Foreign {
-    /// Makes a router of these settings on the bindings' runtime.
+    /// Opens a router with these settings on the bindings' runtime.
     ///
     /// # Errors
     /// [`Error::Config`] as [`Builder::build`] does; [`Error::System`] if no thread or descriptor can be had.
@@ -99,18 +98,18 @@ impl Foreign {
         Ok(Self { router: Some(router), process })
     }
 
-    /// Reads a key; ends with [`Completion::Value`]. With `ask`, the callback is the caller's: before
-    /// it, or somebody else's, is waited for comes [`Completion::Loading`], and the caller's own run is
-    /// a [`Completion::Run`].
+    /// Reads a key; ends with [`Completion::Value`]. With `ask`, the caller has a callback: [`Completion::Loading`]
+    /// comes before the read waits for a load, its own or another caller's, and a [`Completion::Run`] if the callback
+    /// has to run.
     ///
     /// # Errors
-    /// What is known at once, and then nothing is completed: [`Error::InvalidArgument`],
-    /// [`Error::Closed`], [`Error::Forked`].
+    /// Those that are known at once; there is no completion then: [`Error::InvalidArgument`], [`Error::Closed`],
+    /// [`Error::Forked`].
     pub fn get(&self, caller: Caller<'_>, key: Bytes, options: ReadOptions, ask: bool) -> Result<Pending, Error> {
         self.read(caller, key, options, ask, false)
     }
 
-    /// The same with the account; ends with [`Completion::Outcome`].
+    /// The same, but ends with [`Completion::Outcome`], which says how the value was obtained.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -118,12 +117,12 @@ impl Foreign {
         self.read(caller, key, options, ask, true)
     }
 
-    /// Reads many keys; ends with [`Completion::Many`]. The callback is asked for all missing keys that
-    /// nobody loads yet, in one [`Completion::Run`]. The options are those of the whole call: a key that has no answer
-    /// by its `deadline` gets [`Error::DeadlineExceeded`], the others keep theirs.
+    /// Reads many keys; ends with [`Completion::Many`]. One [`Completion::Run`] asks for all missing keys that nobody
+    /// is loading yet. The options apply to the call as a whole: a key without an answer by the `deadline` gets
+    /// [`Error::DeadlineExceeded`], and the others keep their answers.
     ///
     /// # Errors
-    /// As [`get`](Self::get); bad keys are reported in the completion.
+    /// As [`get`](Self::get), but bad keys are reported in the completion.
     pub fn resolve_many(&self, caller: Caller<'_>, keys: Vec<Bytes>, options: ReadOptions) -> Result<Pending, Error> {
         check_ttl(options.ttl)?;
         let router = self.open_router()?.clone();
@@ -151,8 +150,8 @@ impl Foreign {
         Ok(self.start(caller, async move { Final::Done(router.ready(timeout).await) }))
     }
 
-    /// Ends the router: whatever is under way is completed with [`Error::Closed`]. Ends with
-    /// [`Completion::Done`]; closing twice is fine.
+    /// Closes the router: calls under way end with [`Error::Closed`]. Ends with [`Completion::Done`]. A router may be
+    /// closed twice.
     ///
     /// # Errors
     /// [`Error::Forked`].
@@ -172,7 +171,7 @@ impl Foreign {
         Ok(self.router()?.health())
     }
 
-    /// Whether calls have a chance at all.
+    /// Checks that calls can be made: the router is open, and of this process.
     ///
     /// # Errors
     /// [`Error::Closed`], [`Error::Forked`].
@@ -220,7 +219,7 @@ impl Foreign {
         self.start_until(caller.channel.ending(caller.token), caller.parent, call)
     }
 
-    /// The same with its end at hand.
+    /// The same with an `ending` that exists already.
     fn start_until(
         &self,
         ending: Ending,
@@ -232,7 +231,7 @@ impl Foreign {
     }
 }
 
-/// Starts a task, inside a load if there is one.
+/// Starts a task, inside of a load if there is one.
 fn spawn(runtime: &Handle, inside: Option<Arc<Frame>>, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
     let task = match inside {
         Some(parent) => runtime.spawn(frame::scope(parent, task)),

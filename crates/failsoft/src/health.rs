@@ -62,7 +62,7 @@ pub struct Health {
 pub struct BallotHealth {
     /// The node that said it.
     pub address: String,
-    /// How long ago it was asked.
+    /// How long ago it was asked, in milliseconds.
     pub age_ms: u64,
     /// The primaries that own slots, in its view.
     pub primaries: u32,
@@ -101,11 +101,11 @@ pub struct NodeHealth {
     pub slots: usize,
     /// `closed`, `open`, `half_open` or `readmitting`.
     pub breaker: &'static str,
-    /// Why it gets no reads.
+    /// Why it gets no reads, or not all of them.
     pub trouble: Option<&'static str>,
-    /// For how long now.
+    /// For how long that has been so.
     pub trouble_ms: Option<u64>,
-    /// Time since its last answer.
+    /// Time since its last answer; none before the first one.
     pub contact_ms: Option<u64>,
     /// For a replica: how long ago it was last known to hold all that its primary had.
     pub lag_ms: Option<u64>,
@@ -118,19 +118,19 @@ pub struct NodeHealth {
     pub verdict: &'static str,
     /// Requests in flight to it.
     pub in_flight: usize,
-    /// `cluster_state` is ok, by its own word.
+    /// `cluster_state` is ok, by its own word; false until it was first asked.
     pub cluster_ok: bool,
     /// The highest epoch it has seen.
     pub current_epoch: Option<u64>,
-    /// Its replication offset.
+    /// Its replication offset, in bytes.
     pub offset: Option<u64>,
     /// A replica's link to its primary.
     pub link_up: Option<bool>,
-    /// `replica-priority`.
+    /// `replica-priority`: the lowest is promoted first, 0 never.
     pub priority: Option<u32>,
-    /// `evicted_keys`.
+    /// `evicted_keys` since its start.
     pub evicted: Option<u64>,
-    /// `expired_keys`.
+    /// `expired_keys` since its start.
     pub expired: Option<u64>,
     /// `maxmemory_policy`.
     pub maxmemory_policy: Option<String>,

@@ -1,9 +1,10 @@
 /* A service of the old kind: one poll loop, no threads of its own, SQLite behind a cache. It answers as long as its
  * database does.
  *
- *     service NODES DATABASE PORT
+ *     cc service.c $(pkg-config --cflags --libs failsoft sqlite3) -o service
+ *     ./service 127.0.0.1:7000 users.sqlite3 8080
  *
- * A client sends the number of a user and a newline, and gets a line with the user's name ("-" if there is none) and
+ * The nodes, the database, which is made if there is none, and a port (0: any that is free). A client sends the number of a user and a newline, and gets a line with the user's name ("-" if there is none) and
  * who served it. */
 #include <arpa/inet.h>
 #include <failsoft.h>

@@ -192,6 +192,35 @@ fn text_settings() {
 }
 
 #[test]
+fn off_as_a_text_is_off_unless_it_is_a_value() {
+    for spec in Config::KEYS.iter().filter(|spec| spec.kind.to_string().ends_with(", or off")) {
+        let (mut by_word, mut by_nothing) = (Config::default(), Config::default());
+        let (key, value) = match spec.kind {
+            Kind::Duration { .. } => (format!("{}_ms", spec.name), "5000"),
+            Kind::AddressMap { .. } => (spec.name.to_string(), "a:1=b:1"),
+            _ => (spec.name.to_string(), "something"),
+        };
+        for (config, text) in [(&mut by_word, "off"), (&mut by_nothing, "")] {
+            config.set_text(&key, value).expect(&key);
+            config.set_text(&key, text).expect(&key);
+        }
+        assert_eq!(by_nothing, Config::default(), "{key}");
+        let literal = match spec.kind {
+            Kind::Word { .. } | Kind::Secret { .. } => Setting::Text("off".into()),
+            _ => Setting::Off,
+        };
+        let mut expected = Config::default();
+        expected.set(spec.name, literal).expect(&key);
+        assert_eq!(by_word, expected, "{key}");
+    }
+    let mut config = Config::default();
+    config.set_text("password", "off").expect("a password");
+    assert_eq!(config.password(), Some("off"));
+    config.set("failure_pause", Setting::Text("off".into())).expect("off, whoever writes it as a text");
+    assert_eq!(config.failure_pause(), None);
+}
+
+#[test]
 fn bad_texts_are_refused() {
     for (key, text) in [
         ("deadline_ms", ""),
@@ -200,6 +229,10 @@ fn bad_texts_are_refused() {
         ("deadline_ms", "nan"),
         ("deadline_ms", "inf"),
         ("deadline_ms", "-5"),
+        ("deadline_ms", "off"),
+        ("failure_pause_ms", "Off"),
+        ("failure_pause_ms", "none"),
+        ("fill", "off"),
         ("max_retries", ""),
         ("max_retries", "3.0"),
         ("max_retries", "99999999999999999999"),

@@ -1,4 +1,4 @@
-//! Where completions wait for their consumer: an event loop, or a thread that blocks.
+//! The queue in which completions wait for their consumer: an event loop, or a thread that blocks.
 
 use super::run::Run;
 use crate::account::ReadEnd;
@@ -11,63 +11,63 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
-/// What happened to something that was started.
+/// News of a call that was started.
 #[derive(Debug)]
 pub enum Completion {
-    /// A read ended: the last of its token.
+    /// A read has ended: the last completion of its token.
     Value {
-        /// Whose.
+        /// The call's token.
         token: u64,
         /// The value; none if the key does not exist.
         result: Result<Option<Bytes>, Error>,
     },
-    /// A read with an account ended: the last of its token.
+    /// A read whose outcome was asked for has ended: the last completion of its token.
     Outcome {
-        /// Whose.
+        /// The call's token.
         token: u64,
-        /// Its account.
+        /// The outcome.
         result: Result<Outcome, Error>,
     },
-    /// A read of many keys ended: the last of its token.
+    /// A read of many keys has ended: the last completion of its token.
     Many {
-        /// Whose.
+        /// The call's token.
         token: u64,
-        /// One for each key, in their order.
+        /// One result for each key, in the order of the keys.
         result: Result<Vec<Result<Outcome, Error>>, Error>,
     },
-    /// A write, `ready` or `close` ended: the last of its token.
+    /// A write, `ready` or `close` has ended: the last completion of its token.
     Done {
-        /// Whose.
+        /// The call's token.
         token: u64,
-        /// How.
+        /// How it ended.
         result: Result<(), Error>,
     },
-    /// It was cancelled: the last of its token.
+    /// The call was cancelled: the last completion of its token.
     Cancelled {
-        /// Whose.
+        /// The call's token.
         token: u64,
     },
-    /// From now on the read waits for a load, its own or another caller's: a caller that goes away now
-    /// has to [cancel](super::Pending::cancel) it, or the load goes on for nobody.
+    /// From now on the read waits for a load, its own or another caller's. If its caller goes away, the read has to be
+    /// [cancelled](super::Pending::cancel), or the load continues for nobody.
     ///
-    /// It is for languages where hearing that a caller goes away costs something at each call, as it does with the
-    /// Futures of asyncio, which take a callback for that: most reads end before, and are spared it. Where it
-    /// costs nothing, a channel [without it](Channel::without_loading) is simpler.
+    /// This is for languages in which it costs something for each call to notice that the caller goes away, as
+    /// asyncio's Futures need a callback for it. Most reads end before this, and save that cost. Where there is no such
+    /// cost, a channel [without it](Channel::without_loading) is simpler.
     Loading {
-        /// Whose.
+        /// The call's token.
         token: u64,
     },
-    /// The token's callback is to be run.
+    /// The callback of a call is to be run.
     Run(Run),
-    /// Nobody waits for this run any more: it is to be stopped, and its answer counts for nothing.
+    /// Nobody waits for this run any more: it should be stopped, and its answer would be ignored.
     Stop {
         /// [`Run::id`].
         id: u64,
     },
 }
 
-/// A queue of completions for one consumer. It is bounded by what the consumer starts: each token has at
-/// most four completions. Cheap to lock: nobody holds the lock while doing anything else.
+/// A queue of completions for one consumer. Its length is bounded by what the consumer starts: each token has at most
+/// four completions. Its lock is held only for a moment, never while anything else is done.
 pub struct Channel {
     queue: Mutex<Queue>,
     wake: Box<dyn Fn() + Send + Sync>,
@@ -81,7 +81,7 @@ struct Queue {
 }
 
 impl Queue {
-    /// Whether it was empty before.
+    /// Adds a completion, and tells whether the queue was empty before.
     fn add(&mut self, completion: Completion) -> bool {
         let first = self.completions.is_empty();
         self.completions.push(completion);
@@ -96,30 +96,30 @@ impl fmt::Debug for Channel {
 }
 
 impl Channel {
-    /// A channel whose consumer is woken by `wake`: it is called on the I/O thread when the first
-    /// completion comes after the channel was empty, and must not block.
+    /// A channel whose consumer is woken by `wake`, which must not block. It is called when a completion comes while the
+    /// channel is empty, on the I/O thread or on a thread that cancels a call.
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self { queue: Mutex::default(), wake: Box::new(wake), tells_loading: true })
     }
 
-    /// The same for a consumer that cancels whatever its callers give up, and is not to be woken to hear
+    /// The same for a consumer that cancels every call whose caller goes away, and so is not woken for
     /// [`Completion::Loading`].
     pub fn without_loading(wake: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self { queue: Mutex::default(), wake: Box::new(wake), tells_loading: false })
     }
 
-    /// Whether there is nothing to take.
+    /// Whether there are no completions.
     pub fn is_empty(&self) -> bool {
         self.lock().completions.is_empty()
     }
 
-    /// Takes all that is there. `batch` should be empty; its room is used for the next completions.
+    /// Takes all completions. `batch` should be empty; its memory is used for the next ones.
     pub fn drain(&self, batch: &mut Vec<Completion>) {
         std::mem::swap(&mut self.lock().completions, batch);
     }
 
-    /// The consumer is gone: nothing more is taken, and what is there is dropped. Its callbacks are
-    /// taken over by other callers who wait.
+    /// Tells that the consumer is gone. Completions are dropped, those that are here and those that come later. Loads
+    /// whose callbacks it had to run are taken over by other callers that wait for them.
     pub fn close(&self) {
         let mut queue = self.lock();
         queue.closed = true;
@@ -134,14 +134,14 @@ impl Channel {
         }
     }
 
-    /// From now on the read of this token waits for a load.
+    /// Tells that the read of this token waits for a load from now on.
     pub(super) fn push_loading(&self, token: u64) {
         if self.tells_loading {
             self.push(Completion::Loading { token });
         }
     }
 
-    /// Adds a completion; whether the consumer is to be woken for it.
+    /// Adds a completion, and tells whether the consumer has to be woken for it.
     fn add(&self, completion: Completion) -> bool {
         let mut queue = self.lock();
         if queue.closed {
@@ -152,7 +152,7 @@ impl Channel {
         queue.add(completion)
     }
 
-    /// Adds a run, unless its call is over: its token may be another call's by now. It is dropped then.
+    /// Adds a run. If its call is over, it is dropped instead, since its token may belong to another call by now.
     pub(super) fn push_run(&self, run: Run) {
         let mut queue = self.lock();
         if queue.closed || run.call_is_over() {
@@ -166,7 +166,7 @@ impl Channel {
         }
     }
 
-    /// What sees to it that a token gets its final completion.
+    /// Makes what guarantees that a token gets its final completion.
     pub(super) fn ending(self: &Arc<Self>, token: u64) -> Ending {
         Ending { channel: Arc::clone(self), token, over: None, completed: false }
     }
@@ -176,14 +176,14 @@ impl Channel {
     }
 }
 
-/// As a waker, a channel wakes its consumer.
+/// Used as a waker, a channel wakes its consumer.
 impl Wake for Channel {
     fn wake(self: Arc<Self>) {
         (self.wake)();
     }
 }
 
-/// A final completion that has no token yet.
+/// A final completion without its token.
 pub(super) enum Final {
     Value(Result<Option<Bytes>, Error>),
     Outcome(Result<Outcome, Error>),
@@ -192,7 +192,7 @@ pub(super) enum Final {
 }
 
 impl Final {
-    /// Of one key: with its account, or the value alone.
+    /// The result of a read of one key: an outcome, or the bare value.
     pub(super) fn of_read(end: ReadEnd, shared: &Shared, account: bool) -> Self {
         if account { Self::Outcome(end.into_outcome(shared)) } else { Self::Value(end.into_value(shared)) }
     }
@@ -207,21 +207,21 @@ impl Final {
     }
 }
 
-/// Completes a token when it is told to, or when it is dropped with the task that it is in.
+/// Gives a token its final completion, at the latest when it is dropped with the task that it is in.
 pub(super) struct Ending {
     channel: Arc<Channel>,
     token: u64,
-    /// Shared with the call's runs; made when the first one is asked for.
+    /// Shared with the call's runs; made when there may be one.
     over: Option<Arc<AtomicBool>>,
     completed: bool,
 }
 
-/// Where the callback of a call is asked for.
+/// How the callback of a call is asked to run.
 #[derive(Clone)]
 pub(super) struct Callee {
     pub(super) channel: Arc<Channel>,
     pub(super) token: u64,
-    /// The call has ended, or is about to: no run of it is put into the channel any more.
+    /// Set when the call ends: no run of it is put into the channel after that.
     pub(super) over: Arc<AtomicBool>,
 }
 
@@ -231,7 +231,7 @@ impl Ending {
         self.channel.push(end.of(self.token));
     }
 
-    /// The same as one of several: what wakes the consumer goes into `wakers`.
+    /// The same without waking the consumer at once: if it has to be woken, its waker is added to `wakers`.
     pub(super) fn complete_with(mut self, end: Final, wakers: &mut Vec<Waker>) {
         self.end();
         if self.channel.add(end.of(self.token)) {
@@ -239,13 +239,13 @@ impl Ending {
         }
     }
 
-    /// Where the call's callback is asked for, until it ends.
+    /// How the call's callback is asked to run, until the call ends.
     pub(super) fn callee(&mut self) -> Callee {
         let over = Arc::clone(self.over.get_or_insert_default());
         Callee { channel: Arc::clone(&self.channel), token: self.token, over }
     }
 
-    /// Comes before the final completion is put into the channel.
+    /// Has to come before the final completion is put into the channel.
     fn end(&mut self) {
         self.completed = true;
         if let Some(over) = &self.over {

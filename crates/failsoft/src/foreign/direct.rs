@@ -1,5 +1,5 @@
-//! A read that sets out on its caller's own thread: a value goes from the node's connection straight to the
-//! caller's channel. Whatever else the first attempt comes to, a task goes on from there.
+//! A read that is sent from its caller's own thread, and whose value goes straight from the node's connection to the
+//! caller's channel. With any other result of the first attempt, a task continues from there.
 
 use super::channel::{Ending, Final};
 use super::{Caller, Parent, Pending, UnderWay, run, spawn};
@@ -17,13 +17,13 @@ use std::task::Waker;
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
-/// What is read, and what for. It has no deadline of its own: that takes a timer, and so a task from the beginning.
+/// What is asked for. There is no deadline in it: that takes a timer, and so a task from the beginning.
 pub(super) struct Asked {
     pub(super) key: Bytes,
     pub(super) ttl: Option<Duration>,
     /// The caller has a callback.
     pub(super) callback: bool,
-    /// It ends with an outcome; otherwise with a value.
+    /// It ends with an outcome instead of the bare value.
     pub(super) account: bool,
 }
 
@@ -39,29 +39,29 @@ struct DirectRead {
 }
 
 struct State {
-    /// Until it is told or withdrawn.
+    /// Taken when the first attempt has a result or is withdrawn.
     unfinished: Option<Unfinished>,
-    /// What goes on with it.
+    /// The task that continues with it, if there is one.
     task: Option<AbortHandle>,
     cancelled: bool,
 }
 
-/// A read that has not ended. It keeps the router.
+/// What a read that has not ended needs. It keeps the router alive.
 struct Unfinished {
     router: Router,
     ending: Ending,
 }
 
-/// What its caller holds of it.
+/// The caller's handle to the read.
 #[derive(Clone, Debug)]
 pub(super) struct DirectHandle {
-    /// Nobody else holds it once it has ended.
+    /// Nothing else keeps the read alive once it has ended.
     read: Weak<DirectRead>,
     /// None if the node's connection took no request.
     sent: Option<Sent>,
 }
 
-/// Sends the first request, or starts the task that does without one.
+/// Sends the first request. If there is none to send, starts the task that continues without it.
 pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pending {
     let shared = router.shared();
     let begun = shared.now();
@@ -86,7 +86,7 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
 }
 
 impl Unfinished {
-    /// Everything after the first attempt.
+    /// Does everything after the first attempt.
     async fn go_on(self, asked: &Asked, bounds: Bounds, unserved: Unserved) {
         let Self { router, mut ending } = self;
         let fallback = asked.callback.then(|| run::fallback(ending.callee()));
@@ -101,12 +101,12 @@ impl DirectRead {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A task goes on from here. If it was cancelled, the task is stopped at once: what it holds is not to be dropped
-    /// here, where the lock of the policy's knowledge may be held.
+    /// Starts the task that continues. If the read was cancelled, the task is stopped at once: what it holds must not
+    /// be dropped here, where the lock of what the policy knows may be held.
     fn hand_over(self: &Arc<Self>, mut state: MutexGuard<'_, State>, unserved: Unserved) {
         let Some(unfinished) = state.unfinished.take() else { return };
         let runtime = unfinished.router.shared().opener.runtime.clone();
-        // It holds this, so that its caller can cancel it.
+        // The task keeps the read alive, so that the caller can still cancel it.
         let read = Arc::clone(self);
         let task = async move { unfinished.go_on(&read.asked, read.bounds, unserved).await };
         let task = spawn(&runtime, self.parent.clone(), task);
@@ -125,7 +125,7 @@ impl Sink for DirectRead {
             FirstAttempt::Served(served) => {
                 let (unfinished, cancelled) = (state.unfinished.take(), state.cancelled);
                 drop(state);
-                // Dropped, it is completed with `Cancelled`.
+                // Dropping it completes the call with `Cancelled`.
                 let Some(Unfinished { router, ending }) = unfinished.filter(|_| !cancelled) else { return };
                 let end = Final::of_read(ReadEnd::AtOnce(served), router.shared(), self.asked.account);
                 ending.complete_with(end, wakers);
@@ -148,7 +148,7 @@ impl DirectHandle {
             task.abort();
         } else if self.sent.as_ref().is_some_and(|sent| sent.withdraw(&read)) {
             let unfinished = read.lock().unfinished.take();
-            // It is completed with `Cancelled`.
+            // This completes the call with `Cancelled`.
             drop(unfinished);
         }
     }

@@ -1,4 +1,4 @@
-//! What a callback came back with in the thread of its caller: that caller gets it, however late it was.
+//! What a callback gave on its caller's own thread. That caller gets it, however late it is.
 
 use super::channel::Completion;
 use super::run::{Answer, Run};
@@ -9,8 +9,8 @@ use failsoft_policy::{Reason, ServedBy};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Kept by a caller whose own thread runs its callback: `load_timeout` cannot stop that, and the value is in its hands.
-/// Those who wait elsewhere get [`Error::DeadlineExceeded`] all the same.
+/// Kept for a caller whose own thread runs its callback: `load_timeout` cannot interrupt that thread, and in the end it
+/// has the value. Others who wait for the same load still get [`Error::DeadlineExceeded`].
 #[derive(Clone, Debug)]
 pub struct Own {
     keys: Vec<Bytes>,
@@ -20,7 +20,7 @@ pub struct Own {
 }
 
 impl Own {
-    /// Of an answer, before it is given; nothing if the callback failed.
+    /// Made from an answer before that is given to the core; none if the callback failed.
     pub fn of(run: &Run, answer: &Answer) -> Option<Self> {
         let values = match answer {
             Answer::Value(value) => run.keys.iter().cloned().zip(value.clone()).collect(),
@@ -30,8 +30,8 @@ impl Own {
         Some(Self { keys: run.keys.clone(), values, reason: run.reason, attempts: run.attempts })
     }
 
-    /// Puts it into the call's final completion, where that has given up waiting for it. `asked` are the keys of a call
-    /// for many, in its order.
+    /// Puts it into the call's final completion wherever that has timed out waiting for it. `asked` are the keys of a
+    /// call for many, in their order.
     #[must_use]
     pub fn instead_of(&self, completion: Completion, asked: &[Bytes]) -> Completion {
         match completion {
@@ -55,7 +55,7 @@ impl Own {
         }
     }
 
-    /// The outcome of a key, if the callback was asked for it.
+    /// The outcome for a key, if the callback was asked for that key.
     fn outcome(&self, key: &Bytes) -> Option<Outcome> {
         self.keys.contains(key).then(|| {
             let value = self.values.get(key).cloned();

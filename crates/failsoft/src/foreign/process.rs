@@ -1,5 +1,4 @@
-//! The runtime of the bindings, one for a process, and the processes themselves: after a fork the child
-//! has none of its parent's threads.
+//! The runtime of the bindings, one for each process, and forks: a forked child has none of its parent's threads.
 
 use crate::error::Error;
 use std::fmt;
@@ -7,14 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How many forks lie between the process that loaded the library and this one.
+/// How many forks there were between the process that loaded the library and this one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// The runtime, and the process that its thread is in.
+/// The runtime, and the number of forks before the process that its thread is in.
 static RUNTIME: Mutex<Option<(u32, Arc<Runtime>)>> = Mutex::new(None);
 
-/// To be called first in a forked child, by the hook that the language has for that: from then on the
-/// parent's routers say [`Error::Forked`], and new ones get a runtime of their own.
+/// To be called before anything else in a forked child, by the language's hook for that. From then on calls with the
+/// parent's routers give [`Error::Forked`], and new routers get a runtime of their own.
 pub fn after_fork() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
@@ -24,7 +23,7 @@ pub fn forks() -> u32 {
     FORKS.load(Ordering::Relaxed)
 }
 
-/// The process in which something was made, with its runtime.
+/// The process in which an object was made, and its runtime.
 pub(super) struct Process {
     forks: u32,
     handle: Handle,
@@ -37,7 +36,7 @@ impl fmt::Debug for Process {
 }
 
 impl Process {
-    /// This process; its runtime is started if it has none yet.
+    /// This process. Starts its runtime if there is none yet.
     pub(super) fn current() -> Result<Self, Error> {
         let forks = forks();
         let mut held = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,7 +47,7 @@ impl Process {
         }
         let runtime = Arc::new(without_signals(start)?);
         let handle = runtime.handle().clone();
-        // Dropping the parent's would wait for threads that do not exist here.
+        // Dropping the parent's runtime would wait for threads that do not exist here.
         std::mem::forget(held.replace((forks, runtime)));
         Ok(Self { forks, handle })
     }
@@ -57,7 +56,7 @@ impl Process {
         &self.handle
     }
 
-    /// Whether it is still this process.
+    /// Fails in a process forked from that one.
     pub(super) fn check(&self) -> Result<(), Error> {
         if forks() == self.forks { Ok(()) } else { Err(Error::Forked) }
     }
@@ -65,22 +64,22 @@ impl Process {
 
 fn start() -> Result<Runtime, Error> {
     let lacks = |lacks| move |why| Error::System { lacks, why: Arc::new(why) };
-    // The runtime panics where it gets no thread, so one is asked for before.
+    // The runtime panics if it gets no thread, so this tries to start one first.
     let tried = std::thread::Builder::new().spawn(|| ()).map_err(lacks("thread"))?;
-    // It has nothing to panic with.
+    // An empty thread does not panic.
     let _ = tried.join();
     let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("failsoft").enable_all().build();
     runtime.map_err(lacks("descriptor"))
 }
 
-/// Starts threads that take no signals, and neither do the threads that these start: signals are for the program's
-/// own threads, which may have them blocked to take them from a descriptor.
+/// Runs `start` with all signals blocked, so that the threads it starts take none, and the threads that these start.
+/// Signals are for the program's own threads, which may have blocked them to read them from a descriptor.
 #[cfg(unix)]
 pub fn without_signals<T>(start: impl FnOnce() -> T) -> T {
     use nix::sys::signal::{SigSet, SigmaskHow};
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
     let started = start();
-    // What this thread blocked before, it blocks again; where the mask cannot be set, it was not changed either.
+    // Restores this thread's mask; if it could not be set, it has not changed.
     if let Ok(before) = before {
         let _ = before.thread_set_mask();
     }

@@ -1,5 +1,5 @@
-//! One run of a callback in another language: the question, the answer, and what happens when nobody
-//! answers or nobody wants to know any more.
+//! One run of a callback in another language: the question, the answer, and what happens if nobody answers or nobody
+//! waits for the answer any more.
 
 use super::channel::{Callee, Channel, Completion};
 use crate::error::CallbackGone;
@@ -17,26 +17,26 @@ use tokio::sync::oneshot;
 /// Numbers the runs of a process.
 static RUNS: AtomicU64 = AtomicU64::new(0);
 
-/// What a callback came back with.
+/// The result of a callback.
 #[derive(Debug)]
 pub enum Answer {
-    /// The value of the one key that was asked for; none if it does not exist.
+    /// For a load of one key: its value; none if it does not exist.
     Value(Option<Bytes>),
-    /// The values of those keys that exist.
+    /// For a load of many keys: the values of those that exist.
     Values(HashMap<Bytes, Bytes>),
-    /// It failed: all who wait get this error in [`Error::Fallback`](crate::Error::Fallback).
+    /// The callback failed: everyone who waits gets this error in [`Error::Fallback`](crate::Error::Fallback).
     Failed(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A callback to be run. Dropped without an answer, it says that its loop or thread is gone.
+/// A callback that is to be run. Dropping it without an answer means that its loop or thread is gone.
 pub struct Run {
-    /// Whose callback.
+    /// The token of the call whose callback it is.
     pub token: u64,
     /// The keys to load: one, unless many were asked for.
     pub keys: Vec<Bytes>,
-    /// Why the primary did not serve; none when many keys were asked for.
+    /// Why the primary did not serve the key; none if many keys were asked for.
     pub reason: Option<Reason>,
-    /// How many attempts were sent to nodes before; zero when many keys were asked for.
+    /// How many attempts were sent to nodes before; 0 if many keys were asked for.
     pub attempts: u32,
     id: u64,
     parent: Parent,
@@ -54,12 +54,12 @@ impl fmt::Debug for Run {
 }
 
 impl Run {
-    /// What [`Completion::Stop`] names it by. Never used again in this process.
+    /// The number by which [`Completion::Stop`] names it. It is never used again in this process.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// What calls made inside the callback are to be started with.
+    /// Calls made inside the callback have to be started with this as their [`Caller::parent`](super::Caller::parent).
     pub fn parent(&self) -> &Parent {
         &self.parent
     }
@@ -69,9 +69,9 @@ impl Run {
         !self.answer.is_closed()
     }
 
-    /// Whether the callback is still to begin, which is to be looked at right before: not once the call whose callback
-    /// it is has ended, or nobody waits for the answer any more. One that does not begin is to be dropped: where others
-    /// wait, another one's takes over.
+    /// Whether the callback should still begin; to be asked right before it does. It should not once its call has
+    /// ended, or when nobody waits for the answer any more. The run has to be dropped then: if others wait, one of
+    /// their callbacks takes over.
     pub fn may_begin(&self) -> bool {
         self.is_wanted() && !self.call_is_over()
     }
@@ -80,9 +80,9 @@ impl Run {
         self.over.load(Ordering::Acquire)
     }
 
-    /// Ends the load. An answer that nobody waits for any more is dropped.
+    /// Ends the run with an answer. If nobody waits for it any more, the answer is dropped.
     pub fn finish(self, answer: Answer) {
-        // An error would mean that nobody waits.
+        // An error means that nobody waits.
         let _ = self.answer.send(answer);
     }
 }
@@ -98,8 +98,8 @@ impl fmt::Debug for Parent {
 }
 
 impl Parent {
-    /// For a call that its thread waits for, made inside a callback that another one's thread called while it waited:
-    /// both loads go on only when the call has ended.
+    /// For a blocking call on a thread that is inside two callbacks, the one `beneath` and this one, which was called
+    /// while the other waited: neither load can continue before the call has ended.
     #[must_use]
     pub fn on_top_of(&self, beneath: &Self) -> Self {
         Self(self.0.on_top_of(Arc::clone(&beneath.0)))
@@ -110,7 +110,7 @@ impl Parent {
     }
 }
 
-/// The callback of a caller that waits elsewhere, as the loads run it.
+/// The callback of a caller in another language, in the form in which loads run callbacks.
 pub(super) fn fallback(callee: Callee) -> Fallback {
     Box::new(move |reason, attempts| {
         callee.channel.push_loading(callee.token);
@@ -152,7 +152,7 @@ async fn ask(
     }
 }
 
-/// Says when nobody wants the answer any more: when it is dropped before there was one.
+/// Tells the consumer that nobody wants the answer any more, if it is dropped before there is one.
 struct Wanted {
     channel: Option<Arc<Channel>>,
     id: u64,

@@ -1,4 +1,4 @@
-//! A call that waits in its caller's own thread.
+//! Calls that block their caller's own thread.
 
 use super::Caller;
 use super::channel::{Channel, Completion};
@@ -6,7 +6,7 @@ use super::run::Parent;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Wakes a thread that waits. A ring that comes before the wait ends the wait at once.
+/// Wakes a waiting thread. A ring before the wait ends that wait at once.
 #[derive(Debug, Default)]
 pub struct Bell {
     rung: Mutex<bool>,
@@ -14,13 +14,13 @@ pub struct Bell {
 }
 
 impl Bell {
-    /// Wakes who waits, or who waits next.
+    /// Wakes the thread that waits, or the one that waits next.
     pub fn ring(&self) {
         *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_one();
     }
 
-    /// Waits until it is rung, or for so long if there is a limit.
+    /// Waits until it is rung, at most as long as `limit`, if there is one.
     pub fn wait(&self, limit: Option<Duration>) {
         let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rung = match limit {
@@ -34,8 +34,8 @@ impl Bell {
     }
 }
 
-/// One call that waits: what comes of it, and the bell that tells of it. Dropped, its channel is closed: a callback
-/// that was not run is another caller's to run.
+/// A blocking call: the channel for its completions, and the bell that rings for them. Dropping it closes the channel,
+/// so that a callback which has not been run passes to another caller.
 #[derive(Debug)]
 pub struct Waiting {
     channel: Arc<Channel>,
@@ -51,17 +51,17 @@ impl Default for Waiting {
 }
 
 impl Waiting {
-    /// What the call is to be started with.
+    /// What the call has to be started with.
     pub fn caller<'a>(&'a self, parent: Option<&'a Parent>) -> Caller<'a> {
         Caller { channel: &self.channel, token: 0, parent }
     }
 
-    /// Rung when there is something to take.
+    /// Rung when completions have come.
     pub fn bell(&self) -> &Arc<Bell> {
         &self.bell
     }
 
-    /// Takes all that is there; see [`Channel::drain`].
+    /// Takes all completions; see [`Channel::drain`].
     pub fn drain(&self, batch: &mut Vec<Completion>) {
         self.channel.drain(batch);
     }
