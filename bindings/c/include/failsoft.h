@@ -759,7 +759,8 @@ failsoft_status failsoft_set_async(failsoft_router *router,
 
 /**
  * What went wrong in this thread's last call that failed; "" if none has. Valid until this thread's next call. The
- * outcome of a failed read has the message as well.
+ * outcome of a failed read has the message as well. A thread that is ending (in `atexit`, in the destructors of globals
+ * and of its own data) keeps no errors any more, and is told so.
  */
 const char *failsoft_last_error(void);
 
