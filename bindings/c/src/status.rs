@@ -95,13 +95,11 @@ pub(crate) struct ErrorDetail {
 impl ErrorDetail {
     pub(crate) fn of(error: &Error) -> Option<Self> {
         let Detail { name, value } = error.detail()?;
-        Some(Self::new(
-            name,
-            match value {
-                DetailValue::Setting(word) | DetailValue::Word(word) => word.as_bytes(),
-                DetailValue::Key(key) => key,
-            },
-        ))
+        Some(match value {
+            DetailValue::Setting(word) if name == "argument" => Self::new(name, in_the_header(word).as_bytes()),
+            DetailValue::Setting(word) | DetailValue::Word(word) => Self::new(name, word.as_bytes()),
+            DetailValue::Key(key) => Self::new(name, key),
+        })
     }
 
     fn new(name: &str, value: &[u8]) -> Self {
@@ -135,9 +133,25 @@ impl Failure {
     }
 }
 
+/// The header's name of a call's argument.
+fn in_the_header(argument: &str) -> String {
+    match argument {
+        "ttl" | "timeout" => format!("{argument}_ms"),
+        other => other.to_owned(),
+    }
+}
+
+/// The core's message, with the names that arguments have in the header.
+pub(crate) fn message_of(error: &Error) -> String {
+    match error {
+        Error::InvalidArgument { .. } => error.message_with(in_the_header),
+        _ => error.to_string(),
+    }
+}
+
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        Self::new(Status::of(error), error.to_string()).with(ErrorDetail::of(error))
+        Self::new(Status::of(error), message_of(error)).with(ErrorDetail::of(error))
     }
 }
 
