@@ -74,7 +74,7 @@ function run({ fallback, context, asked, left }, event) {
     leave(event.run)
     return native.abandon(event.run)
   }
-  const { given, take } = event.keys === undefined ? one(asked, event) : many(asked, event)
+  const { given, take } = event.keys === null ? one(asked, event) : many(asked, event)
   const ended = (result) => {
     if (running.get(event.run) !== load) return
     leave(event.run)

@@ -1,7 +1,10 @@
 // Options and keys of calls: each is read once, and what was read is what is checked.
 import assert from 'node:assert/strict'
+import { createRequire } from 'node:module'
 import { test } from 'node:test'
-import { InvalidArgument, Router } from 'failsoft'
+import { InvalidArgument, Router, Unavailable } from 'failsoft'
+
+const { held } = createRequire(import.meta.url)('../lib/reads.js')
 
 // Nobody listens there, so callbacks serve every read.
 const router = new Router(['127.0.0.1:1'], { fill: false })
@@ -40,7 +43,7 @@ test('options are a plain object', async () => {
     for (const options of [new Options(), new Map([['ttlMs', 5]]), [], new Date(), Object.create({ ttlMs: 5 }), 3]) {
       await refused(call(options), 'options', /allowed: a plain object of \w+/)
     }
-    if (name !== 'set') await refused(call({ signal: {} }), 'signal', /a value of class Object is not an AbortSignal/)
+    if (name !== 'set') await refused(call({ signal: {} }), 'signal', /a value of class Object is not allowed; allowed: an AbortSignal$/)
   }
 })
 
@@ -70,6 +73,42 @@ test('members that others added to Object.prototype are no options', async () =>
     for (const name of ['extend', 'deadlineMs', 'signal']) delete Object.prototype[name]
   }
   assert.deepEqual((await Promise.all(calls)).map(String), ['v', 'v', 'v', 'v'])
+})
+
+test('members that others added to Object.prototype are no results', async () => {
+  const reason = new Error('mine')
+  const fail = () => { throw reason }
+  const names = ['keys', 'reason', 'outcome', 'outcomes', 'failure', 'thrown', 'detail', 'node', 'ageMs']
+  const calls = []
+  let told
+  try {
+    for (const name of names) Object.prototype[name] = () => {}
+    calls.push(router.getWithFallback('one', (...given) => ((told = given.slice(0, 2)), 'v')))
+    calls.push(router.resolve('none', () => null), router.resolve('fails', fail), router.resolve('nobody'))
+    calls.push(router.resolveMany(['a', 'b'], loadMany))
+    await Promise.allSettled(calls)
+  } finally {
+    for (const name of names) delete Object.prototype[name]
+  }
+  const [one, none, fails, nobody, many] = await Promise.allSettled(calls)
+  assert.deepEqual([told[0], typeof told[1]], ['one', 'string'])
+  assert.equal(String(one.value), 'v')
+  assert.deepEqual([none.value.value, none.value.ageMs, none.value.node], [null, 0, null])
+  assert.equal(fails.reason, reason)
+  assert.ok(nobody.reason instanceof Unavailable)
+  assert.deepEqual(many.value.map((each) => String(each.value.value)), ['v', 'v'])
+})
+
+test('a signal that throws ends its own call alone', async () => {
+  const broken = (method) => {
+    const throws = () => { throw new Error(method) }
+    return { aborted: false, addEventListener() {}, removeEventListener() {}, [method]: throws }
+  }
+  await assert.rejects(router.getWithFallback('k', load, { signal: broken('addEventListener') }), { message: 'addEventListener' })
+  const both = [router.getWithFallback('x', load, { signal: broken('removeEventListener') }), router.getWithFallback('y', load)]
+  assert.deepEqual((await Promise.all(both)).map(String), ['v', 'v'])
+  assert.equal(held().waiting, 0)
+  await refused(router.getWithFallback('k', load, { signal: { aborted: false, addEventListener() {} } }), 'signal', /allowed: an AbortSignal$/)
 })
 
 test('keys are read up to one more than the most, and their iterator is closed', async () => {
