@@ -65,7 +65,7 @@ export type Values = ValueMap | Readonly<Record<string, Value | null | undefined
 /** Your own store, asked for several keys at once: those that are missing and that nobody else is loading yet. */
 export type ManyFallback<K extends Key = string> = (keys: CallbackKey<K>[], context: LoadContext) => Values | PromiseLike<Values>
 
-/** Options of one read. */
+/** Options of one read, in a plain object. */
 export interface ReadOptions {
   /** The time to live, in milliseconds, of a value that this call loads and writes back. `fillTtlMs` by default. */
   ttlMs?: number | undefined
@@ -75,13 +75,13 @@ export interface ReadOptions {
   signal?: AbortSignal | undefined
 }
 
-/** Options of `ready`. */
+/** Options of `ready`, in a plain object. */
 export interface WaitOptions {
   /** When it is aborted, the promise is rejected with its reason. */
   signal?: AbortSignal | undefined
 }
 
-/** Options of `set`. */
+/** Options of `set`, in a plain object. */
 export interface SetOptions {
   /** The time to live in milliseconds. Without it the value does not expire. */
   ttlMs?: number | undefined

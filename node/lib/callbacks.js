@@ -5,6 +5,7 @@
 const { AsyncLocalStorage } = require('node:async_hooks')
 const { kindOf, thrownText } = require('./errors.js')
 const { flaw } = require('./octets.js')
+const { isPlain } = require('./plain.js')
 const { native, keep, use } = require('./reads.js')
 
 /** What a callback gets besides the key and the reason. */
@@ -73,7 +74,7 @@ function run({ fallback, context, asked, left }, event) {
     leave(event.run)
     return native.abandon(event.run)
   }
-  const { given, take } = event.keys === undefined ? one(asked, event) : many(asked, event)
+  const { given, take } = event.keys === null ? one(asked, event) : many(asked, event)
   const ended = (result) => {
     if (running.get(event.run) !== load) return
     leave(event.run)
@@ -148,12 +149,6 @@ function pairsOf(values) {
   if (typeof values !== 'object' || values === null || Array.isArray(values)) return undefined
   if (typeof values[Symbol.iterator] === 'function') return typeof values.get === 'function' ? values : undefined
   return isPlain(values) ? Object.entries(values) : undefined
-}
-
-/** Whether it has no class. An instance of a class would pass for an object that lacks all the keys. */
-function isPlain(value) {
-  const prototype = Object.getPrototypeOf(value)
-  return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
 use({ add, begin, stop, count: () => running.size })

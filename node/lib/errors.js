@@ -88,7 +88,8 @@ function kindOf(value) {
   if (value === null || value === undefined) return String(value)
   if (typeof value !== 'object') return `a ${typeof value}`
   try {
-    return `a value of class ${value.constructor?.name ?? 'null'}`
+    const name = value.constructor?.name
+    return typeof name === 'string' && name !== '' ? `a value of class ${name}` : 'an object of no class'
   } catch {
     return 'an object'
   }

@@ -15,7 +15,7 @@ function flaw(given) {
   if (typeof given === 'string') {
     if (given.isWellFormed()) return undefined
     // Taken, different strings would become the same bytes, and so the same key.
-    return 'a string with half of a surrogate pair, which UTF-8 cannot write'
+    return 'a string that UTF-8 cannot write, with half of a surrogate pair in it'
   }
   if (!isUint8Array(given)) return kindOf(given)
   if (lengthOf.call(given) === 0 && hasLostMemory(given)) return 'a Uint8Array whose memory was transferred away, or has shrunk'

@@ -75,8 +75,8 @@ function enter(entry) {
 function start(entry, signal, launch) {
   if (signal?.aborted) throw signal.reason
   const promise = enter(entry)
-  if (signal !== undefined) signals.join(signal, entry, abort)
   try {
+    if (signal !== undefined) signals.join(signal, entry, abort)
     const failure = launch(entry.token)
     if (failure !== null) refuse(entry, errorOf(failure))
   } catch (error) {
@@ -202,7 +202,7 @@ function settled(entry, { outcome, failure }) {
 
 /** The core's error, or the very object that the callback threw. */
 function errorOf(failure) {
-  return failure.thrown === undefined ? made(failure) : thrown.get(failure.thrown)
+  return failure.thrown === null ? made(failure) : thrown.get(failure.thrown)
 }
 
 /** Keeps what a callback threw, and gives the number for it. */

@@ -2,19 +2,21 @@
 // The router as its users see it: checks arguments and starts calls. `reads.js` ends them.
 
 const { inspect } = require('node:util')
-const { NativeRouter } = require('./native.js')
-const { made, invalid, misconfigured, kindOf } = require('./errors.js')
+const { NativeRouter, maxKeys } = require('./native.js')
+const { made, invalid, kindOf } = require('./errors.js')
 const { flaw, isUint8Array } = require('./octets.js')
+const { ownOf } = require('./plain.js')
 const { Entry, native, start } = require('./reads.js')
 const { parent } = require('./callbacks.js')
 const { numbered } = require('./messages.js')
+const { read, given } = require('./settings.js')
 const signals = require('./signals.js')
 
 const READ = ['ttlMs', 'deadlineMs', 'signal']
 const WAIT = ['signal']
 const SET = ['ttlMs']
-const NONE = {}
-const TEXT = ['utf8', 'utf-8']
+const MAX_KEYS = maxKeys()
+const NONE = Object.freeze({ __proto__: null })
 
 /** Reads from a cluster, and from the caller's own store when the cluster has no answer. */
 class Router {
@@ -22,15 +24,8 @@ class Router {
   #text
 
   constructor(nodes, config = NONE) {
-    if (typeof config !== 'object' || config === null) {
-      throw misconfigured('config', `${kindOf(config)} is not an object of settings`)
-    }
-    const { encoding, ...settings } = config
-    const text = TEXT.includes(encoding)
-    if (encoding !== undefined && encoding !== null && !text) {
-      throw misconfigured('encoding', `${kindOf(encoding)} is not allowed; allowed: 'utf8', 'utf-8', or null`)
-    }
-    const opened = NativeRouter.open(native, numbered(this), nodes, settings)
+    const { settings, text } = read(config)
+    const opened = NativeRouter.open(native, numbered(this), given(nodes), settings)
     if (!(opened instanceof NativeRouter)) throw made(opened)
     this.#native = opened
     this.#text = text
@@ -54,10 +49,11 @@ class Router {
 
   resolveMany(keys, fallback, options) {
     return attempt(() => {
+      // What runs the caller's code comes before what is checked: it may take memory away.
+      const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
       const asked = listed(keys)
       for (const key of asked) octets('keys', key)
       callable(fallback)
-      const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
       const entry = new Entry(this.#text, fallback, asked)
       const wish = { ask: true, account: true, parent: parent(), ttl, deadline }
       return start(entry, signal, (token) => this.#native.readMany(token, asked, wish))
@@ -66,9 +62,9 @@ class Router {
 
   set(key, value, options) {
     return attempt(() => {
+      const { ttlMs } = checked(options, SET)
       octets('key', key)
       octets('value', value)
-      const { ttlMs } = checked(options, SET)
       return start(new Entry(false), undefined, (token) => this.#native.set(token, key, value, ttlMs))
     })
   }
@@ -107,6 +103,7 @@ class Router {
 
   #read(key, fallback, options, account) {
     return attempt(() => {
+      const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
       octets('key', key)
       if (fallback !== undefined && fallback !== null) callable(fallback)
       const entry = new Entry(this.#text, fallback ?? undefined, key)
@@ -115,7 +112,6 @@ class Router {
       if (options === undefined && inside === undefined && !account) {
         return start(entry, undefined, (token) => this.#native.get(token, key, ask))
       }
-      const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
       const wish = { ask, account, parent: inside, ttl, deadline }
       return start(entry, signal, (token) => this.#native.read(token, key, wish))
     })
@@ -137,31 +133,38 @@ function octets(argument, given) {
 }
 
 function callable(fallback) {
-  if (typeof fallback !== 'function') throw invalid('fallback', `${kindOf(fallback)} cannot be called`)
+  if (typeof fallback !== 'function') throw invalid('fallback', `${kindOf(fallback)} cannot be called; allowed: a function`)
 }
 
 function listed(keys) {
   if (typeof keys === 'string' || typeof keys?.[Symbol.iterator] !== 'function' || isUint8Array(keys)) {
-    throw invalid('keys', `${kindOf(keys)} is not a list of keys`)
+    throw invalid('keys', `${kindOf(keys)} is not a list of keys; allowed: an iterable of strings and Uint8Arrays`)
   }
-  return [...keys]
+  const asked = []
+  for (const key of keys) {
+    asked.push(key)
+    // With one too many the core refuses the call. There may be no end of them.
+    if (asked.length > MAX_KEYS) break
+  }
+  return asked
 }
 
 function number(argument, given) {
-  if (typeof given !== 'number') throw invalid(argument, `${kindOf(given)} is not a number of milliseconds`)
+  if (typeof given !== 'number') throw invalid(argument, `${kindOf(given)} is not allowed; allowed: a number of milliseconds`)
 }
 
-/** Checks the options of a call. The core checks whether numbers are in range. */
+/** The options of a call, each read once and checked. The core checks whether numbers are in range. */
 function checked(options, allowed) {
   if (options === undefined || options === null) return NONE
-  if (typeof options !== 'object') throw invalid('options', `${kindOf(options)} is not an object; allowed: ${allowed.join(', ')}`)
-  for (const [name, given] of Object.entries(options)) {
+  const own = ownOf(options)
+  if (own === undefined) throw invalid('options', `${kindOf(options)} is not allowed; allowed: a plain object of ${allowed.join(', ')}`)
+  for (const name of Object.keys(own)) {
     if (!allowed.includes(name)) throw invalid(name, `no such option; allowed: ${allowed.join(', ')}`)
-    if (given === undefined) continue
-    if (name === 'signal') signals.check(given)
-    else number(name, given)
+    if (own[name] === undefined) continue
+    if (name === 'signal') signals.check(own.signal)
+    else number(name, own[name])
   }
-  return options
+  return own
 }
 
 /** The core's report with its field names in camelCase. Other keys, such as addresses, stay as they are. */

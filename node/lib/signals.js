@@ -7,8 +7,9 @@ const watched = new WeakMap()
 
 /** Throws unless it is an AbortSignal. */
 function check(signal) {
-  if (typeof signal?.addEventListener !== 'function' || typeof signal.aborted !== 'boolean') {
-    throw invalid('signal', `${kindOf(signal)} is not an AbortSignal`)
+  const listens = typeof signal?.addEventListener === 'function' && typeof signal.removeEventListener === 'function'
+  if (!listens || typeof signal.aborted !== 'boolean') {
+    throw invalid('signal', `${kindOf(signal)} is not allowed; allowed: an AbortSignal`)
   }
 }
 
@@ -22,8 +23,8 @@ function join(signal, entry, abort) {
       for (const member of members) abort(member, signal.reason)
     }
     watch = { members, listener }
-    watched.set(signal, watch)
     signal.addEventListener('abort', listener, { once: true })
+    watched.set(signal, watch)
   }
   watch.members.add(entry)
   entry.signal = signal
@@ -35,7 +36,11 @@ function leave(signal, entry) {
   watch.members.delete(entry)
   if (watch.members.size > 0) return
   watched.delete(signal)
-  signal.removeEventListener('abort', watch.listener)
+  try {
+    signal.removeEventListener('abort', watch.listener)
+  } catch {
+    // One that is not Node's own may throw; the call has ended all the same, and so should those that end with it.
+  }
 }
 
 module.exports = { check, join, leave }

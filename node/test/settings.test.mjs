@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { test } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import { ConfigError, Router } from 'failsoft'
 
 const { settings } = createRequire(import.meta.url)('../lib/native.js')
@@ -61,9 +62,9 @@ test('bad settings are named as they were written', () => {
     ['maxRetries', {}, /allowed: 0 to 10/],
     ['maxRetries', () => 1, /allowed: 0 to 10/],
     ['addressMap', { 'a:': 'b' }, /address/],
-    ['addressMap', { '127.0.0.1:1': 3 }, /strings/],
+    ['addressMap', { '127.0.0.1:1': 3 }, /a number is not allowed; allowed: addresses, as strings/],
     ['encoding', 'latin1', /allowed: 'utf8', 'utf-8', or null/],
-    ['tls', 3, /allowed: true, false, or an object/],
+    ['tls', 3, /a number is not allowed; allowed: true, false, or a plain object of ca, cert, key, servername, rejectUnauthorized$/],
     ['password', '', /1 to 65536/]
   ]) {
     const error = refused({ [key]: value })
@@ -93,4 +94,68 @@ test('every form of a setting is taken', () => {
   assert.match(refused({ tls: { key: Buffer.from('key') } }).message, /belong together/)
   assert.equal(refused({ tls: { hostname: 'x' } }).key, 'tls.hostname')
   assert.equal(refused({ tls: { ca: 3 } }).key, 'tls.ca')
+})
+
+test('what is no plain object is refused, whatever it has inside', () => {
+  class Settings {
+    deadlineMs = 5
+  }
+  for (const given of [new Map([['deadlineMs', 5]]), new Date(), new Number(5), [], new Settings(), Object.create({ deadlineMs: 5 }), null, () => {}]) {
+    const error = refused(given)
+    assert.equal(error.key, 'config')
+    assert.match(error.message, /allowed: a plain object of settings$/)
+    for (const [key, allowed] of [['tls', /allowed: true, false, or a plain object of ca/], ['addressMap', /allowed: a plain object, an array or a string: at most/]]) {
+      // An empty list of addresses is a list, and null is off.
+      if (given === null || (key === 'addressMap' && Array.isArray(given))) continue
+      const error = refused({ [key]: given })
+      assert.equal(error.key, key)
+      assert.match(error.message, allowed)
+      assert.equal(error.message.split('allowed:').length, 2)
+    }
+  }
+  new Router(NODES, { __proto__: null, deadlineMs: 5 })
+  new Router(NODES, runInNewContext('({ deadlineMs: 5, tls: {}, addressMap: { "a:1": "b:1" } })'))
+})
+
+test('a text that UTF-8 cannot write is refused, and not shown', () => {
+  for (const key of ['username', 'password', 'clientName']) {
+    const error = refused({ [key]: 'mine\ud800' })
+    assert.equal(error.key, key)
+    assert.match(error.message, /half of a surrogate pair.*; allowed: /)
+    assert.doesNotMatch(error.message, /mine/)
+  }
+  assert.equal(refused({ tls: { servername: '\ud800' } }).key, 'tls.servername')
+  assert.equal(refused({ addressMap: { '127.0.0.1:1': '\ud800:1' } }).key, 'addressMap')
+  assert.equal(refused({ addressMap: { '\ud800:1': '127.0.0.1:1' } }).key, 'addressMap')
+  for (const nodes of ['\ud800:1', ['\ud800:1']]) assert.match(refused({}, nodes).message, /^`nodes`: .*half of a surrogate pair/)
+})
+
+test('a setting is read once, and only if it is the object\'s own', () => {
+  let reads = 0
+  const once = (value) => ({ get: () => (reads++ === 0 ? value : Symbol('read again')), enumerable: true })
+  for (const [key, value] of [['deadlineMs', 5], ['encoding', 'utf8'], ['tls', true], ['addressMap', ['127.0.0.1:1=127.0.0.1:2']]]) {
+    reads = 0
+    new Router(NODES, Object.defineProperty({}, key, once(value)))
+    assert.equal(reads, 1, key)
+  }
+  try {
+    Object.prototype.extend = () => {}
+    Object.prototype.encoding = 'latin1'
+    new Router(NODES)
+    new Router(NODES, { tls: {}, addressMap: { '127.0.0.1:1': '127.0.0.1:2' } })
+  } finally {
+    delete Object.prototype.extend
+    delete Object.prototype.encoding
+  }
+})
+
+test('nodes that are no addresses are named, with what is allowed', () => {
+  for (const [nodes, what] of [
+    [new Set(NODES), 'a value of class Set'],
+    [{}, 'an object'],
+    [null, 'null'],
+    [[undefined], 'an array with undefined in it'],
+    [(function* () {})(), 'an object of no class'],
+    [new (class {})(), 'an object of no class']
+  ]) assert.equal(refused({}, nodes).message, `\`nodes\`: ${what} is not allowed; allowed: a string, or an array of strings`)
 })

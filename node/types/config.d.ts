@@ -15,7 +15,8 @@ export interface TlsOptions {
 }
 
 /**
- * The settings of a router, all optional. Durations are in milliseconds; `null` turns off what can be off.
+ * The settings of a router, all optional, in a plain object, of which only its own members count. Durations are in
+ * milliseconds; `null` turns off what can be off.
  *
  * `V` is the type of values: `string` with `encoding`, `Buffer` without. A plain `Config` can have either, so the type
  * of a router made from it covers both; `Config<Buffer>`, `Config<string>` and `{ … } satisfies Config` are definite.

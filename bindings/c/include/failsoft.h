@@ -174,7 +174,7 @@ typedef void (*failsoft_on_done)(failsoft_status status, void *done_data);
  *
  * A loader may block, and it may call this library. If it reads the key that it is loading, directly or through other
  * loads on this thread, that read ends with FAILSOFT_REENTRANT. It must neither throw nor jump out, and must not end
- * its thread; a pthread_cancel takes effect only once the library's function around the loader has returned. If the
+ * its thread; a pthread_cancel takes effect only once the library's function around the loader has returned, as in any call. If the
  * loader forks and also returns in the child, the function around it gives FAILSOFT_FORKED there; on a thread of the
  * library, that thread ends, and with it the child.
  */
@@ -759,7 +759,8 @@ failsoft_status failsoft_set_async(failsoft_router *router,
 
 /**
  * What went wrong in this thread's last call that failed; "" if none has. Valid until this thread's next call. The
- * outcome of a failed read has the message as well.
+ * outcome of a failed read has the message as well. A thread that is ending (in `atexit`, in the destructors of globals
+ * and of its own data) keeps no errors any more, and is told so.
  */
 const char *failsoft_last_error(void);
 

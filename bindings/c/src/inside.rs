@@ -39,7 +39,7 @@ impl Inside {
 
     fn of(frame: Frame) -> Self {
         let inside = Self { process: Process::current(), _not_cancelled: NotCancelled::new() };
-        FRAMES.with_borrow_mut(|frames| frames.push(frame));
+        with_frames(|frames| frames.push(frame));
         inside
     }
 
@@ -52,13 +52,20 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        FRAMES.with_borrow_mut(|frames| drop(frames.pop()));
+        with_frames(|frames| drop(frames.pop()));
     }
 }
 
-/// Keeps the thread from being cancelled. A cancelled thread unwinds its stack, and the library's frames around the
-/// callback may hold locks and catch panics, so a cancellation has to wait until they have returned.
-struct NotCancelled(c_int);
+/// A thread that is ending has lost its frames: a program may call the library in its last functions (`atexit`, the
+/// destructors of globals and of a thread's own data). A loader that reads its own key is not recognised there, and ends
+/// by `load_timeout`.
+fn with_frames<T: Default>(look: impl FnOnce(&mut Vec<Frame>) -> T) -> T {
+    FRAMES.try_with(|frames| look(&mut frames.borrow_mut())).unwrap_or_default()
+}
+
+/// Keeps the thread from being cancelled. A cancelled thread unwinds its stack, and the library's frames, which catch
+/// panics and may hold locks, do not survive that. So a cancellation has to wait until they have returned.
+pub(crate) struct NotCancelled(c_int);
 
 unsafe extern "C" {
     fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
@@ -68,7 +75,7 @@ unsafe extern "C" {
 const DISABLED: c_int = 1;
 
 impl NotCancelled {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut before = DISABLED;
         // SAFETY: it writes one number, and it cannot fail with a valid state.
         unsafe { pthread_setcancelstate(DISABLED, &raw mut before) };
@@ -87,13 +94,13 @@ impl Drop for NotCancelled {
 /// The load of the innermost loader that the thread is inside, whatever other callbacks that loader has called by
 /// dispatching: it cannot continue before they return.
 pub(crate) fn load() -> Option<Parent> {
-    FRAMES.with_borrow(|frames| frames.iter().rev().find_map(|frame| frame.load.clone()))
+    with_frames(|frames| frames.iter().rev().find_map(|frame| frame.load.clone()))
 }
 
 /// The loads of all loaders on this thread's stack, for a call that blocks the thread: while it waits, none of them can
 /// continue, although by dispatching one may have called another whose result it does not wait for.
 pub(crate) fn loads() -> Option<Parent> {
-    FRAMES.with_borrow(|frames| {
+    with_frames(|frames| {
         let loads = frames.iter().filter_map(|frame| frame.load.clone());
         loads.reduce(|beneath, load| load.on_top_of(&beneath))
     })
@@ -101,7 +108,7 @@ pub(crate) fn loads() -> Option<Parent> {
 
 /// An error if the thread is inside a callback of this router.
 pub(crate) fn check_outside(router: usize) -> Result<(), Failure> {
-    if FRAMES.with_borrow(|frames| frames.iter().any(|frame| frame.router == router)) {
+    if with_frames(|frames| frames.iter().any(|frame| frame.router == router)) {
         return Err(Failure::new(Status::FAILSOFT_MISUSE, "a router cannot be closed inside one of its callbacks"));
     }
     Ok(())

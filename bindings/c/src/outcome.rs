@@ -1,7 +1,7 @@
 //! The outcome of a read, as C sees it.
 
 use crate::load::LoadFailed;
-use crate::status::{ErrorDetail, Failure, Status, text};
+use crate::status::{ErrorDetail, Failure, Status, message_of, text};
 use crate::words;
 use failsoft::{CallbackGone, Error};
 use std::ffi::{CString, c_char};
@@ -75,7 +75,7 @@ impl Failed {
                 return Self { status: Status::FAILSOFT_INTERNAL, code: 0, message, detail: None };
             }
         }
-        Self { status, code: 0, message: text(&error.to_string()), detail: ErrorDetail::of(error) }
+        Self { status, code: 0, message: text(&message_of(error)), detail: ErrorDetail::of(error) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The statuses of calls, the core's errors as statuses, and each thread's last error.
 
+use crate::inside::NotCancelled;
 use failsoft::{ConfigError, Detail, DetailValue, Error};
 use std::any::Any;
 use std::cell::RefCell;
@@ -94,13 +95,11 @@ pub(crate) struct ErrorDetail {
 impl ErrorDetail {
     pub(crate) fn of(error: &Error) -> Option<Self> {
         let Detail { name, value } = error.detail()?;
-        Some(Self::new(
-            name,
-            match value {
-                DetailValue::Setting(word) | DetailValue::Word(word) => word.as_bytes(),
-                DetailValue::Key(key) => key,
-            },
-        ))
+        Some(match value {
+            DetailValue::Setting(word) if name == "argument" => Self::new(name, in_the_header(word).as_bytes()),
+            DetailValue::Setting(word) | DetailValue::Word(word) => Self::new(name, word.as_bytes()),
+            DetailValue::Key(key) => Self::new(name, key),
+        })
     }
 
     fn new(name: &str, value: &[u8]) -> Self {
@@ -134,9 +133,25 @@ impl Failure {
     }
 }
 
+/// The header's name of a call's argument.
+fn in_the_header(argument: &str) -> String {
+    match argument {
+        "ttl" | "timeout" => format!("{argument}_ms"),
+        other => other.to_owned(),
+    }
+}
+
+/// The core's message, with the names that arguments have in the header.
+pub(crate) fn message_of(error: &Error) -> String {
+    match error {
+        Error::InvalidArgument { .. } => error.message_with(in_the_header),
+        _ => error.to_string(),
+    }
+}
+
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        Self::new(Status::of(error), error.to_string()).with(ErrorDetail::of(error))
+        Self::new(Status::of(error), message_of(error)).with(ErrorDetail::of(error))
     }
 }
 
@@ -173,6 +188,7 @@ pub(crate) fn guarded_or<T>(otherwise: T, body: impl FnOnce() -> Result<T, Failu
 }
 
 fn caught<T>(body: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let _not_cancelled = NotCancelled::new();
     // Whatever a panic interrupts is behind locks, which recover from it.
     catch_unwind(AssertUnwindSafe(body))
         .unwrap_or_else(|panic| Err(Failure::new(FAILSOFT_INTERNAL, format!("a panic: {}", message(panic.as_ref())))))
@@ -196,10 +212,13 @@ pub(crate) fn text(text: &str) -> CString {
 }
 
 /// What went wrong in this thread's last call that failed; "" if none has. Valid until this thread's next call. The
-/// outcome of a failed read has the message as well.
+/// outcome of a failed read has the message as well. A thread that is ending (in `atexit`, in the destructors of globals
+/// and of its own data) keeps no errors any more, and is told so.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_last_error() -> *const c_char {
-    LAST_ERROR.try_with(|last| last.borrow().0.as_ptr()).unwrap_or(c"".as_ptr())
+    LAST_ERROR
+        .try_with(|last| last.borrow().0.as_ptr())
+        .unwrap_or(c"this thread is ending: its errors are no longer kept".as_ptr())
 }
 
 /// The name of the detail that this error has besides its message. NULL if it has none. Valid as long as

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -259,10 +260,26 @@ static void *reads_and_is_cancelled(void *of) {
     return NULL;
 }
 
+/* A cancellation may be pending when a call begins. */
+static void *is_cancelled_and_reads(void *of) {
+    cancelled_thread *t = of;
+    CHECK(pthread_cancel(pthread_self()) == 0);
+    STATUS(FAILSOFT_UNAVAILABLE, failsoft_get_with_fallback(t->router, bytes("pending"), 7, NULL, NULL, NULL));
+    STATUS(FAILSOFT_OK, failsoft_get_with_fallback(t->router, bytes("pending"), 7, counted, &t->loader, NULL));
+    CHECK(failsoft_set(t->router, bytes("pending"), 7, bytes("v"), 1, NULL) != FAILSOFT_OK);
+    t->returned = true;
+    pthread_testcancel();
+    return NULL;
+}
+
 static void thread_cancelled(failsoft_router *router) {
     cancelled_thread t = {router, {0}, false};
     pthread_t thread;
     void *result;
+    CHECK(pthread_create(&thread, NULL, is_cancelled_and_reads, &t) == 0);
+    CHECK(pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED);
+    CHECK(t.returned);
+    t = (cancelled_thread){router, {0}, false};
     CHECK(pthread_create(&thread, NULL, reads_and_is_cancelled, &t) == 0);
     wait_for(router, is_running, &t.loader);
     CHECK(pthread_cancel(thread) == 0);
@@ -334,9 +351,26 @@ static void events(kit *kit) {
     STATUS(FAILSOFT_OK, failsoft_router_close(router));
 }
 
+/* When the program ends, its thread's own data is gone before its last functions run. */
+static failsoft_router *until_the_end;
+
+static void last_calls(void) {
+    failsoft_outcome *outcome = NULL;
+    failsoft_status read = failsoft_get_with_fallback(until_the_end, bytes("last"), 4, reply_text, "v", &outcome);
+    bool served = read == FAILSOFT_OK && failsoft_outcome_status(outcome) == FAILSOFT_OK;
+    failsoft_outcome_free(outcome);
+    failsoft_status closed = failsoft_router_close(until_the_end);
+    if (served && closed == FAILSOFT_OK)
+        return;
+    fprintf(stderr, "in the last functions: read %d, close %d: %s\n", read, closed, failsoft_last_error());
+    _exit(1);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1)
         delivery_of_all = argv[1];
+    until_the_end = open_router("127.0.0.1:1", delivery_of_all, "deadline_ms", "50", NULL);
+    CHECK(atexit(last_calls) == 0);
     /* Nobody listens there. */
     failsoft_router *router = open_router("127.0.0.1:1", delivery_of_all, "deadline_ms", "50", NULL);
     bool fd = strcmp(delivery_of_all, "fd") == 0;

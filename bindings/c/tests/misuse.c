@@ -104,6 +104,8 @@ static void options(failsoft_router *router) {
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_get_options_set(options, "deadline_ms", "-1"));
     STATUS(FAILSOFT_OK, failsoft_get_options_set(options, "ttl_ms", "0.1"));
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_resolve(router, bytes("k"), 1, options, NULL, NULL, NULL));
+    CHECK(strncmp(failsoft_last_error(), "`ttl_ms`: 100µs is out of range", 30) == 0);
+    CHECK(strcmp((const char *)failsoft_last_error_detail(NULL), "ttl_ms") == 0);
     STATUS(FAILSOFT_OK, failsoft_get_options_set(options, "ttl_ms", ""));
     failsoft_get_options_free(options);
 }

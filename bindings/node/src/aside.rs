@@ -23,7 +23,7 @@ pub struct Message {
 }
 
 /// A node that a message names, and why.
-#[napi(object, object_from_js = false)]
+#[napi(object, object_from_js = false, use_nullable = true)]
 pub struct Subject {
     /// The node.
     pub node: Option<String>,

@@ -1,10 +1,11 @@
-//! Settings from a JavaScript object. Keys, defaults and ranges come from the core; names are written in JavaScript's
+//! Settings from JavaScript. Keys, defaults and ranges come from the core; names are written in JavaScript's
 //! way, in camelCase and with `Ms` after the name of a duration.
 
+use crate::given::{Given, Member};
 use crate::tls;
 use failsoft::{Builder, Config, ConfigError, KeySpec, Router, Setting, SettingKind, unknown_key};
-use napi::bindgen_prelude::{Array, FromNapiValue, Object};
-use napi::{Env, JsValue as _, Result, Unknown, ValueType};
+use napi::Env;
+use napi::bindgen_prelude::Object;
 
 /// The name of a setting in JavaScript.
 fn name(spec: &KeySpec) -> String {
@@ -40,90 +41,55 @@ fn camel(snake: &str) -> String {
     camel
 }
 
-/// Reads the settings of a router, without `encoding`, which the JavaScript side reads.
-pub(crate) fn read(nodes: Unknown<'_>, config: &Object<'_>) -> Result<std::result::Result<Builder, ConfigError>> {
-    let addresses = match nodes.get_type()? {
-        ValueType::String => Some(vec![String::from_unknown(nodes)?]),
-        _ => texts(nodes)?,
-    };
-    let Some(addresses) = addresses else {
-        return Ok(Err(ConfigError::new("nodes", "what was given is not a list of addresses")));
+/// Makes the builder of a router from its settings, without `encoding`, which is JavaScript's own.
+pub(crate) fn read(nodes: Given, settings: Vec<Member>) -> Result<Builder, ConfigError> {
+    let addresses = match nodes {
+        Given::Text { value } => vec![value],
+        Given::List { value } => value,
+        other => return Err(ConfigError::new("nodes", other.refused("a string, or an array of strings"))),
     };
     let mut builder = Router::builder(addresses);
-    for key in Object::keys(config)? {
-        let Some(value) = config.get::<Unknown<'_>>(&key)? else { continue };
-        if value.get_type()? == ValueType::Undefined {
-            continue;
-        }
+    for Member { name: key, value } in settings {
         if key == "tls" {
-            match tls::read(value)? {
-                Ok(Some(tls)) => builder = builder.tls(tls),
-                Ok(None) => {}
-                Err(error) => return Ok(Err(error)),
+            if let Some(tls) = tls::read(value)? {
+                builder = builder.tls(tls);
             }
             continue;
         }
         let Some(spec) = Config::KEYS.iter().find(|spec| name(spec) == key) else {
             let known = Config::KEYS.iter().map(name).chain(["tls", "encoding"].map(str::to_owned));
-            return Ok(Err(unknown_key(&key, known.collect())));
+            return Err(unknown_key(&key, known.collect()));
         };
-        match setting(value, spec)? {
-            Ok(setting) => builder = builder.set(spec.name, setting),
-            Err(problem) => return Ok(Err(ConfigError::new(key, problem))),
-        }
+        builder = builder.set(spec.name, setting(value, spec).map_err(|problem| ConfigError::new(key, problem))?);
     }
-    Ok(Ok(builder))
+    Ok(builder)
 }
 
-/// Converts a JavaScript value; the core checks whether it fits.
-fn setting(value: Unknown<'_>, spec: &KeySpec) -> Result<std::result::Result<Setting, String>> {
-    let unusable = |what: &str| Ok(Err(format!("{what} is not a setting; allowed: {}", spec.kind)));
-    Ok(Ok(match value.get_type()? {
-        ValueType::Null => Setting::Off,
-        ValueType::Boolean => Setting::Bool(bool::from_unknown(value)?),
-        ValueType::Number => {
-            let number = f64::from_unknown(value)?;
-            if is_duration(spec) { Setting::Millis(number) } else { Setting::Number(number) }
-        }
-        ValueType::String => Setting::Text(String::from_unknown(value)?),
-        ValueType::Object if value.is_array()? => match texts(value)? {
-            Some(list) => Setting::List(list),
-            None => return unusable("an array of something else than strings"),
-        },
-        ValueType::Object if matches!(spec.kind, SettingKind::AddressMap { .. }) => {
-            let map = Object::from_unknown(value)?;
-            let mut pairs = Vec::new();
-            for from in Object::keys(&map)? {
-                match map.get::<Unknown<'_>>(&from)? {
-                    Some(to) if to.get_type()? == ValueType::String => {
-                        pairs.push(format!("{from}={}", String::from_unknown(to)?));
-                    }
-                    _ => return Ok(Err("its addresses have to be strings".to_owned())),
-                }
-            }
-            Setting::List(pairs)
-        }
-        other => return unusable(&format!("a value of type {}", other.to_string().to_lowercase())),
-    }))
+/// A setting as the core takes it, which checks whether it fits.
+fn setting(given: Given, spec: &KeySpec) -> Result<Setting, String> {
+    let map = matches!(spec.kind, SettingKind::AddressMap { .. });
+    Ok(match given {
+        Given::Null => Setting::Off,
+        Given::Boolean { value } => Setting::Bool(value),
+        Given::Number { value } if is_duration(spec) => Setting::Millis(value),
+        Given::Number { value } => Setting::Number(value),
+        Given::Text { value } => Setting::Text(value),
+        Given::List { value } => Setting::List(value),
+        Given::Members { value } if map => Setting::List(value.into_iter().map(pair).collect::<Result<_, _>>()?),
+        other if map => return Err(other.refused(&format!("a plain object, an array or a string: {}", spec.kind))),
+        other => return Err(other.refused(&spec.kind.to_string())),
+    })
 }
 
-fn texts(value: Unknown<'_>) -> Result<Option<Vec<String>>> {
-    if !value.is_array()? {
-        return Ok(None);
+fn pair(Member { name, value }: Member) -> Result<String, String> {
+    match value {
+        Given::Text { value } => Ok(format!("{name}={value}")),
+        other => Err(other.refused("addresses, as strings")),
     }
-    let array = Array::from_unknown(value)?;
-    let mut texts = Vec::new();
-    for at in 0..array.len() {
-        match array.get::<Unknown<'_>>(at)? {
-            Some(text) if text.get_type()? == ValueType::String => texts.push(String::from_unknown(text)?),
-            _ => return Ok(None),
-        }
-    }
-    Ok(Some(texts))
 }
 
 /// The core's settings: for each key its default (milliseconds for a duration) and what is allowed.
-pub(crate) fn table(env: &Env) -> Result<Object<'_>> {
+pub(crate) fn table(env: &Env) -> napi::Result<Object<'_>> {
     let mut table = Object::new(env)?;
     for spec in Config::KEYS {
         let mut row = Object::new(env)?;

@@ -16,7 +16,7 @@ pub(crate) const RELEASED: u32 = 2;
 
 /// Anything that is not a row.
 #[derive(Default)]
-#[napi(object, object_from_js = false)]
+#[napi(object, object_from_js = false, use_nullable = true)]
 pub struct Event {
     /// `value`, `outcome`, `many`, `done`, `failed`, `cancelled`, `loading`, `run`, `stop` or `message`.
     pub kind: &'static str,
@@ -41,7 +41,7 @@ pub struct Event {
 }
 
 /// The result for one key of many: exactly one of the two.
-#[napi(object, object_from_js = false)]
+#[napi(object, object_from_js = false, use_nullable = true)]
 pub struct Each {
     /// If it was read.
     pub outcome: Option<Account>,

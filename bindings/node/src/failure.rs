@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// An error on its way to JavaScript.
 #[derive(Clone)]
-#[napi(object, object_from_js = false)]
+#[napi(object, object_from_js = false, use_nullable = true)]
 pub struct Failure {
     /// The error's kind, in the core's words.
     pub code: String,

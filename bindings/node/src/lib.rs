@@ -6,6 +6,7 @@ mod calls;
 mod config;
 mod event;
 mod failure;
+mod given;
 mod key;
 mod outcome;
 mod reads;
@@ -27,6 +28,12 @@ pub fn run_command(arguments: Vec<String>) -> u8 {
 #[napi(catch_unwind)]
 pub fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
+}
+
+/// The most keys of one call.
+#[napi(catch_unwind)]
+pub fn max_keys() -> u32 {
+    u32::try_from(failsoft::MAX_KEYS).unwrap_or(u32::MAX)
 }
 
 /// The core's settings: for each key its default (milliseconds for a duration) and what is allowed.

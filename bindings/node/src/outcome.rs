@@ -4,7 +4,7 @@ use napi::bindgen_prelude::Buffer;
 use napi_derive::napi;
 
 /// The value of a read, and how it was obtained.
-#[napi(object, object_from_js = false)]
+#[napi(object, object_from_js = false, use_nullable = true)]
 pub struct Account {
     /// The value; none if the key does not exist.
     pub value: Option<Buffer>,

@@ -2,13 +2,14 @@
 
 use crate::config;
 use crate::failure::Failure;
+use crate::given::{Given, Member};
 use crate::key::{Octets, duration, octets};
 use crate::reads::{Reads, Waiting};
 use bytes::Bytes;
 use failsoft::Error;
 use failsoft::foreign::{Caller, Foreign, Parent, Pending, ReadOptions};
-use napi::bindgen_prelude::{Either, Object};
-use napi::{Result, Unknown};
+use napi::Result;
+use napi::bindgen_prelude::Either;
 use napi_derive::napi;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,18 +47,18 @@ pub struct NativeRouter {
 impl NativeRouter {
     /// Opens a router whose calls complete in `reads`, or says why it cannot. Its messages carry `number`.
     #[napi(catch_unwind)]
-    pub fn open(reads: &Reads, number: u32, nodes: Unknown<'_>, config: Object<'_>) -> Result<Either<Self, Failure>> {
-        let opened = config::read(nodes, &config)?.map_err(|error| {
+    pub fn open(reads: &Reads, number: u32, nodes: Given, settings: Vec<Member>) -> Either<NativeRouter, Failure> {
+        let opened = config::read(nodes, settings).map_err(|error| {
             // It names the key as JavaScript writes it already.
             Failure::config(&error)
         });
         let aside = Arc::clone(&reads.aside);
         let opened = opened.map(|builder| builder.observer(move |event| aside.message(number, event)));
         let opened = opened.and_then(|builder| Foreign::open(builder).map_err(|error| Failure::of(&error)));
-        Ok(match opened {
+        match opened {
             Ok(foreign) => Either::A(Self { foreign, waiting: Rc::clone(&reads.waiting) }),
             Err(failure) => Either::B(failure),
-        })
+        }
     }
 
     /// Reads a value, with or without a callback, outside of any load and without options.

@@ -1,70 +1,51 @@
 //! Encryption of connections, with the names of Node's own `tls` module.
 
+use crate::given::{Given, Member};
 use failsoft::{ConfigError, Tls};
-use napi::bindgen_prelude::{Either, FromNapiValue, Object, Uint8ArraySlice};
-use napi::{JsString, Result, Unknown, ValueType};
 
-const ALLOWED: &str = "allowed: ca, cert, key, servername, rejectUnauthorized";
+const KEYS: &str = "ca, cert, key, servername, rejectUnauthorized";
 
 /// Reads `tls`: true, or an object.
-pub(crate) fn read(value: Unknown<'_>) -> Result<std::result::Result<Option<Tls>, ConfigError>> {
-    let bad = |key: &str, problem: &str| Ok(Err(ConfigError::new(key, problem)));
-    match value.get_type()? {
-        ValueType::Undefined | ValueType::Null => return Ok(Ok(None)),
-        ValueType::Boolean => return Ok(Ok(bool::from_unknown(value)?.then(Tls::new))),
-        ValueType::Object => {}
-        _ => {
-            return bad(
-                "tls",
-                &format!("a value of this type is not allowed; allowed: true, false, or an object; {ALLOWED}"),
-            );
-        }
-    }
-    let options = Object::from_unknown(value)?;
-    let (mut tls, mut chain, mut secret) = (Tls::new(), None, None);
-    for name in Object::keys(&options)? {
-        let Some(value) = options.get::<Unknown<'_>>(&name)? else { continue };
-        if value.get_type()? == ValueType::Undefined {
-            continue;
-        }
-        let key = format!("tls.{name}");
-        match name.as_str() {
-            "ca" | "cert" | "key" => {
-                let Some(pem) = pem(value)? else { return bad(&key, "allowed: PEM, as a string or bytes") };
-                match name.as_str() {
-                    "ca" => tls = tls.ca_pem(pem),
-                    "cert" => chain = Some(pem),
-                    _ => secret = Some(pem),
-                }
-            }
-            "servername" => match String::from_unknown(value) {
-                Ok(name) => tls = tls.server_name(name),
-                Err(_) => return bad(&key, "allowed: a string"),
-            },
-            "rejectUnauthorized" => match bool::from_unknown(value) {
-                Ok(true) => {}
-                Ok(false) => tls = tls.danger_accept_invalid_certs(),
-                Err(_) => return bad(&key, "allowed: true or false"),
-            },
-            _ => return bad(&key, &format!("no such key; {ALLOWED}")),
-        }
-    }
-    match (chain, secret) {
-        (Some(chain), Some(secret)) => Ok(Ok(Some(tls.client_pem(chain, secret)))),
-        (None, None) => Ok(Ok(Some(tls))),
-        _ => bad("tls", "`cert` and `key` belong together"),
+pub(crate) fn read(given: Given) -> Result<Option<Tls>, ConfigError> {
+    match given {
+        Given::Null => Ok(None),
+        Given::Boolean { value } => Ok(value.then(Tls::new)),
+        Given::Members { value } => object(value).map(Some),
+        other => Err(bad("tls", other.refused(&format!("true, false, or a plain object of {KEYS}")))),
     }
 }
 
-fn pem(value: Unknown<'_>) -> Result<Option<Vec<u8>>> {
-    Ok(match value.get_type()? {
-        ValueType::String => Some(JsString::from_unknown(value)?.into_utf8()?.take()),
-        ValueType::Object => {
-            Either::<Uint8ArraySlice<'_>, Unknown<'_>>::from_unknown(value).ok().and_then(|given| match given {
-                Either::A(bytes) => Some(bytes.to_vec()),
-                Either::B(_) => None,
-            })
+fn object(options: Vec<Member>) -> Result<Tls, ConfigError> {
+    let (mut tls, mut chain, mut secret) = (Tls::new(), None, None);
+    for Member { name, value } in options {
+        let key = format!("tls.{name}");
+        match (name.as_str(), value) {
+            ("ca", value) => tls = tls.ca_pem(pem(&key, value)?),
+            ("cert", value) => chain = Some(pem(&key, value)?),
+            ("key", value) => secret = Some(pem(&key, value)?),
+            ("servername", Given::Text { value }) => tls = tls.server_name(value),
+            ("servername", other) => return Err(bad(&key, other.refused("a string"))),
+            ("rejectUnauthorized", Given::Boolean { value: true }) => {}
+            ("rejectUnauthorized", Given::Boolean { value: false }) => tls = tls.danger_accept_invalid_certs(),
+            ("rejectUnauthorized", other) => return Err(bad(&key, other.refused("true or false"))),
+            _ => return Err(bad(&key, format!("no such key; allowed: {KEYS}"))),
         }
-        _ => None,
-    })
+    }
+    match (chain, secret) {
+        (Some(chain), Some(secret)) => Ok(tls.client_pem(chain, secret)),
+        (None, None) => Ok(tls),
+        _ => Err(bad("tls", "`cert` and `key` belong together".to_owned())),
+    }
+}
+
+fn pem(key: &str, given: Given) -> Result<Vec<u8>, ConfigError> {
+    match given {
+        Given::Text { value } => Ok(value.into_bytes()),
+        Given::Bytes { value } => Ok(value.to_vec()),
+        other => Err(bad(key, other.refused("PEM, as a string or a Uint8Array"))),
+    }
+}
+
+fn bad(key: &str, problem: String) -> ConfigError {
+    ConfigError::new(key, problem)
 }

@@ -11,6 +11,7 @@ use failsoft_policy::config::{Config, Setting, check_nodes, split_nodes};
 use failsoft_policy::error::ConfigError;
 use failsoft_policy::events::Event;
 use redis::{ConnectionAddr, IntoConnectionInfo};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -221,13 +222,13 @@ impl Builder {
             return Err(problem.into());
         }
         check_nodes(&self.nodes)?;
-        let mut seeds = Vec::new();
+        let (mut seeds, mut known) = (Vec::new(), BTreeSet::new());
         let nodes = std::mem::take(&mut self.nodes);
         for node in nodes.iter().flat_map(|node| split_nodes(node)) {
             // No address contains an `@`: this was meant as a URL, perhaps with a password.
             let url = node.contains("://") || node.contains('@');
             let seed = if url { self.read_url(node)? } else { Endpoint::parse(node)? };
-            if !seeds.contains(&seed) {
+            if known.insert(seed.clone()) {
                 seeds.push(seed);
             }
         }
@@ -259,7 +260,10 @@ impl Builder {
             return Err(bad(&format!("options belong into the settings; {allowed}")));
         }
         let (url, scope) = without_scope(url);
-        let info = url.as_str().into_connection_info().map_err(|_| bad(&format!("no URL of a server; {allowed}")))?;
+        let info = url
+            .as_str()
+            .into_connection_info()
+            .map_err(|_| bad(&format!("its host or port cannot be read; {allowed}")))?;
         if info.redis_settings().db() != 0 {
             return Err(bad("names a database; a cluster has database 0 only"));
         }

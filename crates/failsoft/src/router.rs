@@ -214,8 +214,8 @@ pub(crate) fn check_string(argument: &'static str, length: usize) -> Result<(), 
 }
 
 pub(crate) fn check_ttl(ttl: Option<Duration>) -> Result<(), Error> {
-    if ttl.is_some_and(|ttl| !(MIN_TTL..=MAX_TTL).contains(&ttl)) {
-        let problem = "1 ms to 36,500 days are allowed; leave it out for the default".to_owned();
+    if let Some(ttl) = ttl.filter(|ttl| !(MIN_TTL..=MAX_TTL).contains(ttl)) {
+        let problem = format!("{ttl:?} is out of range; 1 ms to 36,500 days are allowed; leave it out for the default");
         return Err(Error::InvalidArgument { argument: "ttl", problem });
     }
     Ok(())

@@ -6,14 +6,16 @@ use crate::error::Error;
 use crate::outcome::Outcome;
 use bytes::Bytes;
 use failsoft_policy::{Reason, ServedBy};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// Kept for a caller whose own thread runs its callback: `load_timeout` cannot interrupt that thread, and in the end it
 /// has the value. Others who wait for the same load still get [`Error::DeadlineExceeded`].
 #[derive(Clone, Debug)]
 pub struct Own {
-    keys: Vec<Bytes>,
+    /// The key of a read of one; its callback is asked for no other.
+    first: Option<Bytes>,
+    keys: HashSet<Bytes>,
     values: HashMap<Bytes, Bytes>,
     reason: Option<Reason>,
     attempts: u32,
@@ -27,7 +29,8 @@ impl Own {
             Answer::Values(values) => values.clone(),
             Answer::Failed(_) => return None,
         };
-        Some(Self { keys: run.keys.clone(), values, reason: run.reason, attempts: run.attempts })
+        let (first, keys) = (run.keys.first().cloned(), run.keys.iter().cloned().collect());
+        Some(Self { first, keys, values, reason: run.reason, attempts: run.attempts })
     }
 
     /// Puts it into the call's final completion wherever that has timed out waiting for it. `asked` are the keys of a
@@ -36,16 +39,17 @@ impl Own {
     pub fn instead_of(&self, completion: Completion, asked: &[Bytes]) -> Completion {
         match completion {
             Completion::Value { token, result: Err(error) } if late(&error) => {
-                let own = self.keys.first().and_then(|key| self.outcome(key));
+                let own = self.first.as_ref().and_then(|key| self.outcome(key));
                 Completion::Value { token, result: own.map(|outcome| outcome.value).ok_or(error) }
             }
             Completion::Outcome { token, result: Err(error) } if late(&error) => {
-                let own = self.keys.first().and_then(|key| self.outcome(key));
+                let own = self.first.as_ref().and_then(|key| self.outcome(key));
                 Completion::Outcome { token, result: own.ok_or(error) }
             }
             Completion::Many { token, result: Ok(mut results) } => {
                 for (key, result) in asked.iter().zip(&mut results) {
-                    if let (true, Some(own)) = (result.as_ref().is_err_and(late), self.outcome(key)) {
+                    let own = if result.as_ref().is_err_and(late) { self.outcome(key) } else { None };
+                    if let Some(own) = own {
                         *result = Ok(own);
                     }
                 }

@@ -151,12 +151,12 @@ impl Check {
     /// After each word of a node: verdicts need enough ballots, and an ordinary failover is no partition.
     pub(crate) fn verdicts(&mut self, r: usize, router: &Router, model: &Model, now: Time) {
         let down = router.cluster.is_down();
-        let members = || router.members.iter().flatten();
-        let out = members().filter(|m| router.cluster.verdict(m.key) == Some(Verdict::Minority));
-        let minority: Vec<NodeKey> = out.map(|m| m.key).collect();
+        // Those of the policy: the driver hears of new ones only when this word is dealt with.
+        let out = |key: &NodeKey| router.cluster.verdict(*key) == Some(Verdict::Minority);
+        let minority: Vec<NodeKey> = router.cluster.members().map(|(key, ..)| key).filter(out).collect();
         let votes = &mut self.routers[r].votes;
         let was = std::mem::replace(&mut votes.was_minority, minority.clone());
-        let newly = || members().filter(|m| minority.contains(&m.key) && !was.contains(&m.key));
+        let newly = || router.cluster.members().filter(|(key, ..)| minority.contains(key) && !was.contains(key));
         let changed = newly().next().is_some() || (down && !votes.was_down);
         votes.was_down = down;
         let (enough, heard, asked) = (votes.suffice(), votes.ballots.len(), votes.asked);
@@ -166,7 +166,7 @@ impl Check {
         if self.cuts {
             return;
         }
-        for at in newly().map(|m| address(&m.endpoint)) {
+        for at in newly().map(|(_, endpoint, _)| address(endpoint)) {
             let Some(n) = model.listening(at) else { continue };
             let node = &model.nodes[n];
             let counted_out = model
