@@ -48,7 +48,9 @@ def test_only_a_node_that_was_voted_out_is_a_warning(records: list[Any]) -> None
 
 def test_a_cluster_that_is_not_found(patient: dict[str, Any], records: list[Any]) -> None:
     async def main() -> None:
-        async with Router(["127.0.0.1:1"], **patient):
+        async with Router(["127.0.0.1:1"], **patient) as router:
+            # It is told on a loop that has called the router.
+            assert await router.get_with_fallback("k", str) == b"k"
             await eventually("it is told", lambda: of(records, "no_view") != [])
             [record] = of(records, "no_view")
             assert (record.levelno, record.subjects) == (logging.WARNING, [("127.0.0.1:1", "connection")])
