@@ -7,6 +7,7 @@ replica; and when no node may answer, from your own store through a callback.
 
 import os
 
+from . import _callbacks as _callbacks  # The extension needs it at the first call, when no file may be to be had.
 from ._config import Config
 from ._errors import (
     Closed,

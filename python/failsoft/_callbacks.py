@@ -92,12 +92,15 @@ class Callbacks:
 
 
 def run_here(load: Load, fallback: Callable[..., Any], asked: object) -> None:
-    """Runs a callback in the thread that waits for it."""
-    context = contextvars.copy_context()
+    """Runs a callback in the thread that waits for it; its result is read inside the load, too."""
+    contextvars.copy_context().run(_run_inside, load, fallback, asked)
+
+
+def _run_inside(load: Load, fallback: Callable[..., Any], asked: object) -> None:
     try:
-        if not context.run(load.begin):
+        if not load.begin():
             return
-        result = context.run(fallback, *_arguments(load, fallback, asked))
+        result = fallback(*_arguments(load, fallback, asked))
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()

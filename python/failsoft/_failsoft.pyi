@@ -34,16 +34,18 @@ __all__ = [
 __version__: str
 
 _V = TypeVar("_V", bytes, str, default=bytes)
-# What the calls of a router give: a read, one with its account, many keys, nothing; and what they take to be called.
+# What the calls of a router give: a read, one with its account, many keys with theirs, their values, nothing; and what
+# they take to be called.
 _One = TypeVar("_One", covariant=True)
 _Account = TypeVar("_Account", covariant=True)
 _Many = TypeVar("_Many", covariant=True)
+_Values = TypeVar("_Values", covariant=True)
 _Nothing = TypeVar("_Nothing", covariant=True)
 _Callback = TypeVar("_Callback", contravariant=True)
 _ManyCallback = TypeVar("_ManyCallback", contravariant=True)
 
 @disjoint_base
-class Router(Generic[_One, _Account, _Many, _Nothing, _Callback, _ManyCallback]):
+class Router(Generic[_One, _Account, _Many, _Values, _Nothing, _Callback, _ManyCallback]):
     def get_with_fallback(
         self, key: Key, fallback: _Callback | None = None, *, ttl: float | None = None, deadline: float | None = None
     ) -> _One: ...
@@ -53,6 +55,9 @@ class Router(Generic[_One, _Account, _Many, _Nothing, _Callback, _ManyCallback])
     def resolve_many(
         self, keys: Iterable[Key], fallback: _ManyCallback, *, ttl: float | None = None, deadline: float | None = None
     ) -> _Many: ...
+    def get_many_with_fallback(
+        self, keys: Iterable[Key], fallback: _ManyCallback, *, ttl: float | None = None, deadline: float | None = None
+    ) -> _Values: ...
     def set(self, key: Key, value: bytes | str | bytearray | memoryview, ttl: float | None = None) -> _Nothing: ...
     def ready(self, timeout: float) -> _Nothing: ...
     def close(self) -> _Nothing: ...
@@ -67,6 +72,7 @@ class AsyncRouter(
         asyncio.Future[_V | None],
         asyncio.Future[Outcome[_V]],
         asyncio.Future[list[Outcome[_V] | BaseException]],
+        asyncio.Future[list[_V | None]],
         asyncio.Future[None],
         Fallback,
         ManyFallback,
@@ -80,6 +86,7 @@ class BlockingRouter(
         _V | None,
         Outcome[_V],
         list[Outcome[_V] | BaseException],
+        list[_V | None],
         None,
         BlockingFallback,
         BlockingManyFallback,

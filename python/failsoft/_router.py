@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar, Unpack
 
     from ._config import Config
-    from ._types import Health, Key, ManyFallback
+    from ._types import Health
 
     #: What reads give.
     V = TypeVar("V", bytes, str, default=bytes)
@@ -66,21 +66,6 @@ class Router(AsyncRouter[V]):
         # By the overloads type checkers know what reads give.
         self._open(nodes, config)
 
-    async def get_many_with_fallback(
-        self, keys: Iterable[Key], fallback: ManyFallback, *, ttl: float | None = None, deadline: float | None = None
-    ) -> list[V | None]:
-        """Reads many keys at once, the values in the order of the keys.
-
-        ``fallback`` is called once with the list of missing keys that nobody loads yet, and gives a
-        mapping; a key that is not in it does not exist. ``ttl`` and ``deadline`` are seconds, as in
-        ``resolve_many``. Raises the first error of any key.
-
-        Example:
-
-            one, two = await router.get_many_with_fallback(["user:1", "user:2"], load_users, deadline=0.5)
-        """
-        return values_of(await self.resolve_many(keys, fallback, ttl=ttl, deadline=deadline))
-
     def health(self) -> Health:
         """What the router knows of the cluster and of itself, now: nodes, breakers, slots, counters. Asks nobody.
 
@@ -102,21 +87,12 @@ class Router(AsyncRouter[V]):
         warn_of_unclosed(self, warn)
 
 
-def values_of(outcomes: list[Outcome[V] | BaseException]) -> list[V | None]:
-    values = []
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-        values.append(outcome.value)
-    return values
-
-
-def health_of(router: _failsoft.Router[Any, Any, Any, Any, Any, Any]) -> Health:
+def health_of(router: _failsoft.Router[Any, Any, Any, Any, Any, Any, Any]) -> Health:
     health: Health = json.loads(router.health_json())
     return health
 
 
-def warn_of_unclosed(router: _failsoft.Router[Any, Any, Any, Any, Any, Any], warn: Any) -> None:
+def warn_of_unclosed(router: _failsoft.Router[Any, Any, Any, Any, Any, Any, Any], warn: Any) -> None:
     """For `__del__`: `warn` is held by the caller, since the module may be gone at the end of the interpreter."""
     if router.state in ("connecting", "ready"):
         warn(f"unclosed {router!r}", ResourceWarning, source=router)

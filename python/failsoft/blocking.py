@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ._config import Signature
 from ._failsoft import BlockingRouter
-from ._router import V, health_of, values_of, warn_of_unclosed
+from ._router import V, health_of, warn_of_unclosed
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
     from ._config import Config
-    from ._types import BlockingManyFallback, Health, Key
+    from ._types import Health
 
 __all__ = ["Router"]
 
@@ -52,26 +52,6 @@ class Router(BlockingRouter[V]):
     def __init__(self, nodes: Any, **config: Any) -> None:
         # By the overloads type checkers know what reads give.
         self._open(nodes, config)
-
-    def get_many_with_fallback(
-        self,
-        keys: Iterable[Key],
-        fallback: BlockingManyFallback,
-        *,
-        ttl: float | None = None,
-        deadline: float | None = None,
-    ) -> list[V | None]:
-        """Reads many keys at once, the values in the order of the keys; raises the first error of any key.
-
-        ``fallback`` is called once with the list of missing keys that nobody loads yet, and gives a
-        mapping; a key that is not in it does not exist. ``ttl`` and ``deadline`` are seconds, as in
-        ``resolve_many``.
-
-        Example:
-
-            one, two = router.get_many_with_fallback(["user:1", "user:2"], load_users, deadline=0.5)
-        """
-        return values_of(self.resolve_many(keys, fallback, ttl=ttl, deadline=deadline))
 
     def health(self) -> Health:
         """What the router knows of the cluster and of itself, now: nodes, breakers, slots, counters. Asks nobody.

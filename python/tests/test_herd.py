@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -152,6 +153,46 @@ async def closed(router: Router) -> None:
     await router.close()
 
 
+class Proactor(asyncio.SelectorEventLoop):
+    def add_reader(self, *_: Any) -> None:  # type: ignore[override]
+        raise NotImplementedError
+
+
+class Unbegun(asyncio.SelectorEventLoop):
+    """Stops when a callback is scheduled, before it begins."""
+
+    def call_soon(self, callback: Any, *arguments: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
+        if getattr(callback, "__name__", "") == "step":
+            self.stop()
+        return super().call_soon(callback, *arguments, context=context)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop, Proactor, Unbegun])
+def test_a_load_left_behind_on_a_closed_loop_is_taken_over(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    router = Router(["127.0.0.1:1"], deadline=0.1, load_timeout=3000.0)
+    loop = new_loop()
+
+    async def load(_key: str) -> bytes:
+        loop.stop()
+        await asyncio.sleep(1000)
+        return b"never"
+
+    # Nobody cancels the task of the load, and no garbage collector comes by.
+    loop.call_soon(lambda: router.get_with_fallback("herd:left", load))
+    gc.disable()
+    try:
+        loop.run_forever()
+        loop.close()
+
+        async def another() -> Any:
+            return await router.get_with_fallback("herd:left", lambda _: b"taken over")
+
+        assert run(another()) == b"taken over"
+    finally:
+        gc.enable()
+    run(closed(router))
+
+
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_many_loops_in_many_threads(
     cluster: list[str], patient: dict[str, Any], new_loop: Callable[[], asyncio.AbstractEventLoop]
@@ -180,10 +221,6 @@ def test_many_loops_in_many_threads(
 
 
 def test_a_loop_without_add_reader(cluster: list[str], patient: dict[str, Any]) -> None:
-    class Proactor(asyncio.SelectorEventLoop):
-        def add_reader(self, *_: Any) -> None:  # type: ignore[override]
-            raise NotImplementedError
-
     async def main() -> None:
         async with Router(cluster, **patient) as router:
             values = await asyncio.gather(*(router.get_with_fallback(f"method:{i}", lambda k: k) for i in range(100)))

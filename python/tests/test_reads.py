@@ -170,7 +170,9 @@ def test_the_callbacks_own_exception_comes_back(cluster: list[str], patient: dic
             assert caught.value is mine and "plain" in [entry.name for entry in caught.traceback]
             with pytest.raises(RuntimeError, match="StopIteration"):
                 await router.get_with_fallback("raise:3", stop)
-            with pytest.raises(failsoft.InvalidArgument, match="allowed: bytes, str or None") as wrong:
+            with pytest.raises(
+                failsoft.InvalidArgument, match="allowed: bytes, str, bytearray, memoryview or None"
+            ) as wrong:
                 await router.get_with_fallback("raise:4", number)
             assert isinstance(wrong.value, TypeError) and wrong.value.code == "INVALID_ARGUMENT"
             health = router.health()
@@ -191,14 +193,52 @@ def test_bad_arguments_are_told_at_once(cluster: list[str]) -> None:
                 lambda: router.resolve("k", ttl=0.0),
                 lambda: router.set("k", bad),
                 lambda: router.resolve_many(["k", bad], dict),
+                lambda: router.get_many_with_fallback(["k", bad], dict),
             ):
                 with pytest.raises(failsoft.InvalidArgument):
                     call()
         with pytest.raises(failsoft.Closed):
             router.get_with_fallback("k")
+        with pytest.raises(failsoft.Closed):
+            router.get_many_with_fallback(["k"], dict)
         await router.close()
 
     run(main())
+
+
+def test_what_a_number_of_seconds_may_be_is_said() -> None:
+    with blocking.Router(["127.0.0.1:1"], deadline=0.05) as router:
+        for ttl in (-1, 0, 1e300):
+            with pytest.raises(failsoft.InvalidArgument, match=r"1 ms to 36,500 days"):
+                router.get_with_fallback("k", str, ttl=ttl)
+        for deadline in (-1, 2.0**64):
+            with pytest.raises(failsoft.InvalidArgument, match=r"a number of seconds, from 0 to less than 2\^64"):
+                router.get_with_fallback("k", str, deadline=deadline)
+        with pytest.raises(failsoft.InvalidArgument, match="an int out of range"):
+            router.get_with_fallback("k", str, deadline=10**400)
+        assert router.get_with_fallback("k", str, deadline=2.0**63) == b"k"
+
+
+def test_an_endless_iterable_of_keys_is_read_to_the_limit() -> None:
+    with blocking.Router(["127.0.0.1:1"], deadline=0.05) as router:
+        # Bounded, so that reading it to its end fails this test and no other.
+        keys = iter(range(100_000))
+        with pytest.raises(failsoft.InvalidArgument, match="more than 65536 keys in one call") as wrong:
+            router.resolve_many(map(str, keys), dict)
+        assert wrong.value.argument == "keys" and next(keys) == 65_537
+
+
+def test_a_mapping_that_reads_its_own_key_while_it_is_read_closes_a_circle() -> None:
+    with blocking.Router(["127.0.0.1:1"], deadline=0.1, load_timeout=5.0) as router:
+
+        class Lazy(dict[str, bytes]):
+            def items(self) -> Any:
+                return [(key, router.get_with_fallback(key, lambda _: b"inner")) for key in self]
+
+        [told] = router.resolve_many(["lazy"], lambda keys: Lazy.fromkeys(keys, b""))
+        assert isinstance(told, failsoft.InvalidArgument) and 'Reentrant: a callback asked for the key b"lazy"' in str(
+            told
+        )
 
 
 def test_many_keys(cluster: list[str], patient: dict[str, Any]) -> None:
@@ -213,7 +253,9 @@ def test_many_keys(cluster: list[str], patient: dict[str, Any]) -> None:
             keys = [f"many:{i}" for i in range(20)]
             for key in keys[:10]:
                 await router.set(key, "stored")
-            values = await router.get_many_with_fallback([*keys, keys[0]], load)
+            read = router.get_many_with_fallback([*keys, keys[0]], load)
+            assert not asyncio.iscoroutine(read) and asyncio.isfuture(read)
+            values = await read
             assert values[:10] == [b"stored"] * 10 and values[20] == b"stored"
             assert values[10] == b"loaded many:10" and values[17] is None
             assert asked == [keys[10:]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import pathlib
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import failsoft
@@ -51,6 +53,7 @@ def test_bad_settings_are_named(router: type[Any]) -> None:
         ("deadline", "1s", "is not a duration"),
         ("fill", 3, "is not a boolean"),
         ("max_retries", 11, "allowed: 0 to 10"),
+        ("deadline", 10**400, "an int out of range is not a setting; allowed: 1 ms to 1 h"),
         ("class", object(), "no such key; allowed: max_retries, .*, tls, decode_responses$"),
         ("max_retries", 10**30, "an int of that size is out of range; allowed: 0 to 10"),
         ("max_retries", {1: 2}, "dict is not a setting; allowed: 0 to 10"),
@@ -71,6 +74,8 @@ def test_bad_settings_are_named(router: type[Any]) -> None:
         with pytest.raises(failsoft.ConfigError, match=problem) as wrong:
             router(NODES, **{key: value})
         assert wrong.value.key == key and isinstance(wrong.value, ValueError) and wrong.value.code == "CONFIG"
+    with pytest.raises(failsoft.ConfigError, match=r"no such key; allowed: max_retries, "):
+        router(NODES, **{"\ud800": 1})
     for nodes in (
         [],
         ["nowhere:"],
@@ -88,6 +93,13 @@ def test_bad_settings_are_named(router: type[Any]) -> None:
         assert wrong.value.key == "nodes" and "secret" not in str(wrong.value)
 
 
+def test_a_number_is_whatever_python_takes_for_one() -> None:
+    half: Any
+    for half in (Decimal("0.5"), Fraction(1, 2)):
+        with blocking.Router(NODES, deadline=half, ttl_jitter=half) as router:
+            assert router.get_with_fallback("k", str, ttl=half, deadline=half) == b"k"
+
+
 def test_every_form_of_a_setting_is_taken() -> None:
     assert "nodes=127.0.0.1:1,localhost:2 " in repr(Router("127.0.0.1:1, localhost:2"))
     Router("127.0.0.1:1", max_retries=0, deadline=1, ttl_jitter=0, fill=False, password=None)
@@ -99,9 +111,18 @@ def test_every_form_of_a_setting_is_taken() -> None:
     for pem in nothing:
         with pytest.raises(failsoft.ConfigError, match="tls"):
             Router(NODES, tls=failsoft.Tls(ca_pem=pem))
-    with pytest.raises(ValueError, match="belong together"):
-        failsoft.Tls(client_key_pem=b"key")
     number: Any = 3
+    wrongs: list[tuple[dict[str, Any], str, str]] = [
+        ({"client_key_pem": b"key"}, "client_cert_pem", "is missing; allowed: .* together, or neither"),
+        ({"client_cert_pem": "chain"}, "client_key_pem", "is missing; allowed: .* together, or neither"),
+        ({"server_name": "\ud800"}, "server_name", "a str with a lone surrogate, .*; allowed: str, a host's name"),
+        ({"server_name": number}, "server_name", "int; allowed: str, a host's name"),
+        ({"danger_accept_invalid_certs": number}, "danger_accept_invalid_certs", "allowed: true or false"),
+    ]
+    for arguments, key, problem in wrongs:
+        with pytest.raises(failsoft.ConfigError, match=problem) as bad:
+            failsoft.Tls(**arguments)
+        assert bad.value.key == key
     for argument in ("ca_pem", "client_cert_pem", "client_key_pem"):
         with pytest.raises(failsoft.InvalidArgument, match="int; allowed: bytes, str") as wrong:
             failsoft.Tls(**{argument: number})

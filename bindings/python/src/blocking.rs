@@ -6,6 +6,7 @@ use crate::given::{Given, ended};
 use crate::home::Home;
 use crate::load::{self, Load};
 use crate::messages::Messages;
+use crate::running::Running;
 use failsoft::Error;
 use failsoft::foreign::{Caller, Completion, Own, Pending, Waiting, forks};
 use pyo3::prelude::*;
@@ -47,7 +48,7 @@ pub(crate) fn wait(
                 Err(Completion::Run(run)) => {
                     let Some(Callback { fallback, asked, .. }) = callback else { continue };
                     // What it raises here is no failure of the load: Ctrl-C, or the thread's end.
-                    let load = Bound::new(py, Load::new(run, None, Home::default()))?;
+                    let load = Bound::new(py, Load::new(run, None, Home::default(), Running::default()))?;
                     let ran = run_here(py)?.call1((&load, fallback, asked));
                     if forks() != process {
                         return forked(py, ran.map(drop), (waiting, pending, batch));

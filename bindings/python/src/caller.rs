@@ -3,6 +3,7 @@
 use crate::convert::{octets, seconds, type_name, unchanging};
 use crate::errors::invalid;
 use bytes::Bytes;
+use failsoft::MAX_KEYS;
 use failsoft::foreign::ReadOptions;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -72,8 +73,12 @@ pub(crate) fn keys<'py>(given: &Bound<'py, PyAny>) -> PyResult<(Vec<Bytes>, Vec<
     {
         return Err(refused());
     }
-    let given = py.get_type::<PyList>().call1((given,))?.cast_into::<PyList>()?;
-    for key in given {
+    for key in given.try_iter()? {
+        let key = key?;
+        // Here, and not by the core alone: an iterable may have no end.
+        if all.0.len() == MAX_KEYS {
+            return Err(invalid(py, "keys", format!("more than {MAX_KEYS} keys in one call")));
+        }
         let octets = octets("keys", &key)?;
         all.1.push(unchanging(&key, &octets));
         all.0.push(octets);

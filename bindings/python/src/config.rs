@@ -1,6 +1,6 @@
 //! Keyword arguments to the core's settings. Keys, defaults and ranges are the core's alone.
 
-use crate::convert::{described, type_name};
+use crate::convert::{described, number, one, type_name};
 use crate::errors::raised;
 use crate::tls::Tls;
 use failsoft::{
@@ -27,7 +27,8 @@ pub(crate) fn read(nodes: &Bound<'_, PyAny>, config: &Bound<'_, PyDict>) -> PyRe
     let seeds = addresses.iter().map(|address| bare(address)).collect();
     let mut settings = Settings { builder: Router::builder(addresses), decode: false, seeds };
     for (key, value) in config {
-        let key: String = key.extract()?;
+        // Without UTF-8 it is none of ours: it is named as far as it can be.
+        let key = key.cast::<PyString>()?.to_string_lossy().into_owned();
         let not_bool = |_| bad(&key, format!("{} is not allowed; allowed: true or false", type_name(&value)));
         let not_tls = |_| bad(&key, format!("{} is not allowed; allowed: true or false, or a Tls", type_name(&value)));
         match key.as_str() {
@@ -45,7 +46,7 @@ pub(crate) fn read(nodes: &Bound<'_, PyAny>, config: &Bound<'_, PyDict>) -> PyRe
                     return Err(raised(py, &unknown_key(&key, known.map(str::to_owned).collect()).into()));
                 };
                 let problem = |problem| bad(&key, format!("{problem}; allowed: {}", spec.kind));
-                settings.builder = settings.builder.set(&key, setting(&value, spec).map_err(problem)?);
+                settings.builder = settings.builder.set(&key, setting(&value, spec)?.map_err(problem)?);
             }
         }
     }
@@ -119,17 +120,32 @@ fn default(py: Python<'_>, setting: &Setting) -> PyResult<Py<PyAny>> {
 }
 
 /// A Python value as the core takes it, or what is wrong with it; the core says whether it fits.
-fn setting(value: &Bound<'_, PyAny>, spec: &KeySpec) -> Result<Setting, String> {
-    let duration = matches!(spec.kind, SettingKind::Duration { .. });
-    let unusable = |_| format!("an {} of that size is out of range", type_name(value));
+fn setting(value: &Bound<'_, PyAny>, spec: &KeySpec) -> PyResult<Result<Setting, String>> {
+    let text_or_bool = value.is_instance_of::<PyString>() || value.is_instance_of::<PyBool>();
+    if value.is_none() || text_or_bool {
+        return Ok(plain(value, spec));
+    }
+    Ok(match spec.kind {
+        SettingKind::Duration { .. } => {
+            number(value)?.map(|seconds| Setting::Millis(seconds * 1000.0)).map_err(no_setting)
+        }
+        SettingKind::Number { .. } => number(value)?.map(Setting::Number).map_err(no_setting),
+        _ => plain(value, spec),
+    })
+}
+
+fn no_setting(what: String) -> String {
+    format!("{what} is not a setting")
+}
+
+/// The same of what is no number, or one that has to be whole.
+fn plain(value: &Bound<'_, PyAny>, spec: &KeySpec) -> Result<Setting, String> {
+    let unusable = |_| format!("{} of that size is out of range", one(value));
     if value.is_none() {
         return Ok(Setting::Off);
     }
     if let Ok(value) = value.cast::<PyBool>() {
         return Ok(Setting::Bool(value.is_true()));
-    }
-    if duration && (value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>()) {
-        return Ok(Setting::Millis(value.extract::<f64>().map_err(unusable)? * 1000.0));
     }
     if value.is_instance_of::<PyInt>() {
         return Ok(Setting::Integer(value.extract().map_err(unusable)?));
@@ -151,5 +167,5 @@ fn setting(value: &Bound<'_, PyAny>, spec: &KeySpec) -> Result<Setting, String> 
     if let Ok(list) = value.extract::<Vec<String>>() {
         return Ok(Setting::List(list));
     }
-    Err(format!("{} is not a setting", described(value)))
+    Err(no_setting(described(value)))
 }

@@ -7,14 +7,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyMemoryView, PyString};
 use std::time::Duration;
 
+/// What has bytes.
+pub(crate) const OCTETS: &str = "bytes, str, bytearray or memoryview";
+
 /// The bytes of a key or a value that a caller gave.
 pub(crate) fn octets(argument: &'static str, object: &Bound<'_, PyAny>) -> PyResult<Bytes> {
     match owned(object)? {
         Ok(bytes) => Ok(bytes),
-        Err(problem) => {
-            let allowed = "allowed: bytes, str, bytearray or memoryview";
-            Err(invalid(object.py(), argument, format!("{problem}; {allowed}")))
-        }
+        Err(problem) => Err(invalid(object.py(), argument, format!("{problem}; allowed: {OCTETS}"))),
     }
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn failed(object: &Bound<'_, PyAny>, error: PyErr) -> PyResult<String
     if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
         return Err(error);
     }
-    Ok(format!("a {} that cannot be read: {error}", type_name(object)))
+    Ok(format!("{} that cannot be read: {error}", one(object)))
 }
 
 /// A value as the caller wants it: `bytes`, or `str` if `text_of`, its key, is given; the error names that key.
@@ -73,19 +73,23 @@ pub(crate) fn value<'py>(
 pub(crate) fn seconds(argument: &'static str, given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Duration>> {
     let Some(given) = given else { return Ok(None) };
     let py = given.py();
-    let refused = |what| no_seconds(py, argument, what);
-    if given.is_instance_of::<PyBool>() {
-        return Err(refused(type_name(given)));
-    }
-    let seconds: f64 = match given.extract() {
-        Ok(seconds) => seconds,
-        Err(error) if error.is_instance_of::<PyTypeError>(py) => return Err(refused(type_name(given))),
-        Err(error) if error.is_instance_of::<PyException>(py) => {
-            return Err(refused(format!("a {} out of range", type_name(given))));
-        }
-        Err(error) => return Err(error),
-    };
+    let seconds = number(given)?.map_err(|what| no_seconds(py, argument, what))?;
     duration(py, argument, seconds).map(Some)
+}
+
+/// Whatever Python takes for a number, `Decimal` and `Fraction` too, but for a bool; for anything else what is wrong
+/// with it. It raises what a signal's handler raised.
+pub(crate) fn number(given: &Bound<'_, PyAny>) -> PyResult<Result<f64, String>> {
+    let py = given.py();
+    if given.is_instance_of::<PyBool>() {
+        return Ok(Err(type_name(given)));
+    }
+    match given.extract() {
+        Ok(number) => Ok(Ok(number)),
+        Err(error) if error.is_instance_of::<PyTypeError>(py) => Ok(Err(type_name(given))),
+        Err(error) if error.is_instance_of::<PyException>(py) => Ok(Err(format!("{} out of range", one(given)))),
+        Err(error) => Err(error),
+    }
 }
 
 /// The same of a number.
@@ -95,7 +99,8 @@ pub(crate) fn duration(py: Python<'_>, argument: &'static str, seconds: f64) -> 
 }
 
 fn no_seconds(py: Python<'_>, argument: &'static str, what: String) -> PyErr {
-    invalid(py, argument, format!("{what}; allowed: a number of seconds from 0 up"))
+    let range = if argument == "ttl" { "1 ms to 36,500 days" } else { "from 0 to less than 2^64" };
+    invalid(py, argument, format!("{what}; allowed: a number of seconds, {range}"))
 }
 
 pub(crate) fn type_name(object: &Bound<'_, PyAny>) -> String {
@@ -103,10 +108,17 @@ pub(crate) fn type_name(object: &Bound<'_, PyAny>) -> String {
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "object of a class without a name".to_owned())
 }
 
+/// The name of its type with an article.
+pub(crate) fn one(object: &Bound<'_, PyAny>) -> String {
+    let name = type_name(object);
+    let article = if name.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
+    format!("{article} {name}")
+}
+
 /// What is wrong with an object that is refused: text that has no UTF-8, or its type.
 pub(crate) fn described(object: &Bound<'_, PyAny>) -> String {
     if object.is_instance_of::<PyString>() {
-        return format!("a {} with a lone surrogate, which has no UTF-8", type_name(object));
+        return format!("{} with a lone surrogate, which has no UTF-8", one(object));
     }
     type_name(object)
 }

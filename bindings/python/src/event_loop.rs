@@ -1,6 +1,6 @@
 //! What one event loop waits for: a Future for each call, and one wake-up for many completions.
 //!
-//! The loop owns it: the loop's registration of the descriptor is the one strong reference. When the
+//! The loop owns it: its registration of the descriptor, or a timer, is the one strong reference. When the
 //! loop is closed everything here is let go, and callbacks that ran on it are taken over by others.
 
 use crate::caller::Callback;
@@ -11,6 +11,7 @@ use crate::given::{Form, Given, ended};
 use crate::home::Home;
 use crate::load::{self, Load};
 use crate::messages::{Heard, Messages};
+use crate::running::Running;
 use crate::settle::{Settle, surely};
 use failsoft::Error;
 use failsoft::foreign::{Caller, Channel, Completion, Pending, Run, forks};
@@ -24,6 +25,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The attribute of a loop that leads here.
 const ATTRIBUTE: &str = "_failsoft_reads";
+
+/// A hundred years, in seconds.
+const NEVER: f64 = 36_500.0 * 86_400.0;
 
 /// See the module.
 #[pyclass(frozen, weakref, module = "failsoft._failsoft")]
@@ -41,6 +45,7 @@ pub(crate) struct EventLoop {
     settle: Settle,
     heard: Heard,
     home: Home,
+    running: Running,
     forks: u32,
 }
 
@@ -50,6 +55,7 @@ impl Drop for EventLoop {
         if forks() == self.forks {
             self.channel.close();
             self.home.close();
+            self.running.abandon();
         } else {
             // In a forked child nothing may be touched that the parent's threads may have locked.
             std::mem::forget(entries);
@@ -114,6 +120,7 @@ impl EventLoop {
             callbacks: callbacks.clone_ref(py),
             settle: settle.clone_ref(py),
             heard: Heard::default(),
+            running: Running::default(),
             forks: forks(),
         };
         let ours = match Self::by_descriptor(event_loop, &new)? {
@@ -121,8 +128,8 @@ impl EventLoop {
             None => {
                 let (channel, drain) = crate::wake::by_method(event_loop)?;
                 let ours = Bound::new(py, new(channel, None))?;
-                // The loop keeps it: an attribute, since there is no registration.
-                event_loop.setattr("_failsoft_keeps", &ours)?;
+                // Since there is no registration, the loop keeps it by a timer, which it lets go of when it is closed.
+                event_loop.call_method1(intern!(py, "call_later"), (NEVER, ours.getattr("drain")?))?;
                 let call = py.import("failsoft._callbacks")?.getattr("drain")?;
                 let weak = PyWeakrefReference::new(&ours)?;
                 let partial = py.import("functools")?.getattr("partial")?.call1((call, weak))?;
@@ -255,7 +262,7 @@ impl EventLoop {
         // Without it the load is dropped, and another caller's callback takes over.
         let Some((Callback { fallback, asked, .. }, context, future)) = waiting else { return Ok(()) };
         let token = run.token;
-        let load = Bound::new(py, Load::new(run, Some(future), self.home.clone()))?;
+        let load = Bound::new(py, Load::new(run, Some(future), self.home.clone(), self.running.clone()))?;
         if let Some(entry) = self.lock().get(token) {
             entry.own = Some(load.get().own());
         }

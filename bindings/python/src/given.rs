@@ -8,22 +8,30 @@ use failsoft::{Bytes, Error};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-/// How a call's values are given: as `bytes`, or as `str` if there are keys here. The error for a value that is not UTF-8
-/// names its key.
-pub(crate) struct Form(Option<Box<[Bytes]>>);
+/// How a call's values are given.
+pub(crate) struct Form {
+    /// As `bytes`, or as `str` if there are keys here. The error for a value that is not UTF-8 names its key.
+    text: Option<Box<[Bytes]>>,
+    /// Of a call for many keys: the values alone, or the first error of any key.
+    values: bool,
+}
 
 impl Form {
     /// As `bytes`; or there are none.
-    pub(crate) const BYTES: Self = Self(None);
+    pub(crate) const BYTES: Self = Self { text: None, values: false };
 
     /// As `str`.
     pub(crate) fn text(keys: Vec<Bytes>) -> Self {
-        Self(Some(keys.into()))
+        Self { text: Some(keys.into()), values: false }
+    }
+
+    pub(crate) fn values(self, values: bool) -> Self {
+        Self { values, ..self }
     }
 
     /// The key of the value at this place, if the value is to be text.
     fn text_of(&self, place: usize) -> Option<&Bytes> {
-        self.0.as_ref()?.get(place)
+        self.text.as_ref()?.get(place)
     }
 }
 
@@ -57,7 +65,7 @@ impl Given {
     }
 }
 
-/// An outcome or an exception for each key.
+/// An outcome or an exception for each key, or its value.
 fn many<'py>(
     py: Python<'py>,
     results: Vec<Result<failsoft::Outcome, Error>>,
@@ -66,6 +74,10 @@ fn many<'py>(
     let list = PyList::empty(py);
     for (place, result) in results.into_iter().enumerate() {
         let outcome = result.map_err(|error| raised(py, &error));
+        if form.values {
+            list.append(convert::value(py, outcome?.value.as_ref(), form.text_of(place))?)?;
+            continue;
+        }
         match outcome.and_then(|outcome| Outcome::new(py, outcome, form.text_of(place))) {
             Ok(outcome) => list.append(outcome)?,
             Err(error) => list.append(error.into_value(py))?,

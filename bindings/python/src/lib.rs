@@ -12,10 +12,12 @@ mod errors;
 mod event_loop;
 mod given;
 mod home;
+mod interpreter;
 mod load;
 mod messages;
 mod outcome;
 mod router;
+mod running;
 mod settle;
 mod tls;
 mod wake;
@@ -55,6 +57,7 @@ mod _failsoft {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::interpreter::check(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

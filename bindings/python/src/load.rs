@@ -1,8 +1,9 @@
 //! One run of a callback, as the Python side sees it.
 
-use crate::convert::{failed, owned, type_name};
+use crate::convert::{OCTETS, failed, owned, type_name};
 use crate::errors::Raised;
 use crate::home::Home;
+use crate::running::{Running, Slot};
 use bytes::Bytes;
 use failsoft::BadResult;
 use failsoft::foreign::{self, Answer, Own, Run, forks};
@@ -18,6 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// How many loads there are: while there is none, no code can be running inside one.
 static LOADS: AtomicUsize = AtomicUsize::new(0);
 
+/// What a callback may give for a key.
+const LOADED: &str = "bytes, str, bytearray, memoryview or None";
+
 /// How often a step is retried when the exception of a signal's handler kept it from starting.
 const TRIES: usize = 16;
 
@@ -30,8 +34,9 @@ pub(crate) struct Parent {
 /// A callback to be run. Dropped without an answer, it says that its loop is gone.
 #[pyclass(frozen, module = "failsoft._failsoft")]
 pub(crate) struct Load {
-    /// None once it is answered.
-    run: Mutex<Option<Run>>,
+    /// Empty once it is answered, or its loop is closed.
+    run: Slot,
+    running: Running,
     /// What its caller waits for on an event loop, until it is answered: then it leads to the exception, from there
     /// to the frames of the callback, and from these back to here.
     future: Mutex<Option<Py<PyAny>>>,
@@ -47,11 +52,12 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn new(run: Run, future: Option<Py<PyAny>>, home: Home) -> Self {
+    pub(crate) fn new(run: Run, future: Option<Py<PyAny>>, home: Home, running: Running) -> Self {
         LOADS.fetch_add(1, Ordering::Relaxed);
         let (id, reason) = (run.id(), run.reason.map(|r| r.as_str()));
         Self {
-            run: Mutex::new(Some(run)),
+            run: running.add(run),
+            running,
             future: Mutex::new(future),
             home,
             begun: AtomicBool::new(false),
@@ -66,6 +72,7 @@ impl Load {
     /// locked what is on the way.
     fn take(&self) -> Option<Run> {
         drop(self.future());
+        self.running.remove(self.id);
         let run = self.run.lock().unwrap_or_else(PoisonError::into_inner).take();
         if forks() == self.forks {
             return run;
@@ -188,7 +195,7 @@ impl Load {
     /// The callback's result for one key.
     fn give(&self, result: &Bound<'_, PyAny>) -> PyResult<()> {
         let answer = if result.is_none() { Ok(None) } else { owned(result)?.map(Some) };
-        self.finish(answer.map(Answer::Value).map_err(|problem| format!("{problem}; allowed: bytes, str or None")));
+        self.finish(answer.map(Answer::Value).map_err(|problem| format!("{problem}; allowed: {LOADED}")));
         Ok(())
     }
 
@@ -253,14 +260,14 @@ fn values(result: &Bound<'_, PyAny>) -> PyResult<Result<HashMap<Bytes, Bytes>, S
     for (key, value) in items {
         let key = match owned(&key)? {
             Ok(key) => key,
-            Err(problem) => return Ok(Err(format!("{problem} as a key; allowed: bytes or str"))),
+            Err(problem) => return Ok(Err(format!("{problem} as a key; allowed: {OCTETS}"))),
         };
         if value.is_none() {
             continue;
         }
         match owned(&value)? {
             Ok(value) => values.insert(key, value),
-            Err(problem) => return Ok(Err(format!("{problem} as a value; allowed: bytes, str or None"))),
+            Err(problem) => return Ok(Err(format!("{problem} as a value; allowed: {LOADED}"))),
         };
     }
     Ok(Ok(values))

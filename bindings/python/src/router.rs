@@ -212,15 +212,35 @@ impl Core {
         ttl: Option<&Bound<'py, PyAny>>,
         deadline: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        ending::watch();
-        let py = keys.py();
-        let (octets, given) = caller::keys(keys)?;
-        let callback = Callback::of_keys(fallback, given, octets.clone())?;
-        let options = caller::options(ttl, deadline)?;
-        let form = if self.opened()?.decode { Form::text(octets.clone()) } else { Form::BYTES };
-        self.call(py, Some(callback), Manner::Long, form, |foreign, caller| {
-            foreign.resolve_many(caller, octets, options)
-        })
+        self.many(keys, fallback, ttl, deadline, false)
+    }
+
+    /// Reads many keys at once, the values in the order of the keys.
+    ///
+    /// `fallback` is called once with the list of missing keys that nobody loads yet, and gives a mapping; a key that
+    /// is not in it, or whose value is None, does not exist.
+    ///
+    /// Args:
+    ///     See `resolve_many`.
+    ///
+    /// Returns:
+    ///     A list: for each key bytes (str with `decode_responses=True`), or None if it does not exist.
+    ///
+    /// Raises:
+    ///     The first error of any key, as in `get_with_fallback`; InvalidArgument as in `resolve_many`.
+    ///
+    /// Example (without `await` in `failsoft.blocking`):
+    ///
+    ///     one, two = await router.get_many_with_fallback(["user:1", "user:2"], load_users, deadline=0.5)
+    #[pyo3(signature = (keys, fallback, *, ttl=None, deadline=None))]
+    fn get_many_with_fallback<'py>(
+        &self,
+        keys: &Bound<'py, PyAny>,
+        fallback: &Bound<'py, PyAny>,
+        ttl: Option<&Bound<'py, PyAny>>,
+        deadline: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.many(keys, fallback, ttl, deadline, true)
     }
 
     /// Writes a value. It does not expire unless `ttl` says when, in seconds.
@@ -335,6 +355,24 @@ impl Core {
             } else {
                 foreign.get(caller, octets, options, ask)
             }
+        })
+    }
+
+    fn many<'py>(
+        &self,
+        keys: &Bound<'py, PyAny>,
+        fallback: &Bound<'py, PyAny>,
+        ttl: Option<&Bound<'py, PyAny>>,
+        deadline: Option<&Bound<'py, PyAny>>,
+        values: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        ending::watch();
+        let (octets, given) = caller::keys(keys)?;
+        let callback = Callback::of_keys(fallback, given, octets.clone())?;
+        let options = caller::options(ttl, deadline)?;
+        let form = if self.opened()?.decode { Form::text(octets.clone()) } else { Form::BYTES };
+        self.call(keys.py(), Some(callback), Manner::Long, form.values(values), |foreign, caller| {
+            foreign.resolve_many(caller, octets, options)
         })
     }
 }

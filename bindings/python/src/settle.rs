@@ -33,6 +33,7 @@ pub(crate) struct Settle {
     /// `failsoft._callbacks.reschedule`.
     reschedule: Py<PyAny>,
     invalid_state: Py<PyAny>,
+    cancelled: Py<PyAny>,
 }
 
 impl Settle {
@@ -40,7 +41,8 @@ impl Settle {
         let py = event_loop.py();
         let reschedule = py.import("failsoft._callbacks")?.getattr("reschedule")?.unbind();
         let invalid_state = py.import("asyncio")?.getattr("InvalidStateError")?.unbind();
-        Ok(Self { event_loop: event_loop.clone().unbind(), reschedule, invalid_state })
+        let cancelled = py.import("asyncio")?.getattr("CancelledError")?.unbind();
+        Ok(Self { event_loop: event_loop.clone().unbind(), reschedule, invalid_state, cancelled })
     }
 
     pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
@@ -48,6 +50,7 @@ impl Settle {
             event_loop: self.event_loop.clone_ref(py),
             reschedule: self.reschedule.clone_ref(py),
             invalid_state: self.invalid_state.clone_ref(py),
+            cancelled: self.cancelled.clone_ref(py),
         }
     }
 
@@ -63,9 +66,13 @@ impl Settle {
         self.end(future, intern!(future.py(), "cancel"), None)
     }
 
-    /// A Future refuses `StopIteration`; then it gets a `RuntimeError` that names it.
+    /// A Future refuses `StopIteration`; then it gets a `RuntimeError` that names it. One whose callback was cancelled is
+    /// cancelled.
     pub(crate) fn exception<'py>(&self, future: &Bound<'py, PyAny>, exception: Bound<'py, PyAny>) -> PyResult<()> {
         let py = future.py();
+        if exception.is_instance(self.cancelled.bind(py))? {
+            return self.cancel(future);
+        }
         let set = intern!(py, "set_exception");
         match self.end(future, set, Some(&exception)) {
             Err(e) if e.is_instance_of::<PyTypeError>(py) => {
