@@ -8,7 +8,6 @@ use crate::outcome::Outcome;
 use crate::pointers::bytes;
 use crate::router::{Router, unexpected};
 use crate::status::{Failure, Status, guarded};
-use bytes::Bytes;
 use failsoft::Error;
 use failsoft::foreign::{Caller, Completion, Pending};
 use std::ffi::c_void;
@@ -87,7 +86,7 @@ pub unsafe extern "C" fn failsoft_resolve(
             out.write(std::ptr::null_mut());
         }
         // SAFETY: the handle is open and `key` points to `len` bytes, as the header says.
-        let (router, key) = unsafe { (Router::open_one(router)?, Bytes::copy_from_slice(bytes("key", key, len)?)) };
+        let (router, key) = unsafe { (Router::open_one(router)?, bytes("key", key, len)?) };
         let loader = Callback::new(loader, user_data, release);
         let (options, asks) = (GetOptions::of(options), loader.is_some());
         let ended = router.wait(&[], loader, |caller| router.foreign.resolve(caller, key, options, asks))?;
@@ -139,7 +138,7 @@ pub unsafe extern "C" fn failsoft_resolve_async(
     let release = GetOptions::release(options, user_data);
     guarded(|| {
         // SAFETY: the handle is open and `key` points to `len` bytes, as the header says.
-        let (router, key) = unsafe { (Router::open_one(router)?, Bytes::copy_from_slice(bytes("key", key, len)?)) };
+        let (router, key) = unsafe { (Router::open_one(router)?, bytes("key", key, len)?) };
         let then = Then::outcome(on_outcome).ok_or_else(|| Failure::null("on_outcome"))?;
         let loader = Callback::new(loader, user_data, release);
         let (options, asks) = (GetOptions::of(options), loader.is_some());

@@ -22,7 +22,7 @@ impl Callback {
     pub(crate) fn of_key(
         fallback: Option<&Bound<'_, PyAny>>,
         key: &Bound<'_, PyAny>,
-        octets: &Bytes,
+        octets: &[u8],
     ) -> PyResult<Option<Self>> {
         let Some(fallback) = fallback else { return Ok(None) };
         callable(fallback)?;

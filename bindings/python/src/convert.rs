@@ -2,9 +2,11 @@
 
 use crate::errors::{invalid, no_text};
 use bytes::Bytes;
+use failsoft::foreign::Key;
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyMemoryView, PyString};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// What has bytes.
@@ -12,28 +14,49 @@ pub(crate) const OCTETS: &str = "bytes, str, bytearray or memoryview";
 
 /// The bytes of a key or a value that a caller gave.
 pub(crate) fn octets(argument: &'static str, object: &Bound<'_, PyAny>) -> PyResult<Bytes> {
-    match owned(object)? {
-        Ok(bytes) => Ok(bytes),
-        Err(problem) => Err(invalid(object.py(), argument, format!("{problem}; allowed: {OCTETS}"))),
+    owned(object)?.map_err(|problem| refused(argument, object, &problem))
+}
+
+/// The key of a read of one.
+pub(crate) fn key(object: &Bound<'_, PyAny>) -> PyResult<Key> {
+    match seen(object)? {
+        Ok(octets) => Ok(Key::from(&*octets)),
+        Err(problem) => Err(refused("key", object, &problem)),
     }
+}
+
+fn refused(argument: &'static str, object: &Bound<'_, PyAny>, problem: &str) -> PyErr {
+    invalid(object.py(), argument, format!("{problem}; allowed: {OCTETS}"))
 }
 
 /// The bytes of a `bytes`, a `bytearray`, a `memoryview` or of a `str` as UTF-8; for anything else what is wrong with
 /// it. It raises what a signal's handler raised.
 pub(crate) fn owned(object: &Bound<'_, PyAny>) -> PyResult<Result<Bytes, String>> {
+    let octets = seen(object)?;
+    Ok(octets.map(|octets| match octets {
+        Cow::Borrowed(octets) => Bytes::copy_from_slice(octets),
+        Cow::Owned(octets) => octets.into(),
+    }))
+}
+
+/// The same without a copy, if the object's bytes never change.
+fn seen<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<Result<Cow<'a, [u8]>, String>> {
     if let Ok(bytes) = object.cast::<PyBytes>() {
-        return Ok(Ok(Bytes::copy_from_slice(bytes.as_bytes())));
+        return Ok(Ok(Cow::Borrowed(bytes.as_bytes())));
     }
     if let Ok(text) = object.cast::<PyString>() {
-        let octets = text.to_cow().map(|text| Bytes::copy_from_slice(text.as_bytes()));
-        return Ok(octets.map_err(|_| described(object)));
+        return Ok(match text.to_cow() {
+            Ok(Cow::Borrowed(text)) => Ok(Cow::Borrowed(text.as_bytes())),
+            Ok(Cow::Owned(text)) => Ok(Cow::Owned(text.into_bytes())),
+            Err(_) => Err(described(object)),
+        });
     }
     if let Ok(array) = object.cast::<PyByteArray>() {
-        return Ok(Ok(array.to_vec().into()));
+        return Ok(Ok(Cow::Owned(array.to_vec())));
     }
     if object.is_instance_of::<PyMemoryView>() {
         return match object.call_method0("tobytes") {
-            Ok(bytes) => Ok(Ok(Bytes::copy_from_slice(bytes.cast::<PyBytes>()?.as_bytes()))),
+            Ok(bytes) => Ok(Ok(Cow::Owned(bytes.cast::<PyBytes>()?.as_bytes().to_vec()))),
             Err(error) => Ok(Err(failed(object, error)?)),
         };
     }
@@ -41,7 +64,7 @@ pub(crate) fn owned(object: &Bound<'_, PyAny>) -> PyResult<Result<Bytes, String>
 }
 
 /// An object as it is given to a callback: a copy if its owner may change it in the meantime.
-pub(crate) fn unchanging<'py>(object: &Bound<'py, PyAny>, octets: &Bytes) -> Bound<'py, PyAny> {
+pub(crate) fn unchanging<'py>(object: &Bound<'py, PyAny>, octets: &[u8]) -> Bound<'py, PyAny> {
     if object.is_instance_of::<PyByteArray>() || object.is_instance_of::<PyMemoryView>() {
         return PyBytes::new(object.py(), octets).into_any();
     }

@@ -2,14 +2,14 @@
 //! result itself, by who waits for it.
 
 use crate::caller::{self, Callback};
-use crate::convert::{octets, seconds};
+use crate::convert::{self, octets, seconds};
 use crate::errors::raised;
 use crate::event_loop;
 use crate::given::Form;
 use crate::messages::Messages;
 use crate::{blocking, config, ending};
-use failsoft::Error;
 use failsoft::foreign::{Caller, Foreign, Pending};
+use failsoft::{Bytes, Error};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -344,11 +344,11 @@ impl Core {
     ) -> PyResult<Bound<'py, PyAny>> {
         ending::watch();
         let py = key.py();
-        let octets = octets("key", key)?;
+        let octets = convert::key(key)?;
         let callback = Callback::of_key(fallback, key, &octets)?;
         let options = caller::options(ttl, deadline)?;
         let ask = callback.is_some();
-        let form = if self.opened()?.decode { Form::text(vec![octets.clone()]) } else { Form::BYTES };
+        let form = if self.opened()?.decode { Form::text(vec![Bytes::copy_from_slice(&octets)]) } else { Form::BYTES };
         self.call(py, callback, Manner::Short, form, |foreign, caller| {
             if account {
                 foreign.resolve(caller, octets, options, ask)

@@ -11,6 +11,7 @@
 
 mod channel;
 mod direct;
+mod key;
 mod own;
 mod process;
 mod run;
@@ -18,6 +19,7 @@ mod waiting;
 
 pub use crate::reads::ReadOptions;
 pub use channel::{Channel, Completion};
+pub use key::Key;
 pub use own::Own;
 pub use process::{after_fork, forks, without_signals};
 pub use run::{Answer, Parent, Run};
@@ -105,16 +107,28 @@ impl Foreign {
     /// # Errors
     /// Those that are known at once; there is no completion then: [`Error::InvalidArgument`], [`Error::Closed`],
     /// [`Error::Forked`].
-    pub fn get(&self, caller: Caller<'_>, key: Bytes, options: ReadOptions, ask: bool) -> Result<Pending, Error> {
-        self.read(caller, key, options, ask, false)
+    pub fn get(
+        &self,
+        caller: Caller<'_>,
+        key: impl Into<Key>,
+        options: ReadOptions,
+        ask: bool,
+    ) -> Result<Pending, Error> {
+        self.read(caller, key.into(), options, ask, false)
     }
 
     /// The same, but ends with [`Completion::Outcome`], which says how the value was obtained.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub fn resolve(&self, caller: Caller<'_>, key: Bytes, options: ReadOptions, ask: bool) -> Result<Pending, Error> {
-        self.read(caller, key, options, ask, true)
+    pub fn resolve(
+        &self,
+        caller: Caller<'_>,
+        key: impl Into<Key>,
+        options: ReadOptions,
+        ask: bool,
+    ) -> Result<Pending, Error> {
+        self.read(caller, key.into(), options, ask, true)
     }
 
     /// Reads many keys; ends with [`Completion::Many`]. One [`Completion::Run`] asks for all missing keys that nobody
@@ -175,15 +189,18 @@ impl Foreign {
     ///
     /// # Errors
     /// [`Error::Closed`], [`Error::Forked`].
+    #[inline]
     pub fn check(&self) -> Result<(), Error> {
         self.open_router().map(|_| ())
     }
 
+    #[inline]
     fn router(&self) -> Result<&Router, Error> {
         self.process.check()?;
         self.router.as_ref().ok_or(Error::Closed)
     }
 
+    #[inline]
     fn open_router(&self) -> Result<&Router, Error> {
         let router = self.router()?;
         router.shared().check_open()?;
@@ -193,7 +210,7 @@ impl Foreign {
     fn read(
         &self,
         caller: Caller<'_>,
-        key: Bytes,
+        key: Key,
         options: ReadOptions,
         ask: bool,
         account: bool,

@@ -185,10 +185,12 @@ impl Shared {
         }
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
+    #[inline]
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
     }

@@ -2,14 +2,13 @@
 //! caller's channel. With any other result of the first attempt, a task continues from there.
 
 use super::channel::{Ending, Final};
-use super::{Caller, Parent, Pending, UnderWay, run, spawn};
+use super::{Caller, Key, Parent, Pending, UnderWay, run, spawn};
 use crate::account::ReadEnd;
 use crate::connection::{Outcome, Sent, Sink};
 use crate::driver::{self, FirstAttempt, Target, Unserved};
 use crate::frame::Frame;
 use crate::reads;
 use crate::router::Router;
-use bytes::Bytes;
 use failsoft_policy::Instant;
 use failsoft_policy::route::{Bounds, Step};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -19,7 +18,7 @@ use tokio::task::AbortHandle;
 
 /// What is asked for. There is no deadline in it: that takes a timer, and so a task from the beginning.
 pub(super) struct Asked {
-    pub(super) key: Bytes,
+    pub(super) key: Key,
     pub(super) ttl: Option<Duration>,
     /// The caller has a callback.
     pub(super) callback: bool,

@@ -57,6 +57,7 @@ impl Process {
     }
 
     /// Fails in a process forked from that one.
+    #[inline]
     pub(super) fn check(&self) -> Result<(), Error> {
         if forks() == self.forks { Ok(()) } else { Err(Error::Forked) }
     }
