@@ -10,6 +10,7 @@ use crate::errors::{Thrown, raised, thrown};
 use crate::given::{Form, Given, ended};
 use crate::home::Home;
 use crate::load::{self, Load};
+use crate::loops;
 use crate::messages::{Heard, Messages};
 use crate::running::Running;
 use crate::settle::{Settle, surely};
@@ -63,43 +64,18 @@ impl Drop for EventLoop {
     }
 }
 
-/// Every one in this process.
-static LOOPS: Mutex<Vec<Py<PyWeakrefReference>>> = Mutex::new(Vec::new());
-
-/// Locked only while the interpreter's lock is held, and never during a call into Python.
-fn loops() -> MutexGuard<'static, Vec<Py<PyWeakrefReference>>> {
-    LOOPS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// In a forked child.
-pub(crate) fn after_fork(py: Python<'_>) -> PyResult<()> {
-    let all = std::mem::take(&mut *loops());
-    for weak in all {
-        if let Some(ours) = weak.bind(py).upgrade_as::<EventLoop>()? {
-            // A loop of another thread may refuse, which is not there any more.
-            let _ = ours.get().end_forked(py);
-        }
-    }
-    Ok(())
-}
-
-/// The running loop's.
-pub(crate) fn running(py: Python<'_>) -> PyResult<Bound<'_, EventLoop>> {
-    static GET_RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let event_loop = GET_RUNNING.import(py, "asyncio", "get_running_loop")?.call0()?;
-    if let Some(weak) = event_loop.getattr_opt(intern!(py, "_failsoft_reads"))? {
-        let weak = weak.cast_into::<PyWeakrefReference>()?;
-        if let Some(ours) = weak.upgrade_as::<EventLoop>()?
-            && ours.get().forks == forks()
-        {
-            return Ok(ours);
-        }
-    }
-    EventLoop::attach(&event_loop)
-}
-
 impl EventLoop {
-    fn attach<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+    /// Whether it was made for this very loop.
+    pub(crate) fn is_of(&self, event_loop: &Bound<'_, PyAny>) -> bool {
+        self.settle.is_of(event_loop)
+    }
+
+    /// Whether it was made in this process.
+    pub(crate) fn is_here(&self) -> bool {
+        self.forks == forks()
+    }
+
+    pub(crate) fn attach<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
         let py = event_loop.py();
         let asyncio = py.import("asyncio")?;
         let arguments = PyDict::new(py);
@@ -139,10 +115,7 @@ impl EventLoop {
             }
         };
         let weak = PyWeakrefReference::new(&ours)?;
-        let mut loops = loops();
-        loops.retain(|known| known.bind(py).upgrade().is_some());
-        loops.push(weak.clone().unbind());
-        drop(loops);
+        loops::add(&weak);
         match event_loop.setattr(ATTRIBUTE, weak) {
             Err(e) if e.is_instance_of::<PyAttributeError>(py) => {
                 Err(PyTypeError::new_err(format!("failsoft needs an event loop that takes attributes: {e}")))
@@ -271,7 +244,7 @@ impl EventLoop {
     }
 
     /// In a child that was forked on this loop, and may go on with it: who waits hears of it.
-    fn end_forked(&self, py: Python<'_>) -> PyResult<()> {
+    pub(crate) fn end_forked(&self, py: Python<'_>) -> PyResult<()> {
         let entries = std::mem::take(&mut self.lock().waiting);
         for (_, entry) in entries {
             std::mem::forget(entry.pending);

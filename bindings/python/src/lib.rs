@@ -14,6 +14,7 @@ mod given;
 mod home;
 mod interpreter;
 mod load;
+mod loops;
 mod messages;
 mod outcome;
 mod router;
@@ -46,7 +47,7 @@ mod _failsoft {
     #[pyfunction]
     fn after_fork(py: Python<'_>) -> PyResult<()> {
         failsoft::foreign::after_fork();
-        super::event_loop::after_fork(py)
+        super::loops::after_fork(py)
     }
 
     /// The command `failsoft` with these arguments, the program's name first; its exit code.

@@ -4,10 +4,9 @@
 use crate::caller::{self, Callback};
 use crate::convert::{self, octets, seconds};
 use crate::errors::raised;
-use crate::event_loop;
 use crate::given::Form;
 use crate::messages::Messages;
-use crate::{blocking, config, ending};
+use crate::{blocking, config, ending, loops};
 use failsoft::foreign::{Caller, Foreign, Pending};
 use failsoft::{Bytes, Error};
 use pyo3::exceptions::PyRuntimeError;
@@ -99,7 +98,7 @@ impl Core {
             Err(error) if manner != Manner::End => return Err(raised(py, &error)),
             _ => {}
         }
-        let here = event_loop::running(py)?;
+        let here = loops::running(py)?;
         let long = manner == Manner::Long;
         here.get().wait(py, callback, form, long, messages, |caller| start(foreign, caller))
     }

@@ -54,6 +54,11 @@ impl Settle {
         }
     }
 
+    /// Whether it is this loop's.
+    pub(crate) fn is_of(&self, event_loop: &Bound<'_, PyAny>) -> bool {
+        self.event_loop.is(event_loop)
+    }
+
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop)
     }
