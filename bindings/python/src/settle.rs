@@ -34,6 +34,8 @@ pub(crate) struct Settle {
     reschedule: Py<PyAny>,
     invalid_state: Py<PyAny>,
     cancelled: Py<PyAny>,
+    /// Whether its `call_soon` may be Python: see `reschedule`, which can do nothing otherwise.
+    interruptible: bool,
 }
 
 impl Settle {
@@ -42,7 +44,8 @@ impl Settle {
         let reschedule = py.import("failsoft._callbacks")?.getattr("reschedule")?.unbind();
         let invalid_state = py.import("asyncio")?.getattr("InvalidStateError")?.unbind();
         let cancelled = py.import("asyncio")?.getattr("CancelledError")?.unbind();
-        Ok(Self { event_loop: event_loop.clone().unbind(), reschedule, invalid_state, cancelled })
+        let interruptible = event_loop.getattr_opt(intern!(py, "_ready"))?.is_some();
+        Ok(Self { event_loop: event_loop.clone().unbind(), reschedule, invalid_state, cancelled, interruptible })
     }
 
     pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
@@ -51,6 +54,7 @@ impl Settle {
             reschedule: self.reschedule.clone_ref(py),
             invalid_state: self.invalid_state.clone_ref(py),
             cancelled: self.cancelled.clone_ref(py),
+            interruptible: self.interruptible,
         }
     }
 
@@ -96,13 +100,15 @@ impl Settle {
         argument: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<()> {
         let py = future.py();
-        let told = future.getattr(intern!(py, "_callbacks"))?;
+        let told = if self.interruptible { Some(future.getattr(intern!(py, "_callbacks"))?) } else { None };
         let Err(error) = direct::method(future, how, argument) else { return Ok(()) };
         if error.is_instance(py, self.invalid_state.bind(py)) {
             // It was cancelled: nobody wants to know.
             return Ok(());
         }
-        if future.call_method0(intern!(py, "done"))?.is_truthy()? {
+        if let Some(told) = told
+            && future.call_method0(intern!(py, "done"))?.is_truthy()?
+        {
             let again = || self.reschedule.call1(py, (&self.event_loop, future, &told)).map(drop);
             // The exception that came first is the one that goes on.
             let _ = surely(again);
