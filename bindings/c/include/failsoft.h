@@ -521,7 +521,8 @@ const char *failsoft_load_reason(const failsoft_load *load);
 
 /**
  * Whether anybody still waits for the answer. A loader that takes long may ask from time to time, and stop if nobody
- * does. False once the load has been answered, and for NULL.
+ * does. Also true for as long again as `load_timeout` once that has passed: the callers have their error then, but a
+ * value that comes may still be written back. False once the load has been answered, and for NULL.
  */
 bool failsoft_load_is_wanted(const failsoft_load *load);
 

@@ -241,7 +241,8 @@ pub extern "C" fn failsoft_load_reason(load: Option<&Load>) -> *const c_char {
 }
 
 /// Whether anybody still waits for the answer. A loader that takes long may ask from time to time, and stop if nobody
-/// does. False once the load has been answered, and for NULL.
+/// does. Also true for as long again as `load_timeout` once that has passed: the callers have their error then, but a
+/// value that comes may still be written back. False once the load has been answered, and for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_load_is_wanted(load: Option<&Load>) -> bool {
     load.is_some_and(|load| load.process.check().is_ok() && load.lock().run.as_ref().is_some_and(Run::is_wanted))
