@@ -68,9 +68,9 @@ impl std::error::Error for LoadFailed {}
 ///
 /// A loader may block, and it may call this library. If it reads the key that it is loading, directly or through other
 /// loads on this thread, that read ends with FAILSOFT_REENTRANT. It must neither throw nor jump out, and must not end
-/// its thread; a pthread_cancel takes effect only once the library's function around the loader has returned, as in any call. If the
-/// loader forks and also returns in the child, the function around it gives FAILSOFT_FORKED there; on a thread of the
-/// library, that thread ends, and with it the child.
+/// its thread; a pthread_cancel takes effect only once the library's function around the loader has returned, as in any
+/// call. If the loader forks and also returns in the child, the function around it gives FAILSOFT_FORKED there; on a
+/// thread of the library, that thread ends, and with it the child.
 pub type Loader = Option<unsafe extern "C" fn(request: *mut Load, user_data: *mut c_void)>;
 
 /// Called once for each read, when the library no longer needs the `user_data` of its loader.
