@@ -38,7 +38,10 @@ export type Given<V extends Buffer | string> = V extends string ? string : Buffe
 
 /** What a callback gets besides the key and the reason. */
 export interface LoadContext {
-  /** Aborted when nobody waits for the callback any more. */
+  /**
+   * Aborted when nobody waits for the callback any more. After `loadTimeoutMs` the callers have their error, but the
+   * callback may run on for as long again, since its value may still be written back; then it is aborted, too.
+   */
   readonly signal: AbortSignal
 }
 

@@ -86,14 +86,20 @@ function run({ fallback, context, asked, left }, event) {
     native.fail(event.run, keep(error))
   }
   let result, later
-  try {
-    result = context.runInAsyncScope(() => inside.run(event.run, () => fallback(...given, load)))
+  const call = () => {
+    result = fallback(...given, load)
     later = typeof result?.then === 'function'
+    // In the callback's contexts, too: there are results that do their work only when their `then` is called.
+    if (later) result = Promise.resolve(result)
+  }
+  try {
+    context.runInAsyncScope(() => inside.run(event.run, call))
+    // It may have a `then` of its own, which may throw.
+    if (later) result.then(ended, failed)
   } catch (error) {
     return failed(error)
   }
-  if (later) Promise.resolve(result).then(ended, failed)
-  else ended(result)
+  if (!later) ended(result)
 }
 
 /** Gives the core a callback's result, or says why it cannot be taken. Reading it may run the user's code, which may throw. */

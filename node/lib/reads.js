@@ -71,18 +71,33 @@ function enter(entry) {
   return promise
 }
 
-/** Starts a call. `launch(token)` returns null, or a failure that is known at once. */
+/**
+ * Starts a call. `launch(token)` returns null, or a failure that is known at once. It also checks what can lose its
+ * memory, since whatever else is done before it may run the user's code: the signal, hooks that watch promises.
+ */
 function start(entry, signal, launch) {
   if (signal?.aborted) throw signal.reason
   const promise = enter(entry)
   try {
-    if (signal !== undefined) signals.join(signal, entry, abort)
     const failure = launch(entry.token)
-    if (failure !== null) refuse(entry, errorOf(failure))
+    if (failure !== null) {
+      refuse(entry, errorOf(failure))
+      return promise
+    }
   } catch (error) {
     refuse(entry, error)
+    return promise
   }
+  if (signal !== undefined) listen(entry, signal)
   return promise
+}
+
+function listen(entry, signal) {
+  try {
+    signals.join(signal, entry, abort)
+  } catch (error) {
+    abort(entry, error)
+  }
 }
 
 function refuse(entry, error) {
@@ -196,8 +211,13 @@ function outcomeOf(entry, { value, servedBy, reason, ageMs, attempts, coalesced,
 
 /** The result for one key, as `Promise.allSettled` has it. */
 function settled(entry, { outcome, failure }) {
-  if (outcome) return { status: 'fulfilled', value: outcomeOf(entry, outcome) }
-  return { status: 'rejected', reason: errorOf(failure) }
+  if (!outcome) return { status: 'rejected', reason: errorOf(failure) }
+  try {
+    return { status: 'fulfilled', value: outcomeOf(entry, outcome) }
+  } catch (error) {
+    // As in `react`; the other keys keep their answers.
+    return { status: 'rejected', reason: error }
+  }
 }
 
 /** The core's error, or the very object that the callback threw. */

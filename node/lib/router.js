@@ -32,11 +32,11 @@ class Router {
   }
 
   getWithFallback(key, fallback, options) {
-    return this.#read(key, fallback, options, false)
+    return attempt(() => this.#read(key, fallback, options, false))
   }
 
   resolve(key, fallback, options) {
-    return this.#read(key, fallback, options, true)
+    return attempt(() => this.#read(key, fallback, options, true))
   }
 
   async getManyWithFallback(keys, fallback, options) {
@@ -49,23 +49,26 @@ class Router {
 
   resolveMany(keys, fallback, options) {
     return attempt(() => {
-      // What runs the caller's code comes before what is checked: it may take memory away.
       const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
       const asked = listed(keys)
-      for (const key of asked) octets('keys', key)
       callable(fallback)
       const entry = new Entry(this.#text, fallback, asked)
       const wish = { ask: true, account: true, parent: parent(), ttl, deadline }
-      return start(entry, signal, (token) => this.#native.readMany(token, asked, wish))
+      return start(entry, signal, (token) => {
+        for (const key of asked) octets('keys', key)
+        return this.#native.readMany(token, asked, wish)
+      })
     })
   }
 
   set(key, value, options) {
     return attempt(() => {
       const { ttlMs } = checked(options, SET)
-      octets('key', key)
-      octets('value', value)
-      return start(new Entry(false), undefined, (token) => this.#native.set(token, key, value, ttlMs))
+      return start(new Entry(false), undefined, (token) => {
+        octets('key', key)
+        octets('value', value)
+        return this.#native.set(token, key, value, ttlMs)
+      })
     })
   }
 
@@ -93,6 +96,8 @@ class Router {
 
   /** For `console.log`: the state of the router and of its nodes. */
   [inspect.custom](depth, options) {
+    // A proxy of one, or an object that inherits from one, is shown as what it is.
+    if (!(#native in this)) return inspect(this, { ...options, customInspect: false })
     const name = this.constructor.name
     if (depth < 0) return `[${name}]`
     const { kind, closed, slotsOk, nodes } = this.health()
@@ -102,18 +107,21 @@ class Router {
   }
 
   #read(key, fallback, options, account) {
-    return attempt(() => {
-      const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
+    const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
+    if (fallback !== undefined && fallback !== null) callable(fallback)
+    const entry = new Entry(this.#text, fallback ?? undefined, key)
+    const ask = entry.fallback !== undefined
+    const inside = parent()
+    if (options === undefined && inside === undefined && !account) {
+      return start(entry, undefined, (token) => {
+        octets('key', key)
+        return this.#native.get(token, key, ask)
+      })
+    }
+    const wish = { ask, account, parent: inside, ttl, deadline }
+    return start(entry, signal, (token) => {
       octets('key', key)
-      if (fallback !== undefined && fallback !== null) callable(fallback)
-      const entry = new Entry(this.#text, fallback ?? undefined, key)
-      const ask = entry.fallback !== undefined
-      const inside = parent()
-      if (options === undefined && inside === undefined && !account) {
-        return start(entry, undefined, (token) => this.#native.get(token, key, ask))
-      }
-      const wish = { ask, account, parent: inside, ttl, deadline }
-      return start(entry, signal, (token) => this.#native.read(token, key, wish))
+      return this.#native.read(token, key, wish)
     })
   }
 }

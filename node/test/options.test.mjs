@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { test } from 'node:test'
+import { inspect } from 'node:util'
 import { InvalidArgument, Router, Unavailable } from 'failsoft'
 
 const { held } = createRequire(import.meta.url)('../lib/reads.js')
@@ -111,6 +112,31 @@ test('a signal that throws ends its own call alone', async () => {
   await refused(router.getWithFallback('k', load, { signal: { aborted: false, addEventListener() {} } }), 'signal', /allowed: an AbortSignal$/)
 })
 
+test('a signal that takes the memory of a key away comes too late, or is found out', async () => {
+  const taken = (key) => structuredClone(key.buffer, { transfer: [key.buffer] })
+  const asked = []
+  for (const name of ['getWithFallback', 'resolve', 'resolveMany']) {
+    const many = name === 'resolveMany'
+    const ask = (given) => (asked.push(String(given)), many ? {} : null)
+    const read = (key, signal) => router[name](many ? [key] : key, ask, { signal: { removeEventListener() {}, ...signal } })
+    const late = new Uint8Array([107])
+    await read(late, { aborted: false, addEventListener: () => taken(late) })
+    const early = new Uint8Array([107])
+    let looks = 0
+    const signal = { addEventListener() {}, removeEventListener() {}, get aborted() { return looks++ > 0 && taken(early) === 0 } }
+    await refused(router[name](many ? [early] : early, ask, { signal }), many ? 'keys' : 'key', /transferred away/)
+  }
+  assert.deepEqual(asked, ['k', 'k', 'k'])
+})
+
+test('a method of something else than a router rejects its promise', async () => {
+  const given = { getWithFallback: ['k'], resolve: ['k'], getManyWithFallback: [['k'], loadMany], resolveMany: [['k'], loadMany], set: ['k', 'v'], ready: [1], close: [] }
+  for (const [name, values] of Object.entries(given)) {
+    for (const other of [undefined, {}, new Proxy(router, {})]) await assert.rejects(router[name].apply(other, values), TypeError, name)
+  }
+  for (const other of [Router.prototype, Object.create(router), new Proxy(router, {})]) assert.equal(typeof inspect(other), 'string')
+})
+
 test('keys are read up to one more than the most, and their iterator is closed', async () => {
   for (const name of ['getManyWithFallback', 'resolveMany']) {
     let [taken, closed] = [0, false]
@@ -135,4 +161,7 @@ test('arguments that are refused say what is allowed', async () => {
   await refused(router.resolve((function* () {})(), load), 'key', /an object of no class; allowed: a string or a Uint8Array/)
   await refused(router.resolve('k', 3), 'fallback', /a number cannot be called; allowed: a function$/)
   await refused(router.ready('1'), 'timeoutMs', /a string is not allowed; allowed: a number of milliseconds$/)
+  for (const [given, shown] of [[-1, '-1'], [NaN, 'NaN'], [-Infinity, '-Infinity'], [1e300, '1e300']]) {
+    await refused(router.ready(given), 'timeoutMs', new RegExp(`: ${shown} is out of range; allowed: a number of milliseconds, from 0 to less than 2\\^64 seconds$`))
+  }
 })

@@ -1,9 +1,10 @@
 // What a callback gives, however odd: every waiter gets an answer at once, and nothing stays behind.
 import assert from 'node:assert/strict'
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { createRequire } from 'node:module'
 import { after, before, test } from 'node:test'
 import { createContext, runInContext } from 'node:vm'
-import { InvalidArgument, Router } from 'failsoft'
+import { InvalidArgument, Reentrant, Router } from 'failsoft'
 import { eventually, Kit, PATIENT } from './testkit.mjs'
 
 const { held } = createRequire(import.meta.url)('../lib/reads.js')
@@ -146,6 +147,43 @@ test('values and mappings of another realm, and those that only behave as a Map,
     assert.deepEqual((await router.getManyWithFallback(['a', 'b'], () => given)).map(text), ['v', null])
   }
   assert.deepEqual((await router.getManyWithFallback(foreign('["a"]'), () => ({ a: 'v' }))).map(text), ['v'])
+})
+
+test('a promise whose own members throw fails its own load alone, and at once', async () => {
+  const throws = (name) => () => { throw new Error(name) }
+  const [then, maker] = [Promise.resolve('v'), Promise.resolve('v')]
+  then.then = throws('then')
+  Object.defineProperty(maker, 'constructor', { get: throws('constructor') })
+  const later = { get then() { return this.seen ? throws('seen')() : ((this.seen = true), (given) => given('v')) } }
+  for (const [name, given] of Object.entries({ then, constructor: maker, seen: later })) {
+    const both = [router.getWithFallback('odd', () => given), router.getWithFallback('even', () => 'v')]
+    const [odd, even] = await Promise.allSettled(both)
+    assert.equal(odd.reason?.message, name)
+    assert.equal(String(even.value), 'v', name)
+  }
+})
+
+test('a result that does its work when its then is called does it inside the callback', async () => {
+  const storage = new AsyncLocalStorage()
+  const lazy = (work) => () => ({ then: (given, failed) => work().then(given, failed) })
+  const seen = storage.run('of the caller', () => router.getWithFallback('odd', lazy(async () => storage.getStore())))
+  assert.equal(String(await seen), 'of the caller')
+  const own = lazy(() => router.getWithFallback('own', own))
+  await assert.rejects(router.getWithFallback('own', own), (error) => error instanceof Reentrant && error.key === 'own')
+})
+
+test('a value that is too long for a string fails its own key alone', async (t) => {
+  const texts = new Router(['127.0.0.1:1'], { encoding: 'utf8' })
+  const { toString } = Buffer.prototype
+  // One that is really too long has 512 MiB.
+  t.mock.method(Buffer.prototype, 'toString', function (...given) {
+    if (this[0] === 0) throw new RangeError('too long')
+    return toString.apply(this, given)
+  })
+  const [odd, even] = await texts.resolveMany(['odd', 'even'], () => ({ odd: new Uint8Array(1), even: 'v' }))
+  assert.deepEqual([odd.status, odd.reason.message, even.value.value], ['rejected', 'too long', 'v'])
+  await assert.rejects(texts.getManyWithFallback(['odd'], () => ({ odd: new Uint8Array(1) })), RangeError)
+  await texts.close()
 })
 
 test('keys and values that cannot be written as bytes are invalid arguments', async () => {

@@ -22,9 +22,16 @@ from ._signatures import wants_reason
 OF_THE_THREAD = (KeyboardInterrupt, SystemExit)
 
 
+def _octets(key: str | bytes) -> bytes:
+    """A key's bytes as the core has them: a subclass may have an ``encode``, a hash or an equality of its own."""
+    if isinstance(key, str):
+        return str.encode(key)
+    return key if type(key) is bytes else memoryview(key).tobytes()
+
+
 def _arguments(load: Load, fallback: Callable[..., object], asked: object) -> tuple[object, ...]:
     if isinstance(asked, list):
-        given = {key.encode() if isinstance(key, str) else key: key for key in asked}
+        given = {_octets(key): key for key in asked}
         return ([given[key] for key in load.wanted()],)
     return (asked, load.reason) if wants_reason(fallback) else (asked,)
 

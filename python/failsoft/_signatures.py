@@ -10,8 +10,9 @@ from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-#: By code, and by how many of its parameters are bound already (as the object of a method is).
-_BY_CODE: WeakKeyDictionary[CodeType, dict[int, bool]] = WeakKeyDictionary()
+#: By code, by how many of its parameters are bound already (as the object of a method is), and by how many have a
+#: default: code of the same text is equal, whatever the defaults are.
+_BY_CODE: WeakKeyDictionary[CodeType, dict[tuple[int, int], bool]] = WeakKeyDictionary()
 #: What only `inspect` can tell: functions that wrap others, types whose `__call__` is no plain function.
 _BY_OBJECT: WeakKeyDictionary[Any, dict[int, bool]] = WeakKeyDictionary()
 #: Functions in C, by name: `dict.get`.
@@ -49,8 +50,9 @@ def _function(function: Any, taken: int) -> bool:
     by_taken = _BY_CODE.get(function.__code__)
     if by_taken is None:
         by_taken = _BY_CODE[function.__code__] = {}
-    if (wanted := by_taken.get(taken)) is None:
-        wanted = by_taken[taken] = _second(*_positional(function), taken)
+    bound = (taken, len(function.__defaults__ or ()))
+    if (wanted := by_taken.get(bound)) is None:
+        wanted = by_taken[bound] = _second(*_positional(function), taken)
     return wanted
 
 

@@ -282,7 +282,7 @@ class Number:
     __float__ = stay
 
 class Sequence(collections.UserList):
-    __len__ = stay
+    __iter__ = stay
 
 class Error(Exception):
     with_traceback = stay

@@ -174,9 +174,9 @@ typedef void (*failsoft_on_done)(failsoft_status status, void *done_data);
  *
  * A loader may block, and it may call this library. If it reads the key that it is loading, directly or through other
  * loads on this thread, that read ends with FAILSOFT_REENTRANT. It must neither throw nor jump out, and must not end
- * its thread; a pthread_cancel takes effect only once the library's function around the loader has returned, as in any call. If the
- * loader forks and also returns in the child, the function around it gives FAILSOFT_FORKED there; on a thread of the
- * library, that thread ends, and with it the child.
+ * its thread; a pthread_cancel takes effect only once the library's function around the loader has returned, as in any
+ * call. If the loader forks and also returns in the child, the function around it gives FAILSOFT_FORKED there; on a
+ * thread of the library, that thread ends, and with it the child.
  */
 typedef void (*failsoft_loader)(failsoft_load *request, void *user_data);
 
@@ -521,7 +521,8 @@ const char *failsoft_load_reason(const failsoft_load *load);
 
 /**
  * Whether anybody still waits for the answer. A loader that takes long may ask from time to time, and stop if nobody
- * does. False once the load has been answered, and for NULL.
+ * does. Also true for as long again as `load_timeout` once that has passed: the callers have their error then, but a
+ * value that comes may still be written back. False once the load has been answered, and for NULL.
  */
 bool failsoft_load_is_wanted(const failsoft_load *load);
 

@@ -68,9 +68,9 @@ impl std::error::Error for LoadFailed {}
 ///
 /// A loader may block, and it may call this library. If it reads the key that it is loading, directly or through other
 /// loads on this thread, that read ends with FAILSOFT_REENTRANT. It must neither throw nor jump out, and must not end
-/// its thread; a pthread_cancel takes effect only once the library's function around the loader has returned, as in any call. If the
-/// loader forks and also returns in the child, the function around it gives FAILSOFT_FORKED there; on a thread of the
-/// library, that thread ends, and with it the child.
+/// its thread; a pthread_cancel takes effect only once the library's function around the loader has returned, as in any
+/// call. If the loader forks and also returns in the child, the function around it gives FAILSOFT_FORKED there; on a
+/// thread of the library, that thread ends, and with it the child.
 pub type Loader = Option<unsafe extern "C" fn(request: *mut Load, user_data: *mut c_void)>;
 
 /// Called once for each read, when the library no longer needs the `user_data` of its loader.
@@ -241,7 +241,8 @@ pub extern "C" fn failsoft_load_reason(load: Option<&Load>) -> *const c_char {
 }
 
 /// Whether anybody still waits for the answer. A loader that takes long may ask from time to time, and stop if nobody
-/// does. False once the load has been answered, and for NULL.
+/// does. Also true for as long again as `load_timeout` once that has passed: the callers have their error then, but a
+/// value that comes may still be written back. False once the load has been answered, and for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_load_is_wanted(load: Option<&Load>) -> bool {
     load.is_some_and(|load| load.process.check().is_ok() && load.lock().run.as_ref().is_some_and(Run::is_wanted))

@@ -78,7 +78,8 @@ pub extern "C" fn failsoft_get_options_on_release(options: Option<&mut GetOption
 
 fn millis(key: &str, value: &str) -> Result<Duration, Failure> {
     let number = value.parse::<f64>().ok().and_then(|millis| Duration::try_from_secs_f64(millis / 1000.0).ok());
-    number.ok_or_else(|| Failure::argument(key, &format!("{value:?} is not a number of milliseconds, or too large")))
+    let allowed = "a number of milliseconds, from 0 to less than 2^64 seconds, or nothing";
+    number.ok_or_else(|| Failure::argument(key, &format!("{value:?} is not allowed; allowed: {allowed}")))
 }
 
 /// Frees options. NULL is fine.

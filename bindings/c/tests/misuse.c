@@ -102,6 +102,7 @@ static void options(failsoft_router *router) {
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_get_options_set(options, "ttl", "1"));
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_get_options_set(options, "ttl_ms", "soon"));
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_get_options_set(options, "deadline_ms", "-1"));
+    CHECK(strstr(failsoft_last_error(), "`deadline_ms`: \"-1\" is not allowed; allowed: a number of milliseconds, from 0"));
     STATUS(FAILSOFT_OK, failsoft_get_options_set(options, "ttl_ms", "0.1"));
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_resolve(router, bytes("k"), 1, options, NULL, NULL, NULL));
     CHECK(strncmp(failsoft_last_error(), "`ttl_ms`: 100µs is out of range", 30) == 0);

@@ -22,7 +22,11 @@ pub(crate) fn octets(given: Octets<'_>) -> Result<Bytes> {
 pub(crate) fn duration(argument: &'static str, millis: Option<f64>) -> std::result::Result<Option<Duration>, Failure> {
     let Some(millis) = millis else { return Ok(None) };
     Duration::try_from_secs_f64(millis / 1000.0).map(Some).map_err(|_| {
-        let problem = format!("{millis} is not a number of milliseconds from 0 up");
+        // `Debug` writes no more digits than it takes.
+        let what = format!("{millis:?}").replace("inf", "Infinity");
+        let what = what.trim_end_matches(".0");
+        let problem =
+            format!("{what} is out of range; allowed: a number of milliseconds, from 0 to less than 2^64 seconds");
         Failure::of(&Error::InvalidArgument { argument, problem })
     })
 }

@@ -7,7 +7,7 @@ use failsoft::MAX_KEYS;
 use failsoft::foreign::ReadOptions;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyList, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString};
 
 /// What runs when the callback of a call is needed.
 pub(crate) struct Callback {
@@ -65,8 +65,11 @@ pub(crate) fn keys<'py>(given: &Bound<'py, PyAny>) -> PyResult<(Vec<Bytes>, Vec<
     let py = given.py();
     let refused = || invalid(py, "keys", format!("{}; allowed: an iterable of keys", type_name(given)));
     // A single key would be taken apart into its characters.
-    if given.is_instance_of::<PyString>() || given.is_instance_of::<PyBytes>() || given.is_instance_of::<PyByteArray>()
-    {
+    let one = given.is_instance_of::<PyString>()
+        || given.is_instance_of::<PyBytes>()
+        || given.is_instance_of::<PyByteArray>()
+        || given.is_instance_of::<PyMemoryView>();
+    if one {
         return Err(refused());
     }
     if given.getattr_opt(intern!(py, "__iter__"))?.is_none() && given.getattr_opt(intern!(py, "__getitem__"))?.is_none()

@@ -1,6 +1,6 @@
 //! Keyword arguments to the core's settings. Keys, defaults and ranges are the core's alone.
 
-use crate::convert::{described, number, one, type_name};
+use crate::convert::{described, failed, number, one, type_name};
 use crate::errors::raised;
 use crate::tls::Tls;
 use failsoft::{
@@ -9,7 +9,9 @@ use failsoft::{
 };
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
+use pyo3::types::{
+    PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyMemoryView, PySequence, PyString,
+};
 
 /// What a router is made from; `decode_responses` is Python's own.
 pub(crate) struct Settings {
@@ -63,7 +65,10 @@ fn addresses(nodes: &Bound<'_, PyAny>) -> PyResult<Result<Vec<String>, String>> 
             .map_err(no_utf8));
     }
     // Bytes are a list of numbers.
-    if nodes.getattr_opt(intern!(py, "__iter__"))?.is_none() || nodes.is_instance_of::<PyBytes>() {
+    let octets = nodes.is_instance_of::<PyBytes>()
+        || nodes.is_instance_of::<PyByteArray>()
+        || nodes.is_instance_of::<PyMemoryView>();
+    if octets || nodes.getattr_opt(intern!(py, "__iter__"))?.is_none() {
         let what = type_name(nodes);
         return Ok(Err(format!("{what} is not a list of addresses; allowed: str, or an iterable of them")));
     }
@@ -123,14 +128,15 @@ fn default(py: Python<'_>, setting: &Setting) -> PyResult<Py<PyAny>> {
 fn setting(value: &Bound<'_, PyAny>, spec: &KeySpec) -> PyResult<Result<Setting, String>> {
     let text_or_bool = value.is_instance_of::<PyString>() || value.is_instance_of::<PyBool>();
     if value.is_none() || text_or_bool {
-        return Ok(plain(value, spec));
+        return Ok(plain(value));
     }
     Ok(match spec.kind {
         SettingKind::Duration { .. } => {
             number(value)?.map(|seconds| Setting::Millis(seconds * 1000.0)).map_err(no_setting)
         }
         SettingKind::Number { .. } => number(value)?.map(Setting::Number).map_err(no_setting),
-        _ => plain(value, spec),
+        SettingKind::AddressMap { max } => return address_map(value, max),
+        _ => plain(value),
     })
 }
 
@@ -139,7 +145,7 @@ fn no_setting(what: String) -> String {
 }
 
 /// The same of what is no number, or one that has to be whole.
-fn plain(value: &Bound<'_, PyAny>, spec: &KeySpec) -> Result<Setting, String> {
+fn plain(value: &Bound<'_, PyAny>) -> Result<Setting, String> {
     let unusable = |_| format!("{} of that size is out of range", one(value));
     if value.is_none() {
         return Ok(Setting::Off);
@@ -156,16 +162,37 @@ fn plain(value: &Bound<'_, PyAny>, spec: &KeySpec) -> Result<Setting, String> {
     if let Ok(text) = value.extract::<String>() {
         return Ok(Setting::Text(text));
     }
-    if let (Ok(map), SettingKind::AddressMap { .. }) = (value.cast::<PyDict>(), spec.kind) {
-        let pairs =
-            map.iter().map(|(from, to)| Ok(format!("{}={}", from.extract::<String>()?, to.extract::<String>()?)));
-        return pairs
-            .collect::<PyResult<_>>()
-            .map(Setting::List)
-            .map_err(|_| "a dict of something else than str is not a setting".to_owned());
-    }
-    if let Ok(list) = value.extract::<Vec<String>>() {
-        return Ok(Setting::List(list));
-    }
     Err(no_setting(described(value)))
+}
+
+/// The same of an address map: a mapping, or a sequence of pairs as texts. What it says of its length is not believed,
+/// and there may be no end of it. It raises what a signal's handler raised.
+fn address_map(value: &Bound<'_, PyAny>, max: usize) -> PyResult<Result<Setting, String>> {
+    let map = value.cast::<PyMapping>().is_ok();
+    if !map && value.cast::<PySequence>().is_err() {
+        return Ok(Err(no_setting(described(value))));
+    }
+    match pairs(value, map, max) {
+        Ok(Some(pairs)) if pairs.len() > max => Ok(Err(format!("more than {max} pairs"))),
+        Ok(Some(pairs)) => Ok(Ok(Setting::List(pairs))),
+        Ok(None) => Ok(Err(no_setting(format!("{} of something else than str", one(value))))),
+        Err(error) => Ok(Err(failed(value, error)?)),
+    }
+}
+
+/// Its pairs, at most one more than `max`; none if there is something else in it.
+fn pairs(value: &Bound<'_, PyAny>, map: bool, max: usize) -> PyResult<Option<Vec<String>>> {
+    let entries = if map { value.call_method0(intern!(value.py(), "items"))? } else { value.clone() };
+    let mut pairs = Vec::new();
+    for entry in entries.try_iter()?.take(max + 1) {
+        let entry = entry?;
+        let pair = if map {
+            entry.extract::<(String, String)>().map(|(from, to)| format!("{from}={to}"))
+        } else {
+            entry.extract::<String>()
+        };
+        let Ok(pair) = pair else { return Ok(None) };
+        pairs.push(pair);
+    }
+    Ok(Some(pairs))
 }

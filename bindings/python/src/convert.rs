@@ -3,7 +3,7 @@
 use crate::errors::{invalid, no_text};
 use bytes::Bytes;
 use failsoft::foreign::Key;
-use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::exceptions::{PyException, PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyMemoryView, PyString};
 use std::borrow::Cow;
@@ -74,7 +74,7 @@ pub(crate) fn unchanging<'py>(object: &Bound<'py, PyAny>, octets: &[u8]) -> Boun
 /// What to say of an object that raised while it was read. Anything but an ordinary exception goes on.
 pub(crate) fn failed(object: &Bound<'_, PyAny>, error: PyErr) -> PyResult<String> {
     let py = object.py();
-    if !error.is_instance_of::<pyo3::exceptions::PyException>(py) {
+    if !error.is_instance_of::<PyException>(py) {
         return Err(error);
     }
     Ok(format!("{} that cannot be read: {error}", one(object)))
@@ -110,7 +110,10 @@ pub(crate) fn number(given: &Bound<'_, PyAny>) -> PyResult<Result<f64, String>> 
     match given.extract() {
         Ok(number) => Ok(Ok(number)),
         Err(error) if error.is_instance_of::<PyTypeError>(py) => Ok(Err(type_name(given))),
-        Err(error) if error.is_instance_of::<PyException>(py) => Ok(Err(format!("{} out of range", one(given)))),
+        Err(error) if error.is_instance_of::<PyOverflowError>(py) => Ok(Err(format!("{} out of range", one(given)))),
+        Err(error) if error.is_instance_of::<PyException>(py) => {
+            Ok(Err(format!("{} that cannot be read ({error})", one(given))))
+        }
         Err(error) => Err(error),
     }
 }

@@ -338,7 +338,7 @@ fn cancel_with(future: &Bound<'_, PyAny>, pending: Pending) -> PyResult<()> {
     Ok(())
 }
 
-#[pyclass(frozen)]
+#[pyclass(frozen, module = "failsoft._failsoft")]
 struct Canceller {
     pending: Pending,
 }

@@ -79,7 +79,8 @@ impl Settle {
     /// cancelled.
     pub(crate) fn exception<'py>(&self, future: &Bound<'py, PyAny>, exception: Bound<'py, PyAny>) -> PyResult<()> {
         let py = future.py();
-        if exception.is_instance(self.cancelled.bind(py))? {
+        // By its type: whoever asks an object for its class may run a method of its own, which may raise.
+        if exception.get_type().is_subclass(self.cancelled.bind(py))? {
             return self.cancel(future);
         }
         let set = intern!(py, "set_exception");
