@@ -91,6 +91,11 @@ impl Cluster {
         self.nodes.get(node).map(|n| n.verdict())
     }
 
+    /// The config epoch of a node, as far as it is known; none if the node is not.
+    pub fn epoch(&self, node: NodeKey) -> Option<u64> {
+        self.nodes.get(node).map(|n| n.epoch())
+    }
+
     /// Whether no majority is in reach, so that no node is asked.
     pub fn is_down(&self) -> bool {
         self.down

@@ -1,10 +1,11 @@
 //! Carries out one vector: events in, what the policy answers compared with what is expected.
 
 use crate::schema::{File, Nodes, Step, Vector, View as ViewText};
-use crate::words::{Names, answer, endpoint, name_of, reason, report, view_node};
+use crate::words::{Names, answer, endpoint, filled, name_of, reason, report, view_node};
 use failsoft_policy::action::{Action, Event};
 use failsoft_policy::cluster::{Cluster, Command};
 use failsoft_policy::config::Config;
+use failsoft_policy::lease::Lessor;
 use failsoft_policy::read::Read;
 use failsoft_policy::route::Bounds;
 use failsoft_policy::view::{ClusterInfo, Probe, View};
@@ -161,12 +162,20 @@ impl Run<'_> {
             let deadline = text.deadline_ms.map_or(now + self.config.deadline(), Instant::from_millis);
             let slot = slot(text.slot);
             let mut write = match &text.fill {
-                Some(by) => Write::fill(&self.config, slot, self.key(by)?, deadline),
+                Some(by) => {
+                    let node = self.key(by)?;
+                    let epoch = text.epoch.or_else(|| self.cluster.epoch(node)).unwrap_or(0);
+                    Write::fill(&self.config, slot, Lessor { node, epoch, line: 1 }, deadline)
+                }
                 None => Write::set(&self.config, slot, deadline),
             };
             let action = write.start(Turn { cluster: &mut self.cluster, now, dice: step.dice });
             self.call = Call::Write(write);
             return Ok(Done::Write(action));
+        }
+        if let (Some(filled), Call::Write(write)) = (step.answer.as_deref().and_then(filled), &mut self.call) {
+            let turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
+            return Ok(Done::Write(write.on(WriteEvent::Filled(filled), turn)));
         }
         if let Some(text) = &step.answer {
             let answer = answer(text);

@@ -88,6 +88,7 @@ pub(crate) struct Write {
     #[serde(default)]
     pub(crate) slot: u16,
     pub(crate) fill: Option<String>,
+    pub(crate) epoch: Option<u64>,
     pub(crate) deadline_ms: Option<u64>,
 }
 
