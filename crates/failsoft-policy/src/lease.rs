@@ -6,16 +6,21 @@
 //! before, so only its *presence* proves anything: expired, evicted, deleted, replaced or lost, the value is served and
 //! not written (the leases of "Scaling Memcache at Facebook", NSDI 2013, without their waiting).
 //!
-//! It is taken by three commands in one write, `SET lease token NX PX …`, `GET lease`, `GET key`. Where another load
-//! holds the lease its token is as good as an own one. Every `SET` that is sent has a token of its own, for a server
-//! executes also what came on a connection that is closed by now. If the key has a value again, that is served.
+//! One script takes it, on the server, where the key is still absent ([`LEASE_SCRIPT`](crate::wire::LEASE_SCRIPT)). Where
+//! another load holds the lease its token is as good as an own one. Every one that is sent is a token of its own, for a
+//! server executes also what came on a connection that is closed by now. If the key has a value again, that is served.
 //!
 //! The fill goes only to the process that answered: the same node, with the same config epoch, on the same connection. A
 //! node that was restarted may have an old lease beside an old value, and one that was promoted may lack the deletion.
 
+use crate::config::Config;
+use crate::connection::Attempt;
 use crate::read::Answer;
-use crate::words::NodeKey;
-use crate::write::{Cause, cause_of_answer};
+use crate::reply::ErrorReply;
+use crate::time::Instant;
+use crate::turn::Turn;
+use crate::words::{NodeKey, Slot};
+use crate::write::{Cause, cause_of_answer, heed};
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -26,6 +31,77 @@ pub struct Missing {
     pub key: Bytes,
     /// The primary that confirmed the miss.
     pub node: NodeKey,
+    /// When its lease has to be there, if the caller's own deadline says so.
+    pub by: Option<Instant>,
+}
+
+/// One lease that is being taken.
+#[derive(Clone, Debug)]
+pub struct Taking {
+    slot: Slot,
+    lessor: Lessor,
+    sent_at: Instant,
+    /// The script's text was sent.
+    with_text: bool,
+}
+
+impl Taking {
+    /// Begins to take the lease of a key in this slot: within which time the script is to be answered. The node is
+    /// not asked if the slot has another owner by now, if it gets no reads, or if there is no time.
+    ///
+    /// # Errors
+    /// Why it is not asked.
+    pub fn begin(
+        missing: &Missing,
+        slot: Slot,
+        config: &Config,
+        turn: &mut Turn<'_>,
+    ) -> Result<(Self, Attempt), Cause> {
+        let (cluster, now) = (&turn.cluster, turn.now);
+        let node = missing.node;
+        let epoch = cluster.epoch(node).filter(|_| cluster.owns(node, slot)).ok_or(Cause::OwnerChanged)?;
+        if !cluster.admits(node) {
+            return Err(Cause::BreakerOpen);
+        }
+        let last = missing.by.unwrap_or(Instant::MAX);
+        if now >= last {
+            return Err(Cause::Timeout);
+        }
+        // The key may have a long value by now.
+        let (until, limit) = (now + config.attempt_timeout(), now + config.deadline());
+        let lessor = Lessor { node, epoch, line: 0 };
+        Ok((
+            Self { slot, lessor, sent_at: now, with_text: false },
+            Attempt { until: until.min(last), limit: limit.min(last) },
+        ))
+    }
+
+    /// What the script came to, on the connection of this number. The node last answered anything at `contact`.
+    pub fn on(&mut self, line: u64, given: Given, contact: Option<Instant>, turn: &mut Turn<'_>) -> Step {
+        let answer = match given {
+            Given::Token(token) => {
+                let lessor = Lessor { line, ..self.lessor };
+                return Step::Over(Taken::Leased(Lease { lessor, token }));
+            }
+            Given::Value(value) => return Step::Over(Taken::Found(value)),
+            Given::Neither(answer) => answer,
+        };
+        let node = self.lessor.node;
+        match &answer {
+            Answer::Error(ErrorReply::NoScript) if !self.with_text => {
+                self.with_text = true;
+                return Step::SendText;
+            }
+            Answer::Error(ErrorReply::Moved(slot, target)) if *slot == self.slot => {
+                turn.cluster.handle_moved(self.slot, target, node, turn.now);
+            }
+            Answer::Error(ErrorReply::Ask(..)) => {}
+            _ => {
+                heed(&answer, node, (self.sent_at, contact), turn);
+            }
+        }
+        Step::Over(Taken::Refused(cause_of_answer(&answer)))
+    }
 }
 
 /// Where a lease was taken: whoever answers there later is the same process, with the same memory.
@@ -48,7 +124,7 @@ pub struct Lease {
     pub token: Bytes,
 }
 
-/// What the three commands came to.
+/// What became of a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// The key is absent, and this may be written back.
@@ -59,31 +135,24 @@ pub enum Taken {
     Refused(Cause),
 }
 
-/// What one command came to, and the value if it was one.
+/// What the script gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replied {
-    /// How it ended.
-    pub answer: Answer,
-    /// The value that came.
-    pub value: Option<Bytes>,
+pub enum Given {
+    /// The token that stands there.
+    Token(Bytes),
+    /// The key's value.
+    Value(Bytes),
+    /// Neither.
+    Neither(Answer),
 }
 
-impl Taken {
-    /// By the answers to `SET`, to `GET` of the lease, and to `GET` of the key.
-    pub fn of(lessor: Lessor, set: &Answer, lease: Replied, key: Replied) -> Self {
-        match (key.answer, key.value) {
-            (Answer::Value, Some(value)) => return Self::Found(value),
-            (Answer::Nil, _) => {}
-            (other, _) => return Self::Refused(cause_of_answer(&other)),
-        }
-        match (lease.answer, lease.value) {
-            (Answer::Value, Some(token)) => Self::Leased(Lease { lessor, token }),
-            // It could not be set, or is gone again.
-            (Answer::Nil, _) if *set != Answer::Value && *set != Answer::Nil => Self::Refused(cause_of_answer(set)),
-            (Answer::Nil, _) => Self::Refused(Cause::LeaseGone),
-            (other, _) => Self::Refused(cause_of_answer(&other)),
-        }
-    }
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Send the script, with its text in the same write, and in the time that was said at first.
+    SendText,
+    /// That was all.
+    Over(Taken),
 }
 
 /// A key whose value may be written back, with its lease or the reason why there is none.
@@ -95,49 +164,4 @@ pub(crate) struct Leases {
     /// Not asked for yet.
     pub(crate) missing: Vec<Missing>,
     pub(crate) taken: Vec<Fillable>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::reply::ErrorReply;
-    use alloc::format;
-
-    const LESSOR: Lessor = Lessor { node: NodeKey { index: 1, generation: 0 }, epoch: 3, line: 7 };
-
-    fn none(answer: Answer) -> Replied {
-        Replied { answer, value: None }
-    }
-
-    fn some(value: &'static [u8]) -> Replied {
-        Replied { answer: Answer::Value, value: Some(Bytes::from_static(value)) }
-    }
-
-    #[test]
-    fn a_lease_is_what_stands_there_beside_an_absent_key() {
-        let leased = |token| Taken::Leased(Lease { lessor: LESSOR, token: Bytes::from_static(token) });
-        let denied = || Answer::Error(ErrorReply::Denied);
-        let rows = [
-            (Answer::Value, some(b"mine"), none(Answer::Nil), leased(b"mine")),
-            (Answer::Nil, some(b"theirs"), none(Answer::Nil), leased(b"theirs")),
-            (Answer::Nil, some(b"theirs"), some(b"v"), Taken::Found(Bytes::from_static(b"v"))),
-            (Answer::Value, none(Answer::Nil), none(Answer::Nil), Taken::Refused(Cause::LeaseGone)),
-            (Answer::Nil, none(Answer::Nil), none(Answer::Nil), Taken::Refused(Cause::LeaseGone)),
-            (denied(), none(denied()), none(Answer::Nil), Taken::Refused(Cause::Denied)),
-            (denied(), none(denied()), some(b"v"), Taken::Found(Bytes::from_static(b"v"))),
-            (
-                Answer::Error(ErrorReply::WriteRefused),
-                none(Answer::Nil),
-                none(Answer::Nil),
-                Taken::Refused(Cause::ServerRefused),
-            ),
-            (Answer::Value, some(b"mine"), none(Answer::Hung), Taken::Refused(Cause::Timeout)),
-            (Answer::Value, some(b"mine"), none(Answer::Closed), Taken::Refused(Cause::Connection)),
-            (Answer::Saturated, none(Answer::Saturated), none(Answer::Saturated), Taken::Refused(Cause::Busy)),
-        ];
-        for (set, lease, key, taken) in rows {
-            let told = format!("{set:?} {lease:?} {key:?}");
-            assert_eq!(Taken::of(LESSOR, &set, lease, key), taken, "{told}");
-        }
-    }
 }

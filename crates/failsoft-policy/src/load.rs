@@ -31,6 +31,8 @@ pub struct Wanted {
     pub key: Bytes,
     /// The primary that confirmed the miss: only then, and only there, may its value be written back.
     pub confirmed: Option<NodeKey>,
+    /// When a lease has to be there: the end of the cluster's share of a call that has a deadline of its own.
+    pub lease_by: Option<Instant>,
 }
 
 /// How a load ended.
@@ -147,7 +149,8 @@ impl Loads {
         if let Some(lead) = join.lead.as_ref().filter(|_| self.fill) {
             let of = |key: &Bytes| self.flights.load_of(key) == Some(lead.load);
             let confirmed = wanted.iter().filter(|w| of(&w.key) && w.key.len() <= LONGEST_KEY);
-            let missing = confirmed.filter_map(|w| Some(Missing { key: w.key.clone(), node: w.confirmed? }));
+            let missing =
+                confirmed.filter_map(|w| Some(Missing { key: w.key.clone(), node: w.confirmed?, by: w.lease_by }));
             let leases = Leases { missing: missing.collect(), taken: Vec::new() };
             if !leases.missing.is_empty() {
                 self.leases.insert(lead.load, leases);

@@ -27,20 +27,48 @@ const CHANGES: [u16; 14] =
 /// names of 512 MiB at the most.
 pub const LONGEST_KEY: usize = 512 * 1024 * 1024 - NAMESPACE.len() - TAG - 4;
 
+/// A script, and the name that servers know it by once they were sent its text: the SHA-1 of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// What it does.
+    pub text: &'static str,
+    /// For `EVALSHA`.
+    pub sha: &'static str,
+}
+
+/// Takes a lease, unless there is one, of a key that is absent.
+///
+/// `KEYS`: the lease, the key. `ARGV`: a token, the lease's time to live in milliseconds. Returns the token that stands
+/// there, and nil; or nil, and the value that the key has. A server that takes no writes now says why, as to a `SET`.
+pub const LEASE_SCRIPT: Script = Script {
+    text: "-- failsoft lease 1
+local value = redis.pcall('GET', KEYS[2])
+if type(value) == 'table' then return value end
+if value then return {false, value} end
+local set = redis.pcall('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
+if type(set) == 'table' and set.err then return set end
+return {redis.call('GET', KEYS[1]), false}
+",
+    sha: "f9a7830bc1d1c6a01016b59206d9b44ee6d4fbad",
+};
+
 /// Writes a loaded value, if its load's lease still stands and the key is absent.
 ///
 /// `KEYS`: the lease, the key. `ARGV`: the token, the value, its time to live in milliseconds. Returns 1 if it was
 /// written, 0 if the lease is gone, -1 if the key has a value. A server that takes no writes now says why, as to a `SET`.
-pub const FILL: &str = "-- failsoft fill 1
+pub const FILL_SCRIPT: Script = Script {
+    text: "-- failsoft fill 1
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if redis.call('EXISTS', KEYS[2]) == 1 then return -1 end
 local set = redis.pcall('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 if set.err then return set end
 redis.call('DEL', KEYS[1])
 return 1
-";
+",
+    sha: "de674b279e04c83d4e2bf64cafacd8141f8d7567",
+};
 
-/// What [`FILL`] returned, as an answer that a fill may have.
+/// What [`FILL_SCRIPT`] returned, as an answer that a fill may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filled {
     /// The value was written.

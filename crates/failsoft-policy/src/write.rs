@@ -13,15 +13,17 @@ use crate::reply::{ErrorReply, Target};
 use crate::time::Instant;
 use crate::turn::Turn;
 use crate::wire::Filled;
-use crate::words::{NodeKey, Reason, Slot};
+use crate::words::{NodeKey, Slot};
 use alloc::vec::Vec;
 use cause::cause_of;
 use core::time::Duration;
 
 mod cause;
+mod heed;
 
 pub use cause::Cause;
 pub(crate) use cause::cause_of_answer;
+pub(crate) use heed::{Hope, heed};
 
 /// How long a `set` waits at a time for the routes to change.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -218,7 +220,7 @@ impl Write {
     fn answered(&mut self, answer: Answer, contact: Option<Instant>, turn: &mut Turn<'_>) -> WriteAction {
         let Some(node) = self.node else { return WriteAction::Refused(Cause::Protocol) };
         let cause = cause_of_answer(&answer);
-        let trouble = match answer {
+        match answer {
             Answer::Value if self.fill.is_none() => return WriteAction::Written,
             Answer::Error(ErrorReply::Moved(slot, target)) if slot == self.slot => {
                 return self.follow(&target, false, node, turn);
@@ -226,29 +228,10 @@ impl Write {
             Answer::Error(ErrorReply::Ask(slot, target)) if slot == self.slot => {
                 return self.follow(&target, true, node, turn);
             }
-            Answer::Error(ErrorReply::ReadOnly) => {
-                turn.cluster.handle_disproof(node, turn.now);
-                None
-            }
-            Answer::Error(ErrorReply::SlotUncovered) => {
-                turn.cluster.handle_doubt();
-                None
-            }
-            Answer::Error(ErrorReply::ClusterDown) => Some(Reason::ClusterDown),
-            Answer::Error(ErrorReply::Unwilling) | Answer::Refused(ErrorReply::Unwilling) => Some(Reason::Loading),
-            Answer::Error(ErrorReply::TryAgain) | Answer::Timeout | Answer::Closed | Answer::Saturated => None,
-            Answer::Error(_) | Answer::Refused(_) => return self.refuse(cause),
-            // Neither is an answer to the question.
-            Answer::Value | Answer::Nil | Answer::Protocol => Some(Reason::Protocol),
-            Answer::Hung => Some(Reason::Timeout),
-            Answer::Connection => Some(Reason::Connection),
-            Answer::Stranger => {
-                turn.cluster.handle_stranger(node, turn.now);
-                None
-            }
-        };
-        if let Some(reason) = trouble {
-            turn.cluster.handle_failure(node, reason, self.sent_at, contact, turn.now);
+            _ => {}
+        }
+        if heed(&answer, node, (self.sent_at, contact), turn) == Hope::None {
+            return self.refuse(cause);
         }
         self.retries += 1;
         if self.retries > self.max_retries {

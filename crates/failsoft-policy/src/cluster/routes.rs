@@ -91,6 +91,11 @@ impl Cluster {
         self.nodes.get(node).map(|n| n.verdict())
     }
 
+    /// Whether a node is the owner of a slot.
+    pub fn owns(&self, node: NodeKey, slot: Slot) -> bool {
+        self.topology.owner(slot) == Some(node)
+    }
+
     /// The config epoch of a node, as far as it is known; none if the node is not.
     pub fn epoch(&self, node: NodeKey) -> Option<u64> {
         self.nodes.get(node).map(|n| n.epoch())

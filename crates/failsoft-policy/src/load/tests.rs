@@ -18,7 +18,7 @@ fn key(name: &'static str) -> Bytes {
 }
 
 fn wanted(names: &[&'static str], confirmed: bool) -> Vec<Wanted> {
-    names.iter().map(|name| Wanted { key: key(name), confirmed: confirmed.then(node) }).collect()
+    names.iter().map(|name| Wanted { key: key(name), confirmed: confirmed.then(node), lease_by: None }).collect()
 }
 
 fn loads() -> Loads {
@@ -213,7 +213,7 @@ fn nothing_stays_of_a_load_whose_limit_passes_while_it_takes_its_leases() {
     let mut loads = loads();
     let joined = loads.join(&wanted(&["a"], true), &[], at(0), at(0)).expect("no circle");
     let load = joined.lead.expect("a lead").load;
-    assert_eq!(loads.leases(load), [Missing { key: key("a"), node: node() }]);
+    assert_eq!(loads.leases(load), [Missing { key: key("a"), node: node(), by: None }]);
     assert_eq!(loads.expire(at(10_000)), Due { timed_out: vec![load], stop: vec![load], ..Due::default() });
     assert!(!loads.begin(load));
     assert_eq!((loads.finish(load, Ending::Gone, at(10_000)), loads.release(load)), (None, None));
