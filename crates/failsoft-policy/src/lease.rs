@@ -23,6 +23,7 @@ use crate::words::{NodeKey, Slot};
 use crate::write::{Cause, cause_of_answer, heed};
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::time::Duration;
 
 /// A key whose miss its primary has confirmed, before its callback begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,12 @@ pub struct Missing {
     pub node: NodeKey,
     /// When its lease has to be there, if the caller's own deadline says so.
     pub by: Option<Instant>,
+}
+
+/// How long a lease lasts: as long as its load may run, its fill included.
+pub fn lasts(config: &Config) -> Duration {
+    // After its limit a load runs on for as long again.
+    config.load_timeout() * 2 + config.deadline()
 }
 
 /// One lease that is being taken.

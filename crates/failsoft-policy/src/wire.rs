@@ -91,6 +91,12 @@ impl Filled {
     }
 }
 
+/// A token of a lease, made of a random number: it begins with the version of this form.
+pub fn token(dice: u64) -> [u8; 17] {
+    let digit = |place: usize| b"0123456789abcdef"[(dice >> (4 * place) & 0xF) as usize];
+    core::array::from_fn(|place| place.checked_sub(1).map_or(b'1', digit))
+}
+
 /// The name of a key's lease; `slot` is the key's.
 pub fn lease_name(slot: Slot, key: &[u8]) -> Vec<u8> {
     name(LEASE, slot, key)
@@ -129,6 +135,11 @@ mod tests {
             let slot = slot_of(key);
             assert_eq!(slot_of(&lease_name(slot, key)), slot, "{key:?}");
         }
+    }
+
+    #[test]
+    fn a_token_is_its_version_and_its_number() {
+        assert_eq!(&token(0xfedc_ba98_7654_3210), b"10123456789abcdef");
     }
 
     #[test]

@@ -203,7 +203,7 @@ impl Sim<'_> {
             }
             Work::Write { value, fill: None, .. } => Ask::Set { key: call.key, value: *value, asking },
             Work::Lease { token, .. } => {
-                let lasts = router.config.load_timeout().as_nanos() as Time;
+                let lasts = failsoft_policy::lease::lasts(&router.config).as_nanos() as Time;
                 Ask::Lease { key: call.key, token: *token, lasts }
             }
         };
