@@ -130,6 +130,11 @@ impl ScriptedNode {
         self.shared.lock().store.insert(key, value, None);
     }
 
+    /// Takes a key out of its map.
+    pub fn delete(&self, key: impl AsRef<[u8]>) {
+        self.shared.lock().store.remove(key.as_ref());
+    }
+
     /// What its map holds for a key, when its time to live has not passed.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
         self.shared.lock().store.get(key.as_ref())
