@@ -70,6 +70,9 @@ impl Taking {
         if !cluster.admits(node) {
             return Err(Cause::BreakerOpen);
         }
+        if !cluster.takes_leases(node, now) {
+            return Err(Cause::Denied);
+        }
         let last = missing.by.unwrap_or(Instant::MAX);
         if now >= last {
             return Err(Cause::Timeout);
@@ -85,15 +88,16 @@ impl Taking {
 
     /// What the script came to, on the connection of this number. The node last answered anything at `contact`.
     pub fn on(&mut self, line: u64, given: Given, contact: Option<Instant>, turn: &mut Turn<'_>) -> Step {
+        let node = self.lessor.node;
         let answer = match given {
             Given::Token(token) => {
+                turn.cluster.handle_lease(node, true, turn.now);
                 let lessor = Lessor { line, ..self.lessor };
                 return Step::Over(Taken::Leased(Lease { lessor, token }));
             }
             Given::Value(value) => return Step::Over(Taken::Found(value)),
             Given::Neither(answer) => answer,
         };
-        let node = self.lessor.node;
         match &answer {
             Answer::Error(ErrorReply::NoScript) if !self.with_text => {
                 self.with_text = true;
@@ -103,6 +107,7 @@ impl Taking {
                 turn.cluster.handle_moved(self.slot, target, node, turn.now);
             }
             Answer::Error(ErrorReply::Ask(..)) => {}
+            Answer::Error(ErrorReply::Denied) => turn.cluster.handle_lease(node, false, turn.now),
             _ => {
                 heed(&answer, node, (self.sent_at, contact), turn);
             }

@@ -230,6 +230,9 @@ impl Write {
             }
             _ => {}
         }
+        if self.fill.is_some() && cause == Cause::Denied {
+            turn.cluster.handle_lease(node, false, turn.now);
+        }
         if heed(&answer, node, (self.sent_at, contact), turn) == Hope::None {
             return self.refuse(cause);
         }
