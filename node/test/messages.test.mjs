@@ -54,7 +54,7 @@ test('a node that is lost, and that is back', async () => {
 
 test('values that are not written back', async () => {
   const node = await kit.scripted()
-  await node.behave('SET', 'error')
+  await node.behave('FILL', 'error')
   await heard('failsoft:fill', async (messages) => {
     const router = new Router([node.address], PATIENT)
     await router.ready(30_000)

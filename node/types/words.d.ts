@@ -32,6 +32,7 @@ export type Cause =
   | 'owner_changed'
   | 'redirect_limit'
   | 'exists'
+  | 'lease_gone'
   | 'server_refused'
   | 'denied'
   | 'error_reply'

@@ -38,6 +38,7 @@ Cause: TypeAlias = Literal[
     "owner_changed",
     "redirect_limit",
     "exists",
+    "lease_gone",
     "server_refused",
     "denied",
     "error_reply",

@@ -89,7 +89,7 @@ def test_a_node_that_is_lost_and_back(patient: dict[str, Any], records: list[Any
 
 
 def fails_to_fill(scripted: Scripted, **settings: Any) -> blocking.Router[bytes]:
-    scripted.behave("SET", "error")
+    scripted.behave("FILL", "error")
     router = blocking.Router([scripted.address], **settings)
     router.ready(10)
     return router

@@ -312,7 +312,7 @@ def read_on():
 @pytest.mark.parametrize("place", INSIDE)
 def test_the_interpreter_ends_while_a_daemon_thread_is_inside(place: str, scripted: Scripted) -> None:
     # Values that are not written back are told.
-    scripted.behave("SET", "error")
+    scripted.behave("FILL", "error")
     start = f"threading.Thread(target=lambda: {INSIDE[place]}, daemon=True).start()"
     command = [sys.executable, "-c", f"NODE = {scripted.address!r}{STAY}\n{start}\ninside.wait()"]
     programs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(4)]

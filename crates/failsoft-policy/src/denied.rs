@@ -34,7 +34,7 @@ pub struct Denied<Q> {
 impl<Q: Copy + Ord> Denied<Q> {
     /// Nothing was refused yet; `interval` is the `slot_refresh_interval`.
     pub fn new(interval: Duration) -> Self {
-        Self { pause: (interval * ASKED_AGAIN_AFTER).max(SOONEST), known: BTreeMap::new() }
+        Self { pause: pause(interval), known: BTreeMap::new() }
     }
 
     /// A question that was put at `asked_at` was answered, or with this error line. Only a refusal that would come
@@ -78,6 +78,11 @@ impl<Q: Copy + Ord> Denied<Q> {
     pub fn keep_only(&mut self, nodes: &BTreeSet<&Endpoint>) {
         self.known.retain(|node, _| nodes.contains(node));
     }
+}
+
+/// How long a refused question is not put again.
+pub(crate) fn pause(interval: Duration) -> Duration {
+    (interval * ASKED_AGAIN_AFTER).max(SOONEST)
 }
 
 /// Whether the same question would be refused again. The words for that are many.

@@ -9,7 +9,7 @@
 //!
 //! | stage | [`join`](Flights::join) makes it | then |
 //! |---|---|---|
-//! | queued | its callback is still to be started, perhaps after others ([`crate::bulkhead`]) | [`begin`](Flights::begin): running; [`expire`](Flights::expire) at its limit: over |
+//! | queued | its callback is still to be started, perhaps after others ([`crate::bulkhead`]) or after its leases | [`begin`](Flights::begin): running; [`expire`](Flights::expire) at its limit: over |
 //! | running | the callback runs | [`expire`](Flights::expire) at its limit: overdue |
 //! | overdue | the callback runs on without waiters, and its keys may have a new load | `expire` once more: over |
 //!
@@ -255,7 +255,7 @@ impl Flights {
         let load = self.loads.get_mut(&id)?;
         if load.stage == Stage::Queued {
             let load = self.remove(id)?;
-            return Some(TimedOut { load: id, waiters: self.tell(id, load.waiters) });
+            return Some(TimedOut { load: id, waiters: self.tell(id, load.waiters), runs_on: false });
         }
         load.stage = Stage::Overdue;
         load.due = load.due + load.timeout;
@@ -264,7 +264,7 @@ impl Flights {
             self.flights.remove(key);
         }
         let waiters = core::mem::take(&mut load.waiters);
-        Some(TimedOut { load: id, waiters: self.tell(id, waiters) })
+        Some(TimedOut { load: id, waiters: self.tell(id, waiters), runs_on: true })
     }
 
     /// A load is over: removes it with its flights and its timer.

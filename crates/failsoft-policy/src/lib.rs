@@ -22,6 +22,7 @@ pub mod error;
 pub mod events;
 pub mod fills;
 pub mod flight;
+pub mod lease;
 pub mod load;
 #[doc(hidden)]
 pub mod nodes;
@@ -39,6 +40,7 @@ pub mod time;
 pub mod topology;
 pub mod turn;
 pub mod view;
+pub mod wire;
 pub mod words;
 pub mod write;
 

@@ -1,19 +1,23 @@
 //! A load, from the callers who want its keys to what follows from its end.
 //!
 //! Its stages are those of the [flights](crate::flight): queued until its callback is started, running, overdue
-//! once its limit has passed, and over. Around them this module decides which callers need no load, because one
+//! once its limit has passed, and over. Between its turn and its callback it takes leases, if it may be written back
+//! ([`crate::lease`]). Around the stages this module decides which callers need no load, because one
 //! that had not ended when they set out answers them ([`crate::echo`]), and what happens to a result: which
 //! callers get it, which load anew, what is kept for late callers, and what is written back.
 //!
-//! [`Loads::join`] when keys are to be loaded, [`Loads::begin`] before the callback is started, [`Loads::finish`] and
-//! [`Loads::release`] when it has ended, [`Loads::leave`] when a caller goes away, and [`Loads::expire`] at
-//! [`Loads::next_timeout`]. A load begins when `join` or `release` says so ([`crate::bulkhead`]).
+//! [`Loads::join`] when keys are to be loaded, [`Loads::leases`] and [`Loads::leased`] when its turn has come,
+//! [`Loads::begin`] before the callback is started, [`Loads::finish`] and [`Loads::release`] when it has ended,
+//! [`Loads::leave`] when a caller goes away, and [`Loads::expire`] at [`Loads::next_timeout`]. The turn of a load comes
+//! when `join` or `release` says so ([`crate::bulkhead`]).
 
 use crate::bulkhead::Bulkhead;
 use crate::config::Config;
 use crate::echo::Echoes;
 use crate::flight::{Counts, Flights, LoadId, LoadKeys, Reentrant, WaiterId};
+use crate::lease::{Fillable, Leases, Missing};
 use crate::time::Instant;
+use crate::wire::LONGEST_KEY;
 use crate::words::NodeKey;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -27,6 +31,8 @@ pub struct Wanted {
     pub key: Bytes,
     /// The primary that confirmed the miss: only then, and only there, may its value be written back.
     pub confirmed: Option<NodeKey>,
+    /// When a lease has to be there: the end of the cluster's share of a call that has a deadline of its own.
+    pub lease_by: Option<Instant>,
 }
 
 /// How a load ended.
@@ -60,7 +66,7 @@ pub struct Joined {
     pub waiter: WaiterId,
     /// The new load, if there is one: the caller's callback is run once for these keys, when the load begins.
     pub lead: Option<LoadKeys>,
-    /// The loads that begin now: the new one, and others that waited in line until a callback needed them.
+    /// The loads whose turn it is now: the new one, and others that waited in line until a callback needed them.
     pub begin: Vec<LoadId>,
     /// The loads of others that these keys wait for, the oldest first.
     pub waits: Vec<LoadKeys>,
@@ -71,8 +77,8 @@ pub struct Joined {
 pub struct Finished {
     /// How many callers get the result; `None` after its limit, when they already got `DeadlineExceeded`.
     pub waiters: usize,
-    /// The keys whose values are written back, each to the node that confirmed its miss.
-    pub fills: Vec<(Bytes, NodeKey)>,
+    /// The keys whose values are written back, or the reasons why not: those whose miss a primary had confirmed.
+    pub fills: Vec<Fillable>,
     /// The result is kept, for callers who set out before now.
     pub kept: bool,
     /// The results of these loads are dropped.
@@ -96,7 +102,8 @@ pub struct Loads {
     flights: Flights,
     bulkhead: Bulkhead,
     echoes: Echoes,
-    confirmed: BTreeMap<LoadId, Vec<(Bytes, NodeKey)>>,
+    /// Of the loads that may be written back.
+    leases: BTreeMap<LoadId, Leases>,
     timeout: Duration,
     /// How long a failed load is not repeated.
     pause: Option<Duration>,
@@ -112,7 +119,7 @@ impl Loads {
             flights: Flights::default(),
             bulkhead: Bulkhead::new(config.max_concurrent_loads() as usize),
             echoes: Echoes::default(),
-            confirmed: BTreeMap::new(),
+            leases: BTreeMap::new(),
             timeout: config.load_timeout(),
             pause: config.failure_pause(),
             keep: config.deadline().max(config.failure_pause().unwrap_or_default()),
@@ -141,8 +148,13 @@ impl Loads {
         let join = self.flights.join(&keys, parents, now, self.timeout)?;
         if let Some(lead) = join.lead.as_ref().filter(|_| self.fill) {
             let of = |key: &Bytes| self.flights.load_of(key) == Some(lead.load);
-            let confirmed = wanted.iter().filter(|w| of(&w.key)).filter_map(|w| Some((w.key.clone(), w.confirmed?)));
-            self.confirmed.insert(lead.load, confirmed.collect());
+            let confirmed = wanted.iter().filter(|w| of(&w.key) && w.key.len() <= LONGEST_KEY);
+            let missing =
+                confirmed.filter_map(|w| Some(Missing { key: w.key.clone(), node: w.confirmed?, by: w.lease_by }));
+            let leases = Leases { missing: missing.collect(), taken: Vec::new() };
+            if !leases.missing.is_empty() {
+                self.leases.insert(lead.load, leases);
+            }
         }
         let answered = answered.into_iter().map(|(load, keys)| LoadKeys { load, keys }).collect();
         let nested = parents.iter().any(|&parent| self.bulkhead.is_running(parent));
@@ -153,6 +165,18 @@ impl Loads {
         Ok(Joined { answered, waiter: join.waiter, lead: join.lead, begin, waits: join.waits })
     }
 
+    /// The turn of a load has come: the keys of which a lease has to be taken before its callback starts.
+    pub fn leases(&mut self, load: LoadId) -> Vec<Missing> {
+        self.leases.get_mut(&load).map(|leases| core::mem::take(&mut leases.missing)).unwrap_or_default()
+    }
+
+    /// What came of the leases of a load; of keys that were found nothing is said here.
+    pub fn leased(&mut self, load: LoadId, taken: Vec<Fillable>) {
+        if let Some(leases) = self.leases.get_mut(&load) {
+            leases.taken = taken;
+        }
+    }
+
     /// The driver is about to start the callback of a load; false if it is over already.
     pub fn begin(&mut self, load: LoadId) -> bool {
         self.flights.begin(load)
@@ -161,7 +185,7 @@ impl Loads {
     /// A load ended. `None` for one that was stopped, or has ended before: its result is ignored.
     pub fn finish(&mut self, load: LoadId, ending: Ending, now: Instant) -> Option<Finished> {
         // Also of a load whose limit passed right before it was to begin.
-        let confirmed = self.confirmed.remove(&load).unwrap_or_default();
+        let leases = self.leases.remove(&load).unwrap_or_default();
         let completed = self.flights.complete(load)?;
         let (mut dropped, mut kept) = (Vec::new(), false);
         // After the limit the callers have had `DeadlineExceeded` and may have loaded anew. A callback that is
@@ -171,7 +195,7 @@ impl Loads {
             let until = self.pause.filter(|_| ending == Ending::Failed).map(|pause| now + pause);
             kept = self.echoes.keep(load, completed.keys, bytes, (now, until), &mut dropped);
         }
-        let fills = if matches!(ending, Ending::Loaded { .. }) { confirmed } else { Vec::new() };
+        let fills = if matches!(ending, Ending::Loaded { .. }) { leases.taken } else { Vec::new() };
         Some(Finished { waiters: completed.waiters.len(), fills, kept, dropped })
     }
 
@@ -191,9 +215,10 @@ impl Loads {
     /// Carries out the limits that are due.
     pub fn expire(&mut self, now: Instant) -> Due {
         let expired = self.flights.expire(now);
-        let timed_out: Vec<LoadId> = expired.timed_out.into_iter().map(|late| late.load).collect();
+        let timed_out: Vec<LoadId> = expired.timed_out.iter().map(|late| late.load).collect();
         let mut stop = expired.abort;
-        stop.extend(timed_out.iter().copied().filter(|&load| self.bulkhead.leave(load)));
+        // Also those that are taking their leases: their callbacks do not begin any more.
+        stop.extend(expired.timed_out.iter().filter(|late| !late.runs_on).map(|late| late.load));
         self.drop_all(&stop);
         let mut dropped = Vec::new();
         self.echoes.expire(now, self.keep, &mut dropped);
@@ -219,7 +244,7 @@ impl Loads {
     /// These loads are over, with nothing to come of them. Those that run keep their places until they have stopped.
     fn drop_all(&mut self, loads: &[LoadId]) {
         for &load in loads {
-            self.confirmed.remove(&load);
+            self.leases.remove(&load);
             self.bulkhead.leave(load);
         }
     }

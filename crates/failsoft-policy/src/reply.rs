@@ -38,6 +38,8 @@ pub enum ErrorReply {
     WriteRefused,
     /// The key holds another type.
     WrongType,
+    /// `NOSCRIPT`: the script has to be sent first.
+    NoScript,
     /// `NOAUTH`, `WRONGPASS`, `NOPERM`: we may not.
     Denied,
     /// Anything else.
@@ -57,6 +59,7 @@ pub fn classify(line: &str) -> ErrorReply {
         "READONLY" => ErrorReply::ReadOnly,
         "OOM" | "NOREPLICAS" | "MISCONF" => ErrorReply::WriteRefused,
         "WRONGTYPE" => ErrorReply::WrongType,
+        "NOSCRIPT" => ErrorReply::NoScript,
         "NOAUTH" | "WRONGPASS" | "NOPERM" => ErrorReply::Denied,
         "ERR" if rest.starts_with("max number of clients") => ErrorReply::Unwilling,
         _ => ErrorReply::Other,
@@ -117,6 +120,7 @@ mod tests {
             ("NOREPLICAS Not enough good replicas to write.", ErrorReply::WriteRefused),
             ("MISCONF Redis is configured to save RDB snapshots", ErrorReply::WriteRefused),
             ("WRONGTYPE Operation against a key", ErrorReply::WrongType),
+            ("NOSCRIPT No matching script. Please use EVAL.", ErrorReply::NoScript),
             ("NOAUTH Authentication required.", ErrorReply::Denied),
             ("WRONGPASS invalid username-password pair", ErrorReply::Denied),
             ("NOPERM this user has no permissions", ErrorReply::Denied),

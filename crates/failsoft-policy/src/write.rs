@@ -2,22 +2,28 @@
 //!
 //! A write goes only to a node that the write gate lets through, follows MOVED and ASK as reads do,
 //! and a `set` is tried again where a failover moved its slot. A fill is tried once: what stands in
-//! its way is counted, never waited for.
+//! its way is counted, never waited for. A `set` deletes the lease of its key in the same write, before the value
+//! ([`crate::lease`]): what was loaded before is not written after it.
 
 use crate::cluster::WriteGate;
 use crate::config::Config;
+use crate::lease::Lessor;
 use crate::read::Answer;
 use crate::reply::{ErrorReply, Target};
 use crate::time::Instant;
 use crate::turn::Turn;
-use crate::words::{NodeKey, Reason, Slot};
+use crate::wire::Filled;
+use crate::words::{NodeKey, Slot};
 use alloc::vec::Vec;
 use cause::cause_of;
 use core::time::Duration;
 
 mod cause;
+mod heed;
 
 pub use cause::Cause;
+pub(crate) use cause::cause_of_answer;
+pub(crate) use heed::{Hope, heed};
 
 /// How long a `set` waits at a time for the routes to change.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -25,13 +31,15 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteEvent {
-    /// The command's answer; a value or `OK` means written, nil that the key exists.
+    /// The command's answer, a fill's only if it is none of those below; a value or `OK` means written.
     Answered {
         /// How it ended.
         answer: Answer,
         /// When the node last answered anything.
         contact: Option<Instant>,
     },
+    /// What the script of a fill returned.
+    Filled(Filled),
     /// The `PING` was answered, or not.
     Pinged(bool),
     /// The time of a wait came, or the routes changed.
@@ -48,7 +56,8 @@ pub enum WriteAction {
         /// When it is given up.
         until: Instant,
     },
-    /// Send the write to this node on its primary connection.
+    /// Send the `set` to this node on its primary connection: the deletion of the key's lease and, in the same write,
+    /// the value. What counts is the answer to the second; both have `ASKING` before them.
     Send {
         /// Whom.
         node: NodeKey,
@@ -56,6 +65,18 @@ pub enum WriteAction {
         asking: bool,
         /// On a new connection, as [`crate::action::Action::Send`] has it.
         renew: bool,
+        /// When it is given up ...
+        until: Instant,
+        /// ... or at the latest then, while a long transfer that it is part of or waits behind advances.
+        limit: Instant,
+    },
+    /// Send the script of the fill to this node, on the connection of this number and on no other: where that is gone,
+    /// the answer is [`Answer::Closed`].
+    Fill {
+        /// The node, and the connection.
+        to: Lessor,
+        /// With the script's text in the same write; if the node refuses that, its error is the answer.
+        load: bool,
         /// When it is given up ...
         until: Instant,
         /// ... or at the latest then, while a long transfer that it is part of or waits behind advances.
@@ -76,8 +97,10 @@ pub enum WriteAction {
 #[derive(Clone, Debug)]
 pub struct Write {
     slot: Slot,
-    /// For a fill: the primary that confirmed the miss.
-    fill: Option<NodeKey>,
+    /// For a fill: who gave the lease.
+    fill: Option<Lessor>,
+    /// The script of the fill was sent with its text.
+    loaded: bool,
     deadline: Instant,
     attempt: Duration,
     max_redirects: u32,
@@ -101,6 +124,7 @@ impl Write {
         Self {
             slot,
             fill: None,
+            loaded: false,
             deadline,
             attempt: config.attempt_timeout(),
             max_redirects: config.max_redirects(),
@@ -116,9 +140,9 @@ impl Write {
         }
     }
 
-    /// The fill of a value whose absence `confirmed_by` reported.
-    pub fn fill(config: &Config, slot: Slot, confirmed_by: NodeKey, deadline: Instant) -> Self {
-        Self { fill: Some(confirmed_by), ..Self::set(config, slot, deadline) }
+    /// The fill of a value whose load took a lease there.
+    pub fn fill(config: &Config, slot: Slot, lessor: Lessor, deadline: Instant) -> Self {
+        Self { fill: Some(lessor), ..Self::set(config, slot, deadline) }
     }
 
     /// The first action.
@@ -138,6 +162,13 @@ impl Write {
                     return self.advance(turn);
                 }
                 self.put_off(Cause::NoContact, turn.now)
+            }
+            WriteEvent::Filled(Filled::Written) => WriteAction::Written,
+            WriteEvent::Filled(Filled::LeaseGone) => WriteAction::Refused(Cause::LeaseGone),
+            WriteEvent::Filled(Filled::Exists) => WriteAction::Refused(Cause::Exists),
+            WriteEvent::Answered { answer: Answer::Error(ErrorReply::NoScript), .. } if self.has_text_to_send() => {
+                self.loaded = true;
+                self.advance(turn)
             }
             WriteEvent::Answered { answer, contact } => self.answered(answer, contact, turn),
         }
@@ -160,7 +191,7 @@ impl Write {
             | WriteGate::InDoubt(node)
             | WriteGate::NeedsContact(node)
             | WriteGate::NeedsProof(node)
-                if self.fill.is_some_and(|by| by != node) =>
+                if self.fill.is_some_and(|by| by.node != node || turn.cluster.epoch(node) != Some(by.epoch)) =>
             {
                 WriteAction::Refused(Cause::OwnerChanged)
             }
@@ -188,46 +219,22 @@ impl Write {
 
     fn answered(&mut self, answer: Answer, contact: Option<Instant>, turn: &mut Turn<'_>) -> WriteAction {
         let Some(node) = self.node else { return WriteAction::Refused(Cause::Protocol) };
-        let (trouble, cause) = match answer {
-            Answer::Value => return WriteAction::Written,
-            Answer::Nil => return WriteAction::Refused(Cause::Exists),
+        let cause = cause_of_answer(&answer);
+        match answer {
+            Answer::Value if self.fill.is_none() => return WriteAction::Written,
             Answer::Error(ErrorReply::Moved(slot, target)) if slot == self.slot => {
                 return self.follow(&target, false, node, turn);
             }
             Answer::Error(ErrorReply::Ask(slot, target)) if slot == self.slot => {
                 return self.follow(&target, true, node, turn);
             }
-            Answer::Error(ErrorReply::ReadOnly) => {
-                turn.cluster.handle_disproof(node, turn.now);
-                (None, Cause::NotProved)
-            }
-            Answer::Error(ErrorReply::WriteRefused) => return self.refuse(Cause::ServerRefused),
-            Answer::Error(ErrorReply::Denied) | Answer::Refused(ErrorReply::Denied) => {
-                return self.refuse(Cause::Denied);
-            }
-            Answer::Error(ErrorReply::SlotUncovered) => {
-                turn.cluster.handle_doubt();
-                (None, Cause::SlotUncovered)
-            }
-            Answer::Error(ErrorReply::ClusterDown) => (Some(Reason::ClusterDown), Cause::ClusterDown),
-            Answer::Error(ErrorReply::Unwilling) | Answer::Refused(ErrorReply::Unwilling) => {
-                (Some(Reason::Loading), Cause::Loading)
-            }
-            Answer::Error(ErrorReply::TryAgain) => (None, Cause::ErrorReply),
-            Answer::Error(_) | Answer::Refused(_) => return self.refuse(Cause::ErrorReply),
-            Answer::Protocol => (Some(Reason::Protocol), Cause::Protocol),
-            Answer::Timeout => (None, Cause::Timeout),
-            Answer::Hung => (Some(Reason::Timeout), Cause::Timeout),
-            Answer::Closed => (None, Cause::Connection),
-            Answer::Connection => (Some(Reason::Connection), Cause::Connection),
-            Answer::Stranger => {
-                turn.cluster.handle_stranger(node, turn.now);
-                (None, Cause::Connection)
-            }
-            Answer::Saturated => (None, Cause::Busy),
-        };
-        if let Some(reason) = trouble {
-            turn.cluster.handle_failure(node, reason, self.sent_at, contact, turn.now);
+            _ => {}
+        }
+        if self.fill.is_some() && cause == Cause::Denied {
+            turn.cluster.handle_lease(node, false, turn.now);
+        }
+        if heed(&answer, node, (self.sent_at, contact), turn) == Hope::None {
+            return self.refuse(cause);
         }
         self.retries += 1;
         if self.retries > self.max_retries {
@@ -289,7 +296,16 @@ impl Write {
         self.pinged = None;
         self.sent_at = now;
         self.in_doubt = false;
-        WriteAction::Send { node, asking, renew: false, until: self.attempt_until(now), limit: self.deadline }
+        let (until, limit) = (self.attempt_until(now), self.deadline);
+        match self.fill {
+            Some(to) => WriteAction::Fill { to, load: self.loaded, until, limit },
+            None => WriteAction::Send { node, asking, renew: false, until, limit },
+        }
+    }
+
+    /// Whether the node may not know the script of the fill, and was not sent its text yet.
+    fn has_text_to_send(&self) -> bool {
+        self.fill.is_some() && !self.loaded
     }
 
     /// Something stands in the way: a fill gives up, a `set` waits for the routes to change while it

@@ -97,7 +97,7 @@ impl Model {
         self.loads.sort_by_key(|load| (load.due, load.id));
         for load in self.loads.iter_mut().filter(|load| !load.detached && load.due <= now) {
             let waiters = load.waiters.drain(..).map(|(id, _)| id).collect();
-            expired.timed_out.push(TimedOut { load: load.id, waiters });
+            expired.timed_out.push(TimedOut { load: load.id, waiters, runs_on: load.begun });
             (load.detached, load.due) = (true, load.due + load.timeout);
         }
         self.loads.retain(|load| load.begun || !load.detached);

@@ -7,6 +7,7 @@ mod replies;
 mod request;
 mod resp;
 mod rules;
+mod scripts;
 mod state;
 mod topology;
 
@@ -41,7 +42,9 @@ const WAIT_LIMIT: Duration = Duration::from_secs(10);
 /// Without a script it looks like a healthy cluster of one node that owns every slot: it answers
 /// HELLO, AUTH, CLIENT, PING, ECHO, SELECT, INFO, ROLE, READONLY, READWRITE, ASKING, WAIT, COMMAND, QUIT and
 /// CLUSTER INFO, MYID, NODES, SHARDS, SLOTS and KEYSLOT; and GET, SET (NX, XX, EX, PX, KEEPTTL), DEL
-/// and EXISTS of one key from a map in memory (at most 100,000 keys). With a [`Topology`] it is one
+/// and EXISTS of one key from a map in memory (at most 100,000 keys). It takes SCRIPT LOAD, and the router's scripts are
+/// commands like any other: `LEASE key lease token ms` and `FILL key lease token value ms`, whose rules and counts go
+/// by these names. With a [`Topology`] it is one
 /// node of several: other nodes' slots are answered with MOVED, as is a replica's without READONLY.
 ///
 /// A rule changes the answer: for one key or for a command as a whole, for the next calls or for good,
@@ -125,6 +128,11 @@ impl ScriptedNode {
     pub fn set(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (key, value) = (Bytes::copy_from_slice(key.as_ref()), Bytes::copy_from_slice(value.as_ref()));
         self.shared.lock().store.insert(key, value, None);
+    }
+
+    /// Takes a key out of its map.
+    pub fn delete(&self, key: impl AsRef<[u8]>) {
+        self.shared.lock().store.remove(key.as_ref());
     }
 
     /// What its map holds for a key, when its time to live has not passed.

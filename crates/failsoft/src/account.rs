@@ -29,6 +29,8 @@ pub(crate) enum ReadEnd {
     },
     /// The primary confirmed that it does not exist, and there was no callback.
     Missing { reason: Reason, attempts: u32 },
+    /// The primary had the value again when a load was to begin: this caller's, or (`coalesced`) another one's.
+    Found { value: Bytes, node: Option<NodeKey>, coalesced: bool, attempts: u32 },
     /// The callback was asked: by this caller, or (`coalesced`) by another one.
     Loaded { value: Option<Bytes>, reason: Reason, coalesced: bool, attempts: u32 },
     /// The caller gets an error.
@@ -41,7 +43,9 @@ impl ReadEnd {
     pub(crate) fn into_value(self, shared: &Shared) -> Result<Option<Bytes>, Error> {
         self.count(&shared.tally);
         match self {
-            Self::AtOnce(Served { value, .. }) | Self::Node { value, .. } => Ok(Some(value)),
+            Self::AtOnce(Served { value, .. }) | Self::Node { value, .. } | Self::Found { value, .. } => {
+                Ok(Some(value))
+            }
             Self::Missing { .. } => Ok(None),
             Self::Loaded { value, .. } => Ok(value),
             Self::Failed { error, .. } => Err(error),
@@ -61,6 +65,12 @@ impl ReadEnd {
                 let (node, age) = placed(shared, served_by, node, current_at);
                 Ok(Outcome { value: Some(value), served_by, reason, age, attempts, coalesced: false, node })
             }
+            Self::Found { value, node, coalesced, attempts } => {
+                let placed = node.map(|node| placed(shared, ServedBy::Primary, node, None));
+                let (node, age) = placed.unwrap_or((None, Some(Duration::ZERO)));
+                let served_by = ServedBy::Primary;
+                Ok(Outcome { value: Some(value), served_by, reason: None, age, attempts, coalesced, node })
+            }
             Self::Missing { reason, attempts } => Ok(without_node(None, reason, attempts, false)),
             Self::Loaded { value, reason, coalesced, attempts } => Ok(without_node(value, reason, attempts, coalesced)),
             Self::Failed { error, .. } => Err(error),
@@ -76,6 +86,7 @@ impl ReadEnd {
                 tally.read(Some(ServedBy::Replica), *reason);
             }
             Self::Node { served_by, reason, .. } => tally.read(Some(*served_by), *reason),
+            Self::Found { .. } => tally.read(Some(ServedBy::Primary), None),
             Self::Missing { reason, .. } => tally.read(Some(ServedBy::None), Some(*reason)),
             Self::Loaded { value, reason, .. } => tally.read(Some(loaded_by(value)), Some(*reason)),
             Self::Failed { reason, .. } => tally.read(None, *reason),

@@ -6,6 +6,7 @@ use crate::writes;
 use bytes::Bytes;
 use failsoft_policy::NodeKey;
 use failsoft_policy::fills::{Fill, Fills as Lines, Offer, time_to_live};
+use failsoft_policy::lease::Lease;
 use failsoft_policy::write::Cause;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ struct Pair {
     key: Bytes,
     value: Bytes,
     ttl: Duration,
+    lease: Lease,
 }
 
 /// The fills of a router that wait or are under way.
@@ -45,13 +47,24 @@ impl Fills {
     }
 }
 
-/// Loaded values with their keys, and the nodes that confirmed the misses.
-pub(crate) fn offer(shared: &Arc<Shared>, values: impl Iterator<Item = (Bytes, Bytes, NodeKey)>, ttl: Duration) {
+/// Loaded values with their keys, and the leases that their load took, or why it has none.
+pub(crate) fn offer(
+    shared: &Arc<Shared>,
+    values: impl Iterator<Item = (Bytes, Bytes, Result<Lease, Cause>)>,
+    ttl: Duration,
+) {
     let deadline = shared.now() + shared.config().deadline();
-    for (value, key, node) in values {
+    for (value, key, lease) in values {
+        let lease = match lease {
+            Ok(lease) => lease,
+            Err(cause) => {
+                shared.tally.fill(Some(cause));
+                continue;
+            }
+        };
         let ttl = time_to_live(ttl, shared.config().ttl_jitter(), fastrand::u32(..));
-        let bytes = key.len() + value.len();
-        let offer = shared.fills.lock().offer(Fill { node, deadline, bytes, what: Pair { key, value, ttl } });
+        let (node, bytes) = (lease.lessor.node, key.len() + value.len());
+        let offer = shared.fills.lock().offer(Fill { node, deadline, bytes, what: Pair { key, value, ttl, lease } });
         match offer {
             Offer::Write(fill) => {
                 let worker = Worker { shared: Arc::clone(shared), node };
@@ -74,8 +87,8 @@ impl Worker {
     async fn write(self, first: Fill<Pair>) {
         let mut next = Some(first);
         while let Some(Fill { bytes, deadline, what, .. }) = next {
-            let Pair { key, value, ttl } = what;
-            let filled = writes::fill(&self.shared, (&key, &value), ttl, self.node, deadline);
+            let Pair { key, value, ttl, lease } = what;
+            let filled = writes::fill(&self.shared, (&key, &value), ttl, &lease, deadline);
             // A panic is a defect, which must not take the place of this worker away. An error means that the
             // router was closed.
             match panics::caught(filled).await {

@@ -150,6 +150,7 @@ impl Router {
             stream::iter(places).map(one).buffer_unordered(window).collect::<Vec<_>>()
         }))
         .await;
+        let lease_by = options.deadline.map(|_| bounds.deadline);
         let mut wanted = Vec::new();
         let mut asked: HashMap<&Bytes, (usize, Missed)> = HashMap::new();
         let mut outcomes: Vec<Result<Outcome, Error>> =
@@ -161,7 +162,7 @@ impl Router {
             match side {
                 Side::Over(end) => outcomes[place] = end.into_outcome(shared),
                 Side::Load(missed) => {
-                    wanted.push(Wanted { key: keys[place].clone(), confirmed: missed.confirmed });
+                    wanted.push(Wanted { key: keys[place].clone(), confirmed: missed.confirmed, lease_by });
                     asked.insert(&keys[place], (place, missed));
                 }
             }
@@ -182,12 +183,12 @@ impl Router {
             Ok(got) => {
                 for got in got {
                     let Some((place, missed)) = asked.get(&got.key) else { continue };
-                    outcomes[*place] = missed.loaded(got.result, got.coalesced).into_outcome(shared);
+                    outcomes[*place] = missed.got(got).into_outcome(shared);
                 }
             }
             Err(error) => {
                 for (place, missed) in asked.into_values() {
-                    outcomes[place] = missed.loaded(Err(error.clone()), false).into_outcome(shared);
+                    outcomes[place] = missed.failed(error.clone()).into_outcome(shared);
                 }
             }
         }

@@ -96,6 +96,18 @@ impl Member {
         request(&*self.reopen(source, opener)?)
     }
 
+    /// Submits a request on the lane of this number, for what the node is asked as the owner, and on no other one.
+    pub(crate) fn submit_on<T>(
+        &self,
+        line: u64,
+        request: impl Fn(&Lane) -> Result<T, SubmitError>,
+    ) -> Result<T, SubmitError> {
+        match &*self.lanes[Source::Primary as usize].load() {
+            Some(lane) if lane.line() == line => request(lane),
+            _ => Err(SubmitError::Ended(Failure::Closed)),
+        }
+    }
+
     fn reopen(&self, source: Source, opener: &Opener) -> Result<Arc<Lane>, SubmitError> {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if self.gone.load(Ordering::Acquire) {

@@ -3,7 +3,7 @@
 use crate::account::ReadEnd;
 use crate::driver::{self, FirstAttempt, Routed, Unserved};
 use crate::error::Error;
-use crate::loads::{self, Call};
+use crate::loads::{self, Call, Got};
 use crate::shared::Shared;
 use bytes::Bytes;
 use failsoft_policy::load::Wanted;
@@ -47,7 +47,7 @@ pub(crate) async fn value(
         // Made and taken apart in one place, it costs nothing.
         FirstAttempt::Served(served) => ReadEnd::AtOnce(served).into_value(shared),
         FirstAttempt::Unserved(unserved) => {
-            Box::pin(go_on(shared, key, bounds, unserved, fallback(), None)).await.into_value(shared)
+            Box::pin(go_on(shared, key, bounds, unserved, fallback(), ReadOptions::default())).await.into_value(shared)
         }
     }
 }
@@ -68,7 +68,7 @@ pub(crate) async fn read_with(
     let whole = async {
         match driver::first_attempt(shared, key, bounds, now).await {
             FirstAttempt::Served(served) => ReadEnd::AtOnce(served),
-            FirstAttempt::Unserved(unserved) => go_on(shared, key, bounds, unserved, fallback, options.ttl).await,
+            FirstAttempt::Unserved(unserved) => go_on(shared, key, bounds, unserved, fallback, options).await,
         }
     };
     match options.deadline {
@@ -84,7 +84,7 @@ pub(crate) async fn go_on(
     bounds: Bounds,
     unserved: Unserved,
     fallback: Option<Fallback>,
-    ttl: Option<Duration>,
+    options: ReadOptions,
 ) -> ReadEnd {
     let began = unserved.begun;
     let missed = match route(shared, key, bounds, fallback.is_some(), unserved).await {
@@ -92,7 +92,8 @@ pub(crate) async fn go_on(
         Side::Load(missed) => missed,
     };
     let Some(fallback) = fallback else { return defect("a load without a callback") };
-    load(shared, key, began, missed, ttl, fallback).await
+    let lease_by = options.deadline.map(|_| bounds.deadline);
+    load(shared, key, (began, lease_by), missed, options.ttl, fallback).await
 }
 
 /// A key that the cluster did not serve, for its callback.
@@ -132,28 +133,35 @@ pub(crate) async fn route(shared: &Shared, key: &[u8], bounds: Bounds, callback:
 async fn load(
     shared: &Arc<Shared>,
     key: &[u8],
-    began: Instant,
+    (began, lease_by): (Instant, Option<Instant>),
     missed: Missed,
     ttl: Option<Duration>,
     fallback: Fallback,
 ) -> ReadEnd {
-    let wanted = vec![Wanted { key: Bytes::copy_from_slice(key), confirmed: missed.confirmed }];
+    let wanted = vec![Wanted { key: Bytes::copy_from_slice(key), confirmed: missed.confirmed, lease_by }];
     match loads::load(shared, wanted, began, ttl, fallback(missed.reason, missed.attempts)).await {
         Ok(got) => match got.into_iter().next() {
-            Some(got) => missed.loaded(got.result, got.coalesced),
+            Some(got) => missed.got(got),
             None => defect("a load without its key"),
         },
-        Err(error) => missed.loaded(Err(error), false),
+        Err(error) => missed.failed(error),
     }
 }
 
 impl Missed {
-    /// What the callback came to.
-    pub(crate) fn loaded(&self, result: Result<Option<Bytes>, Error>, coalesced: bool) -> ReadEnd {
+    /// What the load came to.
+    pub(crate) fn got(&self, Got { result, coalesced, found, .. }: Got) -> ReadEnd {
+        let (attempts, node) = (self.attempts, self.confirmed);
         match result {
-            Ok(value) => ReadEnd::Loaded { value, reason: self.reason, coalesced, attempts: self.attempts },
-            Err(error) => ReadEnd::Failed { error, reason: Some(self.reason) },
+            Ok(Some(value)) if found => ReadEnd::Found { value, node, coalesced, attempts },
+            Ok(value) => ReadEnd::Loaded { value, reason: self.reason, coalesced, attempts },
+            Err(error) => self.failed(error),
         }
+    }
+
+    /// There is no load, or no end of it.
+    pub(crate) fn failed(&self, error: Error) -> ReadEnd {
+        ReadEnd::Failed { error, reason: Some(self.reason) }
     }
 }
 

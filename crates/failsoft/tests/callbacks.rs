@@ -92,7 +92,7 @@ async fn nothing_is_an_answer_and_is_not_written() {
     // A fill of the same node that comes after it is through.
     router.get_with_fallback(format!("{{{}}}other", pair.key_a()), give("v")).await.expect("a load");
     eventually("a fill", async || router.counters().fills == 1).await;
-    assert_eq!(pair.a.count_key("SET", pair.key_a()), 0);
+    assert_eq!(pair.a.count_key("FILL", pair.key_a()), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,6 +254,6 @@ async fn when_all_callers_go_away_so_does_the_callback() {
     waiter.abort();
     in_time("the callback is dropped", ended).await.expect_err("dropped");
     idle(&router).await;
-    assert_eq!(pair.a.count("SET") + pair.b.count("SET"), 0);
+    assert_eq!(pair.a.count("FILL") + pair.b.count("FILL"), 0);
     assert!(router.get_with_fallback("k", give("fine")).await.expect("a new load").is_some());
 }

@@ -93,7 +93,7 @@ async fn a_loaded_value_is_written_back_with_a_jittered_time_to_live() {
     let value = router.get_with_fallback("overtaken", overtaken).await.expect("a load");
     assert_eq!(value.as_deref(), Some(&b"older"[..]));
     eventually("the fill is skipped", async || {
-        router.counters().fills_skipped.iter().any(|c| (c.what, c.count) == ("exists", 1))
+        router.counters().fills_skipped.iter().any(|c| (c.what, c.count) == ("lease_gone", 1))
     })
     .await;
     filled(&router, "overtaken", "newer").await;

@@ -53,7 +53,7 @@ async fn an_observer_is_told_of_nodes_and_fills() {
     node.refuse_connections(false).await.expect("it accepts");
     heard(EventKind::NodeUp).await;
 
-    node.on("SET", Behaviour::error("OOM command not allowed when used memory > 'maxmemory'."));
+    node.on("FILL", Behaviour::error("OOM command not allowed when used memory > 'maxmemory'."));
     let value =
         router.get_with_fallback("k", async |_, _| Ok::<_, std::io::Error>(Some(Bytes::from_static(b"v")))).await;
     assert_eq!(value.expect("a value").as_deref(), Some(&b"v"[..]));

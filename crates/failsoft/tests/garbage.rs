@@ -46,7 +46,7 @@ async fn ends_in_secondary(behaviour: Behaviour, reason: Reason, attempts: Range
     assert!(attempts.contains(&outcome.attempts), "{what}: {outcome:?}");
     let sent = pair.a.count_key("GET", pair.key_a());
     assert!(sent <= outcome.attempts as usize, "{what}: {sent} sent, {outcome:?}");
-    assert_eq!(pair.a.count("SET"), 0, "{what}: nothing is written on an unconfirmed miss");
+    assert_eq!(pair.a.count("FILL"), 0, "{what}: nothing is written on an unconfirmed miss");
 
     // And it comes back when the node does.
     pair.a.clear_rules();

@@ -161,7 +161,8 @@ async fn close_answers_all_who_wait_and_leaves_no_task() {
     let many = tokio::spawn(async move { r.get_many_with_fallback(["x", "hung"], none).await.map(drop) });
     let r = router.clone();
     let set = tokio::spawn(async move { r.set("hung", "v", None).await });
-    eventually("all are under way", async || router.health().nodes.iter().map(|n| n.in_flight).sum::<usize>() == 4)
+    // The set is two requests, one of them for the lease.
+    eventually("all are under way", async || router.health().nodes.iter().map(|n| n.in_flight).sum::<usize>() == 5)
         .await;
 
     let r = router.clone();
@@ -215,11 +216,11 @@ async fn close_ends_the_wait_for_a_first_view() {
 #[tokio::test(flavor = "multi_thread")]
 async fn close_does_not_wait_for_a_hung_fill_as_long_as_for_an_answer() {
     let node = scripted().await;
-    node.on("SET", Behaviour::Silence);
+    node.on("FILL", Behaviour::Silence);
     let hour = Duration::from_secs(3600);
     let router = ready_router(Router::builder([node.address()]).attempt_timeout(hour).deadline(hour)).await;
     router.get_with_fallback("k", give("loaded")).await.expect("a load");
-    node.wait_for("SET", 1).await.expect("it is filled");
+    node.wait_for("FILL", 1).await.expect("it is filled");
     in_time("close", router.close()).await;
 }
 

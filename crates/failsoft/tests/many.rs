@@ -144,9 +144,8 @@ async fn a_batch_has_one_deadline_and_a_time_to_live() {
     kept.await.expect("an outcome")[0].as_ref().expect("a read");
     eventually("the fill", async || router.counters().fills == 1).await;
     let received = [pair.a.received(), pair.b.received()].concat();
-    let set = received.iter().find(|words| words[0] == "SET" && words[1] == "miss").expect("a fill");
-    let ttl = set.iter().skip_while(|word| *word != "PX").nth(1).expect("a time to live");
-    let ttl: u64 = std::str::from_utf8(ttl).expect("digits").parse().expect("a number");
+    let fill = received.iter().find(|words| words[0] == "FILL" && words[1] == "miss").expect("a fill");
+    let ttl: u64 = std::str::from_utf8(&fill[5]).expect("digits").parse().expect("a number");
     assert!((3_240_000..=3_960_000).contains(&ttl), "an hour with its jitter, not {ttl} ms");
 }
 
@@ -224,6 +223,6 @@ async fn whatever_a_batch_missed_is_written_back() {
     router.get_many_with_fallback(&keys, asked.echo()).await.expect("all");
     eventually("the fills", async || router.counters().fills == 1_500).await;
     assert_eq!(router.counters().fills_skipped, []);
-    assert_eq!(pair.a.count("SET") + pair.b.count("SET"), 1_500);
+    assert_eq!(pair.a.count("FILL") + pair.b.count("FILL"), 1_500);
     router.get_many_with_fallback(&keys, never).await.expect("all are there now");
 }

@@ -79,7 +79,7 @@ pub(crate) enum Step {
     Store {
         node: String,
         key: Text,
-        value: Text,
+        value: Option<Text>,
     },
     Info {
         node: String,

@@ -90,7 +90,8 @@ impl World {
         match step {
             Step::Script(script) => self.script(script)?,
             Step::ClearScript(node) => self.node(node)?.clear_rules(),
-            Step::Store { node, key, value } => self.node(node)?.set(key.bytes()?, value.bytes()?),
+            Step::Store { node, key, value: Some(value) } => self.node(node)?.set(key.bytes()?, value.bytes()?),
+            Step::Store { node, key, value: None } => self.node(node)?.delete(key.bytes()?),
             Step::Info { node, field, value } => {
                 self.node(node)?.set_info(field, &with_addresses(value, &self.addresses()));
             }

@@ -2,6 +2,7 @@
 
 mod blame;
 mod calls;
+mod fills;
 mod heard;
 mod loads;
 mod map;
@@ -38,6 +39,8 @@ pub(crate) struct Check {
     rewritten: bool,
     /// Whether another node comes to live at an address: what is said beside its first word is not heeded.
     replaced: bool,
+    /// What fills are measured by.
+    floor: fills::Floor,
     /// Whether nodes move to other addresses in this run, so that an address does not tell who is there.
     moves: bool,
 }
@@ -58,6 +61,7 @@ impl Check {
             cuts: votes::cuts(plan),
             contradicted,
             rewritten: votes::rewrites(plan),
+            floor: fills::Floor::default(),
             moves: plan.faults.iter().any(|f| matches!(f.fault, Fault::Swap(..) | Fault::Move(_))),
             replaced: plan.faults.iter().any(|f| matches!(f.fault, Fault::Replace(_))),
         }

@@ -103,6 +103,8 @@ pub(crate) struct Node {
     exchanged: [(u32, u32); MAX],
 
     pub(crate) data: [u32; KEYS],
+    /// What stands beside each key.
+    leases: [data::Lease; KEYS],
     log: Vec<data::Entry>,
     log_base: u32,
     history: u32,
@@ -233,6 +235,7 @@ impl Model {
             revision: 1,
             exchanged: [(0, 0); MAX],
             data: [0; KEYS],
+            leases: [data::Lease::default(); KEYS],
             log: Vec::new(),
             log_base: 0,
             history: self.histories,

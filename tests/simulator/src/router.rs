@@ -5,6 +5,7 @@
 
 mod conduct;
 mod lanes;
+mod leases;
 mod loads;
 mod reads;
 mod state;
@@ -28,6 +29,16 @@ pub(crate) fn slot_of(key: u8) -> Slot {
 pub(crate) fn name_of(key: u8) -> Bytes {
     const NAMES: &[u8; KEYS] = b"abcdefghijklmnop";
     Bytes::from_static(&NAMES[usize::from(key)..=usize::from(key)])
+}
+
+/// A token as the policy has it.
+pub(crate) fn token_of(token: u32) -> Bytes {
+    Bytes::copy_from_slice(&token.to_be_bytes())
+}
+
+/// A token as the model has it.
+pub(crate) fn token_in(token: &Bytes) -> u32 {
+    token.as_ref().try_into().map_or(0, u32::from_be_bytes)
 }
 
 /// The key of a name.

@@ -3,6 +3,7 @@
 use super::routes::CONTACT;
 use super::timers::Timer;
 use super::{Cluster, PROBE_BURST, PROBE_SPREAD};
+use crate::denied;
 use crate::nodes::{Node, Trouble};
 use crate::refresh::Scope;
 use crate::reply::{ErrorReply, Target};
@@ -76,6 +77,15 @@ impl Cluster {
             node.probe_by(now);
         }
         self.refresh.want(Scope::Suspicion, true);
+    }
+
+    /// A node has given a lease, or has refused it, or a fill, for want of rights. Then it is not asked for any for a
+    /// while: rights may be given.
+    pub(crate) fn handle_lease(&mut self, node: NodeKey, given: bool, now: Instant) {
+        let until = (!given).then(|| now + denied::pause(self.interval));
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.deny_leases(until);
+        }
     }
 
     /// A node answered something that was sent to it at this time.

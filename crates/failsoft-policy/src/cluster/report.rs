@@ -88,6 +88,15 @@ pub struct ClusterReport {
     pub nodes: Vec<NodeStatus>,
 }
 
+/// What a node said of itself, and what it refuses: those of the router's questions, and the scripts of fills.
+fn said_by(node: &crate::nodes::Node) -> NodeReport {
+    let mut report = node.report().clone();
+    if node.leases_denied().is_some() {
+        report.denied.push("EVALSHA");
+    }
+    report
+}
+
 impl Cluster {
     /// The account of the cluster at `now`.
     pub fn report(&self, now: Instant) -> ClusterReport {
@@ -115,7 +124,7 @@ impl Cluster {
             validated: n.is_proved(),
             failed: n.has_failed(),
             verdict: n.verdict(),
-            report: n.report().clone(),
+            report: said_by(n),
         };
         let ballot = |b: &Ballot| {
             Some(BallotStatus {

@@ -91,6 +91,21 @@ impl Cluster {
         self.nodes.get(node).map(|n| n.verdict())
     }
 
+    /// Whether a node may be asked for leases: it has not refused any a moment ago.
+    pub(crate) fn takes_leases(&self, node: NodeKey, now: Instant) -> bool {
+        self.nodes.get(node).is_some_and(|n| n.leases_denied().is_none_or(|until| now >= until))
+    }
+
+    /// Whether a node is the owner of a slot.
+    pub fn owns(&self, node: NodeKey, slot: Slot) -> bool {
+        self.topology.owner(slot) == Some(node)
+    }
+
+    /// The config epoch of a node, as far as it is known; none if the node is not.
+    pub fn epoch(&self, node: NodeKey) -> Option<u64> {
+        self.nodes.get(node).map(|n| n.epoch())
+    }
+
     /// Whether no majority is in reach, so that no node is asked.
     pub fn is_down(&self) -> bool {
         self.down

@@ -238,7 +238,10 @@ fn at_its_limit_a_load_loses_its_flights_and_its_waiters_are_told() {
     assert_eq!(flights.next_timeout(), Some(at(10_000)));
     assert_eq!(flights.expire(at(9_999)), Expired::default());
     let expired = flights.expire(at(10_000));
-    assert_eq!(expired, Expired { timed_out: vec![TimedOut { load, waiters: vec![leader, other] }], abort: vec![] });
+    assert_eq!(
+        expired,
+        Expired { timed_out: vec![TimedOut { load, waiters: vec![leader, other], runs_on: true }], abort: vec![] }
+    );
     assert_eq!(flights.counts(), Counts { detached: 1, ..Counts::default() });
     assert_eq!(flights.leave(leader), []);
 
@@ -277,7 +280,7 @@ fn a_late_tick_does_all_that_is_due() {
     let mut flights = Flights::default();
     let (load, waiter) = lead(&mut flights, &["k"], None);
     let expired = flights.expire(at(60_000));
-    let timed_out = vec![TimedOut { load, waiters: vec![waiter] }];
+    let timed_out = vec![TimedOut { load, waiters: vec![waiter], runs_on: true }];
     assert_eq!(expired, Expired { timed_out, abort: vec![load] });
     assert_nothing_left(&flights);
 }
@@ -303,7 +306,7 @@ fn one_that_has_not_begun_is_over_at_its_limit() {
     let mut flights = Flights::default();
     let join = flights.join(&keys(&["k"]), &[], at(0), LIMIT).expect("no circle");
     let load = join.lead.expect("led").load;
-    let timed_out = vec![TimedOut { load, waiters: vec![join.waiter] }];
+    let timed_out = vec![TimedOut { load, waiters: vec![join.waiter], runs_on: false }];
     assert_eq!(flights.expire(at(10_000)), Expired { timed_out, abort: vec![] });
     assert!(!flights.begin(load));
     assert_nothing_left(&flights);

@@ -67,6 +67,8 @@ pub struct TimedOut {
     pub load: LoadId,
     /// The callers that waited for it, each once.
     pub waiters: Vec<WaiterId>,
+    /// Its callback runs, and may run on; otherwise it does not begin any more.
+    pub runs_on: bool,
 }
 
 /// What became due.

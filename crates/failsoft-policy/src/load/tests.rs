@@ -1,6 +1,8 @@
 //! What follows from the end of a load, one rule at a time.
 
 use super::*;
+use crate::lease::{Lease, Lessor};
+use crate::write::Cause;
 use alloc::vec;
 
 fn at(millis: u64) -> Instant {
@@ -16,17 +18,35 @@ fn key(name: &'static str) -> Bytes {
 }
 
 fn wanted(names: &[&'static str], confirmed: bool) -> Vec<Wanted> {
-    names.iter().map(|name| Wanted { key: key(name), confirmed: confirmed.then(node) }).collect()
+    names.iter().map(|name| Wanted { key: key(name), confirmed: confirmed.then(node), lease_by: None }).collect()
 }
 
 fn loads() -> Loads {
     Loads::new(&Config::default())
 }
 
-/// Joins as the leader, and begins.
+/// A lease as this node gives it.
+fn lease() -> Result<Lease, Cause> {
+    let lessor = Lessor { node: node(), epoch: 1, line: 1 };
+    Ok(Lease { lessor, token: Bytes::from_static(b"token") })
+}
+
+/// Takes the leases of a load whose turn has come; those of keys whose names are `refused` are not to be had.
+fn take_leases(loads: &mut Loads, load: LoadId, refused: &[&str]) {
+    let missing = loads.leases(load);
+    assert!(missing.iter().all(|missing| missing.node == node()));
+    let taken = |m: Missing| {
+        let no = refused.iter().any(|name| m.key == name.as_bytes());
+        (m.key, if no { Err(Cause::Timeout) } else { lease() })
+    };
+    loads.leased(load, missing.into_iter().map(taken).collect());
+}
+
+/// Joins as the leader, takes the leases, and begins.
 fn lead(loads: &mut Loads, names: &[&'static str], confirmed: bool, now: Instant) -> LoadId {
     let joined = loads.join(&wanted(names, confirmed), &[], now, now).expect("no circle");
     let load = joined.lead.expect("nobody loads them").load;
+    take_leases(loads, load, &[]);
     assert!(loads.begin(load));
     load
 }
@@ -34,16 +54,18 @@ fn lead(loads: &mut Loads, names: &[&'static str], confirmed: bool, now: Instant
 const LOADED: Ending = Ending::Loaded { bytes: 10 };
 
 #[test]
-fn a_loaded_value_is_written_back_to_the_node_that_confirmed_the_miss() {
+fn a_loaded_value_is_written_back_with_its_lease() {
     let mut loads = loads();
     let load = lead(&mut loads, &["a", "b"], true, at(0));
     let joined = loads.join(&wanted(&["b", "c"], true), &[], at(1), at(1)).expect("no circle");
     let finished = loads.finish(load, LOADED, at(2)).expect("it ran");
-    assert_eq!(finished.fills, [(key("a"), node()), (key("b"), node())]);
+    assert_eq!(finished.fills, [(key("a"), lease()), (key("b"), lease())]);
     assert_eq!((finished.waiters, finished.kept), (2, true));
-    let finished = loads.finish(joined.lead.expect("c").load, LOADED, at(3)).expect("it ran");
-    assert_eq!(finished.fills, [(key("c"), node())], "not what another load was for");
-    assert!(loads.confirmed.is_empty());
+    let other = joined.lead.expect("c").load;
+    take_leases(&mut loads, other, &["c"]);
+    let finished = loads.finish(other, LOADED, at(3)).expect("it ran");
+    assert_eq!(finished.fills, [(key("c"), Err(Cause::Timeout))], "not what another load was for");
+    assert!(loads.leases.is_empty());
 }
 
 #[test]
@@ -91,7 +113,7 @@ fn after_its_limit_a_load_is_of_use_to_the_fill_alone() {
     let due = loads.expire(at(10_000));
     assert_eq!(due, Due { timed_out: vec![load], ..Due::default() });
     let finished = loads.finish(load, LOADED, at(10_001)).expect("it ran on");
-    assert_eq!(finished, Finished { waiters: 0, fills: vec![(key("a"), node())], kept: false, dropped: vec![] });
+    assert_eq!(finished, Finished { waiters: 0, fills: vec![(key("a"), lease())], kept: false, dropped: vec![] });
     assert_eq!(loads.finish(load, LOADED, at(10_002)), None, "it ends once");
 }
 
@@ -101,7 +123,7 @@ fn a_load_that_nobody_waits_for_is_not_begun() {
     let joined = loads.join(&wanted(&["a"], true), &[], at(0), at(0)).expect("no circle");
     let load = joined.lead.expect("a lead").load;
     assert_eq!(loads.leave(joined.waiter), [load]);
-    assert!(!loads.begin(load) && loads.confirmed.is_empty());
+    assert!(!loads.begin(load) && loads.leases.is_empty());
     assert_eq!(loads.finish(load, LOADED, at(1)), None);
 }
 
@@ -152,7 +174,7 @@ fn a_load_keeps_its_place_until_its_callback_has_stopped() {
     assert_eq!((next.begin, loads.queued()), (vec![], 1), "it runs on");
     let over = next.lead.expect("a lead").load;
     assert_eq!(loads.expire(at(20_000)), Due { timed_out: vec![over], stop: vec![hung, over], dropped: vec![] });
-    assert!(!loads.begin(over) && loads.confirmed.is_empty());
+    assert!(!loads.begin(over) && loads.leases.is_empty());
     assert_eq!((loads.release(hung), loads.queued()), (None, 0));
     assert_eq!(lead(&mut loads, &["c"], true, at(20_001)), loads.flights.load_of(&key("c")).expect("it runs"));
 }
@@ -187,12 +209,13 @@ fn a_failed_load_is_not_repeated_during_its_pause() {
 }
 
 #[test]
-fn nothing_stays_of_a_load_whose_limit_passes_right_before_it_begins() {
+fn nothing_stays_of_a_load_whose_limit_passes_while_it_takes_its_leases() {
     let mut loads = loads();
     let joined = loads.join(&wanted(&["a"], true), &[], at(0), at(0)).expect("no circle");
     let load = joined.lead.expect("a lead").load;
-    assert_eq!(loads.expire(at(10_000)), Due { timed_out: vec![load], ..Due::default() });
+    assert_eq!(loads.leases(load), [Missing { key: key("a"), node: node(), by: None }]);
+    assert_eq!(loads.expire(at(10_000)), Due { timed_out: vec![load], stop: vec![load], ..Due::default() });
     assert!(!loads.begin(load));
     assert_eq!((loads.finish(load, Ending::Gone, at(10_000)), loads.release(load)), (None, None));
-    assert!(loads.confirmed.is_empty() && !loads.bulkhead.is_running(load));
+    assert!(loads.leases.is_empty() && !loads.bulkhead.is_running(load));
 }

@@ -51,6 +51,8 @@ pub struct Node {
     linked_at: Option<Instant>,
     /// A primary's offsets.
     offsets: Offsets,
+    /// It has refused a lease, or a fill, for want of rights, and is not asked for one until then.
+    leases_denied: Option<Instant>,
 }
 
 impl Node {
@@ -82,7 +84,18 @@ impl Node {
             step: Step::default(),
             linked_at: None,
             offsets: Offsets::default(),
+            leases_denied: None,
         }
+    }
+
+    /// It is not asked for leases until then, or it has given one.
+    pub(crate) fn deny_leases(&mut self, until: Option<Instant>) {
+        self.leases_denied = until;
+    }
+
+    /// Until when it is not asked for leases, if it has refused one and given none since.
+    pub(crate) fn leases_denied(&self) -> Option<Instant> {
+        self.leases_denied
     }
 
     /// Its name in the policy.

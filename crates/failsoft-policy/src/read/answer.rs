@@ -153,6 +153,7 @@ fn unwilling(error: &ErrorReply) -> Option<Reason> {
         | ErrorReply::ReadOnly
         | ErrorReply::WriteRefused
         | ErrorReply::WrongType
+        | ErrorReply::NoScript
         | ErrorReply::Denied
         | ErrorReply::Other => None,
     }

@@ -1,6 +1,8 @@
 //! Why a write was refused or skipped.
 
 use crate::cluster::Blocked;
+use crate::read::Answer;
+use crate::reply::ErrorReply;
 use crate::words::{Reason, words};
 
 words! {
@@ -30,6 +32,8 @@ words! {
         RedirectLimit = "redirect_limit",
         /// The key has a value: a fill never overwrites one.
         Exists = "exists",
+        /// The load's lease does not stand any more: the key was changed, or may have been, since the load set out.
+        LeaseGone = "lease_gone",
         /// The server takes no writes: out of memory, too few replicas, or unable to save.
         ServerRefused = "server_refused",
         /// The server does not permit it: no password, a wrong one, or an ACL.
@@ -57,5 +61,23 @@ pub(super) fn cause_of(blocked: Blocked) -> Cause {
         Blocked::Trouble(Reason::Loading) => Cause::Loading,
         Blocked::Trouble(Reason::ErrorReply) => Cause::Denied,
         Blocked::Trouble(_) => Cause::BreakerOpen,
+    }
+}
+
+/// An answer that is none of those that were hoped for, as a cause.
+pub(crate) fn cause_of_answer(answer: &Answer) -> Cause {
+    match answer {
+        Answer::Value | Answer::Nil | Answer::Protocol => Cause::Protocol,
+        Answer::Error(ErrorReply::Moved(..) | ErrorReply::Ask(..)) => Cause::OwnerChanged,
+        Answer::Error(ErrorReply::ReadOnly) => Cause::NotProved,
+        Answer::Error(ErrorReply::WriteRefused) => Cause::ServerRefused,
+        Answer::Error(ErrorReply::SlotUncovered) => Cause::SlotUncovered,
+        Answer::Error(ErrorReply::ClusterDown) => Cause::ClusterDown,
+        Answer::Error(ErrorReply::Denied) | Answer::Refused(ErrorReply::Denied) => Cause::Denied,
+        Answer::Error(ErrorReply::Unwilling) | Answer::Refused(ErrorReply::Unwilling) => Cause::Loading,
+        Answer::Error(_) | Answer::Refused(_) => Cause::ErrorReply,
+        Answer::Timeout | Answer::Hung => Cause::Timeout,
+        Answer::Closed | Answer::Connection | Answer::Stranger => Cause::Connection,
+        Answer::Saturated => Cause::Busy,
     }
 }

@@ -1,10 +1,13 @@
 //! Carries out one vector: events in, what the policy answers compared with what is expected.
 
 use crate::schema::{File, Nodes, Step, Vector, View as ViewText};
-use crate::words::{Names, answer, endpoint, name_of, reason, report, view_node};
+use crate::words::{Names, answer, endpoint, filled, name_of, reason, report, view_node};
+use bytes::Bytes;
 use failsoft_policy::action::{Action, Event};
 use failsoft_policy::cluster::{Cluster, Command};
 use failsoft_policy::config::Config;
+use failsoft_policy::connection::Attempt;
+use failsoft_policy::lease::{self, Given, Lease, Lessor, Missing, Taken, Taking};
 use failsoft_policy::read::Read;
 use failsoft_policy::route::Bounds;
 use failsoft_policy::view::{ClusterInfo, Probe, View};
@@ -16,10 +19,12 @@ enum Call {
     None,
     Read(Read),
     Write(Write),
+    Lease(Taking, Attempt),
 }
 
 enum Done {
     None,
+    Lease(String),
     Read(Action),
     Write(WriteAction),
 }
@@ -87,6 +92,7 @@ impl Run<'_> {
             Done::None => None,
             Done::Read(action) => Some(self.names.action(action)),
             Done::Write(action) => Some(self.names.write_action(*action)),
+            Done::Lease(text) => Some(text.clone()),
         };
         same("action", &got, &step.expect)?;
         if let Some(expected) = &step.poll {
@@ -157,16 +163,55 @@ impl Run<'_> {
             self.call = Call::Read(read);
             return Ok(Done::Read(action));
         }
+        if let Some(text) = &step.lease {
+            let key = Bytes::from_static(b"k");
+            let by = text.by_ms.map(Instant::from_millis);
+            let missing = Missing { key, node: self.key(&text.node)?, by };
+            let mut turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
+            return Ok(Done::Lease(match Taking::begin(&missing, slot(text.slot), &self.config, &mut turn) {
+                Ok((taking, attempt)) => {
+                    self.call = Call::Lease(taking, attempt);
+                    format!("lease until {}", attempt.until.as_nanos() / 1_000_000)
+                }
+                Err(cause) => format!("refused {cause}"),
+            }));
+        }
+        if let (Some(text), Call::Lease(taking, attempt)) = (&step.answer, &mut self.call) {
+            let given = match text.as_str() {
+                "token" => Given::Token(Bytes::from_static(b"t")),
+                "value" => Given::Value(Bytes::from_static(b"v")),
+                text => Given::Neither(answer(text)),
+            };
+            let mut turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
+            return Ok(Done::Lease(match taking.on(7, given, contact, &mut turn) {
+                lease::Step::SendText => {
+                    format!("lease with its script until {}", attempt.until.as_nanos() / 1_000_000)
+                }
+                lease::Step::Over(Taken::Leased(Lease { lessor, .. })) => {
+                    format!("leased epoch {} line {}", lessor.epoch, lessor.line)
+                }
+                lease::Step::Over(Taken::Found(_)) => "found".to_owned(),
+                lease::Step::Over(Taken::Refused(cause)) => format!("refused {cause}"),
+            }));
+        }
         if let Some(text) = &step.write {
             let deadline = text.deadline_ms.map_or(now + self.config.deadline(), Instant::from_millis);
             let slot = slot(text.slot);
             let mut write = match &text.fill {
-                Some(by) => Write::fill(&self.config, slot, self.key(by)?, deadline),
+                Some(by) => {
+                    let node = self.key(by)?;
+                    let epoch = text.epoch.or_else(|| self.cluster.epoch(node)).unwrap_or(0);
+                    Write::fill(&self.config, slot, Lessor { node, epoch, line: 1 }, deadline)
+                }
                 None => Write::set(&self.config, slot, deadline),
             };
             let action = write.start(Turn { cluster: &mut self.cluster, now, dice: step.dice });
             self.call = Call::Write(write);
             return Ok(Done::Write(action));
+        }
+        if let (Some(filled), Call::Write(write)) = (step.answer.as_deref().and_then(filled), &mut self.call) {
+            let turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
+            return Ok(Done::Write(write.on(WriteEvent::Filled(filled), turn)));
         }
         if let Some(text) = &step.answer {
             let answer = answer(text);
@@ -174,7 +219,7 @@ impl Run<'_> {
             return match &mut self.call {
                 Call::Read(read) => Ok(Done::Read(read.on(Event::Answered { answer, contact }, turn))),
                 Call::Write(write) => Ok(Done::Write(write.on(WriteEvent::Answered { answer, contact }, turn))),
-                Call::None => Err("an answer to nothing".into()),
+                Call::Lease(..) | Call::None => Err("an answer to nothing".into()),
             };
         }
         if step.woken {
@@ -182,7 +227,7 @@ impl Run<'_> {
             return match &mut self.call {
                 Call::Read(read) => Ok(Done::Read(read.on(Event::Woken, turn))),
                 Call::Write(write) => Ok(Done::Write(write.on(WriteEvent::Woken, turn))),
-                Call::None => Err("nobody waits".into()),
+                Call::Lease(..) | Call::None => Err("nobody waits".into()),
             };
         }
         if let (Some(answered), Call::Write(write)) = (step.pinged, &mut self.call) {

@@ -36,6 +36,7 @@ pub(crate) struct Step {
     pub(crate) dice: u32,
     pub(crate) read: Option<Read>,
     pub(crate) write: Option<Write>,
+    pub(crate) lease: Option<Asked>,
     pub(crate) answer: Option<String>,
     pub(crate) contact_ms: Option<u64>,
     #[serde(default)]
@@ -84,10 +85,20 @@ pub(crate) struct Read {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    pub(crate) node: String,
+    #[serde(default)]
+    pub(crate) slot: u16,
+    pub(crate) by_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Write {
     #[serde(default)]
     pub(crate) slot: u16,
     pub(crate) fill: Option<String>,
+    pub(crate) epoch: Option<u64>,
     pub(crate) deadline_ms: Option<u64>,
 }
 

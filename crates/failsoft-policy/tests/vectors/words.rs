@@ -5,6 +5,7 @@ use failsoft_policy::cluster::{Blocked, Cluster, Command, WriteGate};
 use failsoft_policy::reply::classify;
 use failsoft_policy::route::{Route, Source};
 use failsoft_policy::view::{NodeReport, Role, ViewNode};
+use failsoft_policy::wire::Filled;
 use failsoft_policy::write::WriteAction;
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, ServedBy};
 use std::collections::BTreeMap;
@@ -109,6 +110,16 @@ pub(crate) fn answer(text: &str) -> Answer {
     }
 }
 
+/// What a fill came to, if it is one of its own words.
+pub(crate) fn filled(text: &str) -> Option<Filled> {
+    match text {
+        "filled" => Some(Filled::Written),
+        "lease_gone" => Some(Filled::LeaseGone),
+        "exists" => Some(Filled::Exists),
+        _ => None,
+    }
+}
+
 pub(crate) fn reason(word: &str) -> Reason {
     *Reason::ALL.iter().find(|r| r.as_str() == word).unwrap_or_else(|| panic!("no reason: {word}"))
 }
@@ -154,6 +165,9 @@ impl Names {
             WriteAction::Ping { node, until } => format!("ping {} until {}", self.of(node), ms(until)),
             WriteAction::Send { node, asking, renew, until, .. } => {
                 format!("send {}{} until {}", self.of(node), how(asking, renew), ms(until))
+            }
+            WriteAction::Fill { to, load, until, .. } => {
+                format!("fill {}{} until {}", self.of(to.node), if load { " with its script" } else { "" }, ms(until))
             }
             WriteAction::Wait { until } => format!("wait until {}", ms(until)),
             WriteAction::Written => "written".into(),

@@ -19,7 +19,7 @@ use super::{
     replies::{self, Session},
     request,
     resp::Reply,
-    rules,
+    rules, scripts,
     state::Shared,
 };
 
@@ -76,6 +76,8 @@ fn judge(shared: &Shared, session: &mut Session, words: &[Bytes]) -> Pending {
     let came = Instant::now();
     let (behaviour, normal) = {
         let mut state = shared.lock();
+        let command = scripts::as_command(&state, words);
+        let words = command.as_deref().unwrap_or(words);
         state.record(words);
         let behaviour = state.rules.take(words).unwrap_or(Behaviour::Normal);
         // A command that is answered by a script must not have its effect as well.

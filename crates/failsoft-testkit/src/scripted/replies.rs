@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     resp::Reply,
+    scripts,
     state::State,
     topology::{Topology, TopologyNode},
 };
@@ -49,9 +50,13 @@ pub(super) fn answer(state: &mut State, session: &mut Session, words: &[Bytes]) 
             reply.simple("OK")
         }
         ("CLUSTER", Some(sub)) => cluster(state, reply, &sub.to_ascii_uppercase(), words),
-        ("GET" | "SET" | "DEL" | "EXISTS", Some(key)) => {
+        ("SCRIPT", _) => scripts::load(state, reply, words),
+        ("EVALSHA", _) => reply.error("NOSCRIPT No matching script. Please use EVAL."),
+        ("GET" | "SET" | "DEL" | "EXISTS" | "LEASE" | "FILL", Some(key)) => {
             match redirect(state, key, name == "GET" && session.readonly, asking) {
                 Some(error) => reply.error(&error),
+                None if name == "LEASE" => scripts::lease(state, reply, words),
+                None if name == "FILL" => scripts::fill(state, reply, words),
                 None => keyed(state, reply, &name, key, &words[2..]),
             }
         }

@@ -14,7 +14,7 @@ use failsoft_policy::{Endpoint, Instant};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -55,6 +55,8 @@ pub(crate) type Pushes = dyn Fn(Vec<Reply>) + Send + Sync;
 /// One connection. Dropping it closes it.
 pub(crate) struct Lane {
     guarded: Arc<Guarded>,
+    /// A number that no other one in this process has.
+    line: u64,
     /// Whether the node that answers has been, or will be, asked for its id.
     identified: AtomicBool,
 }
@@ -65,7 +67,13 @@ impl Lane {
         let guarded = Arc::new(Guarded::new(config.attempt_timeout, config.max_in_flight, config.report.clone()));
         let identified = AtomicBool::new(config.node_id.is_some());
         runtime.spawn(io::run(io::Ended(guarded.clone()), config, clock));
-        Arc::new(Self { guarded, identified })
+        static LINES: AtomicU64 = AtomicU64::new(1);
+        Arc::new(Self { guarded, line: LINES.fetch_add(1, Ordering::Relaxed), identified })
+    }
+
+    /// A number that no other lane in this process has.
+    pub(crate) fn line(&self) -> u64 {
+        self.line
     }
 
     /// Submits `GET key`; with `asking`, `ASKING` goes before it.

@@ -7,7 +7,7 @@ use crate::account::ReadEnd;
 use crate::connection::{Outcome, Sent, Sink};
 use crate::driver::{self, FirstAttempt, Target, Unserved};
 use crate::frame::Frame;
-use crate::reads;
+use crate::reads::{self, ReadOptions};
 use crate::router::Router;
 use failsoft_policy::Instant;
 use failsoft_policy::route::{Bounds, Step};
@@ -90,7 +90,8 @@ impl Unfinished {
         let Self { router, mut ending } = self;
         let fallback = asked.callback.then(|| run::fallback(ending.callee()));
         let shared = router.shared();
-        let end = reads::go_on(shared, &asked.key, bounds, unserved, fallback, asked.ttl).await;
+        let options = ReadOptions { ttl: asked.ttl, deadline: None };
+        let end = reads::go_on(shared, &asked.key, bounds, unserved, fallback, options).await;
         ending.complete(Final::of_read(end, shared, asked.account));
     }
 }

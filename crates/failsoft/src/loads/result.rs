@@ -3,7 +3,7 @@
 use crate::error::{CallbackGone, Error};
 use bytes::Bytes;
 use failsoft_policy::load::Ending;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -76,19 +76,43 @@ impl Call {
 pub(super) struct Loaded {
     pub(super) ending: Ending,
     pub(super) result: Result<Arc<Values>, Error>,
+    /// The keys that the primary had a value of when their leases were taken; the callback was not asked for these.
+    found: Option<Arc<HashSet<Bytes>>>,
 }
 
 impl Loaded {
     pub(super) fn values(values: Values) -> Self {
-        Self { ending: Ending::Loaded { bytes: values.bytes() }, result: Ok(Arc::new(values)) }
+        Self { ending: Ending::Loaded { bytes: values.bytes() }, result: Ok(Arc::new(values)), found: None }
+    }
+
+    /// The primary had all of them.
+    pub(super) fn found(values: HashMap<Bytes, Bytes>) -> Self {
+        Self::values(Values::Many(HashMap::new())).and_found(values)
+    }
+
+    /// What was loaded, and what the primary had.
+    pub(super) fn and_found(self, found: HashMap<Bytes, Bytes>) -> Self {
+        match self.result {
+            Ok(values) if !found.is_empty() => {
+                let keys = found.keys().cloned().collect();
+                let mut all = match Arc::try_unwrap(values) {
+                    Ok(Values::Many(values)) => values,
+                    // One key is loaded or found, and never both.
+                    Ok(Values::One(_)) | Err(_) => HashMap::new(),
+                };
+                all.extend(found);
+                Self { found: Some(Arc::new(keys)), ..Self::values(Values::Many(all)) }
+            }
+            result => Self { result, ..self },
+        }
     }
 
     pub(super) fn failed(error: Error) -> Self {
-        Self { ending: Ending::Failed, result: Err(error) }
+        Self { ending: Ending::Failed, result: Err(error), found: None }
     }
 
     pub(super) fn gone() -> Self {
-        Self { ending: Ending::Gone, result: Err(Error::Fallback(Arc::new(CallbackGone))) }
+        Self { ending: Ending::Gone, result: Err(Error::Fallback(Arc::new(CallbackGone))), found: None }
     }
 
     pub(super) fn of_callback(error: BoxError) -> Self {
@@ -97,7 +121,8 @@ impl Loaded {
 
     pub(super) fn key(&self, key: Bytes, coalesced: bool) -> Got {
         let result = self.result.as_ref().map(|values| values.get(&key)).map_err(Clone::clone);
-        Got { key, ending: self.ending, result, coalesced }
+        let found = self.found.as_ref().is_some_and(|found| found.contains(&key));
+        Got { key, ending: self.ending, result, coalesced, found }
     }
 }
 
@@ -108,4 +133,6 @@ pub(crate) struct Got {
     pub(crate) result: Result<Option<Bytes>, Error>,
     /// Another caller's load served it.
     pub(crate) coalesced: bool,
+    /// The primary had it when its lease was to be taken.
+    pub(crate) found: bool,
 }

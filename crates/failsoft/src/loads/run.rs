@@ -1,14 +1,16 @@
 //! Starts callbacks as tasks of their own, and carries out what follows from their end.
 
-use super::{Loaded, Queued, Running};
+use super::{Call, Loaded, Queued, Running};
 use crate::error::{CallbackPanicked, Error};
 use crate::frame::{self, Frame};
 use crate::shared::Shared;
-use crate::{fills, panics};
+use crate::{fills, leases, panics};
+use bytes::Bytes;
 use failsoft_policy::flight::LoadId;
+use failsoft_policy::lease::Missing;
 use failsoft_policy::load::Finished;
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Ends a load that never came to an end of its own: its task was dropped with its runtime.
@@ -38,30 +40,26 @@ thread_local! {
 pub(super) fn start_all(shared: &Arc<Shared>, loads: impl IntoIterator<Item = LoadId>) {
     let mut ahead: VecDeque<LoadId> = loads.into_iter().collect();
     while let Some(load) = ahead.pop_front() {
-        let queued = {
+        let turn = {
             let mut state = shared.loads.lock();
-            let begins = state.policy.begin(load);
-            state.running.get_mut(&load).filter(|_| begins).and_then(|running| running.queued.take())
+            let missing = state.policy.leases(load);
+            let queued = state.running.get_mut(&load).and_then(|running| running.queued.take());
+            queued.map(|queued| (queued, missing))
         };
-        ahead.extend(match queued {
-            Some(queued) => start(shared, load, queued),
+        ahead.extend(match turn {
+            Some((queued, missing)) => start(shared, load, queued, missing),
             None => finish(shared, load, Loaded::gone()),
         });
     }
 }
 
 /// Starts a load. The load that begins in its place, if it has ended already.
-fn start(shared: &Arc<Shared>, load: LoadId, queued: Queued) -> Option<LoadId> {
+fn start(shared: &Arc<Shared>, load: LoadId, queued: Queued, missing: Vec<Missing>) -> Option<LoadId> {
     let Queued { keys, outer, call } = queued;
-    shared.tally.load();
     let frame = Frame::inside(shared, load, outer);
     let unfinished = Unfinished { shared: Arc::clone(shared), load };
     let task = frame::scope(frame, async move {
-        let loaded = match panics::caught(async move { call.run(keys).await }).await {
-            Ok(Ok(values)) => Loaded::values(values),
-            Ok(Err(error)) => Loaded::of_callback(error),
-            Err(message) => Loaded::failed(Error::Fallback(Arc::new(CallbackPanicked { message }))),
-        };
+        let loaded = run(&unfinished.shared, load, (keys, missing), call).await;
         // The guard finds the load ended already.
         let next = finish(&unfinished.shared, load, loaded);
         start_all(&unfinished.shared, next);
@@ -84,6 +82,35 @@ fn start(shared: &Arc<Shared>, load: LoadId, queued: Queued) -> Option<LoadId> {
         task.abort();
     }
     next
+}
+
+/// Takes the leases, and runs the callback for the keys that are still missing.
+async fn run(
+    shared: &Arc<Shared>,
+    load: LoadId,
+    (mut keys, missing): (Vec<Bytes>, Vec<Missing>),
+    call: Call,
+) -> Loaded {
+    let mut found = HashMap::new();
+    if !missing.is_empty() {
+        let leases = leases::take(shared, missing).await;
+        found = leases.found;
+        keys.retain(|key| !found.contains_key(key));
+        shared.loads.lock().policy.leased(load, leases.taken);
+    }
+    // It may be over by now.
+    if !shared.loads.lock().policy.begin(load) {
+        return Loaded::gone();
+    }
+    if keys.is_empty() {
+        return Loaded::found(found);
+    }
+    shared.tally.load();
+    match panics::caught(async move { call.run(keys).await }).await {
+        Ok(Ok(values)) => Loaded::values(values).and_found(found),
+        Ok(Err(error)) => Loaded::of_callback(error),
+        Err(message) => Loaded::failed(Error::Fallback(Arc::new(CallbackPanicked { message }))),
+    }
 }
 
 /// A load has ended. The load that begins in its place.
@@ -113,7 +140,7 @@ fn deliver(shared: &Arc<Shared>, finished: Finished, running: Running, loaded: L
     if let Ok(values) = &loaded.result {
         // Before the waiters get the result: one of them may close the router at once, which waits
         // for the fills that are under way.
-        let values = finished.fills.into_iter().filter_map(|(key, node)| Some((values.get(&key)?, key, node)));
+        let values = finished.fills.into_iter().filter_map(|(key, lease)| Some((values.get(&key)?, key, lease)));
         fills::offer(shared, values, running.ttl);
     }
     if finished.waiters > 0 {

@@ -79,8 +79,11 @@ impl Check {
 
     /// A write ended.
     pub(crate) fn write_ended(&mut self, r: usize, call: &Call, refused: Option<Cause>, now: Time) {
-        let Work::Write { fill, .. } = &call.work else { return };
+        let Work::Write { fill, value, .. } = &call.work else { return };
         let said = matches!(call.last, Some((_, _, _, Answer::Value)));
+        if fill.is_none() && refused.is_none() {
+            self.set_done(r, call, *value);
+        }
         self.that(refused.is_some() || said, || format!("router {r}: a write counts as written after {:?}", call.last));
         let deadline = call.bounds.deadline.as_nanos();
         let paused = self.routers[r].suspended_until > call.begun;

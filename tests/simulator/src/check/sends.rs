@@ -52,10 +52,11 @@ impl Check {
         self.that(forbidden.is_none(), || format!("router {r} asks address {at}, {}", forbidden.unwrap_or_default()));
         let quarantined = verdict == Some(Verdict::Minority);
         self.that(!quarantined, || format!("router {r} asks address {at}, which it holds in a minority"));
-        if let Work::Write { fill: Some(by), .. } = &call.work {
-            self.that(*by == node, || format!("router {r} fills at {node:?}, but {by:?} confirmed the miss"));
+        if let Work::Write { fill: Some(lease), .. } = &call.work {
+            let by = lease.lessor.node;
+            self.that(by == node, || format!("router {r} fills at {node:?}, but {by:?} gave the lease"));
         }
-        let fills = matches!(ask, Ask::Set { only_if_absent: true, .. });
+        let fills = matches!(ask, Ask::Fill { .. });
         let sure = verdict == Some(Verdict::Majority);
         self.that(!fills || sure, || format!("router {r} fills at address {at}, whose side is {verdict:?}"));
         if source == Source::Replica || asking || ask == Ask::Ping || self.clings(r) {
@@ -83,7 +84,7 @@ impl Check {
         self.that(!superseded, || {
             format!("router {r} asks address {at} for block {block}, which another one claims with a higher epoch")
         });
-        if let Ask::Set { .. } = ask {
+        if let Ask::Set { .. } | Ask::Fill { .. } = ask {
             self.write_sent(r, node, at, now);
         }
     }

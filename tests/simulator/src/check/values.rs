@@ -14,7 +14,7 @@ impl Check {
 
     /// A read ends with a node's value. A primary's is the key's while the question was under way. A replica's is no
     /// older than the policy says.
-    pub(super) fn value(&mut self, r: usize, call: &Call, model: &mut Model, now: Time) {
+    pub(crate) fn value(&mut self, r: usize, call: &Call, model: &mut Model, now: Time) {
         let Some((_, at, source, _)) = &call.last else { return };
         let (key, Some(value)) = (usize::from(call.key), call.value) else {
             return self.that(false, || format!("router {r}: a value of key {} that nobody gave", call.key));

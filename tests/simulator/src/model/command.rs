@@ -1,5 +1,6 @@
 //! What a node says to a command for a key.
 
+use super::data::{Change, Lease};
 use super::{BLOCKS, Model, NOBODY, OTHER_TYPE, Time};
 use crate::net::Net;
 
@@ -7,8 +8,45 @@ use crate::net::Net;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     Ping,
-    Get { key: u8, readonly: bool, asking: bool },
-    Set { key: u8, value: u32, only_if_absent: bool, asking: bool },
+    Get {
+        key: u8,
+        readonly: bool,
+        asking: bool,
+    },
+    /// The key's lease is deleted, and the key set.
+    Set {
+        key: u8,
+        value: u32,
+        asking: bool,
+    },
+    /// A lease of this time is taken unless there is one, and read together with the key.
+    Lease {
+        key: u8,
+        token: u32,
+        lasts: Time,
+    },
+    /// The key is set if it is absent and the lease has this token, which is deleted then.
+    Fill {
+        key: u8,
+        value: u32,
+        token: u32,
+    },
+}
+
+impl Ask {
+    /// Whether `ASKING` goes before it.
+    pub(crate) fn is_asking(self) -> bool {
+        matches!(self, Self::Get { asking: true, .. } | Self::Set { asking: true, .. })
+    }
+
+    /// The key that it is about, and whether it changes something there.
+    pub(crate) fn key(self) -> Option<(u8, bool)> {
+        match self {
+            Self::Ping => None,
+            Self::Get { key, .. } => Some((key, false)),
+            Self::Set { key, .. } | Self::Lease { key, .. } | Self::Fill { key, .. } => Some((key, true)),
+        }
+    }
 }
 
 /// What a node says.
@@ -17,6 +55,12 @@ pub(crate) enum Said {
     Value(u32),
     Nil,
     Done,
+    /// The key is absent, and this stands beside it.
+    Leased(u32),
+    /// A fill finds another lease, or none.
+    LeaseGone,
+    /// A fill finds a value.
+    Exists,
     /// The block has another owner, at this address.
     Moved(u8, u8),
     Asked(u8, u8),
@@ -50,6 +94,9 @@ impl Said {
             Self::OutOfMemory => 9,
             Self::Garbage => 10,
             Self::Denied => 12,
+            Self::LeaseGone => 13,
+            Self::Exists => 14,
+            Self::Leased(token) => 0x60 + (u64::from(token) << 32),
         }
     }
 }
@@ -58,13 +105,10 @@ impl Model {
     /// A running node is asked.
     pub(crate) fn command(&mut self, net: &Net, n: usize, ask: Ask, now: Time) -> Said {
         let node = &self.nodes[n];
-        let (key, readonly, asking, write) = match ask {
-            Ask::Ping => return if now < node.loading_until { Said::Loading } else { Said::Done },
-            Ask::Get { key, readonly, asking } => (usize::from(key), readonly, asking, None),
-            Ask::Set { key, value, only_if_absent, asking } => {
-                (usize::from(key), false, asking, Some((value, only_if_absent)))
-            }
+        let Some((key, write)) = ask.key().map(|(key, write)| (usize::from(key), write)) else {
+            return if now < node.loading_until { Said::Loading } else { Said::Done };
         };
+        let readonly = matches!(ask, Ask::Get { readonly: true, .. });
         if now < node.loading_until {
             return Said::Loading;
         }
@@ -73,41 +117,67 @@ impl Model {
         if owner == NOBODY {
             return Said::NotServed;
         }
-        if !node.cluster_ok && (write.is_some() || !self.setup.reads_when_down) {
+        if !node.cluster_ok && (write || !self.setup.reads_when_down) {
             return Said::Down;
         }
         let at = |n: u8| self.nodes[usize::from(n)].address as u8;
         if usize::from(owner) == n {
             let target = node.migrating[block];
             if target != NOBODY && node.data[key] == 0 {
-                return Said::Asked(block as u8, at(target));
+                let asked = Said::Asked(block as u8, at(target));
+                // The lease is a key like any other, and is deleted where it is.
+                if let Ask::Set { .. } = ask {
+                    self.nodes[n].delete_lease(key, now);
+                }
+                return asked;
             }
-            return self.apply(n, key, write, now);
+            return self.apply(n, ask, key, now);
         }
-        if node.importing[block] != NOBODY && asking {
-            return self.apply(n, key, write, now);
+        if node.importing[block] != NOBODY && ask.is_asking() {
+            return self.apply(n, ask, key, now);
         }
-        if readonly && write.is_none() && node.follows[n] == owner {
+        if readonly && node.follows[n] == owner {
             if !node.link.up && !self.setup.serve_stale {
                 return Said::MasterDown;
             }
             self.copy(net, n, now);
-            return self.apply(n, key, None, now);
+            return self.apply(n, ask, key, now);
         }
         Said::Moved(block as u8, at(owner))
     }
 
-    fn apply(&mut self, n: usize, key: usize, write: Option<(u32, bool)>, now: Time) -> Said {
-        let held = self.nodes[n].data[key];
-        match write {
-            Some((_, true)) if held != 0 => Said::Nil,
-            Some((value, _)) => {
+    fn apply(&mut self, n: usize, ask: Ask, key: usize, now: Time) -> Said {
+        let (held, lease) = (self.nodes[n].data[key], self.nodes[n].lease(key, now));
+        match ask {
+            Ask::Ping => Said::Done,
+            Ask::Set { value, .. } => {
+                self.nodes[n].delete_lease(key, now);
                 self.put(n, key, value, now);
                 Said::Done
             }
-            None if held == 0 => Said::Nil,
-            None if held == OTHER_TYPE => Said::WrongType,
-            None => Said::Value(held),
+            Ask::Fill { token, .. } if lease != token => Said::LeaseGone,
+            Ask::Fill { .. } if held != 0 => Said::Exists,
+            Ask::Fill { value, .. } => {
+                self.put(n, key, value, now);
+                self.nodes[n].delete_lease(key, now);
+                Said::Done
+            }
+            Ask::Lease { token, lasts, .. } => {
+                if lease == 0 {
+                    let lease = Lease { token, until: now + lasts };
+                    self.nodes[n].replicate(key, Change::Lease(lease), now);
+                }
+                match held {
+                    0 => Said::Leased(self.nodes[n].lease(key, now)),
+                    OTHER_TYPE => Said::WrongType,
+                    value => Said::Value(value),
+                }
+            }
+            Ask::Get { .. } => match held {
+                0 => Said::Nil,
+                OTHER_TYPE => Said::WrongType,
+                value => Said::Value(value),
+            },
         }
     }
 }

@@ -3,12 +3,26 @@
 use super::{BLOCKS, KEYS, MS, Model, NOBODY, Node, Set, Time, Up};
 use crate::net::Net;
 
+/// A lease beside a key: its token, 0 for none, and when it runs out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lease {
+    pub(super) token: u32,
+    pub(super) until: Time,
+}
+
+/// What a write changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change {
+    Value(u32),
+    Lease(Lease),
+}
+
 /// One write in a primary's replication stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     pub(super) at: Time,
     pub(super) key: u8,
-    pub(super) value: u32,
+    pub(super) change: Change,
 }
 
 /// A replica's link to its primary.
@@ -47,10 +61,30 @@ impl Node {
         if self.link.to == NOBODY { self.history } else { self.link.history }
     }
 
-    /// A primary changes a key, and tells its replicas.
-    pub(super) fn replicate(&mut self, key: usize, value: u32, now: Time) {
-        self.data[key] = value;
-        self.log.push(Entry { at: now, key: key as u8, value });
+    /// A primary changes a key, or what stands beside it, and tells its replicas.
+    pub(super) fn replicate(&mut self, key: usize, change: Change, now: Time) {
+        self.change(key, change);
+        self.log.push(Entry { at: now, key: key as u8, change });
+    }
+
+    fn change(&mut self, key: usize, change: Change) {
+        match change {
+            Change::Value(value) => self.data[key] = value,
+            Change::Lease(lease) => self.leases[key] = lease,
+        }
+    }
+
+    /// The token that stands beside a key.
+    pub(super) fn lease(&self, key: usize, now: Time) -> u32 {
+        let Lease { token, until } = self.leases[key];
+        if now < until { token } else { 0 }
+    }
+
+    /// The lease of a key is deleted, if it has one.
+    pub(super) fn delete_lease(&mut self, key: usize, now: Time) {
+        if self.lease(key, now) != 0 {
+            self.replicate(key, Change::Lease(Lease::default()), now);
+        }
     }
 
     pub(super) fn begin_history(&mut self, history: u32) {
@@ -70,7 +104,7 @@ impl Model {
     /// A primary changes a key.
     pub(crate) fn put(&mut self, n: usize, key: usize, value: u32, now: Time) {
         self.note_key(key, now);
-        self.nodes[n].replicate(key, value, now);
+        self.nodes[n].replicate(key, Change::Value(value), now);
     }
 
     /// A replica that has everything follows its primary: the beginning of a run.
@@ -139,8 +173,10 @@ impl Model {
         loop {
             let primary = &self.nodes[of];
             let at = position.saturating_sub(primary.log_base) as usize;
-            let Some(&Entry { key, value, .. }) = primary.log.get(at).filter(|e| e.at + link.lag <= now) else { break };
-            self.nodes[n].data[usize::from(key)] = value;
+            let Some(&Entry { key, change, .. }) = primary.log.get(at).filter(|e| e.at + link.lag <= now) else {
+                break;
+            };
+            self.nodes[n].change(usize::from(key), change);
             position += 1;
         }
         self.nodes[n].link.position = position;
@@ -160,9 +196,9 @@ impl Model {
         if link.synced_at == 0 {
             link.synced_at = now + self.rng.u64(5..60) * MS;
         } else if now >= link.synced_at {
-            let (data, position) = (self.nodes[of].data, self.nodes[of].offset());
+            let (data, leases, position) = (self.nodes[of].data, self.nodes[of].leases, self.nodes[of].offset());
             let node = &mut self.nodes[n];
-            node.data = data;
+            (node.data, node.leases) = (data, leases);
             node.link =
                 Link { up: true, since: now, synced_at: 0, history, kept: 0, position, lacks: None, ..node.link };
         }
@@ -185,6 +221,11 @@ impl Model {
             if value != 0 {
                 self.put(to, key, value, now);
                 self.put(from, key, 0, now);
+            }
+            let lease = self.nodes[from].leases[key];
+            if now < lease.until {
+                self.nodes[to].replicate(key, Change::Lease(lease), now);
+                self.nodes[from].delete_lease(key, now);
             }
         }
     }
@@ -211,6 +252,7 @@ impl Model {
         node.election = super::Election::default();
         if !persistent {
             node.data = [0; KEYS];
+            node.leases = [Lease::default(); KEYS];
         }
         if node.is_primary(n) {
             let offset = node.offset();

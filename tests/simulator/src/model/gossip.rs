@@ -1,5 +1,6 @@
 //! How beliefs spread: headers with epochs and slots, updates, collisions, failure reports.
 
+use super::data::Change;
 use super::{BLOCKS, Model, NOBODY, Node, Set, Time, members, two};
 use crate::net::Net;
 
@@ -150,7 +151,8 @@ fn take_slots(me: &mut Node, my: usize, sender: usize, epoch: u32, claims: Set, 
         // The keys of lost slots are deleted, by its replicas, too.
         for key in (0..super::KEYS).filter(|k| lost & (1 << (k % BLOCKS)) != 0) {
             if me.data[key] != 0 {
-                me.replicate(key, 0, now);
+                me.replicate(key, Change::Value(0), now);
+                me.delete_lease(key, now);
             }
         }
     }

@@ -100,9 +100,9 @@ impl Model {
     /// A replica copies all at once, its primary holding still.
     pub(crate) fn catch_up(&mut self, n: usize) {
         let of = usize::from(self.nodes[n].follows[n]);
-        let (data, position) = (self.nodes[of].data, self.nodes[of].offset());
+        let (data, leases, position) = (self.nodes[of].data, self.nodes[of].leases, self.nodes[of].offset());
         let node = &mut self.nodes[n];
-        node.data = data;
+        (node.data, node.leases) = (data, leases);
         node.link.position = position;
     }
 

@@ -41,8 +41,7 @@ impl Sim<'_> {
         if !lane.machine.has_room() {
             return None;
         }
-        let asking = matches!(ask, Ask::Get { asking: true, .. } | Ask::Set { asking: true, .. });
-        let place = lane.machine.submit(attempt, REQUEST, asking, (call, tag));
+        let place = lane.machine.submit(attempt, REQUEST, ask.is_asking(), (call, tag));
         lane.queued.push((call, tag, ask));
         self.flush(r, id);
         self.look_at_clock(r, id);

@@ -40,7 +40,9 @@ impl Sim<'_> {
         let Some(caller) = router.callers[id as usize].as_mut() else { return };
         caller.rounds += 1;
         let began = caller.began;
-        let all: Vec<Wanted> = wanted.iter().map(|&(key, confirmed)| Wanted { key: name_of(key), confirmed }).collect();
+        let lease_by = caller.lease_by;
+        let one = |&(key, confirmed): &(u8, _)| Wanted { key: name_of(key), confirmed, lease_by };
+        let all: Vec<Wanted> = wanted.iter().map(one).collect();
         let join = match router.loads.join(&all, caller.inside.as_slice(), instant(began), now) {
             Ok(join) => join,
             Err(circle) => {
@@ -126,15 +128,22 @@ impl Sim<'_> {
             timed_out: false,
             nested: None,
             nested_failed: false,
+            leasing: 0,
+            leases: Vec::new(),
+            found: Vec::new(),
+            begun: false,
+            read: None,
         };
         router.running.insert(lead.load, running);
     }
 
     /// A callback begins.
-    pub(super) fn start_load(&mut self, r: usize, load: LoadId) {
+    pub(super) fn begin_load(&mut self, r: usize, load: LoadId) {
         let router = &mut self.routers[r];
-        let Some(running) = router.running.get(&load) else { return };
+        let Some(running) = router.running.get_mut(&load) else { return };
         let behaviour = running.behaviour;
+        // Some read the store at once, and are slow to give what they have read.
+        running.read = (behaviour.takes % 2 == 0).then_some(self.store.versions);
         let awaited = router.loads.begin(load);
         self.trace.say(self.now, || format!("router {r}: {load:?} begins: {behaviour:?}"));
         if !awaited {
@@ -176,8 +185,13 @@ impl Sim<'_> {
     pub(super) fn on_loaded(&mut self, r: usize, load: LoadId) {
         let Some(running) = self.routers[r].running.get(&load) else { return };
         let result: Loaded = match running.behaviour.end {
+            _ if running.found.len() == running.keys.len() => Ok(running.found.clone()),
             _ if running.nested_failed => Err(Failure::Callback),
-            End::Value => Ok(running.keys.iter().map(|&k| (k, self.store.versions[usize::from(k)])).collect()),
+            End::Value => {
+                let read = running.read.unwrap_or(self.store.versions);
+                let found = |k| running.found.iter().find(|(key, _)| *key == k).map(|f| f.1);
+                Ok(running.keys.iter().map(|&k| (k, found(k).unwrap_or(read[usize::from(k)]))).collect())
+            }
             End::Absent => Ok(running.keys.iter().map(|&k| (k, 0)).collect()),
             End::Fails | End::Never => Err(Failure::Callback),
             End::Gone => Err(Failure::Gone),
@@ -206,10 +220,10 @@ impl Sim<'_> {
         }
         ended.dropped.iter().for_each(|load| drop(router.results.remove(load)));
         if let Ok(values) = &result {
-            for (key, by) in ended.fills {
+            for (key, lease) in ended.fills {
                 let key = key_of(&key);
-                if let Some(&(_, value)) = values.iter().find(|v| v.0 == key && v.1 != 0) {
-                    self.fill(r, key, value, by);
+                if let (Some(&(_, value)), Ok(lease)) = (values.iter().find(|v| v.0 == key && v.1 != 0), lease) {
+                    self.fill(r, key, value, lease);
                 }
             }
         }
@@ -283,6 +297,7 @@ impl Sim<'_> {
 
     fn abort(&mut self, r: usize, load: LoadId) {
         let Some(running) = self.routers[r].running.remove(&load) else { return };
+        self.drop_leases(r, load);
         self.trace.say(self.now, || format!("router {r}: {load:?} is stopped"));
         self.check.load_ends(r, &running);
         if let Some((caller, serial)) = running.nested {

@@ -1,7 +1,7 @@
 //! Carries out reads: the first step from the snapshot, and the machine for everything else.
 
-use super::slot_of;
 use super::state::{Call, Caller, Failure, Work};
+use super::{slot_of, token_in};
 use crate::model::{Ask, Said, Time, address};
 use crate::plan::Behaviour;
 use crate::sim::{Local, Sim, instant};
@@ -36,6 +36,7 @@ impl Sim<'_> {
             deadline: deadline.map(|d| self.now + d),
             routing: keys.len() as u32,
             wanted: Vec::new(),
+            lease_by: None,
             waiter: None,
             awaited: Vec::new(),
             gone: Vec::new(),
@@ -66,6 +67,9 @@ impl Sim<'_> {
             Some(limit) => Bounds::of_call(&router.config, now, Duration::from_nanos(limit), has_callback),
             None => Bounds::new(&router.config, now),
         };
+        if let (Some(_), Some(caller)) = (limit, router.callers[caller as usize].as_mut()) {
+            caller.lease_by = Some(bounds.deadline);
+        }
         let step = first_step(&router.snapshot, slot_of(key), now, bounds, dice);
         let tag = router.next_tag();
         let call = router.new_call(Call {
@@ -84,6 +88,7 @@ impl Sim<'_> {
             until: self.now,
             last: None,
             value: None,
+            said: None,
             woken: false,
             crowded: false,
             attempts: [0, 0],
@@ -193,8 +198,13 @@ impl Sim<'_> {
         let ask = match &call.work {
             Work::Read { .. } => Ask::Get { key: call.key, readonly: source == Source::Replica, asking },
             Work::Write { pinging: true, .. } => Ask::Ping,
-            Work::Write { value, fill, .. } => {
-                Ask::Set { key: call.key, value: *value, only_if_absent: fill.is_some(), asking }
+            Work::Write { value, fill: Some(lease), .. } => {
+                Ask::Fill { key: call.key, value: *value, token: token_in(&lease.token) }
+            }
+            Work::Write { value, fill: None, .. } => Ask::Set { key: call.key, value: *value, asking },
+            Work::Lease { token, .. } => {
+                let lasts = failsoft_policy::lease::lasts(&router.config).as_nanos() as Time;
+                Ask::Lease { key: call.key, token: *token, lasts }
             }
         };
         let Some(address) = place else {
@@ -211,6 +221,9 @@ impl Sim<'_> {
             return self.local(r, 0, Local::Saturated { call: id, tag });
         };
         call.place = Some(place);
+        if let Work::Lease { line, .. } = &mut call.work {
+            *line = u64::from(place.0.serial);
+        }
         let verdict = router.cluster.verdict(node);
         self.check.sent(r, call, node, address, source, asking, ask, verdict, self.now);
         if source == Source::Replica {
@@ -239,8 +252,11 @@ impl Sim<'_> {
 
     pub(super) fn on_answer(&mut self, r: usize, id: u32, tag: u32, answer: Answer, said: Said) {
         let Some(target) = self.take_attempt(r, id, tag) else { return };
-        if let (Said::Value(value), Some(call)) = (said, self.routers[r].calls[id as usize].as_mut()) {
-            call.value = Some(value);
+        if let Some(call) = self.routers[r].calls[id as usize].as_mut() {
+            call.said = Some(said);
+            if let Said::Value(value) = said {
+                call.value = Some(value);
+            }
         }
         self.ended(r, id, target, answer);
     }
@@ -271,6 +287,7 @@ impl Sim<'_> {
         match call.work {
             Work::Read { .. } => self.feed_read(r, id, Event::Woken),
             Work::Write { .. } => self.feed_write(r, id, failsoft_policy::write::WriteEvent::Woken),
+            Work::Lease { .. } => {}
         }
         self.settle(r, false);
     }
@@ -293,8 +310,9 @@ impl Sim<'_> {
         call.woken = false;
         call.closed += u32::from(answer == Answer::Closed);
         self.check.answered(r, call, node, at, &answer, admitted, self.now);
-        let write = matches!(call.work, Work::Write { .. });
-        if write {
+        if let Work::Lease { .. } = call.work {
+            self.lease_ended(r, id, &answer, contact);
+        } else if let Work::Write { .. } = call.work {
             self.write_ended(r, id, answer.clone(), contact);
         } else if answer == Answer::Value
             && let Work::Read { first: Some(_), read: None } = &call.work

@@ -1,13 +1,14 @@
 //! What a router's process holds: the policy's machines, its connections, calls and loads.
 
-use crate::model::{Ask, MS, Said, Time, endpoint};
+use crate::model::{Ask, KEYS, MS, Said, Time, endpoint};
 use crate::plan::{Behaviour, RouterPlan};
 use crate::sim::{LaneId, Local, Process, instant};
 use failsoft_policy::cluster::Cluster;
 use failsoft_policy::config::Config;
-use failsoft_policy::connection::{Connection, Deliver, Failure as Failed, Outcome};
+use failsoft_policy::connection::{Connection, Deliver, Failure as Failed, Outcome, Phase};
 use failsoft_policy::fills::Fills;
 use failsoft_policy::flight::{LoadId, WaiterId};
+use failsoft_policy::lease::{Fillable, Lease, Taking};
 use failsoft_policy::load::Loads;
 use failsoft_policy::read::{Answer, Read};
 use failsoft_policy::route::{Bounds, Snapshot, Source, Step};
@@ -84,10 +85,12 @@ pub(crate) enum Work {
     Write {
         write: Box<Write>,
         value: u32,
-        /// The primary that confirmed the miss.
-        fill: Option<NodeKey>,
+        /// The lease that the load of a fill took.
+        fill: Option<Lease>,
         pinging: bool,
     },
+    /// A load takes a lease.
+    Lease { load: LoadId, taking: Taking, line: u64, token: u32 },
 }
 
 /// One key's way through the cluster.
@@ -113,6 +116,8 @@ pub(crate) struct Call {
     pub(crate) last: Option<(NodeKey, usize, Source, Answer)>,
     /// The value that came last.
     pub(crate) value: Option<u32>,
+    /// The node's last word.
+    pub(crate) said: Option<Said>,
     pub(crate) woken: bool,
     /// A node had no room for one of its attempts.
     pub(crate) crowded: bool,
@@ -150,6 +155,8 @@ pub(crate) struct Caller {
     /// Keys still with the cluster.
     pub(crate) routing: u32,
     pub(crate) wanted: Vec<(u8, Option<NodeKey>)>,
+    /// When its leases have to be there.
+    pub(crate) lease_by: Option<Instant>,
     pub(crate) waiter: Option<WaiterId>,
     pub(crate) awaited: Vec<(LoadId, Vec<u8>)>,
     /// Keys whose loads went away with their callbacks' loops.
@@ -186,6 +193,15 @@ pub(crate) struct Running {
     pub(crate) timed_out: bool,
     pub(crate) nested: Option<(u32, u32)>,
     pub(crate) nested_failed: bool,
+    /// The leases that are still asked for, and what has come of the others.
+    pub(crate) leasing: usize,
+    pub(crate) leases: Vec<Fillable>,
+    /// Keys that had a value again.
+    pub(crate) found: Vec<(u8, u32)>,
+    /// Its leases are taken, and its callback has begun.
+    pub(crate) begun: bool,
+    /// What its callback read from the store; without them it reads at its end.
+    pub(crate) read: Option<[u32; KEYS]>,
 }
 
 /// What a load came to: the versions of its keys, or why there are none.
@@ -205,7 +221,7 @@ pub(crate) struct Router {
     pub(crate) tags: u32,
     pub(crate) successes: u64,
     pub(crate) credited: u64,
-    pub(crate) fills: Fills<(u8, u32)>,
+    pub(crate) fills: Fills<(u8, u32, Lease)>,
     pub(crate) conduct_at: Time,
     pub(crate) round_left: (u64, usize),
     pub(crate) started: bool,
@@ -311,6 +327,12 @@ impl Router {
 
     pub(crate) fn contact(&mut self, key: NodeKey) -> Option<Instant> {
         self.member(key)?.contact()
+    }
+
+    /// The connection to a node as the owner, if it is open or being opened.
+    pub(crate) fn line(&mut self, node: NodeKey) -> Option<u64> {
+        let lane = self.member(node)?.lanes[Source::Primary as usize].as_ref()?;
+        (!matches!(lane.machine.phase(), Phase::Ended(_))).then_some(u64::from(lane.serial))
     }
 
     /// How many results of loads are kept.

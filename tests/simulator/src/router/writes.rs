@@ -2,14 +2,16 @@
 
 use super::slot_of;
 use super::state::{Call, Work};
-use crate::model::Time;
+use crate::model::{Said, Time};
 use crate::sim::{Sim, instant};
 use failsoft_policy::connection::Attempt;
 use failsoft_policy::fills::{Fill, Offer};
+use failsoft_policy::lease::Lease;
 use failsoft_policy::read::Answer;
 use failsoft_policy::route::{Bounds, Route, Source};
+use failsoft_policy::wire::Filled;
 use failsoft_policy::write::{Cause, Write, WriteAction, WriteEvent};
-use failsoft_policy::{Instant, NodeKey, Turn};
+use failsoft_policy::{Instant, Turn};
 
 /// The length of a key and its value.
 const FILL: usize = 5;
@@ -24,21 +26,21 @@ impl Sim<'_> {
     }
 
     /// Writes a loaded value back, if nothing stands in the way.
-    pub(super) fn fill(&mut self, r: usize, key: u8, value: u32, confirmed_by: NodeKey) {
+    pub(super) fn fill(&mut self, r: usize, key: u8, value: u32, lease: Lease) {
         let router = &mut self.routers[r];
         let deadline = instant(self.now) + router.config.deadline();
-        let fill = Fill { node: confirmed_by, deadline, bytes: FILL, what: (key, value) };
+        let fill = Fill { node: lease.lessor.node, deadline, bytes: FILL, what: (key, value, lease) };
         if let Offer::Write(fill) = router.fills.offer(fill) {
             self.begin_fill(r, fill);
         }
     }
 
-    fn begin_fill(&mut self, r: usize, Fill { node, deadline, what: (key, value), .. }: Fill<(u8, u32)>) {
-        let write = Write::fill(&self.routers[r].config, slot_of(key), node, deadline);
-        self.write(r, key, value, Some(node), write);
+    fn begin_fill(&mut self, r: usize, Fill { deadline, what: (key, value, lease), .. }: Fill<(u8, u32, Lease)>) {
+        let write = Write::fill(&self.routers[r].config, slot_of(key), lease.lessor, deadline);
+        self.write(r, key, value, Some(lease), write);
     }
 
-    fn write(&mut self, r: usize, key: u8, value: u32, fill: Option<NodeKey>, mut write: Write) {
+    fn write(&mut self, r: usize, key: u8, value: u32, fill: Option<Lease>, mut write: Write) {
         let router = &mut self.routers[r];
         let now = instant(self.now);
         // The policy hears of contacts once a second only.
@@ -68,6 +70,7 @@ impl Sim<'_> {
             until: self.now,
             last: None,
             value: None,
+            said: None,
             woken: false,
             crowded: false,
             attempts: [0, 0],
@@ -92,10 +95,17 @@ impl Sim<'_> {
         let Some(Call { work: Work::Write { pinging, .. }, .. }) = self.routers[r].calls[id as usize].as_ref() else {
             return;
         };
-        let event = if *pinging && answer != Answer::Saturated {
-            WriteEvent::Pinged(!matches!(answer, Answer::Timeout | Answer::Hung | Answer::Closed | Answer::Connection))
-        } else {
-            WriteEvent::Answered { answer, contact }
+        let lost = matches!(answer, Answer::Timeout | Answer::Hung | Answer::Closed | Answer::Connection);
+        let event = match (self.routers[r].calls[id as usize].as_ref(), &answer) {
+            _ if *pinging && answer != Answer::Saturated => WriteEvent::Pinged(!lost),
+            (Some(Call { work: Work::Write { fill: Some(_), .. }, said, .. }), Answer::Value | Answer::Nil) => {
+                WriteEvent::Filled(match said {
+                    Some(Said::Exists) => Filled::Exists,
+                    Some(Said::LeaseGone) => Filled::LeaseGone,
+                    _ => Filled::Written,
+                })
+            }
+            _ => WriteEvent::Answered { answer, contact },
         };
         self.feed_write(r, id, event);
     }
@@ -112,6 +122,12 @@ impl Sim<'_> {
             WriteAction::Send { node, asking, until, limit, .. } => {
                 self.attempt(r, id, node, Source::Primary, asking, Attempt { until, limit });
             }
+            WriteAction::Fill { to, until, limit, .. } => {
+                if self.routers[r].line(to.node) == Some(to.line) {
+                    return self.attempt(r, id, to.node, Source::Primary, false, Attempt { until, limit });
+                }
+                self.not_sent(r, id, to.node, Answer::Closed);
+            }
             WriteAction::Wait { until } => self.pause(r, id, until.as_nanos()),
             WriteAction::Written => self.written(r, id, None),
             WriteAction::Refused(cause) => self.written(r, id, Some(cause)),
@@ -122,10 +138,10 @@ impl Sim<'_> {
         let router = &mut self.routers[r];
         let Some(call) = router.calls[id as usize].take() else { return };
         let next = match call.work {
-            Work::Write { fill: Some(node), .. } => {
-                router.fills.written(node, FILL, instant(self.now), &mut Vec::new())
+            Work::Write { fill: Some(ref lease), .. } => {
+                router.fills.written(lease.lessor.node, FILL, instant(self.now), &mut Vec::new())
             }
-            Work::Write { .. } | Work::Read { .. } => None,
+            Work::Write { .. } | Work::Read { .. } | Work::Lease { .. } => None,
         };
         self.trace.say(self.now, || format!("router {r} call {id}: write of key {} ended {refused:?}", call.key));
         let now: Time = self.now;

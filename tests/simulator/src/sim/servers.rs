@@ -1,7 +1,7 @@
 //! What reaches the servers, and what they send back.
 
 use super::{Asked, Dial, Ev, LaneId, Local, Message, Process, Question, Sim, instant};
-use crate::model::{ADDRESSES, Ask, BLOCKS, STRANGERS, Said, Time, Up, number_of};
+use crate::model::{ADDRESSES, BLOCKS, STRANGERS, Said, Time, Up, number_of};
 use crate::plan::{Denied, Misbehaviour};
 use failsoft_policy::Reason;
 use failsoft_policy::connection::Failure;
@@ -92,28 +92,31 @@ impl Sim<'_> {
             return self.inbox[address].push(message);
         }
         let said = match (self.misbehaving[address], ask) {
-            (Some(Misbehaviour::TryAgain), Ask::Get { .. } | Ask::Set { .. }) => Said::TryAgain,
-            (Some(Misbehaviour::OutOfMemory), Ask::Set { .. }) => Said::OutOfMemory,
             (Some(Misbehaviour::Garbage), _) => Said::Garbage,
-            (Some(Misbehaviour::Denied), Ask::Get { .. } | Ask::Set { .. }) => Said::Denied,
-            (Some(Misbehaviour::Lies), Ask::Get { key, .. } | Ask::Set { key, .. }) => {
-                Said::Moved(key % BLOCKS as u8, ADDRESSES as u8 - 1)
-            }
+            (Some(Misbehaviour::OutOfMemory), _) if ask.key().is_some_and(|k| k.1) => Said::OutOfMemory,
+            (Some(what), _) => match (what, ask.key()) {
+                (Misbehaviour::TryAgain, Some(_)) => Said::TryAgain,
+                (Misbehaviour::Denied, Some(_)) => Said::Denied,
+                (Misbehaviour::Lies, Some((key, _))) => Said::Moved(key % BLOCKS as u8, ADDRESSES as u8 - 1),
+                _ => self.model.command(&self.net, n, ask, self.now),
+            },
             _ => self.model.command(&self.net, n, ask, self.now),
         };
-        if let (STRANGERS, Ask::Set { key, .. }) = (self.model.nodes[n].group, ask) {
+        self.check.applied(&message, said, n, &self.model);
+        if let (STRANGERS, Some((key, true))) = (self.model.nodes[n].group, ask.key()) {
             self.check
                 .that(false, || format!("router {} writes key {key} to another cluster at {address}", message.router));
         }
         self.trace.mix(said.code());
-        if !matches!(said, Said::Value(_) | Said::Nil | Said::Done | Said::Moved(..) | Said::Asked(..)) {
+        let plain = matches!(said, Said::Value(_) | Said::Nil | Said::Done | Said::Leased(_));
+        let plain = plain || matches!(said, Said::LeaseGone | Said::Exists | Said::Moved(..) | Said::Asked(..));
+        if !plain {
             self.check.explained(usize::from(message.router), address, self.now);
         }
         self.trace.say(self.now, || {
             format!("node {n} says {said:?} to {ask:?} of router {} (call {call}.{tag})", message.router)
         });
-        let asking = matches!(ask, Ask::Get { asking: true, .. } | Ask::Set { asking: true, .. });
-        self.reply(message, |m| Local::Reply { id: m.id, tag, said, asking });
+        self.reply(message, |m| Local::Reply { id: m.id, tag, said, asking: ask.is_asking() });
     }
 
     /// How long something takes on a connection. What is lost is sent again, while all behind it waits; what

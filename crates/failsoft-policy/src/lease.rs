@@ -1,0 +1,179 @@
+//! Leases: what proves, when a loaded value is written back, that nothing happened to its key since its load set out.
+//!
+//! A value that was read from the secondary store before somebody else changed it there must not be written into the
+//! cluster afterwards. So a load that may be written back first takes a lease of each key, on the primary that confirmed
+//! the miss: a random token under a name beside the key ([`crate::wire`]). Whoever changes the key deletes the lease
+//! before, so only its *presence* proves anything: expired, evicted, deleted, replaced or lost, the value is served and
+//! not written (the leases of "Scaling Memcache at Facebook", NSDI 2013, without their waiting).
+//!
+//! One script takes it, on the server, where the key is still absent ([`LEASE_SCRIPT`](crate::wire::LEASE_SCRIPT)). Where
+//! another load holds the lease its token is as good as an own one. Every one that is sent is a token of its own, for a
+//! server executes also what came on a connection that is closed by now. If the key has a value again, that is served.
+//!
+//! The fill goes only to the process that answered: the same node, with the same config epoch, on the same connection. A
+//! node that was restarted may have an old lease beside an old value, and one that was promoted may lack the deletion.
+
+use crate::config::Config;
+use crate::connection::Attempt;
+use crate::read::Answer;
+use crate::reply::ErrorReply;
+use crate::time::Instant;
+use crate::turn::Turn;
+use crate::words::{NodeKey, Slot};
+use crate::write::{Cause, cause_of_answer, heed};
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+
+/// A key whose miss its primary has confirmed, before its callback begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The key.
+    pub key: Bytes,
+    /// The primary that confirmed the miss.
+    pub node: NodeKey,
+    /// When its lease has to be there, if the caller's own deadline says so.
+    pub by: Option<Instant>,
+}
+
+/// How long a lease lasts: as long as its load may run, its fill included.
+pub fn lasts(config: &Config) -> Duration {
+    // After its limit a load runs on for as long again.
+    config.load_timeout() * 2 + config.deadline()
+}
+
+/// One lease that is being taken.
+#[derive(Clone, Debug)]
+pub struct Taking {
+    slot: Slot,
+    lessor: Lessor,
+    sent_at: Instant,
+    /// The script's text was sent.
+    with_text: bool,
+}
+
+impl Taking {
+    /// Begins to take the lease of a key in this slot: within which time the script is to be answered. The node is
+    /// not asked if the slot has another owner by now, if it gets no reads, or if there is no time.
+    ///
+    /// # Errors
+    /// Why it is not asked.
+    pub fn begin(
+        missing: &Missing,
+        slot: Slot,
+        config: &Config,
+        turn: &mut Turn<'_>,
+    ) -> Result<(Self, Attempt), Cause> {
+        let (cluster, now) = (&turn.cluster, turn.now);
+        let node = missing.node;
+        let epoch = cluster.epoch(node).filter(|_| cluster.owns(node, slot)).ok_or(Cause::OwnerChanged)?;
+        if !cluster.admits(node) {
+            return Err(Cause::BreakerOpen);
+        }
+        if !cluster.takes_leases(node, now) {
+            return Err(Cause::Denied);
+        }
+        let last = missing.by.unwrap_or(Instant::MAX);
+        if now >= last {
+            return Err(Cause::Timeout);
+        }
+        // The key may have a long value by now.
+        let (until, limit) = (now + config.attempt_timeout(), now + config.deadline());
+        let lessor = Lessor { node, epoch, line: 0 };
+        Ok((
+            Self { slot, lessor, sent_at: now, with_text: false },
+            Attempt { until: until.min(last), limit: limit.min(last) },
+        ))
+    }
+
+    /// What the script came to, on the connection of this number. The node last answered anything at `contact`.
+    pub fn on(&mut self, line: u64, given: Given, contact: Option<Instant>, turn: &mut Turn<'_>) -> Step {
+        let node = self.lessor.node;
+        let answer = match given {
+            Given::Token(token) => {
+                turn.cluster.handle_lease(node, true, turn.now);
+                let lessor = Lessor { line, ..self.lessor };
+                return Step::Over(Taken::Leased(Lease { lessor, token }));
+            }
+            Given::Value(value) => return Step::Over(Taken::Found(value)),
+            Given::Neither(answer) => answer,
+        };
+        match &answer {
+            Answer::Error(ErrorReply::NoScript) if !self.with_text => {
+                self.with_text = true;
+                return Step::SendText;
+            }
+            Answer::Error(ErrorReply::Moved(slot, target)) if *slot == self.slot => {
+                turn.cluster.handle_moved(self.slot, target, node, turn.now);
+            }
+            Answer::Error(ErrorReply::Ask(..)) => {}
+            Answer::Error(ErrorReply::Denied) => turn.cluster.handle_lease(node, false, turn.now),
+            _ => {
+                heed(&answer, node, (self.sent_at, contact), turn);
+            }
+        }
+        Step::Over(Taken::Refused(cause_of_answer(&answer)))
+    }
+}
+
+/// Where a lease was taken: whoever answers there later is the same process, with the same memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lessor {
+    /// The node.
+    pub node: NodeKey,
+    /// Its config epoch when it was asked.
+    pub epoch: u64,
+    /// The connection, by a number that no other one of this router has.
+    pub line: u64,
+}
+
+/// A lease that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Of whom.
+    pub lessor: Lessor,
+    /// What stands there.
+    pub token: Bytes,
+}
+
+/// What became of a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The key is absent, and this may be written back.
+    Leased(Lease),
+    /// The key has a value again.
+    Found(Bytes),
+    /// No lease: what is loaded is served and not written back.
+    Refused(Cause),
+}
+
+/// What the script gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// The token that stands there.
+    Token(Bytes),
+    /// The key's value.
+    Value(Bytes),
+    /// Neither.
+    Neither(Answer),
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Send the script, with its text in the same write, and in the time that was said at first.
+    SendText,
+    /// That was all.
+    Over(Taken),
+}
+
+/// A key whose value may be written back, with its lease or the reason why there is none.
+pub type Fillable = (Bytes, Result<Lease, Cause>);
+
+/// The leases of one load.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Leases {
+    /// Not asked for yet.
+    pub(crate) missing: Vec<Missing>,
+    pub(crate) taken: Vec<Fillable>,
+}

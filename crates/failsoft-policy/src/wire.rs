@@ -1,0 +1,152 @@
+//! What is written beside the users' keys: its names and its scripts. `docs/wire.md` lists all of it.
+//!
+//! Everything about a key lives in the key's own slot, so that one node sees both, and one script may touch both. Names
+//! have the form `failsoft:l:{tag}KEY`, where the tag is hashed in place of the name (cluster specification, "Hash
+//! tags") and the key follows as it is.
+
+use crate::words::Slot;
+use alloc::vec::Vec;
+
+/// What all names begin with.
+pub const NAMESPACE: &str = "failsoft:";
+/// A lease: its presence proves that nothing was written to its key since it was taken.
+const LEASE: u8 = b'l';
+
+/// The bytes of a tag.
+const TAG: usize = 4;
+/// Every letter of a tag is one of the sixteen from here on: `@`, `A` to `O`.
+const FIRST_LETTER: u8 = b'@';
+/// The slot of the tag of four first letters.
+const FIRST_SLOT: u16 = 0x3639;
+/// What changes the slot of a tag in one bit: for each bit of the slot, from the lowest, the bits of the letters' numbers
+/// that have to change, four for each letter. CRC16 is linear, so changes add up by exclusive or.
+const CHANGES: [u16; 14] =
+    [0x88d4, 0x808a, 0x9007, 0x9efb, 0x19a2, 0x0c93, 0x1184, 0x8eed, 0x1efb, 0x8022, 0x89c4, 0x82aa, 0x9447, 0x967b];
+
+/// The longest key that is leased, and so filled: its lease has a name that is a few bytes longer, and servers take
+/// names of 512 MiB at the most.
+pub const LONGEST_KEY: usize = 512 * 1024 * 1024 - NAMESPACE.len() - TAG - 4;
+
+/// A script, and the name that servers know it by once they were sent its text: the SHA-1 of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// What it does.
+    pub text: &'static str,
+    /// For `EVALSHA`.
+    pub sha: &'static str,
+}
+
+/// Takes a lease, unless there is one, of a key that is absent.
+///
+/// `KEYS`: the lease, the key. `ARGV`: a token, the lease's time to live in milliseconds. Returns the token that stands
+/// there, and nil; or nil, and the value that the key has. A server that takes no writes now says why, as to a `SET`.
+pub const LEASE_SCRIPT: Script = Script {
+    text: "-- failsoft lease 1
+local value = redis.pcall('GET', KEYS[2])
+if type(value) == 'table' then return value end
+if value then return {false, value} end
+local set = redis.pcall('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
+if type(set) == 'table' and set.err then return set end
+return {redis.call('GET', KEYS[1]), false}
+",
+    sha: "f9a7830bc1d1c6a01016b59206d9b44ee6d4fbad",
+};
+
+/// Writes a loaded value, if its load's lease still stands and the key is absent.
+///
+/// `KEYS`: the lease, the key. `ARGV`: the token, the value, its time to live in milliseconds. Returns 1 if it was
+/// written, 0 if the lease is gone, -1 if the key has a value. A server that takes no writes now says why, as to a `SET`.
+pub const FILL_SCRIPT: Script = Script {
+    text: "-- failsoft fill 1
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if redis.call('EXISTS', KEYS[2]) == 1 then return -1 end
+local set = redis.pcall('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+if set.err then return set end
+redis.call('DEL', KEYS[1])
+return 1
+",
+    sha: "de674b279e04c83d4e2bf64cafacd8141f8d7567",
+};
+
+/// What [`FILL_SCRIPT`] returned, as an answer that a fill may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// The value was written.
+    Written,
+    /// The lease is gone, or another one.
+    LeaseGone,
+    /// The key has a value.
+    Exists,
+}
+
+impl Filled {
+    /// By the number that the script returned; none for any other.
+    pub fn of(number: i64) -> Option<Self> {
+        match number {
+            1 => Some(Self::Written),
+            0 => Some(Self::LeaseGone),
+            -1 => Some(Self::Exists),
+            _ => None,
+        }
+    }
+}
+
+/// A token of a lease, made of a random number: it begins with the version of this form.
+pub fn token(dice: u64) -> [u8; 17] {
+    let digit = |place: usize| b"0123456789abcdef"[(dice >> (4 * place) & 0xF) as usize];
+    core::array::from_fn(|place| place.checked_sub(1).map_or(b'1', digit))
+}
+
+/// The name of a key's lease; `slot` is the key's.
+pub fn lease_name(slot: Slot, key: &[u8]) -> Vec<u8> {
+    name(LEASE, slot, key)
+}
+
+fn name(kind: u8, slot: Slot, key: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(NAMESPACE.len() + TAG + 4 + key.len());
+    name.extend_from_slice(NAMESPACE.as_bytes());
+    name.extend([kind, b':', b'{']);
+    name.extend(tag_of(slot));
+    name.push(b'}');
+    name.extend_from_slice(key);
+    name
+}
+
+/// Four letters whose slot is this one.
+fn tag_of(slot: Slot) -> [u8; TAG] {
+    let differs = slot.number() ^ FIRST_SLOT;
+    let bits = CHANGES.iter().enumerate().filter(|(bit, _)| differs >> bit & 1 == 1);
+    let changes = bits.fold(0, |changes, (_, change)| changes ^ change);
+    core::array::from_fn(|letter| FIRST_LETTER | (changes >> (4 * letter) & 0xF) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slot::slot_of;
+
+    #[test]
+    fn every_name_is_in_the_slot_of_its_key() {
+        for number in 0..Slot::COUNT {
+            let slot = Slot::new(number).expect("a slot");
+            assert_eq!(slot_of(&tag_of(slot)), slot);
+        }
+        for key in [&b"user:42"[..], b"", b"{user}:42", b"a{}b", b"}{", b"\xff\x00", b"failsoft:l:{@@@@}k"] {
+            let slot = slot_of(key);
+            assert_eq!(slot_of(&lease_name(slot, key)), slot, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_its_version_and_its_number() {
+        assert_eq!(&token(0xfedc_ba98_7654_3210), b"10123456789abcdef");
+    }
+
+    #[test]
+    fn a_name_says_what_it_is_and_of_which_key() {
+        let key = b"user:42";
+        let name = lease_name(slot_of(key), key);
+        assert!(name.starts_with(b"failsoft:l:{") && name.ends_with(b"}user:42"), "{name:?}");
+        assert_eq!(name.len(), b"failsoft:l:{@@@@}".len() + key.len());
+    }
+}

@@ -1,0 +1,93 @@
+//! The scripts that routers send, told apart by the first line of their text: `-- failsoft NAME VERSION`.
+//!
+//! Nothing here runs Lua: what a script of that name does is written down once more, as `docs/wire.md` tells it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::{resp::Reply, state::State};
+
+/// Texts that a node remembers.
+const MAX_TEXTS: usize = 64;
+
+/// The scripts that a node was sent: their names by what `EVALSHA` calls them.
+#[derive(Debug, Default)]
+pub(super) struct Scripts {
+    names: BTreeMap<String, String>,
+}
+
+impl Scripts {
+    /// What `EVALSHA` calls a text from now on; none if there are too many.
+    fn load(&mut self, text: &[u8]) -> Option<String> {
+        let sha = sha1_smol::Sha1::from(text).digest().to_string();
+        let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let first = String::from_utf8_lossy(first);
+        let name = first.strip_prefix("-- failsoft ").and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+        let room = self.names.len() < MAX_TEXTS || self.names.contains_key(&sha);
+        room.then(|| {
+            self.names.insert(sha.clone(), name.to_ascii_uppercase());
+            sha
+        })
+    }
+}
+
+/// A call of a script that is known, as the command that it is to the node: its name, the user's key, and the rest.
+pub(super) fn as_command(state: &State, words: &[Bytes]) -> Option<Vec<Bytes>> {
+    let [call, sha, count, companion, key, arguments @ ..] = words else { return None };
+    let called = call.eq_ignore_ascii_case(b"EVALSHA") && &count[..] == b"2";
+    let name = state.scripts.names.get(std::str::from_utf8(sha).ok()?).filter(|name| called && !name.is_empty())?;
+    let mut command = vec![Bytes::from(name.clone()), key.clone(), companion.clone()];
+    command.extend_from_slice(arguments);
+    Some(command)
+}
+
+/// `SCRIPT LOAD text`.
+pub(super) fn load(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
+    match words {
+        [_, sub, text] if sub.eq_ignore_ascii_case(b"LOAD") => match state.scripts.load(text) {
+            Some(sha) => reply.bulk(sha),
+            None => reply.error("ERR too many scripts"),
+        },
+        _ => reply.error("ERR unknown subcommand or wrong number of arguments for 'script'"),
+    }
+}
+
+/// A lease: `LEASE key lease token ms`.
+pub(super) fn lease(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
+    let [_, key, lease, token, ms] = words else { return reply.error("ERR wrong number of arguments") };
+    if let Some(value) = state.store.get(key) {
+        return reply.array(2).nil().bulk(value);
+    }
+    let Some(ends) = ends(ms) else { return reply.error("ERR invalid expire time") };
+    if state.store.get(lease).is_none() {
+        state.store.insert(lease.clone(), token.clone(), Some(ends));
+    }
+    match state.store.get(lease) {
+        Some(token) => reply.array(2).bulk(token).nil(),
+        None => reply.array(2).nil().nil(),
+    }
+}
+
+/// A fill: `FILL key lease token value ms`.
+pub(super) fn fill(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
+    let [_, key, lease, token, value, ms] = words else { return reply.error("ERR wrong number of arguments") };
+    if state.store.get(lease).as_ref() != Some(token) {
+        return reply.number(0);
+    }
+    if state.store.get(key).is_some() {
+        return reply.number(-1);
+    }
+    let Some(ends) = ends(ms) else { return reply.error("ERR invalid expire time") };
+    if !state.store.insert(key.clone(), value.clone(), Some(ends)) {
+        return reply.error("OOM command not allowed when used memory > 'maxmemory'.");
+    }
+    state.store.remove(lease);
+    reply.number(1)
+}
+
+fn ends(ms: &[u8]) -> Option<Instant> {
+    let ms = std::str::from_utf8(ms).ok()?.parse().ok().filter(|&ms: &u64| ms > 0)?;
+    Instant::now().checked_add(Duration::from_millis(ms))
+}

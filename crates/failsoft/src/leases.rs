@@ -1,0 +1,88 @@
+//! Takes the leases of a load, before its callback begins.
+
+use crate::connection::Reply;
+use crate::scripts::{Ran, Run};
+use crate::shared::Shared;
+use bytes::Bytes;
+use failsoft_policy::Turn;
+use failsoft_policy::lease::{Fillable, Given, Missing, Step, Taken, Taking, lasts};
+use failsoft_policy::read::Answer;
+use failsoft_policy::route::batch_window;
+use failsoft_policy::slot::slot_of;
+use failsoft_policy::wire::{LEASE_SCRIPT, lease_name, token};
+use futures_util::StreamExt;
+use futures_util::stream;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What came of the leases of a load.
+#[derive(Default)]
+pub(crate) struct Leases {
+    pub(crate) taken: Vec<Fillable>,
+    /// The keys that have a value again.
+    pub(crate) found: HashMap<Bytes, Bytes>,
+}
+
+/// Takes them all, those of many keys as a batch reads them: so many at a time as a batch may have at a node.
+pub(crate) async fn take(shared: &Shared, missing: Vec<Missing>) -> Leases {
+    let window = if missing.len() > 1 { Some(batch_window(shared.config())) } else { None };
+    let all = stream::iter(missing).map(|missing| async move {
+        let member = window.and_then(|_| shared.table.load().member(missing.node).map(Arc::clone));
+        let _room = match (&member, window) {
+            (Some(member), Some(window)) => member.batches(window).acquire().await.ok(),
+            _ => None,
+        };
+        let taken = take_one(shared, &missing).await;
+        (missing.key, taken)
+    });
+    let mut leases = Leases::default();
+    let mut all = std::pin::pin!(all.buffer_unordered(window.unwrap_or(1)));
+    while let Some((key, taken)) = all.next().await {
+        match taken {
+            Taken::Leased(lease) => leases.taken.push((key, Ok(lease))),
+            Taken::Refused(cause) => leases.taken.push((key, Err(cause))),
+            Taken::Found(value) => drop(leases.found.insert(key, value)),
+        }
+    }
+    leases
+}
+
+async fn take_one(shared: &Shared, missing: &Missing) -> Taken {
+    let slot = slot_of(&missing.key);
+    let begun = shared.with_cluster(|cluster, now| {
+        Taking::begin(missing, slot, shared.config(), &mut Turn { cluster, now, dice: fastrand::u32(..) })
+    });
+    let (mut taking, time) = match begun {
+        Ok(begun) => begun,
+        Err(cause) => return Taken::Refused(cause),
+    };
+    let (lease, token) = (lease_name(slot, &missing.key), token(fastrand::u64(..)));
+    let lasts = lasts(shared.config()).as_millis().to_string();
+    let arguments: [&[u8]; 2] = [&token, lasts.as_bytes()];
+    let mut run = Run { script: &LEASE_SCRIPT, keys: [&lease, &missing.key], arguments: &arguments, with_text: false };
+    loop {
+        let Ran { result, line, contact } = run.on(shared, missing.node, None, time).await;
+        let given = given(result);
+        let step = shared.with_cluster(|cluster, now| {
+            taking.on(line, given, contact, &mut Turn { cluster, now, dice: fastrand::u32(..) })
+        });
+        match step {
+            Step::SendText => run.with_text = true,
+            Step::Over(taken) => return taken,
+        }
+    }
+}
+
+/// What the script returned: the token and nil, or nil and the value.
+fn given(result: Result<Reply, Answer>) -> Given {
+    let parts = match result {
+        Ok(Reply::Array(parts)) => <[Reply; 2]>::try_from(parts),
+        Ok(_) => return Given::Neither(Answer::Protocol),
+        Err(answer) => return Given::Neither(answer),
+    };
+    match parts {
+        Ok([Reply::Value(token), Reply::Nil]) => Given::Token(token),
+        Ok([Reply::Nil, Reply::Value(value)]) => Given::Value(value),
+        _ => Given::Neither(Answer::Protocol),
+    }
+}

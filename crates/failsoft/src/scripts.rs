@@ -1,0 +1,75 @@
+//! Runs scripts on the owners of their keys: by name, and with their text where a node does not know them.
+
+use crate::connection::{Attempt, Failure, Lane, Pending, Reply, SubmitError};
+use crate::shared::Shared;
+use failsoft_policy::read::Answer;
+use failsoft_policy::reply::classify;
+use failsoft_policy::route::Source;
+use failsoft_policy::wire::Script;
+use failsoft_policy::{Instant, NodeKey};
+use std::sync::Arc;
+
+/// A script with what it is about.
+pub(crate) struct Run<'a> {
+    pub(crate) script: &'static Script,
+    /// The key's companion and the key, both in one slot.
+    pub(crate) keys: [&'a [u8]; 2],
+    pub(crate) arguments: &'a [&'a [u8]],
+    /// Its text goes before it in the same write. A server remembers texts only if it is sent them so.
+    pub(crate) with_text: bool,
+}
+
+/// What it came to.
+pub(crate) struct Ran {
+    /// What it returned, or why it did not.
+    pub(crate) result: Result<Reply, Answer>,
+    /// The connection that it was sent on; none if it was not sent.
+    pub(crate) line: u64,
+    /// When the node last answered anything.
+    pub(crate) contact: Option<Instant>,
+}
+
+impl Run<'_> {
+    /// On the connection of this number alone, or on any to that node.
+    pub(crate) async fn on(&self, shared: &Shared, node: NodeKey, line: Option<u64>, time: Attempt) -> Ran {
+        let Some(member) = shared.table.load().member(node).map(Arc::clone) else {
+            return Ran { result: Err(Answer::Connection), line: 0, contact: None };
+        };
+        let submit = |lane: &Lane| self.submit(lane, time);
+        let submitted = match line {
+            Some(line) => member.submit_on(line, submit),
+            None => member.submit(Source::Primary, &shared.opener, submit),
+        };
+        let (result, line) = match submitted {
+            Err(SubmitError::Full) => (Err(Answer::Saturated), 0),
+            Err(SubmitError::Ended(error)) => (Err(error.answer()), 0),
+            Ok((line, text, script)) => (outcome(text, script).await, line),
+        };
+        Ran { result, line, contact: member.contact() }
+    }
+
+    /// The lane's number, and what is to come for the text, if it is sent, and for the script.
+    fn submit(&self, lane: &Lane, time: Attempt) -> Result<(u64, Option<Pending>, Pending), SubmitError> {
+        let Self { script, keys: [companion, key], arguments, with_text } = *self;
+        let load: [&[u8]; 3] = [b"SCRIPT", b"LOAD", script.text.as_bytes()];
+        let text = if with_text { Some(lane.command(&load, false, time)?) } else { None };
+        let mut words: Vec<&[u8]> = vec![b"EVALSHA", script.sha.as_bytes(), b"2", companion, key];
+        words.extend(arguments);
+        Ok((lane.line(), text, lane.command(&words, false, time)?))
+    }
+}
+
+async fn outcome(text: Option<Pending>, script: Pending) -> Result<Reply, Answer> {
+    if let Some(text) = text {
+        reply_of(text.await)?;
+    }
+    reply_of(script.await)
+}
+
+fn reply_of(outcome: Result<Reply, Failure>) -> Result<Reply, Answer> {
+    match outcome {
+        Ok(Reply::Error(line)) => Err(Answer::Error(classify(&line))),
+        Ok(reply) => Ok(reply),
+        Err(failure) => Err(failure.answer()),
+    }
+}
