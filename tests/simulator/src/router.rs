@@ -8,10 +8,12 @@ mod lanes;
 mod leases;
 mod loads;
 mod reads;
+mod running;
 mod state;
 mod writes;
 
-pub(crate) use state::{Call, Caller, Failure, Member, Place, Router, Running, Work};
+pub(crate) use running::{Place, Running};
+pub(crate) use state::{Call, Caller, Failure, Member, Router, Work};
 
 use crate::model::{BLOCKS, KEYS, Time, slot_number};
 use crate::plan::{CallPlan, What};

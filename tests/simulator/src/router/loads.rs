@@ -1,6 +1,7 @@
 //! Runs callbacks, one for a key at a time, and brings their result to all who wait for it.
 
-use super::state::{Failure, Loaded, Place, Running};
+use super::running::{Loaded, Place, Running};
+use super::state::Failure;
 use super::{key_of, name_of};
 use crate::model::{MS, Time};
 use crate::plan::{Behaviour, End, Fault};
@@ -118,22 +119,7 @@ impl Sim<'_> {
         self.trace.say(self.now, || format!("router {r}: {:?} of keys {keys:?} is to be run", lead.load));
         self.check.load_begins(r, &keys);
         let router = &mut self.routers[r];
-        let running = Running {
-            keys,
-            behaviour,
-            began: self.now,
-            suspended_before: router.suspended,
-            place: Place::Line,
-            waited: false,
-            timed_out: false,
-            nested: None,
-            nested_failed: false,
-            leasing: 0,
-            leases: Vec::new(),
-            found: Vec::new(),
-            begun: false,
-            read: None,
-        };
+        let running = Running::new(keys, behaviour, self.now, router.suspended);
         router.running.insert(lead.load, running);
     }
 

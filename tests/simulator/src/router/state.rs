@@ -1,6 +1,7 @@
 //! What a router's process holds: the policy's machines, its connections, calls and loads.
 
-use crate::model::{Ask, KEYS, MS, Said, Time, endpoint};
+use super::running::{Loaded, Running};
+use crate::model::{Ask, MS, Said, Time, endpoint};
 use crate::plan::{Behaviour, RouterPlan};
 use crate::sim::{LaneId, Local, Process, instant};
 use failsoft_policy::cluster::Cluster;
@@ -8,7 +9,7 @@ use failsoft_policy::config::Config;
 use failsoft_policy::connection::{Connection, Deliver, Failure as Failed, Outcome, Phase};
 use failsoft_policy::fills::Fills;
 use failsoft_policy::flight::{LoadId, WaiterId};
-use failsoft_policy::lease::{Fillable, Lease, Taking};
+use failsoft_policy::lease::{Lease, Taking};
 use failsoft_policy::load::Loads;
 use failsoft_policy::read::{Answer, Read};
 use failsoft_policy::route::{Bounds, Snapshot, Source, Step};
@@ -168,44 +169,6 @@ pub(crate) struct Caller {
     /// Whether that failure was one that the callbacks caused.
     pub(crate) excused: bool,
 }
-
-/// Where a load is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// It waits for its turn.
-    Line,
-    /// Its callback runs, as one of `max_concurrent_loads`.
-    Counted,
-    /// Its callback runs since another callback waits for it.
-    Beside,
-}
-
-/// A callback, to be run or under way.
-#[derive(Debug)]
-pub(crate) struct Running {
-    pub(crate) keys: Vec<u8>,
-    pub(crate) behaviour: Behaviour,
-    pub(crate) began: Time,
-    pub(crate) suspended_before: Time,
-    pub(crate) place: Place,
-    /// It was in line before.
-    pub(crate) waited: bool,
-    pub(crate) timed_out: bool,
-    pub(crate) nested: Option<(u32, u32)>,
-    pub(crate) nested_failed: bool,
-    /// The leases that are still asked for, and what has come of the others.
-    pub(crate) leasing: usize,
-    pub(crate) leases: Vec<Fillable>,
-    /// Keys that had a value again.
-    pub(crate) found: Vec<(u8, u32)>,
-    /// Its leases are taken, and its callback has begun.
-    pub(crate) begun: bool,
-    /// What its callback read from the store; without them it reads at its end.
-    pub(crate) read: Option<[u32; KEYS]>,
-}
-
-/// What a load came to: the versions of its keys, or why there are none.
-pub(crate) type Loaded = Result<Vec<(u8, u32)>, Failure>;
 
 pub(crate) struct Router {
     pub(crate) config: Config,

@@ -1,0 +1,66 @@
+//! A load of a router: what it is for, where it is, and what it came to.
+
+use super::state::Failure;
+use crate::model::{KEYS, Time};
+use crate::plan::Behaviour;
+use failsoft_policy::lease::Fillable;
+
+/// Where a load is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It waits for its turn.
+    Line,
+    /// Its callback runs, as one of `max_concurrent_loads`.
+    Counted,
+    /// Its callback runs since another callback waits for it.
+    Beside,
+}
+
+/// A callback, to be run or under way.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) keys: Vec<u8>,
+    pub(crate) behaviour: Behaviour,
+    pub(crate) began: Time,
+    pub(crate) suspended_before: Time,
+    pub(crate) place: Place,
+    /// It was in line before.
+    pub(crate) waited: bool,
+    pub(crate) timed_out: bool,
+    pub(crate) nested: Option<(u32, u32)>,
+    pub(crate) nested_failed: bool,
+    /// The leases that are still asked for, and what has come of the others.
+    pub(crate) leasing: usize,
+    pub(crate) leases: Vec<Fillable>,
+    /// Keys that had a value again.
+    pub(crate) found: Vec<(u8, u32)>,
+    /// Its leases are taken, and its callback has begun.
+    pub(crate) begun: bool,
+    /// What its callback read from the store; without them it reads at its end.
+    pub(crate) read: Option<[u32; KEYS]>,
+}
+
+/// What a load came to: the versions of its keys, or why there are none.
+pub(crate) type Loaded = Result<Vec<(u8, u32)>, Failure>;
+
+impl Running {
+    /// It is to be run, for these keys.
+    pub(crate) fn new(keys: Vec<u8>, behaviour: Behaviour, began: Time, suspended_before: Time) -> Self {
+        Self {
+            keys,
+            behaviour,
+            began,
+            suspended_before,
+            place: Place::Line,
+            waited: false,
+            timed_out: false,
+            nested: None,
+            nested_failed: false,
+            leasing: 0,
+            leases: Vec::new(),
+            found: Vec::new(),
+            begun: false,
+            read: None,
+        }
+    }
+}
