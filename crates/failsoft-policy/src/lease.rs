@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::connection::Attempt;
 use crate::read::Answer;
 use crate::reply::ErrorReply;
+use crate::text::{Text, Then, Which};
 use crate::time::Instant;
 use crate::turn::Turn;
 use crate::words::{NodeKey, Slot};
@@ -48,8 +49,7 @@ pub struct Taking {
     slot: Slot,
     lessor: Lessor,
     sent_at: Instant,
-    /// The script's text was sent.
-    with_text: bool,
+    text: Text,
 }
 
 impl Taking {
@@ -81,7 +81,7 @@ impl Taking {
         let (until, limit) = (now + config.attempt_timeout(), now + config.deadline());
         let lessor = Lessor { node, epoch, line: 0 };
         Ok((
-            Self { slot, lessor, sent_at: now, with_text: false },
+            Self { slot, lessor, sent_at: now, text: Text::default() },
             Attempt { until: until.min(last), limit: limit.min(last) },
         ))
     }
@@ -99,9 +99,10 @@ impl Taking {
             Given::Neither(answer) => answer,
         };
         match &answer {
-            Answer::Error(ErrorReply::NoScript) if !self.with_text => {
-                self.with_text = true;
-                return Step::SendText;
+            Answer::Error(ErrorReply::NoScript) => {
+                if let Then::Again { with_text } = self.text.is_unknown(Which::Lease, node, line, turn) {
+                    return Step::Again { with_text };
+                }
             }
             Answer::Error(ErrorReply::Moved(slot, target)) if *slot == self.slot => {
                 turn.cluster.handle_moved(self.slot, target, node, turn.now);
@@ -161,8 +162,11 @@ pub enum Given {
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Send the script, with its text in the same write, and in the time that was said at first.
-    SendText,
+    /// Send the script again, in the time that was said at first.
+    Again {
+        /// With its text in the same write, before it.
+        with_text: bool,
+    },
     /// That was all.
     Over(Taken),
 }

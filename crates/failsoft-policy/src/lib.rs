@@ -36,6 +36,7 @@ pub mod route;
 mod runs;
 mod setting;
 pub mod slot;
+mod text;
 pub mod time;
 pub mod topology;
 pub mod turn;

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::lease::Lessor;
 use crate::read::Answer;
 use crate::reply::{ErrorReply, Target};
+use crate::text::{Text, Then, Which};
 use crate::time::Instant;
 use crate::turn::Turn;
 use crate::wire::Filled;
@@ -76,7 +77,7 @@ pub enum WriteAction {
         /// The node, and the connection.
         to: Lessor,
         /// With the script's text in the same write; if the node refuses that, its error is the answer.
-        load: bool,
+        with_text: bool,
         /// When it is given up ...
         until: Instant,
         /// ... or at the latest then, while a long transfer that it is part of or waits behind advances.
@@ -99,8 +100,9 @@ pub struct Write {
     slot: Slot,
     /// For a fill: who gave the lease.
     fill: Option<Lessor>,
-    /// The script of the fill was sent with its text.
-    loaded: bool,
+    text: Text,
+    /// The script of the fill goes with its text.
+    with_text: bool,
     deadline: Instant,
     attempt: Duration,
     max_redirects: u32,
@@ -124,7 +126,8 @@ impl Write {
         Self {
             slot,
             fill: None,
-            loaded: false,
+            text: Text::default(),
+            with_text: false,
             deadline,
             attempt: config.attempt_timeout(),
             max_redirects: config.max_redirects(),
@@ -166,11 +169,15 @@ impl Write {
             WriteEvent::Filled(Filled::Written) => WriteAction::Written,
             WriteEvent::Filled(Filled::LeaseGone) => WriteAction::Refused(Cause::LeaseGone),
             WriteEvent::Filled(Filled::Exists) => WriteAction::Refused(Cause::Exists),
-            WriteEvent::Answered { answer: Answer::Error(ErrorReply::NoScript), .. } if self.has_text_to_send() => {
-                self.loaded = true;
-                self.advance(turn)
+            WriteEvent::Answered { answer, contact } => {
+                if let (Answer::Error(ErrorReply::NoScript), Some(to)) = (&answer, self.fill)
+                    && let Then::Again { with_text } = self.text.is_unknown(Which::Fill, to.node, to.line, turn)
+                {
+                    self.with_text = with_text;
+                    return self.advance(turn);
+                }
+                self.answered(answer, contact, turn)
             }
-            WriteEvent::Answered { answer, contact } => self.answered(answer, contact, turn),
         }
     }
 
@@ -298,14 +305,9 @@ impl Write {
         self.in_doubt = false;
         let (until, limit) = (self.attempt_until(now), self.deadline);
         match self.fill {
-            Some(to) => WriteAction::Fill { to, load: self.loaded, until, limit },
+            Some(to) => WriteAction::Fill { to, with_text: self.with_text, until, limit },
             None => WriteAction::Send { node, asking, renew: false, until, limit },
         }
-    }
-
-    /// Whether the node may not know the script of the fill, and was not sent its text yet.
-    fn has_text_to_send(&self) -> bool {
-        self.fill.is_some() && !self.loaded
     }
 
     /// Something stands in the way: a fill gives up, a `set` waits for the routes to change while it

@@ -67,7 +67,7 @@ async fn take_one(shared: &Shared, missing: &Missing) -> Taken {
             taking.on(line, given, contact, &mut Turn { cluster, now, dice: fastrand::u32(..) })
         });
         match step {
-            Step::SendText => run.with_text = true,
+            Step::Again { with_text } => run.with_text = with_text,
             Step::Over(taken) => return taken,
         }
     }

@@ -87,9 +87,8 @@ async fn run(
                 let (answer, contact) = send(shared, node, (asking, renew), Attempt { until, limit }, &both).await;
                 WriteEvent::Answered { answer, contact }
             }
-            WriteAction::Fill { to, load, until, limit } => {
-                let run =
-                    Run { script: &FILL_SCRIPT, keys: [&lease, command.key], arguments: &arguments, with_text: load };
+            WriteAction::Fill { to, with_text, until, limit } => {
+                let run = Run { script: &FILL_SCRIPT, keys: [&lease, command.key], arguments: &arguments, with_text };
                 let ran = run.on(shared, to.node, Some(to.line), Attempt { until, limit }).await;
                 filled(ran)
             }

@@ -224,5 +224,8 @@ async fn whatever_a_batch_missed_is_written_back() {
     eventually("the fills", async || router.counters().fills == 1_500).await;
     assert_eq!(router.counters().fills_skipped, []);
     assert_eq!(pair.a.count("FILL") + pair.b.count("FILL"), 1_500);
+    // All of them found out together that the nodes did not know the scripts.
+    let texts = pair.a.count("SCRIPT LOAD") + pair.b.count("SCRIPT LOAD");
+    assert!((4..150).contains(&texts), "{texts} times a script was sent");
     router.get_many_with_fallback(&keys, never).await.expect("all are there now");
 }

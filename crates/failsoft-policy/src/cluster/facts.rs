@@ -7,6 +7,7 @@ use crate::denied;
 use crate::nodes::{Node, Trouble};
 use crate::refresh::Scope;
 use crate::reply::{ErrorReply, Target};
+use crate::text::Which;
 use crate::time::Instant;
 use crate::topology::{Applied, Kind};
 use crate::view::{Role, View};
@@ -86,6 +87,12 @@ impl Cluster {
         if let Some(node) = self.nodes.get_mut(node) {
             node.deny_leases(until);
         }
+    }
+
+    /// A node does not know a script. Whether another call has sent it the text on this connection; otherwise this one
+    /// does.
+    pub(crate) fn handle_no_script(&mut self, node: NodeKey, which: Which, line: u64) -> bool {
+        self.nodes.get_mut(node).is_some_and(|node| node.texts().replace(which, line))
     }
 
     /// A node answered something that was sent to it at this time.

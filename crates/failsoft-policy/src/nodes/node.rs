@@ -9,6 +9,7 @@ use super::schedule::Schedule;
 use super::standing::Standing;
 use super::step::{Offsets, Step};
 use crate::partition::Verdict;
+use crate::text::Sent;
 use crate::time::Instant;
 use crate::view::{NodeReport, Role};
 use crate::words::{Endpoint, NodeKey};
@@ -53,6 +54,7 @@ pub struct Node {
     offsets: Offsets,
     /// It has refused a lease, or a fill, for want of rights, and is not asked for one until then.
     leases_denied: Option<Instant>,
+    texts: Sent,
 }
 
 impl Node {
@@ -85,6 +87,7 @@ impl Node {
             linked_at: None,
             offsets: Offsets::default(),
             leases_denied: None,
+            texts: Sent::default(),
         }
     }
 
@@ -96,6 +99,11 @@ impl Node {
     /// Until when it is not asked for leases, if it has refused one and given none since.
     pub(crate) fn leases_denied(&self) -> Option<Instant> {
         self.leases_denied
+    }
+
+    /// On which connections it was sent the texts of scripts.
+    pub(crate) fn texts(&mut self) -> &mut Sent {
+        &mut self.texts
     }
 
     /// Its name in the policy.

@@ -184,7 +184,10 @@ impl Run<'_> {
             };
             let mut turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
             return Ok(Done::Lease(match taking.on(7, given, contact, &mut turn) {
-                lease::Step::SendText => {
+                lease::Step::Again { with_text: false } => {
+                    format!("lease again until {}", attempt.until.as_nanos() / 1_000_000)
+                }
+                lease::Step::Again { with_text: true } => {
                     format!("lease with its script until {}", attempt.until.as_nanos() / 1_000_000)
                 }
                 lease::Step::Over(Taken::Leased(Lease { lessor, .. })) => {

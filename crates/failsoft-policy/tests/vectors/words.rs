@@ -166,8 +166,13 @@ impl Names {
             WriteAction::Send { node, asking, renew, until, .. } => {
                 format!("send {}{} until {}", self.of(node), how(asking, renew), ms(until))
             }
-            WriteAction::Fill { to, load, until, .. } => {
-                format!("fill {}{} until {}", self.of(to.node), if load { " with its script" } else { "" }, ms(until))
+            WriteAction::Fill { to, with_text, until, .. } => {
+                format!(
+                    "fill {}{} until {}",
+                    self.of(to.node),
+                    if with_text { " with its script" } else { "" },
+                    ms(until)
+                )
             }
             WriteAction::Wait { until } => format!("wait until {}", ms(until)),
             WriteAction::Written => "written".into(),
