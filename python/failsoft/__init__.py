@@ -8,6 +8,7 @@ replica; and when no node may answer, from your own store through a callback.
 import os
 
 from . import _callbacks as _callbacks  # The extension needs it at the first call, when no file may be to be had.
+from . import blocking as blocking  # So that `failsoft.blocking.Router` needs no import of its own.
 from ._config import Config
 from ._errors import (
     Closed,

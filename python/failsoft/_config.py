@@ -10,30 +10,50 @@ from ._failsoft import Tls, settings
 
 
 class Config(TypedDict, total=False):
-    """Keyword arguments of a router; durations are in seconds.
+    """Keyword arguments of a router; durations are in seconds, and None is off. Its signature has the defaults.
 
     Beside them stands ``decode_responses``, by which type checkers know what reads give.
     """
 
+    #: How many more attempts on the primary a read may make after its first.
     max_retries: int
+    #: How many redirects a read may follow.
     max_redirects: int
+    #: The pause before another attempt on the same source; it doubles, with full jitter.
     base_backoff: float
+    #: The most time for one attempt on one node.
     attempt_timeout: float
+    #: The most time for the whole cluster side of a read.
     deadline: float
+    #: The most time to open a connection, with TLS and login.
     connect_timeout: float
+    #: How often the slot map and the nodes are looked at when nothing is wrong.
     slot_refresh_interval: float
+    #: How old the answer of a replica that stands in may be; 0 means that none does.
     outage_budget: float
+    #: Whether a loaded value is written back to the primary that confirmed the miss.
     fill: bool
+    #: The time to live of a value that is written back.
     fill_ttl: float
+    #: The largest share of a time to live, from 0 to 1, that chance takes off it.
     ttl_jitter: float
+    #: The most time that callers wait for a load, its time in line included.
     load_timeout: float
+    #: For how long callers of a key whose load failed get the same error without another load.
     failure_pause: float | None
+    #: The most loads that run at once; others wait in line, except those that a callback asks for.
     max_concurrent_loads: int
+    #: The most reads in flight to one node; further ones go to the next source.
     max_in_flight: int
+    #: Announced addresses and the reachable ones, for nodes behind NAT; in a list or a text as pairs `from=to`.
     address_map: Mapping[str, str] | Sequence[str] | str | None
+    #: The ACL user to log in as.
     username: str | None
+    #: The password to log in with. It never appears in errors.
     password: str | None
+    #: The name of the connections in `CLIENT LIST`.
     client_name: str | None
+    #: Encrypts all connections: `True`, or a `Tls` with authorities, a client certificate, a server name.
     tls: Tls | bool | None
 
 

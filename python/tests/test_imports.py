@@ -17,6 +17,15 @@ def program(source: str) -> str:
     return ended.stdout
 
 
+def test_one_import_brings_both_routers() -> None:
+    printed = program("""
+        import failsoft
+        with failsoft.blocking.Router(["127.0.0.1:1"], deadline=0.05) as router:
+            print(router.get_with_fallback("k", lambda key: key))
+    """)
+    assert printed == "b'k'\n"
+
+
 def test_a_first_callback_needs_no_file() -> None:
     printed = program("""
         import os, resource

@@ -1,5 +1,6 @@
 //! Events for operators: a cluster that is not found, nodes lost and back, verdicts, values not written back, panics.
-//! At most one message a second of each kind; what happens in between is gathered into the next one.
+//! At most one message a second of each kind; what happens in between is gathered into the next one. Whether a node was
+//! lost or is back, the last message that names it says what it is.
 
 use crate::cluster::NodeStatus;
 use crate::partition::Verdict;
@@ -79,6 +80,9 @@ impl Journal {
             let (down, verdict) = (node.trouble.is_some(), node.verdict);
             let (was_down, before) = self.nodes.get(&node.endpoint).copied().unwrap_or((false, Verdict::Majority));
             if down != was_down {
+                if down {
+                    self.take_back_up(&node.endpoint);
+                }
                 let kind = if down { EventKind::NodeDown } else { EventKind::NodeUp };
                 self.note(kind, 1, Some(&node.endpoint), node.trouble.map(|(reason, _)| reason.as_str()));
             }
@@ -117,9 +121,15 @@ impl Journal {
 
     /// The messages that are due now.
     pub fn due(&mut self, now: Instant) -> Vec<Event> {
-        let mut due = Vec::new();
+        let (mut due, mut down_waits) = (Vec::new(), false);
         for (kind, pending) in EventKind::ALL.iter().zip(&mut self.pending) {
-            if pending.count == 0 || pending.told.is_some_and(|told| now < told + PAUSE) {
+            if pending.count == 0 {
+                continue;
+            }
+            let early = pending.told.is_some_and(|told| now < told + PAUSE);
+            // A node may be in both: that it was lost has to be told first.
+            if early || (*kind == EventKind::NodeUp && down_waits) {
+                down_waits |= *kind == EventKind::NodeDown;
                 continue;
             }
             let told = core::mem::replace(pending, Pending { told: Some(now), ..Pending::default() });
@@ -128,11 +138,21 @@ impl Journal {
         due
     }
 
+    /// A node that is lost again before anybody was told that it was back.
+    fn take_back_up(&mut self, node: &Endpoint) {
+        let up = &mut self.pending[EventKind::NodeUp as usize];
+        let before = up.subjects.len();
+        up.subjects.retain(|subject| subject.node.as_ref() != Some(node));
+        up.count -= (before - up.subjects.len()) as u64;
+    }
+
     fn note(&mut self, kind: EventKind, count: u64, node: Option<&Endpoint>, word: Option<&'static str>) {
         let pending = &mut self.pending[kind as usize];
         pending.count += count;
         let subject = Subject { node: node.cloned(), word };
-        if pending.subjects.len() < MAX_SUBJECTS && !pending.subjects.contains(&subject) {
+        // The newest comes last: of two verdicts on a node, that is the one that holds.
+        pending.subjects.retain(|known| *known != subject);
+        if pending.subjects.len() < MAX_SUBJECTS {
             pending.subjects.push(subject);
         }
     }
@@ -141,7 +161,74 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::{NodeReport, Role};
+    use crate::words::NodeKey;
     use alloc::vec;
+
+    fn status(port: u16, trouble: Option<Reason>, verdict: Verdict) -> NodeStatus {
+        NodeStatus {
+            key: NodeKey { index: port.into(), generation: 0 },
+            id: None,
+            endpoint: Endpoint { host: "h".into(), port },
+            role: Role::Primary,
+            epoch: 1,
+            slots: 1,
+            breaker: "closed",
+            trouble: trouble.map(|reason| (reason, Duration::ZERO)),
+            contact: None,
+            lag: None,
+            validated: true,
+            failed: false,
+            verdict,
+            report: NodeReport::default(),
+        }
+    }
+
+    /// What is told of nodes that get reads or, with a reason, get none: kinds, counts and ports.
+    fn told(journal: &mut Journal, at: Duration, nodes: &[(u16, Option<Reason>)]) -> Vec<(EventKind, u64, Vec<u16>)> {
+        let nodes: Vec<_> = nodes.iter().map(|&(port, trouble)| status(port, trouble, Verdict::Majority)).collect();
+        journal.nodes(&nodes);
+        let ports =
+            |event: &Event| event.subjects.iter().flat_map(|subject| &subject.node).map(|node| node.port).collect();
+        journal.due(Instant::ZERO + at).iter().map(|event| (event.kind, event.count, ports(event))).collect()
+    }
+
+    #[test]
+    fn a_node_is_told_to_be_back_after_it_was_told_to_be_lost() {
+        let (mut journal, lost) = (Journal::default(), Some(Reason::Timeout));
+        let (down, up) = (EventKind::NodeDown, EventKind::NodeUp);
+        assert_eq!(told(&mut journal, Duration::ZERO, &[(1, lost), (2, None)]), [(down, 1, vec![1])]);
+        // The second is lost and back within the pause of the first message.
+        assert_eq!(told(&mut journal, PAUSE / 4, &[(1, lost), (2, lost)]), []);
+        assert_eq!(told(&mut journal, PAUSE / 2, &[(1, lost), (2, None)]), []);
+        let both = [(down, 1, vec![2]), (up, 1, vec![2])];
+        assert_eq!(told(&mut journal, PAUSE, &[(1, lost), (2, None)]), both);
+    }
+
+    #[test]
+    fn a_node_that_is_lost_again_is_not_told_to_be_back() {
+        let (mut journal, lost) = (Journal::default(), Some(Reason::Timeout));
+        let (down, up) = (EventKind::NodeDown, EventKind::NodeUp);
+        assert_eq!(told(&mut journal, Duration::ZERO, &[(1, lost), (2, lost), (3, lost)]), [(down, 3, vec![1, 2, 3])]);
+        assert_eq!(told(&mut journal, PAUSE, &[(1, None), (2, lost), (3, lost)]), [(up, 1, vec![1])]);
+        // Both are back within the pause of that message, and one is lost again.
+        assert_eq!(told(&mut journal, PAUSE * 5 / 4, &[(1, None), (2, None), (3, None)]), []);
+        assert_eq!(told(&mut journal, PAUSE * 3 / 2, &[(1, None), (2, lost), (3, None)]), [(down, 1, vec![2])]);
+        assert_eq!(told(&mut journal, PAUSE * 2, &[(1, None), (2, lost), (3, None)]), [(up, 1, vec![3])]);
+    }
+
+    #[test]
+    fn the_last_verdict_on_a_node_is_the_one_that_holds() {
+        let mut journal = Journal::default();
+        journal.nodes(&[status(1, None, Verdict::Unknown)]);
+        let [_] = <[Event; 1]>::try_from(journal.due(Instant::ZERO)).expect("one");
+        for verdict in [Verdict::Majority, Verdict::Unknown, Verdict::Majority] {
+            journal.nodes(&[status(1, None, verdict)]);
+        }
+        let [event] = <[Event; 1]>::try_from(journal.due(Instant::ZERO + PAUSE)).expect("one");
+        let words: Vec<_> = event.subjects.iter().flat_map(|subject| subject.word).collect();
+        assert_eq!((event.count, words), (3, vec!["unknown", "majority"]));
+    }
 
     #[test]
     fn one_message_a_second_gathers_what_happened_meanwhile() {
