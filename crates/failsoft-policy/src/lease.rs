@@ -53,8 +53,8 @@ pub struct Taking {
 }
 
 impl Taking {
-    /// Begins to take the lease of a key in this slot: within which time the script is to be answered. The node is
-    /// not asked if the slot has another owner by now, if it gets no reads, or if there is no time.
+    /// Begins to take the lease of a key in this slot. Gives the time that the script has. The node is not asked if the
+    /// slot has another owner by now, if it gets no reads, if it has refused leases, or if there is no time.
     ///
     /// # Errors
     /// Why it is not asked.
@@ -131,7 +131,7 @@ pub struct Lessor {
 /// A lease that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Of whom.
+    /// Who gave it.
     pub lessor: Lessor,
     /// What stands there.
     pub token: Bytes,

@@ -3,6 +3,7 @@
 //! It does what the asynchronous driver does (`crates/failsoft`: `driver`, `loads`, `writes`,
 //! `conductor`, `control`), step by step.
 
+mod call;
 mod conduct;
 mod lanes;
 mod leases;
@@ -12,8 +13,9 @@ mod running;
 mod state;
 mod writes;
 
+pub(crate) use call::{Call, Work};
 pub(crate) use running::{Place, Running};
-pub(crate) use state::{Call, Caller, Failure, Member, Router, Work};
+pub(crate) use state::{Caller, Failure, Member, Router};
 
 use crate::model::{BLOCKS, KEYS, Time, slot_number};
 use crate::plan::{CallPlan, What};

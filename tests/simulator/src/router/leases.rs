@@ -1,6 +1,6 @@
 //! Takes the leases of a load before its callback begins.
 
-use super::state::{Call, Work};
+use super::call::{Call, Work};
 use super::{key_of, name_of, slot_of, token_in, token_of};
 use crate::model::Said;
 use crate::sim::{Local, Sim, instant};
@@ -36,30 +36,14 @@ impl Sim<'_> {
         let token = router.next_tag() << 2 | r as u32;
         let bounds = Bounds::new(&router.config, now);
         let tag = router.next_tag();
-        let call = router.new_call(Call {
-            caller: u32::MAX,
+        let call = router.new_call(Call::new(
+            u32::MAX,
             key,
-            work: Work::Lease { load, taking, line: 0, token },
-            begun: self.now,
+            Work::Lease { load, taking, line: 0, token },
+            self.now,
             bounds,
             tag,
-            waiting: false,
-            target: None,
-            place: None,
-            current_at: None,
-            comparable: false,
-            sent: self.now,
-            until: self.now,
-            last: None,
-            value: None,
-            said: None,
-            woken: false,
-            crowded: false,
-            attempts: [0, 0],
-            asked: 0,
-            redirects: 0,
-            closed: 0,
-        });
+        ));
         self.attempt(r, call, missing.node, Source::Primary, false, attempt);
     }
 
@@ -109,18 +93,7 @@ impl Sim<'_> {
 
     /// A load is over while it takes its leases: nobody waits for them any more.
     pub(super) fn drop_leases(&mut self, r: usize, load: LoadId) {
-        let calls: Vec<(u32, u32)> = (0..)
-            .zip(&self.routers[r].calls)
-            .filter_map(|(id, call)| Some((id, call.as_ref()?)))
-            .filter(|(_, call)| matches!(call.work, Work::Lease { load: of, .. } if of == load))
-            .map(|(id, call)| (id, call.tag))
-            .collect();
-        for (id, tag) in calls {
-            let place = self.routers[r].calls[id as usize].as_mut().and_then(|c| c.place.take());
-            place.into_iter().for_each(|place| self.let_go(r, place));
-            self.take_attempt(r, id, tag);
-            self.routers[r].calls[id as usize] = None;
-        }
+        self.drop_calls(r, |call| matches!(call.work, Work::Lease { load: of, .. } if of == load));
     }
 
     /// An attempt that can't be sent ends at once.

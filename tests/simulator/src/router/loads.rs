@@ -343,18 +343,7 @@ impl Sim<'_> {
         let Some(caller) = router.callers[id as usize].as_mut() else { return };
         (caller.failure, caller.excused) = (Some(failure), excused);
         let waiter = caller.waiter.take();
-        let calls: Vec<(u32, u32)> = router
-            .calls
-            .iter()
-            .enumerate()
-            .filter_map(|(i, c)| c.as_ref().filter(|c| c.caller == id).map(|c| (i as u32, c.tag)))
-            .collect();
-        for (call, tag) in calls {
-            let place = self.routers[r].calls[call as usize].as_mut().and_then(|c| c.place.take());
-            place.into_iter().for_each(|place| self.let_go(r, place));
-            self.take_attempt(r, call, tag);
-            self.routers[r].calls[call as usize] = None;
-        }
+        self.drop_calls(r, |call| call.caller == id);
         if let Some(waiter) = waiter {
             self.leave(r, waiter);
         }

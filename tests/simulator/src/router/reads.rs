@@ -1,6 +1,7 @@
 //! Carries out reads: the first step from the snapshot, and the machine for everything else.
 
-use super::state::{Call, Caller, Failure, Work};
+use super::call::{Call, Work};
+use super::state::{Caller, Failure};
 use super::{slot_of, token_in};
 use crate::model::{Ask, Said, Time, address};
 use crate::plan::Behaviour;
@@ -72,30 +73,8 @@ impl Sim<'_> {
         }
         let step = first_step(&router.snapshot, slot_of(key), now, bounds, dice);
         let tag = router.next_tag();
-        let call = router.new_call(Call {
-            caller,
-            key,
-            work: Work::Read { first: None, read: None },
-            begun: self.now,
-            bounds,
-            tag,
-            waiting: false,
-            target: None,
-            place: None,
-            current_at: None,
-            comparable: false,
-            sent: self.now,
-            until: self.now,
-            last: None,
-            value: None,
-            said: None,
-            woken: false,
-            crowded: false,
-            attempts: [0, 0],
-            asked: 0,
-            redirects: 0,
-            closed: 0,
-        });
+        let call =
+            router.new_call(Call::new(caller, key, Work::Read { first: None, read: None }, self.now, bounds, tag));
         if let Step::Send { node, source, current_at, until, limit, .. } = step
             && router.member(node).is_some()
         {
@@ -248,6 +227,18 @@ impl Sim<'_> {
         let target = call.target.take()?;
         call.place = None;
         Some(target)
+    }
+
+    /// Nobody waits for these calls any more.
+    pub(super) fn drop_calls(&mut self, r: usize, of: impl Fn(&Call) -> bool) {
+        let all = (0..).zip(&self.routers[r].calls).filter_map(|(id, call)| Some((id, call.as_ref()?)));
+        let calls: Vec<(u32, u32)> = all.filter(|(_, call)| of(call)).map(|(id, call)| (id, call.tag)).collect();
+        for (id, tag) in calls {
+            let place = self.routers[r].calls[id as usize].as_mut().and_then(|c| c.place.take());
+            place.into_iter().for_each(|place| self.let_go(r, place));
+            self.take_attempt(r, id, tag);
+            self.routers[r].calls[id as usize] = None;
+        }
     }
 
     pub(super) fn on_answer(&mut self, r: usize, id: u32, tag: u32, answer: Answer, said: Said) {

@@ -1,5 +1,6 @@
 //! What a router's process holds: the policy's machines, its connections, calls and loads.
 
+use super::call::Call;
 use super::running::{Loaded, Running};
 use crate::model::{Ask, MS, Said, Time, endpoint};
 use crate::plan::{Behaviour, RouterPlan};
@@ -9,12 +10,10 @@ use failsoft_policy::config::Config;
 use failsoft_policy::connection::{Connection, Deliver, Failure as Failed, Outcome, Phase};
 use failsoft_policy::fills::Fills;
 use failsoft_policy::flight::{LoadId, WaiterId};
-use failsoft_policy::lease::{Lease, Taking};
+use failsoft_policy::lease::Lease;
 use failsoft_policy::load::Loads;
-use failsoft_policy::read::{Answer, Read};
-use failsoft_policy::route::{Bounds, Snapshot, Source, Step};
+use failsoft_policy::route::{Snapshot, Source};
 use failsoft_policy::view::Role;
-use failsoft_policy::write::Write;
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -73,61 +72,6 @@ impl Member {
     pub(crate) fn waiting(&self) -> [usize; 2] {
         [0, 1].map(|lane: usize| self.lanes[lane].as_ref().map_or(0, |l| l.machine.waiting()))
     }
-}
-
-/// The machine of a call, and what the checks need to know of it.
-#[derive(Debug)]
-pub(crate) enum Work {
-    Read {
-        /// The first step, until it ended; without a machine of its own.
-        first: Option<Step>,
-        read: Option<Box<Read>>,
-    },
-    Write {
-        write: Box<Write>,
-        value: u32,
-        /// The lease that the load of a fill took.
-        fill: Option<Lease>,
-        pinging: bool,
-    },
-    /// A load takes a lease.
-    Lease { load: LoadId, taking: Taking, line: u64, token: u32 },
-}
-
-/// One key's way through the cluster.
-#[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) caller: u32,
-    pub(crate) key: u8,
-    pub(crate) work: Work,
-    pub(crate) begun: Time,
-    pub(crate) bounds: Bounds,
-    /// Names the attempt or wait under way.
-    pub(crate) tag: u32,
-    pub(crate) waiting: bool,
-    pub(crate) target: Option<(NodeKey, usize, Source)>,
-    /// Its place on a connection, while it waits there.
-    pub(crate) place: Option<(LaneId, u32)>,
-    /// How current a replica that is asked is said to be, and whether that can't but be known.
-    pub(crate) current_at: Option<Instant>,
-    pub(crate) comparable: bool,
-    /// When the attempt under way began and is given up.
-    pub(crate) sent: Time,
-    pub(crate) until: Time,
-    pub(crate) last: Option<(NodeKey, usize, Source, Answer)>,
-    /// The value that came last.
-    pub(crate) value: Option<u32>,
-    /// The node's last word.
-    pub(crate) said: Option<Said>,
-    pub(crate) woken: bool,
-    /// A node had no room for one of its attempts.
-    pub(crate) crowded: bool,
-    pub(crate) attempts: [u32; 2],
-    /// The nodes it has asked, one bit for each position.
-    pub(crate) asked: u64,
-    pub(crate) redirects: u32,
-    /// Attempts on connections that we closed ourselves.
-    pub(crate) closed: u32,
 }
 
 /// Why a caller got no answer.

@@ -1,7 +1,7 @@
 //! Carries out writes: `set`, and the fills of loaded values.
 
+use super::call::{Call, Work};
 use super::slot_of;
-use super::state::{Call, Work};
 use crate::model::{Said, Time};
 use crate::sim::{Sim, instant};
 use failsoft_policy::connection::Attempt;
@@ -54,30 +54,14 @@ impl Sim<'_> {
         let action = write.start(Turn { cluster: &mut router.cluster, now, dice: 0 });
         let bounds = Bounds::new(&router.config, now);
         let tag = router.next_tag();
-        let call = router.new_call(Call {
-            caller: u32::MAX,
+        let call = router.new_call(Call::new(
+            u32::MAX,
             key,
-            work: Work::Write { write: Box::new(write), value, fill, pinging: false },
-            begun: self.now,
+            Work::Write { write: Box::new(write), value, fill, pinging: false },
+            self.now,
             bounds,
             tag,
-            waiting: false,
-            target: None,
-            place: None,
-            current_at: None,
-            comparable: false,
-            sent: self.now,
-            until: self.now,
-            last: None,
-            value: None,
-            said: None,
-            woken: false,
-            crowded: false,
-            attempts: [0, 0],
-            asked: 0,
-            redirects: 0,
-            closed: 0,
-        });
+        ));
         self.publish(r);
         self.act_write(r, call, action);
     }
