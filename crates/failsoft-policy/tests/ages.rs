@@ -1,13 +1,17 @@
 //! How old a replica is said to be: for any history of writes, contacts, broken links and restarts it is never younger
-//! than what it lacks.
+//! than what it lacks, and no route goes by what is known to be wrong.
 
 use failsoft_policy::cluster::Cluster;
 use failsoft_policy::config::Config;
+use failsoft_policy::route::{Route, Snapshot};
+use failsoft_policy::slot::slot_of;
 use failsoft_policy::view::{NodeReport, Probe, Role, View, ViewNode};
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};
 use proptest::prelude::*;
 use std::time::Duration;
 
+/// `outage_budget`, as it is by default.
+const BUDGET: Duration = Duration::from_secs(30);
 const PRIMARY: usize = 0;
 const REPLICA: usize = 1;
 
@@ -72,6 +76,8 @@ struct Asked {
 
 struct World {
     cluster: Cluster,
+    /// The routes in force: made anew whenever the cluster says that they have changed.
+    routes: Snapshot,
     keys: [NodeKey; 2],
     now: u64,
     /// Whether the servers tell their histories; where they don't, the primary is not restarted.
@@ -121,6 +127,7 @@ impl World {
         });
         let start = (1, 5);
         Self {
+            routes: cluster.snapshot(),
             cluster,
             keys,
             now,
@@ -221,6 +228,17 @@ impl World {
         self.changes.iter().find(|(_, place)| *place > self.replica).map_or(self.now, |&(at, _)| at)
     }
 
+    /// Until when the replica stands in by the routes in force, if it does.
+    fn stands_in_until(&mut self) -> Option<Instant> {
+        if self.cluster.is_dirty() {
+            self.routes = self.cluster.snapshot();
+        }
+        match self.routes.route(slot_of(b"")) {
+            Route::Replica { replica, .. } | Route::Readmitting { replica, .. } => Some(replica.until),
+            Route::Primary { .. } | Route::Secondary { .. } | Route::Await { .. } => None,
+        }
+    }
+
     fn claimed(&self) -> Option<u64> {
         Some(self.cluster.current_at(self.keys[REPLICA])?.as_nanos() / 1_000_000)
     }
@@ -238,6 +256,36 @@ proptest! {
             prop_assert!(claimed.is_none_or(|claimed| claimed <= held), "as of {claimed:?} after {event:?}, but of {held}");
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_route_goes_by_an_age_that_is_known_to_be_higher(told: bool, events in prop::collection::vec(event(), 1..80)) {
+        let mut world = World::new(told);
+        for event in &events {
+            world.happen(event);
+            let until = world.stands_in_until();
+            let known = world.cluster.dated(world.keys[REPLICA]).map(|dated| dated.counts_from + BUDGET);
+            let (until, known) = (until.unwrap_or(Instant::ZERO), known.unwrap_or(Instant::ZERO));
+            prop_assert!(until <= known, "until {until:?} after {event:?}, not {known:?} at the latest");
+        }
+    }
+}
+
+#[test]
+fn a_replica_that_turns_out_to_be_older_stands_in_no_longer() {
+    let mut world = World::new(true);
+    let probe = |node, there, back| Event::Probe { node, there, back };
+    let all = |world: &mut World, events: &[Event]| events.iter().for_each(|event| world.happen(event));
+    all(&mut world, &[probe(PRIMARY, 0, 0), probe(REPLICA, 0, 0), Event::Restart { from_zero: false }, Event::Mend]);
+    // In the new history it is not compared before the primary's answer is there: its age counts from the last contact.
+    all(&mut world, &[probe(PRIMARY, 0, 1_000), Event::Pass(1), probe(REPLICA, 0, 0), Event::Pass(899)]);
+    all(&mut world, &[Event::Contact { sent_ago: 0 }, Event::Fail { node: PRIMARY }]);
+    assert_eq!(world.stands_in_until(), Some(at(10_900) + BUDGET));
+    all(&mut world, &[Event::Pass(100)]);
+    assert_eq!(world.stands_in_until(), Some(at(10_000) + BUDGET), "it was asked long before");
 }
 
 #[test]

@@ -101,18 +101,22 @@ impl Cluster {
         }
     }
 
-    /// A primary told its offset: replicas that have reached it by what they last said are the younger for that.
+    /// A primary told its offset: replicas that have reached it by what they last said are the younger for that. One that
+    /// was never compared may turn out to be older than its primary's last answer, from which its age was counted so far.
     fn compare_all(&mut self, primary: NodeKey) {
         let Some(node) = self.nodes.get(primary) else { return };
+        let standing_in = node.is_in_trouble();
         let younger = |n: &Node| {
             let step = n.step_behind(node, n.mark());
-            (step.held() > n.step().held()).then_some((n.key(), step))
+            (step.held() > n.step().held()).then(|| (n.key(), step, Before::of(&self.nodes, n)))
         };
         let younger: Vec<_> = self.nodes.replicas_of(primary).filter_map(younger).collect();
-        for (key, step) in younger {
+        for (key, step, before) in younger {
             if let Some(replica) = self.nodes.get_mut(key) {
                 replica.set_step(step);
             }
+            let after = self.nodes.get(key).map(|n| Before::of(&self.nodes, n));
+            self.dirty |= standing_in && after.is_some_and(|after| after.is_worse_than(&before));
         }
     }
 

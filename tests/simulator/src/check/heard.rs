@@ -144,7 +144,7 @@ impl Heard {
     /// Whether an offset of the primary in the same history was known when the replica's last one came.
     pub(super) fn comparable(&mut self, replica: NodeKey, primary: NodeKey) -> bool {
         let Some((came, history)) = self.node(replica).samples.last().copied() else { return false };
-        self.node(primary).samples.iter().any(|&(sampled, of)| sampled <= came && of == history)
+        self.node(primary).samples.iter().any(|&(sampled, of)| sampled < came && of == history)
     }
 
     pub(super) fn node(&mut self, key: NodeKey) -> &mut Told {
