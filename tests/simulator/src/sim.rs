@@ -104,7 +104,8 @@ impl<'p> Sim<'p> {
         let mut model = Model::new(plan.setup, rng.fork());
         model.lay_out(0, plan.primaries, plan.replicas, u32::from(plan.warm), 0);
         let faulted = |such: fn(&Fault) -> bool| plan.faults.iter().any(|f| such(&f.fault));
-        let moved_on = faulted(|f| matches!(f, Fault::AnotherCluster)) && faulted(|f| matches!(f, Fault::Move(_)));
+        let few = faulted(|f| matches!(f, Fault::Move(_) | Fault::ScaleOut(_)));
+        let moved_on = few && faulted(|f| matches!(f, Fault::AnotherCluster));
         let lies = |f: &FaultPlan| matches!(f.fault, Fault::Misbehave { what: Misbehaviour::Lies, .. });
         let lies = plan.faults.iter().any(lies);
         let mut sim = Self {

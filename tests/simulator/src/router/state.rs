@@ -141,7 +141,8 @@ pub(crate) struct Router {
     clients: Option<u64>,
     /// Whether a node lies in this run.
     lied_to: bool,
-    /// Whether another cluster takes the place of ours and moves on, so that it may live at few of our addresses.
+    /// Whether another cluster takes the place of ours and moves on, or after ours has grown, so that it may live at few
+    /// of our addresses.
     moved_on: bool,
 }
 
