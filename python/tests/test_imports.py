@@ -65,4 +65,6 @@ def test_a_subinterpreter_is_refused_and_the_main_one_goes_on() -> None:
     ''')
     first, refused, last = printed.splitlines()
     assert (first, last) == ("b'a'", "b'b'")
-    assert "failsoft works in the main interpreter of a process alone; this is subinterpreter " in refused
+    # In an interpreter with a lock of its own, which is what 3.12 makes, Python refuses by itself.
+    ours = "failsoft works in the main interpreter of a process alone; this is subinterpreter "
+    assert ours in refused or refused == "module failsoft._failsoft does not support loading in subinterpreters"
