@@ -3,7 +3,7 @@
 use crate::error::{CallbackGone, Error};
 use bytes::Bytes;
 use failsoft_policy::load::Ending;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -76,8 +76,8 @@ impl Call {
 pub(super) struct Loaded {
     pub(super) ending: Ending,
     pub(super) result: Result<Arc<Values>, Error>,
-    /// The keys that the primary had a value of when their leases were taken; the callback was not asked for these.
-    found: Option<Arc<HashSet<Bytes>>>,
+    /// What the primary had when leases were to be taken; the callback was not asked for these keys.
+    found: Option<Arc<HashMap<Bytes, Bytes>>>,
 }
 
 impl Loaded {
@@ -90,21 +90,9 @@ impl Loaded {
         Self::values(Values::Many(HashMap::new())).and_found(values)
     }
 
-    /// What was loaded, and what the primary had.
+    /// However the callback ended, the primary had these: its failure fails only the keys that it was asked for.
     pub(super) fn and_found(self, found: HashMap<Bytes, Bytes>) -> Self {
-        match self.result {
-            Ok(values) if !found.is_empty() => {
-                let keys = found.keys().cloned().collect();
-                let mut all = match Arc::try_unwrap(values) {
-                    Ok(Values::Many(values)) => values,
-                    // One key is loaded or found, and never both.
-                    Ok(Values::One(_)) | Err(_) => HashMap::new(),
-                };
-                all.extend(found);
-                Self { found: Some(Arc::new(keys)), ..Self::values(Values::Many(all)) }
-            }
-            result => Self { result, ..self },
-        }
+        Self { found: (!found.is_empty()).then(|| Arc::new(found)), ..self }
     }
 
     pub(super) fn failed(error: Error) -> Self {
@@ -120,9 +108,12 @@ impl Loaded {
     }
 
     pub(super) fn key(&self, key: Bytes, coalesced: bool) -> Got {
-        let result = self.result.as_ref().map(|values| values.get(&key)).map_err(Clone::clone);
-        let found = self.found.as_ref().is_some_and(|found| found.contains(&key));
-        Got { key, ending: self.ending, result, coalesced, found }
+        let found = self.found.as_ref().and_then(|found| found.get(&key));
+        let result = match found {
+            Some(value) => Ok(Some(value.clone())),
+            None => self.result.as_ref().map(|values| values.get(&key)).map_err(Clone::clone),
+        };
+        Got { found: found.is_some(), key, ending: self.ending, result, coalesced }
     }
 }
 

@@ -106,11 +106,12 @@ async fn run(
         return Loaded::found(found);
     }
     shared.tally.load();
-    match panics::caught(async move { call.run(keys).await }).await {
-        Ok(Ok(values)) => Loaded::values(values).and_found(found),
+    let loaded = match panics::caught(async move { call.run(keys).await }).await {
+        Ok(Ok(values)) => Loaded::values(values),
         Ok(Err(error)) => Loaded::of_callback(error),
         Err(message) => Loaded::failed(Error::Fallback(Arc::new(CallbackPanicked { message }))),
-    }
+    };
+    loaded.and_found(found)
 }
 
 /// A load has ended. The load that begins in its place.
