@@ -20,6 +20,7 @@
 mod ballots;
 mod census;
 mod facts;
+mod invalidations;
 mod probes;
 mod report;
 mod routes;
@@ -32,6 +33,7 @@ pub use routes::{Blocked, WriteGate};
 
 use crate::budget::Budget;
 use crate::config::Config;
+use crate::invalidations::Invalidations;
 use crate::nodes::{Node, Nodes, Step};
 use crate::pace;
 use crate::partition::Partition;
@@ -125,6 +127,7 @@ pub struct Cluster {
     /// Nodes whose connections are to be closed.
     closing: Vec<NodeKey>,
     dirty: bool,
+    invalidations: Invalidations,
 }
 
 impl Cluster {
@@ -134,7 +137,8 @@ impl Cluster {
         let mut timers = Timers::default();
         timers.start(Timer::Starting, now + config.attempt_timeout());
         Self {
-            outage_budget: config.outage_budget(),
+            // Beyond that nobody knows any more what a replica may lack.
+            outage_budget: config.outage_budget().min(config.invalidation_ttl()),
             attempt_timeout: config.attempt_timeout(),
             interval: config.slot_refresh_interval(),
             limit: (config.connect_timeout() + config.attempt_timeout() * 2) * QUESTIONS,
@@ -157,6 +161,7 @@ impl Cluster {
             slots: None,
             closing: Vec::new(),
             dirty: true,
+            invalidations: Invalidations::new(config.invalidation_ttl()),
         }
     }
 

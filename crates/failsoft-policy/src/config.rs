@@ -92,6 +92,9 @@ settings! {
     fill_ttl: Duration as Duration, between(MS, Duration::from_secs(365 * 86_400)), millis(300_000);
     /// The share of a time to live that chance may take off it, so that keys do not expire together.
     ttl_jitter: f64 as f64, Kind::Number { min: 0.0, max: 1.0 }, Setting::Number(0.1);
+    /// For how long an invalidation is known: no replica serves what is older, and it is sent again after a failover.
+    /// No more than this of `outage_budget` counts.
+    invalidation_ttl: Duration as Duration, between(Duration::from_secs(1), HOUR), millis(60_000);
     /// The most time that callers wait for one run of a callback.
     load_timeout: Duration as Duration, TIMEOUT, millis(10_000);
     /// For how long callers of a key whose load failed get the same error, without another load.

@@ -78,6 +78,11 @@ impl Echoes {
         self.by_key.get(key).filter(answers).map(|entry| entry.load)
     }
 
+    /// The last result of a key answers nobody any more.
+    pub fn forget(&mut self, key: &Bytes) {
+        self.by_key.remove(key);
+    }
+
     /// Drops what is older than `keep`: no caller that set out before it is still on the way.
     pub fn expire(&mut self, now: Instant, keep: Duration, dropped: &mut Vec<LoadId>) {
         while self.order.front().is_some_and(|e| now.since(e.at) > keep) {

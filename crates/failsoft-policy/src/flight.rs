@@ -38,6 +38,8 @@ enum Stage {
 struct Load {
     stage: Stage,
     keys: Vec<Bytes>,
+    /// Those whose flights were taken from it.
+    detached: BTreeSet<Bytes>,
     waiters: BTreeSet<WaiterId>,
     /// The loads that callers inside its callback wait for, with the number of those callers.
     awaits: BTreeMap<LoadId, usize>,
@@ -162,6 +164,12 @@ impl Flights {
         self.flights.get(key).copied()
     }
 
+    /// Who asks for a key from now on starts a new load: what the one under way brings may be out of date.
+    pub fn detach(&mut self, key: &Bytes) {
+        let load = self.flights.remove(key).and_then(|id| self.loads.get_mut(&id));
+        load.into_iter().for_each(|load| load.detached.extend([key.clone()]));
+    }
+
     /// A load ended, however it did: with a value, without one, with an error or a panic, or
     /// because its event loop is gone.
     ///
@@ -170,7 +178,9 @@ impl Flights {
     pub fn complete(&mut self, load: LoadId) -> Option<Completed> {
         let ended = self.remove(load)?;
         let waiters = self.tell(load, ended.waiters);
-        Some(Completed { keys: ended.keys, waiters, late: ended.stage == Stage::Overdue })
+        let current = |key: &Bytes| !ended.detached.contains(key);
+        let keys = ended.keys.into_iter().filter(current).collect();
+        Some(Completed { keys, waiters, late: ended.stage == Stage::Overdue })
     }
 
     /// When [`expire`](Self::expire) has something to do next.
@@ -221,8 +231,9 @@ impl Flights {
         self.flights.extend(keys.iter().map(|key| (key.clone(), id)));
         let due = now + timeout;
         self.limits.insert((due, id));
-        let (waiters, awaits) = (BTreeSet::new(), BTreeMap::new());
-        self.loads.insert(id, Load { stage: Stage::Queued, keys: keys.clone(), waiters, awaits, due, timeout });
+        let (detached, waiters, awaits) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        let (stage, keys_of) = (Stage::Queued, keys.clone());
+        self.loads.insert(id, Load { stage, keys: keys_of, detached, waiters, awaits, due, timeout });
         LoadKeys { load: id, keys }
     }
 
@@ -260,10 +271,10 @@ impl Flights {
         load.stage = Stage::Overdue;
         load.due = load.due + load.timeout;
         self.overdue.insert((load.due, id));
-        for key in &load.keys {
-            self.flights.remove(key);
-        }
+        let keys = core::mem::take(&mut load.keys);
         let waiters = core::mem::take(&mut load.waiters);
+        self.land(id, &keys);
+        self.loads.entry(id).and_modify(|load| load.keys = keys);
         Some(TimedOut { load: id, waiters: self.tell(id, waiters), runs_on: true })
     }
 
@@ -274,11 +285,18 @@ impl Flights {
             self.overdue.remove(&(load.due, id));
         } else {
             self.limits.remove(&(load.due, id));
-            for key in &load.keys {
+            self.land(id, &load.keys);
+        }
+        Some(load)
+    }
+
+    /// Takes the flights from a load, but for those that are another one's by now.
+    fn land(&mut self, id: LoadId, keys: &[Bytes]) {
+        for key in keys {
+            if self.flights.get(key) == Some(&id) {
                 self.flights.remove(key);
             }
         }
-        Some(load)
     }
 
     /// Ends the wait of these for one load; those who wait for nothing else are done.

@@ -22,6 +22,8 @@ pub mod error;
 pub mod events;
 pub mod fills;
 pub mod flight;
+pub mod invalidate;
+pub mod invalidations;
 pub mod lease;
 pub mod load;
 #[doc(hidden)]

@@ -182,6 +182,12 @@ impl Loads {
         self.flights.begin(load)
     }
 
+    /// A key was invalidated, or set: who asks for it from now on gets nothing of a load that began before.
+    pub fn detach(&mut self, key: &Bytes) {
+        self.flights.detach(key);
+        self.echoes.forget(key);
+    }
+
     /// A load ended. `None` for one that was stopped, or has ended before: its result is ignored.
     pub fn finish(&mut self, load: LoadId, ending: Ending, now: Instant) -> Option<Finished> {
         // Also of a load whose limit passed right before it was to begin.

@@ -7,6 +7,7 @@
 
 use crate::config::Config;
 use crate::connection::Attempt;
+use crate::invalidations::Standing;
 use crate::reply::ErrorReply;
 use crate::route::{Bounds, Source, StandIn, Step, step_of};
 use crate::time::Instant;
@@ -65,6 +66,7 @@ pub struct Read {
     max_redirects: u32,
     base_backoff: Duration,
     callback: bool,
+    standing: Standing,
     state: State,
     reason: Option<Reason>,
     /// How current the replica is that is asked: by what was known when it was asked, since an answer may be long on
@@ -93,6 +95,7 @@ impl Read {
             max_redirects: config.max_redirects(),
             base_backoff: config.base_backoff(),
             callback,
+            standing: Standing::Clear,
             state: State::Over,
             reason: None,
             current_at: None,
@@ -107,18 +110,49 @@ impl Read {
         }
     }
 
-    /// The first action; the same as [`crate::route::first_step`] on a snapshot taken now.
+    /// What the invalidations of this process mean for it; before its first action.
+    pub fn heed(&mut self, standing: Standing) {
+        self.standing = standing;
+    }
+
+    /// The first action; the same as [`crate::route::first_step`] on a snapshot taken now, for a key that was not
+    /// invalidated.
     pub fn start(&mut self, turn: Turn<'_>) -> Action {
         // A read of a batch may have waited for room until now.
         if turn.now >= self.bounds.deadline {
             return self.give_up(Reason::Deadline, turn.now);
         }
-        let step = step_of(turn.cluster.route(self.slot), turn.now, self.bounds, turn.dice);
+        let step = self.first_step(&turn);
         self.resume(step, turn.now)
+    }
+
+    /// Where the route leads; instead of to a replica that may lack the key's invalidation, to another one.
+    fn first_step(&self, turn: &Turn<'_>) -> Step {
+        let step = step_of(turn.cluster.route(self.slot), turn.now, self.bounds, turn.dice);
+        match (step, self.since()) {
+            (Step::Send { source: Source::Replica, reason, current_at, until, limit, .. }, Some(since))
+                if current_at.is_none_or(|at| at < since) =>
+            {
+                let source = Source::Replica;
+                let other = turn.cluster.replica(self.slot, &self.tried, Some(since), turn.now);
+                other.map_or(Step::Secondary(reason.unwrap_or(Reason::BreakerOpen)), |StandIn { node, current_at, .. }| {
+                    Step::Send { node, source, reason, current_at, until, limit }
+                })
+            }
+            _ => step,
+        }
+    }
+
+    /// As of when a replica has to be.
+    fn since(&self) -> Option<Instant> {
+        if let Standing::Since(since) = self.standing { Some(since) } else { None }
     }
 
     /// Takes up a read whose first step was taken from a snapshot, `now` being when it was taken.
     pub fn resume(&mut self, step: Step, now: Instant) -> Action {
+        if self.standing == Standing::Owed {
+            return self.missed(Reason::Invalidated, None);
+        }
         match step {
             Step::Send { node, source, reason, current_at, until, limit } => {
                 (self.reason, self.current_at) = (reason, current_at);
@@ -166,7 +200,7 @@ impl Read {
     }
 
     fn ask_primary(&mut self, owner: NodeKey, turn: &Turn<'_>) -> Action {
-        let backed = turn.cluster.replica(self.slot, &self.tried, turn.now).is_some();
+        let backed = turn.cluster.replica(self.slot, &self.tried, self.since(), turn.now).is_some();
         self.ask(owner, Source::Primary, self.bounds.attempt(turn.now, 1 + u32::from(backed)), turn.now)
     }
 

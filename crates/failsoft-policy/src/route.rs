@@ -30,6 +30,13 @@ pub struct StandIn {
     pub until: Instant,
 }
 
+impl StandIn {
+    /// Whether its answers are as of this time or later, as far as that is known.
+    pub fn is_as_of(&self, since: Option<Instant>) -> bool {
+        since.is_none_or(|since| self.current_at.is_some_and(|at| at >= since))
+    }
+}
+
 /// Where the reads of one shard go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {

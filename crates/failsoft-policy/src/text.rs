@@ -4,18 +4,40 @@
 //! on a connection: what is sent after the text needs none of its own.
 
 use crate::turn::Turn;
+use crate::wire::{FILL_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, Script};
 use crate::words::NodeKey;
 
 /// Which script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Which {
+pub enum Which {
+    /// Takes a lease.
     Lease,
+    /// Writes a loaded value.
     Fill,
+    /// Invalidates a key.
+    Invalidate,
+    /// Leaves a mark.
+    Mark,
+}
+
+impl Which {
+    /// How many there are.
+    const COUNT: usize = 4;
+
+    /// Its text and name.
+    pub fn script(self) -> &'static Script {
+        match self {
+            Self::Lease => &LEASE_SCRIPT,
+            Self::Fill => &FILL_SCRIPT,
+            Self::Invalidate => &INVALIDATE_SCRIPT,
+            Self::Mark => &MARK_SCRIPT,
+        }
+    }
 }
 
 /// On which connection a node was last sent the text of each script.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Sent([Option<u64>; 2]);
+pub(crate) struct Sent([Option<u64>; Which::COUNT]);
 
 impl Sent {
     /// Whether the text of a script went out on this connection; from now on it did.

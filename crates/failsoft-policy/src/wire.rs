@@ -7,10 +7,18 @@
 use crate::words::Slot;
 use alloc::vec::Vec;
 
+mod scripts;
+
+pub use scripts::{FILL_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, Script};
+
 /// What all names begin with.
 pub const NAMESPACE: &str = "failsoft:";
 /// A lease: its presence proves that nothing was written to its key since it was taken.
 const LEASE: u8 = b'l';
+/// A mark: when its key was last invalidated, and by whom.
+const MARK: u8 = b'i';
+/// A bell: set and deleted at once, so that whoever listens hears its name.
+const BELL: u8 = b'b';
 
 /// The bytes of a tag.
 const TAG: usize = 4;
@@ -27,60 +35,19 @@ const CHANGES: [u16; 14] =
 /// names of 512 MiB at the most.
 pub const LONGEST_KEY: usize = 512 * 1024 * 1024 - NAMESPACE.len() - TAG - 4;
 
-/// A script, and the name that servers know it by once they were sent its text: the SHA-1 of that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Script {
-    /// What it does.
-    pub text: &'static str,
-    /// For `EVALSHA`.
-    pub sha: &'static str,
-}
-
-/// Takes a lease, unless there is one, of a key that is absent.
-///
-/// `KEYS`: the lease, the key. `ARGV`: a token, the lease's time to live in milliseconds. Returns the token that stands
-/// there, and nil; or nil, and the value that the key has. A server that takes no writes now says why, as to a `SET`.
-pub const LEASE_SCRIPT: Script = Script {
-    text: "-- failsoft lease 1
-local value = redis.pcall('GET', KEYS[2])
-if type(value) == 'table' then return value end
-if value then return {false, value} end
-local set = redis.pcall('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
-if type(set) == 'table' and set.err then return set end
-return {redis.call('GET', KEYS[1]), false}
-",
-    sha: "f9a7830bc1d1c6a01016b59206d9b44ee6d4fbad",
-};
-
-/// Writes a loaded value, if its load's lease still stands and the key is absent.
-///
-/// `KEYS`: the lease, the key. `ARGV`: the token, the value, its time to live in milliseconds. Returns 1 if it was
-/// written, 0 if the lease is gone, -1 if the key has a value. A server that takes no writes now says why, as to a `SET`.
-pub const FILL_SCRIPT: Script = Script {
-    text: "-- failsoft fill 1
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if redis.call('EXISTS', KEYS[2]) == 1 then return -1 end
-local set = redis.pcall('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-if set.err then return set end
-redis.call('DEL', KEYS[1])
-return 1
-",
-    sha: "de674b279e04c83d4e2bf64cafacd8141f8d7567",
-};
-
 /// What [`FILL_SCRIPT`] returned, as an answer that a fill may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filled {
     /// The value was written.
-    Written,
+    Written = 1,
     /// The lease is gone, or another one.
-    LeaseGone,
+    LeaseGone = 0,
     /// The key has a value.
-    Exists,
+    Exists = -1,
 }
 
 impl Filled {
-    /// By the number that the script returned; none for any other.
+    /// By the number that the script returned; none for any other. Those of the other scripts return 1, too.
     pub fn of(number: i64) -> Option<Self> {
         match number {
             1 => Some(Self::Written),
@@ -93,13 +60,37 @@ impl Filled {
 
 /// A token of a lease, made of a random number: it begins with the version of this form.
 pub fn token(dice: u64) -> [u8; 17] {
-    let digit = |place: usize| b"0123456789abcdef"[(dice >> (4 * place) & 0xF) as usize];
-    core::array::from_fn(|place| place.checked_sub(1).map_or(b'1', digit))
+    core::array::from_fn(|place| place.checked_sub(1).map_or(b'1', |place| digit(dice, place)))
+}
+
+/// The id of an invalidation, made of a random number.
+pub fn id(dice: u64) -> [u8; 16] {
+    core::array::from_fn(|place| digit(dice, place))
+}
+
+fn digit(dice: u64, place: usize) -> u8 {
+    b"0123456789abcdef"[(dice >> (4 * place) & 0xF) as usize]
+}
+
+/// What stands at a mark: the version of this form, the invalidation's id, the server's time in microseconds since 1970
+/// (0 where no script could ask for it), and the config epoch of the key's owner.
+pub fn mark(id: &[u8; 16], epoch: u64) -> Vec<u8> {
+    [b"1 ", &id[..], b" 0 ", alloc::format!("{epoch}").as_bytes()].concat()
 }
 
 /// The name of a key's lease; `slot` is the key's.
 pub fn lease_name(slot: Slot, key: &[u8]) -> Vec<u8> {
     name(LEASE, slot, key)
+}
+
+/// The names of a key's mark and of its bell in a slot: the key's own, or that of its echo.
+pub fn mark_names(slot: Slot, key: &[u8]) -> [Vec<u8>; 2] {
+    [name(MARK, slot, key), name(BELL, slot, key)]
+}
+
+/// The slot of the echo: another node owns it nearly always, so that whoever has lost the key's own one still hears.
+pub fn echo_slot(slot: Slot) -> Slot {
+    Slot((slot.number() + Slot::COUNT / 2) % Slot::COUNT)
 }
 
 fn name(kind: u8, slot: Slot, key: &[u8]) -> Vec<u8> {
@@ -134,6 +125,9 @@ mod tests {
         for key in [&b"user:42"[..], b"", b"{user}:42", b"a{}b", b"}{", b"\xff\x00", b"failsoft:l:{@@@@}k"] {
             let slot = slot_of(key);
             assert_eq!(slot_of(&lease_name(slot, key)), slot, "{key:?}");
+            for slot in [slot, echo_slot(slot)] {
+                assert_eq!(mark_names(slot, key).map(|name| slot_of(&name)), [slot, slot], "{key:?}");
+            }
         }
     }
 

@@ -101,6 +101,8 @@ words! {
     Reason {
         /// The primary has no such key.
         Absent = "absent",
+        /// This process has invalidated it, and its node has not acknowledged that yet.
+        Invalidated = "invalidated",
         /// It did not answer in time.
         Timeout = "timeout",
         /// It could not be reached, or the connection was lost.

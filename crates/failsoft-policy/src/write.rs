@@ -1,16 +1,22 @@
-//! One write as a machine: `set`, or the fill of a loaded value.
+//! One write as a machine: `set`, the fill of a loaded value, or a step of an invalidation.
 //!
 //! A write goes only to a node that the write gate lets through, follows MOVED and ASK as reads do,
-//! and a `set` is tried again where a failover moved its slot. A fill is tried once: what stands in
+//! and is tried again where a failover moved its slot. A fill is tried once: what stands in
 //! its way is counted, never waited for. A `set` deletes the lease of its key in the same write, before the value
 //! ([`crate::lease`]): what was loaded before is not written after it.
+//!
+//! The steps of an invalidation are scripts of several keys. While a slot is moved by hand, the server answers these with
+//! ASK or TRYAGAIN for as long as that lasts; then, and where a user may run no scripts, they are sent as single commands
+//! ([`Batch`]): first the node that hands the slot over, until it says that it has nothing more of the key, then the one
+//! that takes it.
 
 use crate::cluster::WriteGate;
 use crate::config::Config;
+use crate::invalidations::Reign;
 use crate::lease::Lessor;
 use crate::read::Answer;
 use crate::reply::{ErrorReply, Target};
-use crate::text::{Text, Then, Which};
+use crate::text::{Text, Then};
 use crate::time::Instant;
 use crate::turn::Turn;
 use crate::wire::Filled;
@@ -19,9 +25,12 @@ use alloc::vec::Vec;
 use cause::cause_of;
 use core::time::Duration;
 
+mod batch;
 mod cause;
 mod heed;
 
+pub use crate::text::Which;
+pub use batch::Batch;
 pub use cause::Cause;
 pub(crate) use cause::cause_of_answer;
 pub(crate) use heed::{Hope, heed};
@@ -32,15 +41,22 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteEvent {
-    /// The command's answer, a fill's only if it is none of those below; a value or `OK` means written.
+    /// What was sent was answered, or not; of a batch, what its answers come to ([`Batch::comes_to`]).
     Answered {
         /// How it ended.
         answer: Answer,
+        /// The connection that it was sent on, by a number that no other one of this router has.
+        line: u64,
         /// When the node last answered anything.
         contact: Option<Instant>,
     },
-    /// What the script of a fill returned.
-    Filled(Filled),
+    /// The script returned this.
+    Returned {
+        /// A number.
+        number: i64,
+        /// The connection that it was sent on.
+        line: u64,
+    },
     /// The `PING` was answered, or not.
     Pinged(bool),
     /// The time of a wait came, or the routes changed.
@@ -57,12 +73,13 @@ pub enum WriteAction {
         /// When it is given up.
         until: Instant,
     },
-    /// Send the `set` to this node on its primary connection: the deletion of the key's lease and, in the same write,
-    /// the value. What counts is the answer to the second; both have `ASKING` before them.
+    /// Send these commands to this node in one write.
     Send {
         /// Whom.
         node: NodeKey,
-        /// With `ASKING` before the command, in one write.
+        /// Which commands.
+        batch: Batch,
+        /// With `ASKING` before each of them.
         asking: bool,
         /// On a new connection, as [`crate::action::Action::Send`] has it.
         renew: bool,
@@ -71,11 +88,14 @@ pub enum WriteAction {
         /// ... or at the latest then, while a long transfer that it is part of or waits behind advances.
         limit: Instant,
     },
-    /// Send the script of the fill to this node, on the connection of this number and on no other: where that is gone,
-    /// the answer is [`Answer::Closed`].
-    Fill {
-        /// The node, and the connection.
-        to: Lessor,
+    /// Run a script on this node.
+    Run {
+        /// Whom.
+        node: NodeKey,
+        /// On the connection of this number and on no other: where that is gone, the answer is [`Answer::Closed`].
+        line: Option<u64>,
+        /// Which script.
+        script: Which,
         /// With the script's text in the same write; if the node refuses that, its error is the answer.
         with_text: bool,
         /// When it is given up ...
@@ -94,14 +114,36 @@ pub enum WriteAction {
     Refused(Cause),
 }
 
+/// What is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Set,
+    /// With the lease that this one gave.
+    Fill(Lessor),
+    /// A key and its lease are deleted, and its mark is left.
+    Invalidate,
+    /// The mark of an invalidation is left in another slot.
+    Announce,
+}
+
+/// In which form a node is asked next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Script(Which),
+    Batch(Batch),
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Write {
     slot: Slot,
-    /// For a fill: who gave the lease.
-    fill: Option<Lessor>,
+    kind: Kind,
+    form: Form,
+    /// Under whom it was last sent.
+    reign: Option<Reign>,
+    line: u64,
     text: Text,
-    /// The script of the fill goes with its text.
+    /// The script goes with its text.
     with_text: bool,
     deadline: Instant,
     attempt: Duration,
@@ -123,9 +165,31 @@ pub struct Write {
 impl Write {
     /// A `set` in `slot`, that has until `deadline`.
     pub fn set(config: &Config, slot: Slot, deadline: Instant) -> Self {
+        Self::new(config, slot, Kind::Set, deadline)
+    }
+
+    /// The fill of a value whose load took a lease there.
+    pub fn fill(config: &Config, slot: Slot, lessor: Lessor, deadline: Instant) -> Self {
+        Self::new(config, slot, Kind::Fill(lessor), deadline)
+    }
+
+    /// The deletion of a key in `slot`, and of its lease.
+    pub fn invalidate(config: &Config, slot: Slot, deadline: Instant) -> Self {
+        Self::new(config, slot, Kind::Invalidate, deadline)
+    }
+
+    /// The mark of an invalidation, in a slot that is not its key's own.
+    pub fn announce(config: &Config, slot: Slot, deadline: Instant) -> Self {
+        Self::new(config, slot, Kind::Announce, deadline)
+    }
+
+    fn new(config: &Config, slot: Slot, kind: Kind, deadline: Instant) -> Self {
         Self {
             slot,
-            fill: None,
+            kind,
+            form: kind.form(),
+            reign: None,
+            line: 0,
             text: Text::default(),
             with_text: false,
             deadline,
@@ -141,11 +205,6 @@ impl Write {
             in_doubt: false,
             cause: None,
         }
-    }
-
-    /// The fill of a value whose load took a lease there.
-    pub fn fill(config: &Config, slot: Slot, lessor: Lessor, deadline: Instant) -> Self {
-        Self { fill: Some(lessor), ..Self::set(config, slot, deadline) }
     }
 
     /// The first action.
@@ -166,12 +225,20 @@ impl Write {
                 }
                 self.put_off(Cause::NoContact, turn.now)
             }
-            WriteEvent::Filled(Filled::Written) => WriteAction::Written,
-            WriteEvent::Filled(Filled::LeaseGone) => WriteAction::Refused(Cause::LeaseGone),
-            WriteEvent::Filled(Filled::Exists) => WriteAction::Refused(Cause::Exists),
-            WriteEvent::Answered { answer, contact } => {
-                if let (Answer::Error(ErrorReply::NoScript), Some(to)) = (&answer, self.fill)
-                    && let Then::Again { with_text } = self.text.is_unknown(Which::Fill, to.node, to.line, turn)
+            WriteEvent::Returned { number, line } => {
+                self.line = line;
+                match (self.kind, Filled::of(number)) {
+                    (Kind::Fill(_), Some(Filled::LeaseGone)) => WriteAction::Refused(Cause::LeaseGone),
+                    (Kind::Fill(_), Some(Filled::Exists)) => WriteAction::Refused(Cause::Exists),
+                    (_, Some(Filled::Written)) => WriteAction::Written,
+                    _ => self.answered(Answer::Protocol, None, turn),
+                }
+            }
+            WriteEvent::Answered { answer, line, contact } => {
+                self.line = line;
+                if let (Answer::Error(ErrorReply::NoScript), Form::Script(which), Some(node)) =
+                    (&answer, self.form, self.node)
+                    && let Then::Again { with_text } = self.text.is_unknown(which, node, line, turn)
                 {
                     self.with_text = with_text;
                     return self.advance(turn);
@@ -179,6 +246,11 @@ impl Write {
                 self.answered(answer, contact, turn)
             }
         }
+    }
+
+    /// Where it was written: the owner as it was when this was sent, and the connection.
+    pub fn written_at(&self) -> Option<Lessor> {
+        self.reign.map(|(node, epoch)| Lessor { node, epoch, line: self.line })
     }
 
     /// Whether it was sent without knowing that its node is in the majority.
@@ -193,15 +265,24 @@ impl Write {
             return WriteAction::Refused(self.cause.unwrap_or(Cause::Timeout));
         }
         let gate = turn.cluster.write_gate(self.slot, now);
-        match gate {
-            WriteGate::Open(node)
-            | WriteGate::InDoubt(node)
-            | WriteGate::NeedsContact(node)
-            | WriteGate::NeedsProof(node)
-                if self.fill.is_some_and(|by| by.node != node || turn.cluster.epoch(node) != Some(by.epoch)) =>
-            {
-                WriteAction::Refused(Cause::OwnerChanged)
+        if let WriteGate::Open(node)
+        | WriteGate::InDoubt(node)
+        | WriteGate::NeedsContact(node)
+        | WriteGate::NeedsProof(node) = gate
+        {
+            if self.node != Some(node) {
+                // Another node may know no script, either.
+                (self.text, self.with_text) = (Text::default(), false);
             }
+            self.reign = turn.cluster.epoch(node).map(|epoch| (node, epoch));
+            match self.kind {
+                Kind::Fill(by) if self.reign != Some((by.node, by.epoch)) => {
+                    return WriteAction::Refused(Cause::OwnerChanged);
+                }
+                _ => self.form = self.kind.form_for(turn.cluster.takes_leases(node, now)),
+            }
+        }
+        match gate {
             WriteGate::NeedsContact(_) if self.pinged.is_some() => self.put_off(Cause::NoContact, now),
             _ => self.through(gate, false, now),
         }
@@ -210,8 +291,8 @@ impl Write {
     fn through(&mut self, gate: WriteGate, asking: bool, now: Instant) -> WriteAction {
         match gate {
             WriteGate::Open(node) => self.send(node, asking, now),
-            // A `set` has no other place to go; a fill is only a copy of what the store has.
-            WriteGate::InDoubt(_) if self.fill.is_some() => self.put_off(Cause::VerdictUnknown, now),
+            // The others have no other place to go; a fill is only a copy of what the store has.
+            WriteGate::InDoubt(_) if self.kind.is_fill() => self.put_off(Cause::VerdictUnknown, now),
             WriteGate::InDoubt(node) => {
                 let action = self.send(node, asking, now);
                 self.in_doubt = true;
@@ -227,8 +308,19 @@ impl Write {
     fn answered(&mut self, answer: Answer, contact: Option<Instant>, turn: &mut Turn<'_>) -> WriteAction {
         let Some(node) = self.node else { return WriteAction::Refused(Cause::Protocol) };
         let cause = cause_of_answer(&answer);
+        if cause == Cause::Denied && matches!(self.form, Form::Script(_)) {
+            turn.cluster.handle_lease(node, false, turn.now);
+        }
+        // The key is gone; its mark may be lost.
+        if self.kind == Kind::Invalidate && self.form == Form::Batch(Batch::Mark) {
+            return WriteAction::Written;
+        }
+        if let Some(form) = self.next_form(&answer) {
+            self.form = form;
+            return self.send(node, false, turn.now);
+        }
         match answer {
-            Answer::Value if self.fill.is_none() => return WriteAction::Written,
+            Answer::Value if matches!(self.form, Form::Batch(_)) => return WriteAction::Written,
             Answer::Error(ErrorReply::Moved(slot, target)) if slot == self.slot => {
                 return self.follow(&target, false, node, turn);
             }
@@ -236,9 +328,6 @@ impl Write {
                 return self.follow(&target, true, node, turn);
             }
             _ => {}
-        }
-        if self.fill.is_some() && cause == Cause::Denied {
-            turn.cluster.handle_lease(node, false, turn.now);
         }
         if heed(&answer, node, (self.sent_at, contact), turn) == Hope::None {
             return self.refuse(cause);
@@ -258,7 +347,7 @@ impl Write {
             // Also one that is not followed says where the slot is.
             false => turn.cluster.handle_moved(self.slot, target, from, now),
         };
-        if self.fill.is_some() {
+        if self.kind.is_fill() {
             return WriteAction::Refused(Cause::OwnerChanged);
         }
         let first = self.redirects == 0;
@@ -276,6 +365,9 @@ impl Write {
         }
         match (asking, to) {
             (true, Some(node)) => {
+                if self.kind == Kind::Invalidate {
+                    self.form = Form::Batch(Batch::DeleteAndMark);
+                }
                 let gate = turn.cluster.gate_of(node, now);
                 self.through(gate, true, now)
             }
@@ -283,9 +375,9 @@ impl Write {
             // Only a view can tell where that is.
             (false, _) if *target == Target::Unknown => self.put_off(Cause::NotProved, now),
             (false, _) => match self.advance(turn) {
-                WriteAction::Send { node, asking, until, limit, .. } => {
+                WriteAction::Send { node, batch, asking, until, limit, .. } => {
                     let renew = renew && turn.cluster.budget().take_renewal(node, now);
-                    WriteAction::Send { node, asking, renew, until, limit }
+                    WriteAction::Send { node, batch, asking, renew, until, limit }
                 }
                 other => other,
             },
@@ -304,20 +396,23 @@ impl Write {
         self.sent_at = now;
         self.in_doubt = false;
         let (until, limit) = (self.attempt_until(now), self.deadline);
-        match self.fill {
-            Some(to) => WriteAction::Fill { to, with_text: self.with_text, until, limit },
-            None => WriteAction::Send { node, asking, renew: false, until, limit },
+        let line = if let Kind::Fill(by) = self.kind { Some(by.line) } else { None };
+        match self.form {
+            Form::Script(script) => {
+                WriteAction::Run { node, line, script, with_text: self.with_text, until, limit }
+            }
+            Form::Batch(batch) => WriteAction::Send { node, batch, asking, renew: false, until, limit },
         }
     }
 
-    /// Something stands in the way: a fill gives up, a `set` waits for the routes to change while it
-    /// has time. The first cause is told, unless a later one leaves open whether it was written.
+    /// Something stands in the way: a fill gives up, the others wait for the routes to change while they
+    /// have time. The first cause is told, unless a later one leaves open whether it was written.
     fn put_off(&mut self, cause: Cause, now: Instant) -> WriteAction {
         if may_be_written(cause) {
             self.cause = Some(cause);
         }
         let first = *self.cause.get_or_insert(cause);
-        let patient = self.fill.is_none() || cause == Cause::NotProved;
+        let patient = !self.kind.is_fill() || cause == Cause::NotProved;
         if !patient || now >= self.deadline {
             return WriteAction::Refused(first);
         }

@@ -116,6 +116,7 @@ impl Cluster {
         let owner = self.topology.patch(&mut self.nodes, slot, &endpoint, now);
         if self.topology.owner(slot) != before {
             self.map_changed(now);
+            self.compare_reigns(now);
         }
         owner
     }
@@ -189,6 +190,7 @@ impl Cluster {
             Applied::Foreign => self.refresh.want(Scope::Broad, true),
             Applied::Nothing => {}
         }
+        self.compare_reigns(now);
         applied
     }
 

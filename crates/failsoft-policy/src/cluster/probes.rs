@@ -85,6 +85,9 @@ impl Cluster {
         if node.mark().is_some_and(|mark| primary && node.sample_offset(sent_at, mark)) {
             self.compare_all(key);
         }
+        if self.topology.is_blind() {
+            self.compare_reigns(now);
+        }
         self.count_clients(clients.0, clients.1);
         self.heard_epoch(key, epoch, now);
         match role {

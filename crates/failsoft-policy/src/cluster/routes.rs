@@ -116,12 +116,13 @@ impl Cluster {
         self.topology.owner(slot).is_some()
     }
 
-    /// The best replica for a slot that is not among `tried`, with answers that are not too old.
-    pub fn replica(&self, slot: Slot, tried: &[NodeKey], now: Instant) -> Option<StandIn> {
+    /// The best replica for a slot that is not among `tried`, with answers that are not too old; if `since` is given,
+    /// as of then at the earliest.
+    pub fn replica(&self, slot: Slot, tried: &[NodeKey], since: Option<Instant>, now: Instant) -> Option<StandIn> {
         let owner = self.topology.owner(slot).filter(|_| !self.down)?;
         let ranked = rank::ranked(&self.nodes, owner);
-        let fresh = ranked.into_iter().map(|n| self.stand_in(n)).filter(|r| !tried.contains(&r.node) && now < r.until);
-        fresh.into_iter().next()
+        let serves = |r: &StandIn| !tried.contains(&r.node) && now < r.until && r.is_as_of(since);
+        ranked.into_iter().map(|n| self.stand_in(n)).find(serves)
     }
 
     /// What is known of the age of a replica's answers; none if it must not stand in.

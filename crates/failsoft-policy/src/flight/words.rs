@@ -52,7 +52,7 @@ impl core::error::Error for Reentrant {}
 /// A load that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completed {
-    /// The keys it was run for.
+    /// The keys it was run for, without those that were detached.
     pub keys: Vec<Bytes>,
     /// The callers that get its result, each once.
     pub waiters: Vec<WaiterId>,

@@ -12,7 +12,7 @@ impl Read {
         let refused = matches!(answer, Answer::Refused(_));
         let trouble = match answer {
             Answer::Value => return self.serve(node, source),
-            Answer::Nil if source == Source::Primary => return self.missed(node),
+            Answer::Nil if source == Source::Primary => return self.missed(Reason::Absent, Some(node)),
             Answer::Nil => {
                 // A replica's nil is no confirmed miss: the key may be on its way.
                 self.note(Status::Error, self.reason);
@@ -81,7 +81,7 @@ impl Read {
                 return self.ask_primary(owner, turn);
             }
             if source == Source::Replica
-                && let Some(replica) = turn.cluster.replica(self.slot, &self.tried, turn.now)
+                && let Some(replica) = turn.cluster.replica(self.slot, &self.tried, self.since(), turn.now)
             {
                 return self.ask_replica(replica, turn.now);
             }
@@ -104,14 +104,15 @@ impl Read {
         Action::Finish(Finish::Value { served_by, node, reason, current_at })
     }
 
-    fn missed(&mut self, node: NodeKey) -> Action {
+    /// The key is gone: its primary says so, or this process has invalidated it.
+    pub(super) fn missed(&mut self, reason: Reason, confirmed: Option<NodeKey>) -> Action {
         self.state = State::Over;
-        self.note(Status::Miss, Some(Reason::Absent));
+        self.note(Status::Miss, Some(reason));
         if !self.callback {
-            return Action::Finish(Finish::Missing { reason: Reason::Absent });
+            return Action::Finish(Finish::Missing { reason });
         }
-        self.note(Status::SecondaryFallback, Some(Reason::Absent));
-        Action::Load { reason: Reason::Absent, confirmed: Some(node) }
+        self.note(Status::SecondaryFallback, Some(reason));
+        Action::Load { reason, confirmed }
     }
 
     fn failed(&mut self, attempted: Attempted, reason: Reason, turn: &mut Turn<'_>) -> Action {

@@ -1,7 +1,7 @@
 //! What a read does next when a node could not answer: other sources, and further attempts.
 
 use super::{Action, REFRESH_WAIT, Read, Then};
-use crate::route::{StandIn, Step, step_of};
+use crate::route::{StandIn, Step};
 use crate::time::Instant;
 use crate::topology::Kind;
 use crate::turn::Turn;
@@ -28,7 +28,7 @@ impl Read {
 
     /// A replica that was not asked yet, and that a further attempt may be spent on.
     fn next_replica(&self, turn: &mut Turn<'_>) -> Option<StandIn> {
-        let replica = turn.cluster.replica(self.slot, &self.tried, turn.now)?;
+        let replica = turn.cluster.replica(self.slot, &self.tried, self.since(), turn.now)?;
         (self.replica_attempts == 0 || turn.cluster.take_retry()).then_some(replica)
     }
 
@@ -54,7 +54,7 @@ impl Read {
             return self.give_up(cause, turn.now);
         }
         match then {
-            Then::Begin => match step_of(turn.cluster.route(self.slot), turn.now, self.bounds, turn.dice) {
+            Then::Begin => match self.first_step(turn) {
                 Step::Wait(_) if turn.now < until => self.wait(until, then),
                 Step::Wait(_) => self.resume(Step::Secondary(Reason::Connection), turn.now),
                 step => self.resume(step, turn.now),

@@ -1,7 +1,7 @@
 //! Carries out one vector: events in, what the policy answers compared with what is expected.
 
 use crate::schema::{File, Nodes, Step, Vector, View as ViewText};
-use crate::words::{Names, answer, endpoint, filled, name_of, reason, report, view_node};
+use crate::words::{Names, answer, endpoint, name_of, reason, report, returned, view_node};
 use bytes::Bytes;
 use failsoft_policy::action::{Action, Event};
 use failsoft_policy::cluster::{Cluster, Command};
@@ -206,22 +206,26 @@ impl Run<'_> {
                     let epoch = text.epoch.or_else(|| self.cluster.epoch(node)).unwrap_or(0);
                     Write::fill(&self.config, slot, Lessor { node, epoch, line: 1 }, deadline)
                 }
+                None if text.invalidate => Write::invalidate(&self.config, slot, deadline),
+                None if text.announce => Write::announce(&self.config, slot, deadline),
                 None => Write::set(&self.config, slot, deadline),
             };
             let action = write.start(Turn { cluster: &mut self.cluster, now, dice: step.dice });
             self.call = Call::Write(write);
             return Ok(Done::Write(action));
         }
-        if let (Some(filled), Call::Write(write)) = (step.answer.as_deref().and_then(filled), &mut self.call) {
+        if let (Some(said), Call::Write(write)) = (step.answer.as_deref().and_then(returned), &mut self.call) {
             let turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
-            return Ok(Done::Write(write.on(WriteEvent::Filled(filled), turn)));
+            return Ok(Done::Write(write.on(WriteEvent::Returned { number: said as i64, line: 1 }, turn)));
         }
         if let Some(text) = &step.answer {
             let answer = answer(text);
             let turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
             return match &mut self.call {
                 Call::Read(read) => Ok(Done::Read(read.on(Event::Answered { answer, contact }, turn))),
-                Call::Write(write) => Ok(Done::Write(write.on(WriteEvent::Answered { answer, contact }, turn))),
+                Call::Write(write) => {
+                    Ok(Done::Write(write.on(WriteEvent::Answered { answer, line: 1, contact }, turn)))
+                }
                 Call::Lease(..) | Call::None => Err("an answer to nothing".into()),
             };
         }

@@ -98,6 +98,10 @@ pub(crate) struct Write {
     #[serde(default)]
     pub(crate) slot: u16,
     pub(crate) fill: Option<String>,
+    #[serde(default)]
+    pub(crate) invalidate: bool,
+    #[serde(default)]
+    pub(crate) announce: bool,
     pub(crate) epoch: Option<u64>,
     pub(crate) deadline_ms: Option<u64>,
 }

@@ -6,7 +6,7 @@ use failsoft_policy::reply::classify;
 use failsoft_policy::route::{Route, Source};
 use failsoft_policy::view::{NodeReport, Role, ViewNode};
 use failsoft_policy::wire::Filled;
-use failsoft_policy::write::WriteAction;
+use failsoft_policy::write::{Batch, Which, WriteAction};
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, ServedBy};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -110,10 +110,10 @@ pub(crate) fn answer(text: &str) -> Answer {
     }
 }
 
-/// What a fill came to, if it is one of its own words.
-pub(crate) fn filled(text: &str) -> Option<Filled> {
+/// What a script returned, if it is a word for that.
+pub(crate) fn returned(text: &str) -> Option<Filled> {
     match text {
-        "filled" => Some(Filled::Written),
+        "filled" | "done" => Some(Filled::Written),
         "lease_gone" => Some(Filled::LeaseGone),
         "exists" => Some(Filled::Exists),
         _ => None,
@@ -163,16 +163,24 @@ impl Names {
     pub(crate) fn write_action(&self, action: WriteAction) -> String {
         match action {
             WriteAction::Ping { node, until } => format!("ping {} until {}", self.of(node), ms(until)),
-            WriteAction::Send { node, asking, renew, until, .. } => {
-                format!("send {}{} until {}", self.of(node), how(asking, renew), ms(until))
+            WriteAction::Send { node, batch, asking, renew, until, .. } => {
+                let batch = match batch {
+                    Batch::Set => "send",
+                    Batch::Delete => "delete at",
+                    Batch::DeleteAndMark => "delete and mark at",
+                    Batch::Mark => "mark at",
+                };
+                format!("{batch} {}{} until {}", self.of(node), how(asking, renew), ms(until))
             }
-            WriteAction::Fill { to, with_text, until, .. } => {
-                format!(
-                    "fill {}{} until {}",
-                    self.of(to.node),
-                    if with_text { " with its script" } else { "" },
-                    ms(until)
-                )
+            WriteAction::Run { node, script, with_text, until, .. } => {
+                let script = match script {
+                    Which::Lease => "lease",
+                    Which::Fill => "fill",
+                    Which::Invalidate => "invalidate",
+                    Which::Mark => "announce",
+                };
+                let with_text = if with_text { " with its script" } else { "" };
+                format!("{script} {}{with_text} until {}", self.of(node), ms(until))
             }
             WriteAction::Wait { until } => format!("wait until {}", ms(until)),
             WriteAction::Written => "written".into(),

@@ -1,0 +1,116 @@
+//! One key's invalidation: its key is deleted where it lives, and a mark is left there and in another slot.
+//!
+//! The *key step* deletes the lease and the key, first of all, and leaves a mark beside them. The *echo* is the same mark
+//! in the opposite slot, which another shard nearly always owns, so that whoever has lost the key's own shard can still
+//! learn of it. It comes after the key step; or at once, when that has failed. The invalidation is complete when both are
+//! acknowledged. What is not is sent again in the background, the key step first, for `invalidation_ttl`
+//! ([`crate::invalidations`]).
+
+use crate::config::Config;
+use crate::time::Instant;
+use crate::turn::Turn;
+use crate::wire::echo_slot;
+use crate::words::{Slot, words};
+use crate::write::{Cause, Write};
+use bytes::Bytes;
+
+words! {
+    /// A step of an invalidation.
+    Step {
+        /// The key is deleted.
+        Key = "key",
+        /// It is announced in another slot.
+        Echo = "echo",
+    }
+}
+
+/// What an invalidation lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Why the key step was not acknowledged, if it was not.
+    pub key: Option<Cause>,
+    /// Why the echo was not.
+    pub echo: Option<Cause>,
+}
+
+impl Pending {
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The steps with their causes.
+    pub fn steps(&self) -> impl Iterator<Item = (Step, Cause)> {
+        [(Step::Key, self.key), (Step::Echo, self.echo)].into_iter().filter_map(|(step, cause)| Some((step, cause?)))
+    }
+}
+
+/// See the module. [`Self::key_step`] is carried out first, then [`Self::echo`], whatever became of it.
+#[derive(Clone, Debug)]
+pub struct Invalidation {
+    slot: Slot,
+    key: Bytes,
+    called_at: Instant,
+    deadline: Instant,
+    pending: Pending,
+}
+
+impl Invalidation {
+    /// A caller invalidates a key: from now on no node is asked for it, until one has acknowledged that it is gone.
+    pub fn call(config: &Config, slot: Slot, key: Bytes, turn: &mut Turn<'_>) -> Self {
+        turn.cluster.invalidations().call(slot, &key, turn.now);
+        Self::new(slot, key, turn.now, turn.now + config.deadline())
+    }
+
+    /// The router sends it again: of [`crate::invalidations::Invalidations::take_due`].
+    pub fn again(config: &Config, (slot, key, called_at): (Slot, Bytes, Instant), now: Instant) -> Self {
+        Self::new(slot, key, called_at, now + config.deadline())
+    }
+
+    fn new(slot: Slot, key: Bytes, called_at: Instant, deadline: Instant) -> Self {
+        Self { slot, key, called_at, deadline, pending: Pending::default() }
+    }
+
+    /// The key.
+    pub fn key(&self) -> &Bytes {
+        &self.key
+    }
+
+    /// The slot that it is in.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// The write that deletes the key.
+    pub fn key_step(&self, config: &Config) -> Write {
+        Write::invalidate(config, self.slot, self.deadline)
+    }
+
+    /// What came of it. If it was acknowledged by who owns the slot now, the key may be read again.
+    pub fn key_step_ended(&mut self, write: &Write, refused: Option<Cause>, turn: &mut Turn<'_>) {
+        self.pending.key = refused;
+        if let Some(at) = write.written_at().filter(|_| refused.is_none()) {
+            let reign = turn.cluster.reign(self.slot);
+            let call = (self.slot, &self.key, self.called_at);
+            turn.cluster.invalidations().told(call, (at.node, at.epoch), reign, turn.now);
+        }
+    }
+
+    /// The write that announces it, in the slot of [`Self::echo_slot`].
+    pub fn echo(&self, config: &Config, now: Instant) -> Write {
+        // After a key step that took all the time it still goes out once.
+        Write::announce(config, self.echo_slot(), self.deadline.max(now + config.attempt_timeout()))
+    }
+
+    /// The slot in which it is announced.
+    pub fn echo_slot(&self) -> Slot {
+        echo_slot(self.slot)
+    }
+
+    /// What came of it, and what the whole lacks. Also to be told of one that was given up half way.
+    pub fn echo_ended(&mut self, refused: Option<Cause>, turn: &mut Turn<'_>) -> Pending {
+        self.pending.echo = refused;
+        turn.cluster.invalidations().ended((self.slot, &self.key, self.called_at), refused.is_none(), turn.now);
+        self.pending
+    }
+}

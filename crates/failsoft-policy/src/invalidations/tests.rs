@@ -1,0 +1,140 @@
+//! What is owed, known and forgotten, and when.
+
+use super::*;
+use alloc::format;
+
+const TTL: Duration = Duration::from_secs(60);
+const SLOT: Slot = Slot(7);
+
+fn at(millis: u64) -> Instant {
+    Instant::from_millis(millis)
+}
+
+fn key(name: &'static str) -> Bytes {
+    Bytes::from_static(name.as_bytes())
+}
+
+fn reign(index: u32, epoch: u64) -> Reign {
+    (NodeKey { index, generation: 0 }, epoch)
+}
+
+/// `k` was called for at 10 ms and told to that owner at 20 ms.
+fn told_to(by: Reign) -> Invalidations {
+    let mut all = Invalidations::new(TTL);
+    all.call(SLOT, &key("k"), at(10));
+    all.told((SLOT, &key("k"), at(10)), by, Some(by), at(20));
+    all.ended((SLOT, &key("k"), at(10)), true, at(21));
+    all
+}
+
+#[test]
+fn a_key_is_owed_from_the_call_until_its_owner_has_acknowledged_it() {
+    let mut all = Invalidations::new(TTL);
+    let k = key("k");
+    all.call(SLOT, &k, at(10));
+    assert_eq!(all.take_changes(), [(SLOT, true)]);
+    assert_eq!(all.standing(SLOT, &k, at(10)), Standing::Owed);
+    assert_eq!(all.standing(SLOT, b"other", at(10)), Standing::Clear);
+    all.told((SLOT, &k, at(10)), reign(1, 1), Some(reign(1, 1)), at(20));
+    assert_eq!(all.standing(SLOT, &k, at(20)), Standing::Since(at(20)));
+    assert_eq!(all.take_changes(), [(SLOT, false)]);
+    assert_eq!(all.take_due(9, at(5_000)), [], "its echo is still under way");
+    all.ended((SLOT, &k, at(10)), true, at(5_000));
+    assert_eq!(all.take_due(9, at(59_000)), []);
+    assert_eq!(all.standing(SLOT, &k, at(60_009)), Standing::Since(at(20)));
+    assert_eq!(all.standing(SLOT, &k, at(60_010)), Standing::Clear);
+    all.expire(at(60_010));
+    assert!(all.is_empty());
+}
+
+#[test]
+fn the_acknowledgement_of_an_earlier_call_is_none_of_a_later_one() {
+    let mut all = Invalidations::new(TTL);
+    let k = key("k");
+    all.call(SLOT, &k, at(10));
+    all.call(SLOT, &k, at(11));
+    all.told((SLOT, &k, at(10)), reign(1, 1), Some(reign(1, 1)), at(20));
+    all.ended((SLOT, &k, at(10)), true, at(21));
+    assert_eq!(all.standing(SLOT, &k, at(21)), Standing::Owed);
+    assert_eq!(all.take_due(9, at(5_000)), [], "the later one is under way");
+    all.ended((SLOT, &k, at(11)), false, at(5_000));
+    assert_eq!(all.take_due(9, at(5_499)), []);
+    assert_eq!(all.take_due(9, at(5_500)), [(SLOT, k.clone(), at(11))]);
+    assert_eq!(all.take_due(9, at(5_500)), [], "it is under way again");
+}
+
+#[test]
+fn an_acknowledgement_of_who_is_not_the_owner_any_more_is_none() {
+    let mut all = Invalidations::new(TTL);
+    let k = key("k");
+    for now in [Some(reign(2, 2)), Some(reign(1, 2)), None] {
+        all.call(SLOT, &k, at(10));
+        all.told((SLOT, &k, at(10)), reign(1, 1), now, at(20));
+        all.ended((SLOT, &k, at(10)), true, at(21));
+        assert_eq!(all.standing(SLOT, &k, at(21)), Standing::Owed, "{now:?}");
+    }
+}
+
+#[test]
+fn under_another_owner_or_epoch_a_key_is_owed_and_sent_again() {
+    for next in [reign(2, 1), reign(1, 2)] {
+        let mut all = told_to(reign(1, 1));
+        all.compare(|_| Some(reign(1, 1)), at(30));
+        assert_eq!(all.standing(SLOT, b"k", at(30)), Standing::Since(at(20)));
+        all.compare(|_| None, at(35));
+        assert_eq!(all.standing(SLOT, b"k", at(35)), Standing::Since(at(20)), "nobody can be asked");
+        all.compare(|_| Some(next), at(40));
+        assert_eq!(all.standing(SLOT, b"k", at(40)), Standing::Owed);
+        assert_eq!(all.take_due(9, at(40)), [(SLOT, key("k"), at(10))]);
+        all.told((SLOT, &key("k"), at(10)), next, Some(next), at(50));
+        all.ended((SLOT, &key("k"), at(10)), true, at(51));
+        assert_eq!(all.standing(SLOT, b"k", at(51)), Standing::Since(at(50)));
+        all.compare(|_| Some(next), at(60));
+        assert_eq!(all.take_due(9, at(9_000)), [], "once a reign");
+    }
+}
+
+#[test]
+fn an_echo_that_failed_is_sent_again_while_the_key_is_read() {
+    let mut all = Invalidations::new(TTL);
+    let k = key("k");
+    all.call(SLOT, &k, at(10));
+    all.told((SLOT, &k, at(10)), reign(1, 1), Some(reign(1, 1)), at(20));
+    all.ended((SLOT, &k, at(10)), false, at(30));
+    assert_eq!(all.standing(SLOT, &k, at(30)), Standing::Since(at(20)));
+    assert_eq!(all.next_timeout(), Some(at(530)));
+    assert_eq!(all.take_due(9, at(530)), [(SLOT, k, at(10))]);
+}
+
+#[test]
+fn what_could_not_be_told_is_given_up_with_its_time() {
+    let mut all = Invalidations::new(TTL);
+    all.call(SLOT, &key("k"), at(10));
+    all.ended((SLOT, &key("k"), at(10)), false, at(20));
+    assert_eq!(all.take_due(9, at(60_010)), []);
+    assert!(all.is_empty());
+    assert_eq!((all.counts(), all.next_timeout()), ((0, 0), None));
+    assert_eq!(all.take_changes(), [(SLOT, false)]);
+}
+
+#[test]
+fn beyond_the_limit_the_oldest_are_known_of_their_slot_alone() {
+    let mut all = Invalidations::new(TTL);
+    let name = |n: usize| Bytes::from(format!("{n}"));
+    let one = reign(1, 1);
+    // The oldest is owed, in a slot of its own; the others were told.
+    all.call(Slot(1), &name(0), at(1));
+    for n in 0..MAX_KEYS + 1 {
+        all.set(Slot(2), &name(n), one, at(2));
+    }
+    assert_eq!(all.counts(), (MAX_KEYS, 0));
+    assert_eq!(all.standing(Slot(1), b"other", at(3)), Standing::Owed);
+    assert_eq!(all.standing(Slot(2), b"other", at(3)), Standing::Since(at(2)));
+    assert_eq!(all.standing(Slot(3), b"other", at(3)), Standing::Clear);
+    all.compare(|_| Some(one), at(4));
+    assert_eq!(all.standing(Slot(2), b"other", at(5)), Standing::Since(at(2)));
+    all.compare(|_| Some(reign(2, 2)), at(6));
+    assert_eq!(all.standing(Slot(2), b"other", at(7)), Standing::Owed);
+    all.expire(at(60_002));
+    assert!(all.is_empty() && all.bytes == 0);
+}

@@ -1,0 +1,101 @@
+//! Writes that are several single commands, and a write's way from one form to the next.
+
+use super::{Form, Kind, Write};
+use crate::read::Answer;
+use crate::reply::ErrorReply;
+use crate::text::Which;
+use alloc::vec::Vec;
+
+/// Commands that go out together, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batch {
+    /// `DEL` of the lease, and `SET` of the key.
+    Set,
+    /// `DEL` of the lease, and twice `DEL` of the key. A node that hands the slot over says `ASK` to the second once it
+    /// has nothing of the key, and 0 if it is no such node.
+    Delete,
+    /// `DEL` of the lease and of the key; then those of [`Self::Mark`].
+    DeleteAndMark,
+    /// `SET` of the mark, `SET` and `DEL` of the bell.
+    Mark,
+}
+
+impl Batch {
+    /// What the answers to the commands come to, one after the other; a number is a value, but for 0, which is nil.
+    pub fn comes_to(self, answers: impl IntoIterator<Item = Answer>) -> Answer {
+        let mut answers: Vec<Answer> = answers.into_iter().collect();
+        match self {
+            Self::Set => {}
+            Self::Delete => {
+                let fails = |a: &Answer| !matches!(a, Answer::Value | Answer::Nil | Answer::Error(ErrorReply::Ask(..)));
+                if let Some(place) = answers.iter().position(fails) {
+                    answers.truncate(place + 1);
+                }
+            }
+            // What counts is that the key is gone; a mark may be lost.
+            Self::DeleteAndMark => answers.truncate(2),
+            Self::Mark => {}
+        }
+        if matches!(self, Self::DeleteAndMark | Self::Mark) {
+            let fails = |a: &Answer| !matches!(a, Answer::Value | Answer::Nil);
+            return answers.into_iter().find(fails).unwrap_or(Answer::Value);
+        }
+        answers.pop().unwrap_or(Answer::Protocol)
+    }
+}
+
+impl Kind {
+    pub(super) fn is_fill(self) -> bool {
+        matches!(self, Self::Fill(_))
+    }
+
+    /// The form in which it is sent first.
+    pub(super) fn form(self) -> Form {
+        match self {
+            Self::Set => Form::Batch(Batch::Set),
+            Self::Fill(_) => Form::Script(Which::Fill),
+            Self::Invalidate => Form::Script(Which::Invalidate),
+            Self::Announce => Form::Script(Which::Mark),
+        }
+    }
+
+    /// The same at a node that runs scripts, or does not.
+    pub(super) fn form_for(self, runs_scripts: bool) -> Form {
+        match self {
+            Self::Invalidate if !runs_scripts => Form::Batch(Batch::Delete),
+            Self::Announce if !runs_scripts => Form::Batch(Batch::Mark),
+            _ => self.form(),
+        }
+    }
+}
+
+impl Write {
+    /// In which form the same node is asked at once, after this answer; none if that is not the way on.
+    pub(super) fn next_form(&mut self, answer: &Answer) -> Option<Form> {
+        match (self.form, answer) {
+            // While its slot is moved by hand, a script of several keys is never let through.
+            (Form::Script(which), Answer::Error(ErrorReply::TryAgain | ErrorReply::Ask(..))) => which.in_commands(),
+            // Nor where a user may run none, or the server has none.
+            (Form::Script(which), Answer::Error(ErrorReply::Denied | ErrorReply::Other)) => which.in_commands(),
+            // Nobody is moving the slot: with the key gone, there is the mark to be left.
+            (Form::Batch(Batch::Delete), Answer::Nil) => Some(Form::Batch(Batch::Mark)),
+            // Somebody has written it in between.
+            (Form::Batch(Batch::Delete), Answer::Value) if self.retries < self.max_retries => {
+                self.retries += 1;
+                Some(Form::Batch(Batch::Delete))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Which {
+    /// The commands that do the same, one by one; none where only a script will do.
+    fn in_commands(self) -> Option<Form> {
+        match self {
+            Self::Lease | Self::Fill => None,
+            Self::Invalidate => Some(Form::Batch(Batch::Delete)),
+            Self::Mark => Some(Form::Batch(Batch::Mark)),
+        }
+    }
+}
