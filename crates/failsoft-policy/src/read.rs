@@ -135,9 +135,10 @@ impl Read {
             {
                 let source = Source::Replica;
                 let other = turn.cluster.replica(self.slot, &self.tried, Some(since), turn.now);
-                other.map_or(Step::Secondary(reason.unwrap_or(Reason::BreakerOpen)), |StandIn { node, current_at, .. }| {
-                    Step::Send { node, source, reason, current_at, until, limit }
-                })
+                other.map_or(
+                    Step::Secondary(reason.unwrap_or(Reason::BreakerOpen)),
+                    |StandIn { node, current_at, .. }| Step::Send { node, source, reason, current_at, until, limit },
+                )
             }
             _ => step,
         }

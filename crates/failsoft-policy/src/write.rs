@@ -398,9 +398,7 @@ impl Write {
         let (until, limit) = (self.attempt_until(now), self.deadline);
         let line = if let Kind::Fill(by) = self.kind { Some(by.line) } else { None };
         match self.form {
-            Form::Script(script) => {
-                WriteAction::Run { node, line, script, with_text: self.with_text, until, limit }
-            }
+            Form::Script(script) => WriteAction::Run { node, line, script, with_text: self.with_text, until, limit },
             Form::Batch(batch) => WriteAction::Send { node, batch, asking, renew: false, until, limit },
         }
     }

@@ -99,8 +99,15 @@ pub(crate) async fn first_attempt(shared: &Shared, key: &[u8], bounds: Bounds, n
 #[inline]
 pub(crate) fn target(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> (Step, Option<Target>) {
     let table = shared.table.load();
-    let step = first_step(&table.snapshot, slot_of(key), now, bounds, fastrand::u32(..));
+    let slot = slot_of(key);
+    let step = first_step(&table.snapshot, slot, now, bounds, fastrand::u32(..));
     let target = match step {
+        // The machine has to look at what was invalidated.
+        Step::Send { source, .. }
+            if shared.gate.is_owed(slot) || (source == Source::Replica && shared.gate.has_any()) =>
+        {
+            None
+        }
         Step::Send { node, source, reason, current_at, until, limit } => {
             let attempt = Attempt { until, limit };
             table.member(node).map(|node| Target { node: Arc::clone(node), source, reason, current_at, attempt })
@@ -125,6 +132,7 @@ pub(crate) async fn route(
     let mut read = Read::new(shared.config(), slot, bounds, callback);
     let mut value = None;
     let (mut action, mut waits) = shared.ask(slot, |turn| {
+        read.heed(turn.cluster.standing(slot, key, turn.now));
         // Without an attempt there is no need to hold on to the step that an older snapshot gave.
         if result.is_some() { read.resume(step, begun) } else { read.start(turn) }
     });

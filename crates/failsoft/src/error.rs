@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use failsoft_policy::Reason;
 use failsoft_policy::error::ConfigError;
+use failsoft_policy::invalidate::Pending;
 use failsoft_policy::write::Cause;
 use std::error::Error as StdError;
 use std::fmt;
@@ -46,6 +47,12 @@ pub enum Error {
         /// Why.
         cause: Cause,
     },
+    /// Steps of an invalidation were not acknowledged within `deadline`. They are sent again in the background for
+    /// `invalidation_ttl`, and meanwhile this process reads keys whose deletion is pending from their callbacks alone.
+    InvalidationIncomplete {
+        /// The keys, and what is pending.
+        pending: Arc<[Incomplete]>,
+    },
     /// The router was closed.
     Closed,
     /// The router belongs to the process that this one was forked from: make a new one here.
@@ -63,7 +70,7 @@ pub enum Error {
 
 impl Error {
     /// The kind as a word, the same in every language: `CONFIG`, `INVALID_ARGUMENT`, `UNAVAILABLE`,
-    /// `DEADLINE_EXCEEDED`, `FALLBACK`, `REENTRANT`, `WRITE_REFUSED`, `CLOSED`,
+    /// `DEADLINE_EXCEEDED`, `FALLBACK`, `REENTRANT`, `WRITE_REFUSED`, `INVALIDATION_INCOMPLETE`, `CLOSED`,
     /// `FORKED`, `INTERNAL`. A callback's result that is no answer ([`BadResult`]) is an `INVALID_ARGUMENT`.
     pub fn code(&self) -> &'static str {
         match self {
@@ -75,6 +82,7 @@ impl Error {
             Self::Fallback(_) => "FALLBACK",
             Self::Reentrant { .. } => "REENTRANT",
             Self::WriteRefused { .. } => "WRITE_REFUSED",
+            Self::InvalidationIncomplete { .. } => "INVALIDATION_INCOMPLETE",
             Self::Closed => "CLOSED",
             Self::Forked => "FORKED",
             Self::System { .. } | Self::Internal(_) => "INTERNAL",
@@ -86,7 +94,7 @@ impl Error {
 /// whose settings are called otherwise translates those of settings and arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detail<'a> {
-    /// What it is: `key`, `argument`, `reason`, `limit` or `cause`.
+    /// What it is: `key`, `argument`, `reason`, `limit`, `cause` or `pending`.
     pub name: &'static str,
     /// Its value.
     pub value: DetailValue<'a>,
@@ -101,12 +109,24 @@ pub enum DetailValue<'a> {
     Word(&'static str),
     /// The key of a cache entry.
     Key(&'a Bytes),
+    /// Keys, each with the steps of its invalidation that are pending.
+    Pending(&'a [Incomplete]),
+}
+
+/// A key whose invalidation is not complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incomplete {
+    /// The key.
+    pub key: Bytes,
+    /// What was not acknowledged, and why.
+    pub pending: Pending,
 }
 
 impl Error {
     /// What it says beside its message, if it does.
     pub fn detail(&self) -> Option<Detail<'_>> {
         use DetailValue::{Key, Setting, Word};
+        let pending = |pending| ("pending", DetailValue::Pending(pending));
         let (name, value) = match self {
             Self::Config(problem) => ("key", Setting(&problem.key)),
             Self::InvalidArgument { argument, .. } => ("argument", Setting(argument)),
@@ -114,6 +134,7 @@ impl Error {
             Self::DeadlineExceeded { limit } => ("limit", Setting(limit)),
             Self::Reentrant { key } => ("key", Key(key)),
             Self::WriteRefused { cause } => ("cause", Word(cause.as_str())),
+            Self::InvalidationIncomplete { pending: keys } => pending(keys),
             Self::Fallback(inner) if inner.is::<BadResult>() => ("argument", Setting(BadResult::ARGUMENT)),
             Self::Fallback(_) | Self::Closed | Self::Forked | Self::System { .. } | Self::Internal(_) => return None,
         };
@@ -144,17 +165,30 @@ impl fmt::Display for Error {
             Self::Fallback(e) if e.is::<BadResult>() => e.fmt(f),
             Self::Fallback(e) => write!(f, "the fallback failed: {e}"),
             Self::Reentrant { key } => {
-                // A key may be large; its beginning is enough to recognise it.
-                let start = key.slice(..key.len().min(64));
-                write!(f, "a callback asked for the key {start:?} while it was loading it itself")
+                write!(f, "a callback asked for the key {:?} while it was loading it itself", start_of(key))
             }
             Self::WriteRefused { cause } => write!(f, "the write was refused: {cause}"),
+            Self::InvalidationIncomplete { pending } => {
+                write!(
+                    f,
+                    "{} of the keys are not invalidated everywhere yet; it goes on in the background",
+                    pending.len()
+                )?;
+                let Some(Incomplete { key, pending }) = pending.first() else { return Ok(()) };
+                write!(f, ": {:?}", start_of(key))?;
+                pending.steps().try_for_each(|(step, cause)| write!(f, ", {step} ({cause})"))
+            }
             Self::Closed => f.write_str("the router is closed"),
             Self::Forked => f.write_str("the router was made before this process was forked; make one after the fork"),
             Self::System { lacks, why } => write!(f, "the system has no {lacks} for failsoft: {why}"),
             Self::Internal(what) => write!(f, "a defect of failsoft: {what}"),
         }
     }
+}
+
+/// A key may be large; its beginning is enough to recognise it.
+fn start_of(key: &Bytes) -> Bytes {
+    key.slice(..key.len().min(64))
 }
 
 impl StdError for Error {

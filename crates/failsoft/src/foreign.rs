@@ -29,9 +29,10 @@ use crate::builder::Builder;
 use crate::error::Error;
 use crate::frame::{self, Frame};
 use crate::health::Health;
+use crate::invalidations;
 use crate::many::Asked;
 use crate::reads;
-use crate::router::{Router, check_string, check_ttl};
+use crate::router::{Router, check_invalidated, check_string, check_ttl};
 use bytes::Bytes;
 use channel::{Ending, Final};
 use std::sync::Arc;
@@ -153,6 +154,17 @@ impl Foreign {
     pub fn set(&self, caller: Caller<'_>, key: Bytes, value: Bytes, ttl: Option<Duration>) -> Result<Pending, Error> {
         let router = self.open_router()?.clone();
         Ok(self.start(caller, async move { Final::Done(router.set(key, value, ttl).await) }))
+    }
+
+    /// Invalidates keys; ends with [`Completion::Done`]. When this returns, no read of this process that begins later gets
+    /// anything older of them. Cancelling it does not stop it.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn invalidate(&self, caller: Caller<'_>, keys: Vec<Bytes>) -> Result<Pending, Error> {
+        let keys = check_invalidated(keys)?;
+        let done = invalidations::invalidate(self.open_router()?.shared(), keys)?;
+        Ok(self.start(caller, async move { Final::Done(done.await) }))
     }
 
     /// Waits for a first view of the cluster; ends with [`Completion::Done`].

@@ -45,6 +45,11 @@ pub struct Health {
     pub queued_loads: usize,
     /// Callbacks that run on after `load_timeout`.
     pub detached_loads: usize,
+    /// Keys that this router invalidated, or set, within `invalidation_ttl`.
+    pub invalidations: usize,
+    /// Those of them that no node has acknowledged, or that another owner may have lost: they are read from their
+    /// callbacks alone until they are told again.
+    pub invalidations_owed: usize,
     /// What runs in the background panicked when it last ran: views and probes may be missing. It is a defect of ours, and
     /// is tried again after a pause of at most five seconds.
     pub stalled: bool,
@@ -142,7 +147,8 @@ pub struct NodeHealth {
 
 impl Health {
     pub(crate) fn of(shared: &Shared) -> Self {
-        let report = shared.with_cluster(|cluster, now| cluster.report(now));
+        let (report, (invalidations, invalidations_owed)) =
+            shared.with_cluster(|cluster, now| (cluster.report(now), cluster.invalidations().counts()));
         let (loads, queued_loads) = shared.loads.counts();
         let table = shared.table.load();
         let mut refusals = shared.control.who_refused();
@@ -170,6 +176,8 @@ impl Health {
             waiters: loads.waiters,
             queued_loads,
             detached_loads: loads.detached,
+            invalidations,
+            invalidations_owed,
             stalled: shared.stalled.load(Ordering::Relaxed),
             refusals,
             nodes: report.nodes.into_iter().map(|n| NodeHealth::of(table.member(n.key).map(Arc::as_ref), n)).collect(),

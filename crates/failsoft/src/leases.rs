@@ -1,6 +1,7 @@
 //! Takes the leases of a load, before its callback begins.
 
 use crate::connection::Reply;
+use crate::member::Use;
 use crate::scripts::{Ran, Run};
 use crate::shared::Shared;
 use bytes::Bytes;
@@ -59,9 +60,10 @@ async fn take_one(shared: &Shared, missing: &Missing) -> Taken {
     let (lease, token) = (lease_name(slot, &missing.key), token(fastrand::u64(..)));
     let lasts = lasts(shared.config()).as_millis().to_string();
     let arguments: [&[u8]; 2] = [&token, lasts.as_bytes()];
-    let mut run = Run { script: &LEASE_SCRIPT, keys: [&lease, &missing.key], arguments: &arguments, with_text: false };
+    let keys: [&[u8]; 2] = [&lease, &missing.key];
+    let mut run = Run { script: &LEASE_SCRIPT, keys: &keys, arguments: &arguments, with_text: false };
     loop {
-        let Ran { result, line, contact } = run.on(shared, missing.node, None, time).await;
+        let Ran { result, line, contact } = run.on(shared, (missing.node, Use::Owner), None, time).await;
         let given = given(result);
         let step = shared.with_cluster(|cluster, now| {
             taking.on(line, given, contact, &mut Turn { cluster, now, dice: fastrand::u32(..) })

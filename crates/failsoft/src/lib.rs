@@ -7,6 +7,7 @@
 mod account;
 mod builder;
 mod clock;
+mod commands;
 mod conductor;
 mod connection;
 mod control;
@@ -19,6 +20,7 @@ mod fills;
 pub mod foreign;
 mod frame;
 mod health;
+mod invalidations;
 mod leases;
 mod loads;
 mod many;
@@ -35,10 +37,11 @@ mod writes;
 
 pub use builder::{Builder, Tls};
 pub use bytes::Bytes;
-pub use error::{BadResult, CallbackGone, CallbackPanicked, Detail, DetailValue, Error};
+pub use error::{BadResult, CallbackGone, CallbackPanicked, Detail, DetailValue, Error, Incomplete};
 pub use failsoft_policy::config::{Config, KeySpec, Kind as SettingKind, Setting, unknown as unknown_key};
 pub use failsoft_policy::error::ConfigError;
 pub use failsoft_policy::events::{Event, EventKind, MAX_SUBJECTS, Subject};
+pub use failsoft_policy::invalidate::{Pending, Step};
 pub use failsoft_policy::slot::slot_of;
 pub use failsoft_policy::write::Cause;
 pub use failsoft_policy::{Endpoint, Reason, ServedBy, Slot, Status};

@@ -95,6 +95,12 @@ impl Loads {
         (state.policy.counts(), state.policy.queued())
     }
 
+    /// These keys were changed: who asks for one from now on gets nothing of a load that began before.
+    pub(crate) fn detach<'a>(&self, keys: impl IntoIterator<Item = &'a Bytes>) {
+        let mut state = self.lock();
+        keys.into_iter().for_each(|key| state.policy.detach(key));
+    }
+
     /// Stops all callbacks; all waiting callers get `Closed`.
     pub(crate) fn close(&self, config: &Config) {
         let mut state = self.lock();

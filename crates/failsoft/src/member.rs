@@ -32,13 +32,13 @@ impl Opener {
         place.map_or_else(|_| endpoint.clone(), |at| map[at].1.clone())
     }
 
-    fn open(&self, node: NodeKey, endpoint: &Endpoint, node_id: Option<Arc<str>>, source: Source) -> Arc<Lane> {
+    fn open(&self, node: NodeKey, endpoint: &Endpoint, node_id: Option<Arc<str>>, of: Use) -> Arc<Lane> {
         let endings = Arc::clone(&self.endings);
         let report: Arc<Report> = Arc::new(move |blame| endings.push(Ending { node, blame }));
         let config = LaneConfig {
             endpoint: self.reached_at(endpoint),
             node_id,
-            readonly: source == Source::Replica,
+            readonly: of == Use::Replica,
             connect_timeout: self.config.connect_timeout(),
             attempt_timeout: self.config.attempt_timeout(),
             max_in_flight: self.config.max_in_flight() as usize,
@@ -53,14 +53,33 @@ impl Opener {
     }
 }
 
-/// One node: a connection for what it is asked as the owner, and one for what it is asked as a
-/// replica.
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// What the node is asked as the owner.
+    Owner,
+    /// What it is asked as a replica.
+    Replica,
+    /// Invalidations: no read stands behind thousands of them.
+    Invalidations,
+}
+
+impl From<Source> for Use {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Primary => Self::Owner,
+            Source::Replica => Self::Replica,
+        }
+    }
+}
+
+/// One node with its connections, one for each use.
 pub(crate) struct Member {
     pub(crate) key: NodeKey,
     pub(crate) endpoint: Endpoint,
     /// Who is to answer there, once that is known.
     node_id: OnceLock<Arc<str>>,
-    lanes: [ArcSwapOption<Lane>; 2],
+    lanes: [ArcSwapOption<Lane>; 3],
     /// Why the last lane that did not come about was refused, or by whom.
     refusal: Mutex<Option<String>>,
     /// Held while a lane is replaced, so that two callers don't open two.
@@ -72,28 +91,29 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) fn new(key: NodeKey, endpoint: Endpoint) -> Self {
-        let lanes = [ArcSwapOption::empty(), ArcSwapOption::empty()];
+        let lanes = std::array::from_fn(|_| ArcSwapOption::empty());
         let (node_id, refusal) = (OnceLock::new(), Mutex::new(None));
         let (opening, gone, batches) = (Mutex::new(()), AtomicBool::new(false), OnceLock::new());
         Self { key, endpoint, node_id, lanes, refusal, opening, gone, batches }
     }
 
-    /// Submits a request on the lane for `source`; a lane that is not there, or died of something that
+    /// Submits a request on the lane for this use; a lane that is not there, or died of something that
     /// is over, is opened anew.
     #[inline]
     pub(crate) fn submit<T>(
         &self,
-        source: Source,
+        of: impl Into<Use>,
         opener: &Opener,
         request: impl Fn(&Lane) -> Result<T, SubmitError>,
     ) -> Result<T, SubmitError> {
-        if let Some(lane) = &*self.lanes[source as usize].load() {
+        let of = of.into();
+        if let Some(lane) = &*self.lanes[of as usize].load() {
             match request(lane) {
                 Err(SubmitError::Ended(_)) => {}
                 taken_or_full => return taken_or_full,
             }
         }
-        request(&*self.reopen(source, opener)?)
+        request(&*self.reopen(of, opener)?)
     }
 
     /// Submits a request on the lane of this number, for what the node is asked as the owner, and on no other one.
@@ -102,23 +122,23 @@ impl Member {
         line: u64,
         request: impl Fn(&Lane) -> Result<T, SubmitError>,
     ) -> Result<T, SubmitError> {
-        match &*self.lanes[Source::Primary as usize].load() {
+        match &*self.lanes[Use::Owner as usize].load() {
             Some(lane) if lane.line() == line => request(lane),
             _ => Err(SubmitError::Ended(Failure::Closed)),
         }
     }
 
-    fn reopen(&self, source: Source, opener: &Opener) -> Result<Arc<Lane>, SubmitError> {
+    fn reopen(&self, of: Use, opener: &Opener) -> Result<Arc<Lane>, SubmitError> {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if self.gone.load(Ordering::Acquire) {
             return Err(SubmitError::Ended(Failure::Closed));
         }
-        let place = &self.lanes[source as usize];
+        let place = &self.lanes[of as usize];
         if let Some(lane) = place.load_full().filter(|l| !matches!(l.state(), Phase::Ended(_))) {
             return Ok(lane);
         }
         self.note(place.load().as_deref());
-        let lane = opener.open(self.key, &self.endpoint, self.node_id.get().cloned(), source);
+        let lane = opener.open(self.key, &self.endpoint, self.node_id.get().cloned(), of);
         place.store(Some(Arc::clone(&lane)));
         Ok(lane)
     }
@@ -154,7 +174,7 @@ impl Member {
         self.lanes.iter().filter_map(|l| l.load().as_ref().and_then(|l| l.contact())).max()
     }
 
-    /// Requests in flight on both lanes.
+    /// Requests in flight on all lanes.
     pub(crate) fn in_flight(&self) -> usize {
         self.lanes.iter().filter_map(|l| l.load().as_ref().map(|l| l.in_flight())).sum()
     }
@@ -199,10 +219,10 @@ impl Member {
         }
     }
 
-    /// Closes the lane for `source`: the next request opens a new one.
-    pub(crate) fn renew(&self, source: Source) {
+    /// Closes the lane for this use: the next request opens a new one.
+    pub(crate) fn renew(&self, of: impl Into<Use>) {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lane) = self.lanes[source as usize].swap(None) {
+        if let Some(lane) = self.lanes[of.into() as usize].swap(None) {
             lane.close(Failure::Closed);
         }
     }

@@ -4,6 +4,7 @@ use crate::builder::Builder;
 use crate::conductor;
 use crate::error::Error;
 use crate::health::Health;
+use crate::invalidations;
 use crate::loads::{self, BoxError, Call, Values};
 use crate::member::Opener;
 use crate::outcome::Outcome;
@@ -13,7 +14,10 @@ use crate::shared::Shared;
 use crate::tally::Counters;
 use crate::writes;
 use bytes::Bytes;
+use failsoft_policy::invalidations::MAX_KEYS;
+use failsoft_policy::wire::LONGEST_KEY;
 use failsoft_policy::{Endpoint, Reason};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +71,7 @@ impl Router {
         let shared = Arc::new(Shared::new(opener, seeds));
         shared.spawn(conductor::conduct(Arc::clone(&shared)));
         shared.spawn(loads::keep_limits(Arc::clone(&shared)));
+        shared.spawn(invalidations::send_again(Arc::clone(&shared)));
         Self { handle: Arc::new(Handle { shared }) }
     }
 
@@ -127,6 +132,23 @@ impl Router {
         check_ttl(ttl)?;
         self.shared().check_open()?;
         writes::set(self.shared(), key, value, ttl).await
+    }
+
+    /// Invalidates keys: to be called after what they stand for has changed in the secondary store. From the call on no
+    /// read of this process gets anything older: not from a node, not from a load that is under way, and not from one
+    /// whose value would be written back. When it returns, the keys are deleted, with the leases of all loads under way
+    /// in any process, and each is marked as invalidated beside its own place and in another shard. Many keys are sent
+    /// together; at most 1,000,000.
+    ///
+    /// A caller who goes away does not stop it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidationIncomplete`] with the steps that were not acknowledged within `deadline`: they are sent again
+    /// in the background for `invalidation_ttl`, and also when a slot goes over to another owner.
+    /// [`Error::InvalidArgument`] for a key over 512 MiB (less some bytes), or too many; [`Error::Closed`].
+    pub async fn invalidate<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Result<(), Error> {
+        let keys = check_invalidated(keys)?;
+        invalidations::invalidate(self.shared(), keys)?.await
     }
 
     /// Waits until a first view of the cluster has come, or a server without cluster mode has said what it is. Reads
@@ -211,6 +233,27 @@ pub(crate) fn check_string(argument: &'static str, length: usize) -> Result<(), 
     }
     let problem = format!("{length} bytes; at most {MAX_STRING} are allowed");
     Err(Error::InvalidArgument { argument, problem })
+}
+
+/// The keys of a call, each once.
+pub(crate) fn check_invalidated<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Result<Vec<Bytes>, Error> {
+    let (mut all, mut known) = (Vec::new(), HashSet::new());
+    for key in keys {
+        let key = key.as_ref();
+        if key.len() > LONGEST_KEY {
+            let problem = format!("{} bytes; at most {LONGEST_KEY} are allowed", key.len());
+            return Err(Error::InvalidArgument { argument: "keys", problem });
+        }
+        let key = Bytes::copy_from_slice(key);
+        if known.insert(key.clone()) {
+            all.push(key);
+        }
+        if all.len() > MAX_KEYS {
+            let problem = format!("more than {MAX_KEYS} keys in one call");
+            return Err(Error::InvalidArgument { argument: "keys", problem });
+        }
+    }
+    Ok(all)
 }
 
 pub(crate) fn check_ttl(ttl: Option<Duration>) -> Result<(), Error> {

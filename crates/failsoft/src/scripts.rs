@@ -1,10 +1,10 @@
 //! Runs scripts on the owners of their keys: by name, and with their text where a node does not know them.
 
 use crate::connection::{Attempt, Failure, Lane, Pending, Reply, SubmitError};
+use crate::member::Use;
 use crate::shared::Shared;
 use failsoft_policy::read::Answer;
 use failsoft_policy::reply::classify;
-use failsoft_policy::route::Source;
 use failsoft_policy::wire::Script;
 use failsoft_policy::{Instant, NodeKey};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 /// A script with what it is about.
 pub(crate) struct Run<'a> {
     pub(crate) script: &'static Script,
-    /// The key's companion and the key, both in one slot.
-    pub(crate) keys: [&'a [u8]; 2],
+    /// All in one slot.
+    pub(crate) keys: &'a [&'a [u8]],
     pub(crate) arguments: &'a [&'a [u8]],
     /// Its text goes before it in the same write. A server remembers texts only if it is sent them so.
     pub(crate) with_text: bool,
@@ -30,15 +30,21 @@ pub(crate) struct Ran {
 }
 
 impl Run<'_> {
-    /// On the connection of this number alone, or on any to that node.
-    pub(crate) async fn on(&self, shared: &Shared, node: NodeKey, line: Option<u64>, time: Attempt) -> Ran {
+    /// On that node's connection for this use; on the one of this number alone, if there is one.
+    pub(crate) async fn on(
+        &self,
+        shared: &Shared,
+        (node, of): (NodeKey, Use),
+        line: Option<u64>,
+        time: Attempt,
+    ) -> Ran {
         let Some(member) = shared.table.load().member(node).map(Arc::clone) else {
             return Ran { result: Err(Answer::Connection), line: 0, contact: None };
         };
         let submit = |lane: &Lane| self.submit(lane, time);
         let submitted = match line {
             Some(line) => member.submit_on(line, submit),
-            None => member.submit(Source::Primary, &shared.opener, submit),
+            None => member.submit(of, &shared.opener, submit),
         };
         let (result, line) = match submitted {
             Err(SubmitError::Full) => (Err(Answer::Saturated), 0),
@@ -50,11 +56,12 @@ impl Run<'_> {
 
     /// The lane's number, and what is to come for the text, if it is sent, and for the script.
     fn submit(&self, lane: &Lane, time: Attempt) -> Result<(u64, Option<Pending>, Pending), SubmitError> {
-        let Self { script, keys: [companion, key], arguments, with_text } = *self;
+        let Self { script, keys, arguments, with_text } = *self;
+        let count = keys.len().to_string();
         let load: [&[u8]; 3] = [b"SCRIPT", b"LOAD", script.text.as_bytes()];
         let text = if with_text { Some(lane.command(&load, false, time)?) } else { None };
-        let mut words: Vec<&[u8]> = vec![b"EVALSHA", script.sha.as_bytes(), b"2", companion, key];
-        words.extend(arguments);
+        let mut words: Vec<&[u8]> = vec![b"EVALSHA", script.sha.as_bytes(), count.as_bytes()];
+        words.extend(keys.iter().chain(arguments));
         Ok((lane.line(), text, lane.command(&words, false, time)?))
     }
 }

@@ -3,6 +3,7 @@
 use crate::control::Control;
 use crate::error::Error;
 use crate::fills::Fills;
+use crate::invalidations::Gate;
 use crate::loads::Loads;
 use crate::member::{Opener, Table};
 use crate::tally::Tally;
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) loads: Loads,
     pub(crate) tally: Tally,
     pub(crate) fills: Fills,
+    /// What reads have to know of invalidations.
+    pub(crate) gate: Gate,
     /// Whether the conductor panicked in its last round.
     pub(crate) stalled: AtomicBool,
     /// Tests let the conductor panic.
@@ -61,6 +64,7 @@ impl Shared {
             loads: Loads::new(&opener.config),
             tally: Tally::new(),
             fills: Fills::default(),
+            gate: Gate::new(),
             stalled: AtomicBool::new(false),
             #[cfg(test)]
             defect: AtomicBool::new(false),
@@ -136,6 +140,7 @@ impl Shared {
 
     /// Puts new routes in force, if there are any.
     fn publish(&self, cluster: &mut Cluster) -> bool {
+        self.gate.update(cluster.invalidations());
         if !cluster.is_dirty() || self.is_closed() {
             return false;
         }

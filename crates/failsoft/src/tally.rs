@@ -21,6 +21,8 @@ pub(crate) struct Tally {
     sets: AtomicU64,
     sets_in_doubt: AtomicU64,
     refused: [AtomicU64; Cause::ALL.len()],
+    invalidations: AtomicU64,
+    invalidations_incomplete: AtomicU64,
     panics: AtomicU64,
 }
 
@@ -54,6 +56,10 @@ pub struct Counters {
     pub sets_in_doubt: u64,
     /// `set` calls that were refused, by cause (in `what`).
     pub sets_refused: Vec<Count>,
+    /// Keys invalidated, those included that were sent again.
+    pub invalidations: u64,
+    /// Attempts at it of which a step was not acknowledged in time; it is sent again.
+    pub invalidations_incomplete: u64,
     /// Panics in the background: defects of ours, after which it went on.
     pub panics: u64,
 }
@@ -87,6 +93,8 @@ impl Tally {
             sets: AtomicU64::new(0),
             sets_in_doubt: AtomicU64::new(0),
             refused: std::array::from_fn(|_| AtomicU64::new(0)),
+            invalidations: AtomicU64::new(0),
+            invalidations_incomplete: AtomicU64::new(0),
             panics: AtomicU64::new(0),
         }
     }
@@ -127,6 +135,12 @@ impl Tally {
         self.sets_in_doubt.fetch_add(u64::from(in_doubt && refused.is_none()), Relaxed);
     }
 
+    /// An attempt to invalidate a key has ended.
+    pub(crate) fn invalidation(&self, incomplete: bool) {
+        let counter = if incomplete { &self.invalidations_incomplete } else { &self.invalidations };
+        counter.fetch_add(1, Relaxed);
+    }
+
     /// Something in the background panicked, and goes on.
     pub(crate) fn panicked(&self) {
         self.panics.fetch_add(1, Relaxed);
@@ -164,6 +178,8 @@ impl Tally {
             sets: self.sets.load(Relaxed),
             sets_in_doubt: self.sets_in_doubt.load(Relaxed),
             sets_refused: by_cause(&self.refused),
+            invalidations: self.invalidations.load(Relaxed),
+            invalidations_incomplete: self.invalidations_incomplete.load(Relaxed),
             panics: self.panics(),
         }
     }

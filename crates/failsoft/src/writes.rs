@@ -1,15 +1,17 @@
-//! Carries out writes: `set`, and a single fill.
+//! Carries out writes: `set`, a single fill, and the steps of an invalidation.
 
+use crate::commands::Message;
 use crate::connection::{Attempt, Failure, Reply, SubmitError};
 use crate::error::Error;
+use crate::member::Use;
 use crate::scripts::{Ran, Run};
 use crate::shared::Shared;
+use bytes::Bytes;
 use failsoft_policy::lease::Lease;
 use failsoft_policy::read::Answer;
 use failsoft_policy::reply::classify;
-use failsoft_policy::route::{Route, Source};
+use failsoft_policy::route::Route;
 use failsoft_policy::slot::slot_of;
-use failsoft_policy::wire::{FILL_SCRIPT, Filled, lease_name};
 use failsoft_policy::write::{Cause, Write, WriteAction, WriteEvent};
 use failsoft_policy::{Instant, NodeKey, Slot, Turn};
 use futures_util::future::join_all;
@@ -19,10 +21,17 @@ use std::time::Duration;
 /// Writes a value, whatever was there.
 pub(crate) async fn set(shared: &Shared, key: &[u8], value: &[u8], ttl: Option<Duration>) -> Result<(), Error> {
     let slot = slot_of(key);
-    let write = Write::set(shared.config(), slot, shared.now() + shared.config().deadline());
-    let (written, in_doubt) = run(shared, slot, write, &Command { key, value, ttl, token: &[] }).await?;
-    shared.tally.set(written.err(), in_doubt);
-    written.map_err(|cause| Error::WriteRefused { cause })
+    let mut write = Write::set(shared.config(), slot, shared.now() + shared.config().deadline());
+    let written = run(shared, &mut write, &Message::value(key, value, ttl, &[])).await?;
+    shared.tally.set(written.err(), write.in_doubt());
+    written.map_err(|cause| Error::WriteRefused { cause })?;
+    // Who asks from now on gets nothing older: no load that is under way, and no replica that lacks it.
+    let key = Bytes::copy_from_slice(key);
+    shared.loads.detach([&key]);
+    if let Some(at) = write.written_at() {
+        shared.with_cluster(|cluster, now| cluster.invalidations().set(slot, &key, (at.node, at.epoch), now));
+    }
+    Ok(())
 }
 
 /// Writes a loaded value back, if nothing stands in the way. Gives why it was not written, if it was not.
@@ -33,36 +42,13 @@ pub(crate) async fn fill(
     lease: &Lease,
     deadline: Instant,
 ) -> Result<Result<(), Cause>, Error> {
-    let slot = slot_of(key);
-    let write = Write::fill(shared.config(), slot, lease.lessor, deadline);
-    let command = Command { key, value, ttl: Some(ttl), token: &lease.token };
-    let (written, _) = run(shared, slot, write, &command).await?;
-    Ok(written)
+    let mut write = Write::fill(shared.config(), slot_of(key), lease.lessor, deadline);
+    run(shared, &mut write, &Message::value(key, value, Some(ttl), &lease.token)).await
 }
 
-struct Command<'a> {
-    key: &'a [u8],
-    value: &'a [u8],
-    ttl: Option<Duration>,
-    /// What the lease of a fill has to be.
-    token: &'a [u8],
-}
-
-/// Gives how it ended, and whether it was sent without knowing on which side of a partition its node is.
-async fn run(
-    shared: &Shared,
-    slot: Slot,
-    mut write: Write,
-    command: &Command<'_>,
-) -> Result<(Result<(), Cause>, bool), Error> {
-    let lease = lease_name(slot, command.key);
-    let milliseconds = command.ttl.map(|ttl| ttl.as_millis().max(1).to_string());
-    let mut set: Vec<&[u8]> = vec![b"SET", command.key, command.value];
-    if let Some(milliseconds) = &milliseconds {
-        set.extend([b"PX".as_slice(), milliseconds.as_bytes()]);
-    }
-    let arguments = [command.token, command.value, milliseconds.as_deref().unwrap_or_default().as_bytes()];
-    let contact = last_contact(shared, slot);
+/// Gives why it was not written, if it was not.
+pub(crate) async fn run(shared: &Shared, write: &mut Write, message: &Message<'_>) -> Result<Result<(), Cause>, Error> {
+    let contact = last_contact(shared, message.slot);
     let (mut action, mut changes) = shared.with_cluster(|cluster, now| {
         if let Some((node, at)) = contact {
             cluster.handle_contact(node, at);
@@ -72,25 +58,29 @@ async fn run(
     loop {
         let event = match action {
             WriteAction::Ping { node, until } => {
-                let (answer, contact) = send(shared, node, (false, false), Attempt::until(until), &[&[b"PING"]]).await;
-                match answer {
+                let to = To { node, of: Use::Owner, asking: false, renew: false };
+                let sent = send(shared, to, Attempt::until(until), &[vec![b"PING"]]).await;
+                match sent.answers.into_iter().next() {
                     // It was not sent at all, which says nothing of the node.
-                    Answer::Saturated => WriteEvent::Answered { answer, contact },
-                    answer => WriteEvent::Pinged(!matches!(
-                        answer,
-                        Answer::Timeout | Answer::Hung | Answer::Closed | Answer::Connection | Answer::Stranger
-                    )),
+                    Some(answer @ Answer::Saturated) => WriteEvent::Answered { answer, line: 0, contact: sent.contact },
+                    answer => WriteEvent::Pinged(answer.is_some_and(|answer| {
+                        !matches!(
+                            answer,
+                            Answer::Timeout | Answer::Hung | Answer::Closed | Answer::Connection | Answer::Stranger
+                        )
+                    })),
                 }
             }
-            WriteAction::Send { node, asking, renew, until, limit } => {
-                let both: [&[&[u8]]; 2] = [&[b"DEL", &lease], &set];
-                let (answer, contact) = send(shared, node, (asking, renew), Attempt { until, limit }, &both).await;
-                WriteEvent::Answered { answer, contact }
+            WriteAction::Send { node, batch, asking, renew, until, limit } => {
+                let to = To { node, of: message.on, asking, renew };
+                let sent = send(shared, to, Attempt { until, limit }, &message.commands(batch)).await;
+                let answer = batch.comes_to(sent.answers);
+                WriteEvent::Answered { answer, line: sent.line, contact: sent.contact }
             }
-            WriteAction::Fill { to, with_text, until, limit } => {
-                let run = Run { script: &FILL_SCRIPT, keys: [&lease, command.key], arguments: &arguments, with_text };
-                let ran = run.on(shared, to.node, Some(to.line), Attempt { until, limit }).await;
-                filled(ran)
+            WriteAction::Run { node, line, script, with_text, until, limit } => {
+                let (keys, arguments) = message.script(script);
+                let run = Run { script: script.script(), keys: &keys, arguments: &arguments, with_text };
+                returned(run.on(shared, (node, message.on), line, Attempt { until, limit }).await)
             }
             WriteAction::Wait { until } => {
                 // What it waits for may be a probe, which the conductor has to send.
@@ -98,8 +88,8 @@ async fn run(
                 shared.wait(changes, until).await;
                 WriteEvent::Woken
             }
-            WriteAction::Written => return Ok((Ok(()), write.in_doubt())),
-            WriteAction::Refused(cause) => return Ok((Err(cause), write.in_doubt())),
+            WriteAction::Written => return Ok(Ok(())),
+            WriteAction::Refused(cause) => return Ok(Err(cause)),
         };
         shared.check_open()?;
         (action, changes) = shared.with_cluster(|cluster, now| {
@@ -118,49 +108,60 @@ fn last_contact(shared: &Shared, slot: Slot) -> Option<(NodeKey, Instant)> {
     }
 }
 
-/// What the script of a fill came to.
-fn filled(Ran { result, contact, .. }: Ran) -> WriteEvent {
+/// What a script came to.
+fn returned(Ran { result, line, contact }: Ran) -> WriteEvent {
     let answer = match result {
-        Ok(Reply::Integer(number)) => match Filled::of(number) {
-            Some(filled) => return WriteEvent::Filled(filled),
-            None => Answer::Protocol,
-        },
+        Ok(Reply::Integer(number)) => return WriteEvent::Returned { number, line },
         Ok(_) => Answer::Protocol,
         Err(answer) => answer,
     };
-    WriteEvent::Answered { answer, contact }
+    WriteEvent::Answered { answer, line, contact }
 }
 
-/// Sends these commands in one write. Gives the answer to the last one.
-async fn send<const N: usize>(
-    shared: &Shared,
+/// Where commands are sent.
+struct To {
     node: NodeKey,
-    (asking, renew): (bool, bool),
-    time: Attempt,
-    commands: &[&[&[u8]]; N],
-) -> (Answer, Option<Instant>) {
-    let Some(member) = shared.table.load().member(node).map(Arc::clone) else { return (Answer::Connection, None) };
-    if renew {
-        member.renew(Source::Primary);
-    }
-    let submitted = member.submit(Source::Primary, &shared.opener, |lane| {
-        commands.iter().map(|words| lane.command(words, asking, time)).collect::<Result<Vec<_>, _>>()
-    });
-    let answer = match submitted {
-        Err(SubmitError::Full) => Answer::Saturated,
-        Err(SubmitError::Ended(error)) => error.answer(),
-        // One that nobody waits for would not be sent.
-        Ok(pending) => join_all(pending).await.pop().map_or(Answer::Protocol, answer_of),
+    of: Use,
+    asking: bool,
+    renew: bool,
+}
+
+/// What came of them.
+struct Sent {
+    /// One for each command; the reason for all, if they were not sent.
+    answers: Vec<Answer>,
+    line: u64,
+    contact: Option<Instant>,
+}
+
+/// Sends these commands in one write.
+async fn send(shared: &Shared, to: To, time: Attempt, commands: &[Vec<&[u8]>]) -> Sent {
+    let Some(member) = shared.table.load().member(to.node).map(Arc::clone) else {
+        return Sent { answers: vec![Answer::Connection], line: 0, contact: None };
     };
-    (answer, member.contact())
+    if to.renew {
+        member.renew(to.of);
+    }
+    let submitted = member.submit(to.of, &shared.opener, |lane| {
+        let pending = commands.iter().map(|words| lane.command(words, to.asking, time)).collect::<Result<Vec<_>, _>>();
+        Ok((pending?, lane.line()))
+    });
+    let (answers, line) = match submitted {
+        Err(SubmitError::Full) => (vec![Answer::Saturated], 0),
+        Err(SubmitError::Ended(error)) => (vec![error.answer()], 0),
+        // One that nobody waits for would not be sent.
+        Ok((pending, line)) => (join_all(pending).await.into_iter().map(answer_of).collect(), line),
+    };
+    Sent { answers, line, contact: member.contact() }
 }
 
 fn answer_of(outcome: Result<Reply, Failure>) -> Answer {
     match outcome {
         Ok(Reply::Status(_)) => Answer::Value,
-        Ok(Reply::Nil) => Answer::Nil,
+        Ok(Reply::Integer(number)) if number != 0 => Answer::Value,
+        Ok(Reply::Nil | Reply::Integer(_)) => Answer::Nil,
         Ok(Reply::Error(line)) => Answer::Error(classify(&line)),
-        Ok(Reply::Value(_) | Reply::Integer(_) | Reply::Array(_) | Reply::Unexpected(_)) => Answer::Protocol,
+        Ok(Reply::Value(_) | Reply::Array(_) | Reply::Unexpected(_)) => Answer::Protocol,
         Err(error) => error.answer(),
     }
 }

@@ -21,26 +21,19 @@ pub enum Batch {
 }
 
 impl Batch {
-    /// What the answers to the commands come to, one after the other; a number is a value, but for 0, which is nil.
-    pub fn comes_to(self, answers: impl IntoIterator<Item = Answer>) -> Answer {
-        let mut answers: Vec<Answer> = answers.into_iter().collect();
-        match self {
-            Self::Set => {}
-            Self::Delete => {
-                let fails = |a: &Answer| !matches!(a, Answer::Value | Answer::Nil | Answer::Error(ErrorReply::Ask(..)));
-                if let Some(place) = answers.iter().position(fails) {
-                    answers.truncate(place + 1);
-                }
-            }
+    /// What the answers to the commands come to, in their order; a number is a value, but for 0, which is nil.
+    pub fn comes_to(self, answers: Vec<Answer>) -> Answer {
+        let fails = |answer: &&Answer| !matches!(answer, Answer::Value | Answer::Nil);
+        let asks = |answer: &&Answer| matches!(answer, Answer::Error(ErrorReply::Ask(..)));
+        let last = answers.last();
+        let telling = match self {
+            Self::Set => last,
+            Self::Delete => answers.iter().find(|answer| fails(answer) && !asks(answer)).or(last),
             // What counts is that the key is gone; a mark may be lost.
-            Self::DeleteAndMark => answers.truncate(2),
-            Self::Mark => {}
-        }
-        if matches!(self, Self::DeleteAndMark | Self::Mark) {
-            let fails = |a: &Answer| !matches!(a, Answer::Value | Answer::Nil);
-            return answers.into_iter().find(fails).unwrap_or(Answer::Value);
-        }
-        answers.pop().unwrap_or(Answer::Protocol)
+            Self::DeleteAndMark => answers.iter().take(2).find(fails).or(Some(&Answer::Value)),
+            Self::Mark => answers.iter().find(fails).or(Some(&Answer::Value)),
+        };
+        telling.cloned().unwrap_or(Answer::Protocol)
     }
 }
 

@@ -1,0 +1,107 @@
+//! What a write says to a node: the words of its commands, and the keys and arguments of its scripts.
+
+use crate::member::Use;
+use failsoft_policy::Slot;
+use failsoft_policy::slot::slot_of;
+use failsoft_policy::wire::{echo_slot, id, lease_name, mark, mark_names};
+use failsoft_policy::write::{Batch, Which};
+use std::time::Duration;
+
+/// A value to be written, or an invalidation. All that is sent is put together here once.
+pub(crate) struct Message<'a> {
+    /// The slot that it is sent to.
+    pub(crate) slot: Slot,
+    /// On which connection.
+    pub(crate) on: Use,
+    key: &'a [u8],
+    value: &'a [u8],
+    /// The lease that a fill needs.
+    token: &'a [u8],
+    /// How long the value or the mark lives, in milliseconds; empty for ever.
+    lives: String,
+    lease: Vec<u8>,
+    note: Note,
+}
+
+/// What is left of an invalidation.
+#[derive(Default)]
+struct Note {
+    mark: Vec<u8>,
+    bell: Vec<u8>,
+    id: [u8; 16],
+    epoch: String,
+    /// What stands at the mark where no script writes it.
+    text: Vec<u8>,
+}
+
+impl<'a> Message<'a> {
+    /// Sets a value. `token` is the lease of a fill, and empty for a `set`.
+    pub(crate) fn value(key: &'a [u8], value: &'a [u8], ttl: Option<Duration>, token: &'a [u8]) -> Self {
+        let (slot, on) = (slot_of(key), Use::Owner);
+        let lives = ttl.map_or_else(String::new, milliseconds);
+        Self { slot, on, key, value, token, lives, lease: lease_name(slot, key), note: Note::default() }
+    }
+
+    /// Invalidates a key whose owner has this config epoch; the mark lives so long.
+    pub(crate) fn invalidation(key: &'a [u8], epoch: u64, ttl: Duration) -> Self {
+        let slot = slot_of(key);
+        let note = Note { id: id(fastrand::u64(..)), epoch: epoch.to_string(), ..Note::default() };
+        let lease = lease_name(slot, key);
+        let message =
+            Self { slot, on: Use::Invalidations, key, value: &[], token: &[], lives: milliseconds(ttl), lease, note };
+        message.marked_in(slot, epoch)
+    }
+
+    /// The same in the slot of its echo.
+    pub(crate) fn echo(self, epoch: u64) -> Self {
+        let slot = echo_slot(self.slot);
+        self.marked_in(slot, epoch)
+    }
+
+    fn marked_in(mut self, slot: Slot, epoch: u64) -> Self {
+        self.slot = slot;
+        [self.note.mark, self.note.bell] = mark_names(slot, self.key);
+        self.note.text = mark(&self.note.id, epoch);
+        self
+    }
+
+    /// The commands of a batch, in their order.
+    pub(crate) fn commands(&self, batch: Batch) -> Vec<Vec<&[u8]>> {
+        let drop_lease = || vec![b"DEL".as_slice(), &self.lease];
+        let delete = || vec![b"DEL".as_slice(), self.key];
+        let marks = || {
+            let Note { mark, bell, text, .. } = &self.note;
+            let set = |name, value| vec![b"SET".as_slice(), name, value, b"PX", self.lives.as_bytes()];
+            [set(mark, text), set(bell, b"1"), vec![b"DEL".as_slice(), bell]]
+        };
+        match batch {
+            Batch::Set => {
+                let mut set = vec![b"SET".as_slice(), self.key, self.value];
+                if !self.lives.is_empty() {
+                    set.extend([b"PX".as_slice(), self.lives.as_bytes()]);
+                }
+                vec![drop_lease(), set]
+            }
+            Batch::Delete => vec![drop_lease(), delete(), delete()],
+            Batch::DeleteAndMark => [drop_lease(), delete()].into_iter().chain(marks()).collect(),
+            Batch::Mark => marks().into(),
+        }
+    }
+
+    /// The keys of a script, and its arguments.
+    pub(crate) fn script(&self, which: Which) -> (Vec<&[u8]>, Vec<&[u8]>) {
+        let Note { mark, bell, id, epoch, .. } = &self.note;
+        let note = vec![id.as_slice(), epoch.as_bytes(), self.lives.as_bytes()];
+        match which {
+            Which::Lease | Which::Fill => {
+                (vec![&self.lease, self.key], vec![self.token, self.value, self.lives.as_bytes()])
+            }
+            Which::Invalidate => (vec![&self.lease, self.key, mark, bell], note),
+            Which::Mark => (vec![mark, bell], note),
+        }
+    }
+}
+
+fn milliseconds(time: Duration) -> String {
+    time.as_millis().max(1).to_string()
+}

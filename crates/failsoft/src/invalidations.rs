@@ -1,0 +1,169 @@
+//! Carries out invalidations: those of callers, and those that are sent again in the background.
+
+use crate::commands::Message;
+use crate::error::{Error, Incomplete};
+use crate::panics;
+use crate::shared::Shared;
+use crate::writes;
+use bytes::Bytes;
+use failsoft_policy::invalidate::{Invalidation, Pending};
+use failsoft_policy::slot::slot_of;
+use failsoft_policy::{Instant, Slot, Turn};
+use futures_util::StreamExt;
+use futures_util::stream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use tokio::sync::{Notify, oneshot};
+
+/// How many invalidations of one call are under way at a time, and how many of those that are sent again.
+const WINDOW: usize = 512;
+/// How many keys are put down at a time, under locks that reads wait for.
+const CHUNK: usize = 1_024;
+
+/// What the hot path has to know of the invalidations.
+pub(crate) struct Gate {
+    /// One bit for each slot that has keys which no node may be asked for.
+    owed: [AtomicU64; Slot::COUNT as usize / 64],
+    /// Any is known, so that a replica has to be looked at twice.
+    any: AtomicBool,
+    /// When the background has something to do, in nanoseconds.
+    due: AtomicU64,
+    earlier: Notify,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        let (any, due) = (AtomicBool::new(false), AtomicU64::new(u64::MAX));
+        Self { owed: std::array::from_fn(|_| AtomicU64::new(0)), any, due, earlier: Notify::new() }
+    }
+
+    /// Whether a key of the slot may be one that no node is asked for.
+    #[inline]
+    pub(crate) fn is_owed(&self, slot: Slot) -> bool {
+        self.owed[slot.index() / 64].load(Ordering::Relaxed) >> (slot.index() % 64) & 1 == 1
+    }
+
+    /// Whether any invalidation is known.
+    #[inline]
+    pub(crate) fn has_any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
+    /// Takes over what has changed. Called under the lock of what the policy knows, before new routes are in force.
+    pub(crate) fn update(&self, known: &mut failsoft_policy::invalidations::Invalidations) {
+        let any = !known.is_empty();
+        if !any && !self.has_any() {
+            return;
+        }
+        for (slot, owed) in known.take_changes() {
+            let (word, bit) = (&self.owed[slot.index() / 64], 1 << (slot.index() % 64));
+            if owed {
+                word.fetch_or(bit, Ordering::Relaxed)
+            } else {
+                word.fetch_and(!bit, Ordering::Relaxed)
+            };
+        }
+        self.any.store(any, Ordering::Relaxed);
+        let due = known.next_timeout().map_or(u64::MAX, Instant::as_nanos);
+        if due < self.due.swap(due, Ordering::Relaxed) {
+            self.earlier.notify_one();
+        }
+    }
+}
+
+/// Invalidates these keys: when this returns the future, no read of this process gets anything older of them.
+pub(crate) fn invalidate(
+    shared: &Arc<Shared>,
+    keys: Vec<Bytes>,
+) -> Result<impl Future<Output = Result<(), Error>> + Send + 'static, Error> {
+    shared.check_open()?;
+    let mut calls = Vec::with_capacity(keys.len());
+    for chunk in keys.chunks(CHUNK) {
+        shared.loads.detach(chunk);
+        shared.with_cluster(|cluster, now| {
+            let mut turn = Turn { cluster, now, dice: 0 };
+            let call = |key: &Bytes| Invalidation::call(shared.config(), slot_of(key), key.clone(), &mut turn);
+            calls.extend(chunk.iter().map(call).map(|call| UnderWay { shared: Arc::clone(shared), call: Some(call) }));
+        });
+    }
+    // A caller who goes away leaves them to themselves.
+    let (done, result) = oneshot::channel();
+    shared.spawn(async move {
+        let each = stream::iter(calls).map(UnderWay::carry_out).buffer_unordered(WINDOW);
+        let incomplete = each.filter_map(async |ended| ended.err()).collect::<Vec<_>>().await;
+        // Nobody may wait any more.
+        let _ = done.send(incomplete);
+    });
+    Ok(async move {
+        let incomplete: Vec<Incomplete> = result.await.map_err(|_| Error::Closed)?;
+        if incomplete.is_empty() { Ok(()) } else { Err(Error::InvalidationIncomplete { pending: incomplete.into() }) }
+    })
+}
+
+/// Sends again what was not acknowledged, or may be lost under another owner.
+pub(crate) async fn send_again(shared: Arc<Shared>) {
+    loop {
+        let (due, next) = shared.with_cluster(|cluster, now| {
+            let due = cluster.invalidations().take_due(WINDOW, now);
+            let again = |due| Invalidation::again(shared.config(), due, now);
+            (due.into_iter().map(again).collect::<Vec<_>>(), cluster.invalidations().next_timeout())
+        });
+        if due.is_empty() {
+            let next = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(shared.opener.clock.std(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = next => {}
+                () = shared.gate.earlier.notified() => {}
+            }
+            continue;
+        }
+        let calls = due.into_iter().map(|call| UnderWay { shared: Arc::clone(&shared), call: Some(call) });
+        let all = stream::iter(calls).map(UnderWay::carry_out).buffer_unordered(WINDOW);
+        if panics::caught(all.for_each(async |_| {})).await.is_err() {
+            shared.tally.panicked();
+        }
+    }
+}
+
+/// An invalidation that is to be carried out. One that is dropped before its end is sent again later.
+struct UnderWay {
+    shared: Arc<Shared>,
+    call: Option<Invalidation>,
+}
+
+impl UnderWay {
+    /// Gives what was not acknowledged, if anything was not.
+    async fn carry_out(mut self) -> Result<(), Incomplete> {
+        let shared = Arc::clone(&self.shared);
+        let Some(call) = self.call.as_mut() else { return Ok(()) };
+        let key = call.key().clone();
+        let epoch = shared.with_cluster(|cluster, _| cluster.reign(call.slot())).map_or(0, |(_, epoch)| epoch);
+        let message = Message::invalidation(&key, epoch, shared.config().invalidation_ttl());
+        let mut key_step = call.key_step(shared.config());
+        // A router that was closed has nobody to tell.
+        let Ok(told) = writes::run(&shared, &mut key_step, &message).await else { return Ok(()) };
+        shared.with_cluster(|cluster, now| {
+            call.key_step_ended(&key_step, told.err(), &mut Turn { cluster, now, dice: 0 });
+        });
+        let mut echo = call.echo(shared.config(), shared.now());
+        let Ok(announced) = writes::run(&shared, &mut echo, &message.echo(epoch)).await else { return Ok(()) };
+        let pending = self.end(announced.err());
+        shared.tally.invalidation(!pending.is_empty());
+        if pending.is_empty() { Ok(()) } else { Err(Incomplete { key, pending }) }
+    }
+
+    fn end(&mut self, echo: Option<failsoft_policy::write::Cause>) -> Pending {
+        let Some(mut call) = self.call.take() else { return Pending::default() };
+        self.shared.with_cluster(|cluster, now| call.echo_ended(echo, &mut Turn { cluster, now, dice: 0 }))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.end(Some(failsoft_policy::write::Cause::Connection));
+    }
+}
