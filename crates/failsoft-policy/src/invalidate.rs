@@ -96,10 +96,16 @@ impl Invalidation {
         }
     }
 
-    /// The write that announces it, in the slot of [`Self::echo_slot`].
-    pub fn echo(&self, config: &Config, now: Instant) -> Write {
+    /// When its key step has to be over.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The write that announces it, in the slot of [`Self::echo_slot`], and when that has to be over.
+    pub fn echo(&self, config: &Config, now: Instant) -> (Write, Instant) {
         // After a key step that took all the time it still goes out once.
-        Write::announce(config, self.echo_slot(), self.deadline.max(now + config.attempt_timeout()))
+        let deadline = self.deadline.max(now + config.attempt_timeout());
+        (Write::announce(config, self.echo_slot(), deadline), deadline)
     }
 
     /// The slot in which it is announced.

@@ -15,6 +15,7 @@
 
 use crate::config::Config;
 use crate::connection::Attempt;
+use crate::invalidations::Standing;
 use crate::read::Answer;
 use crate::reply::ErrorReply;
 use crate::text::{Text, Then, Which};
@@ -69,6 +70,10 @@ impl Taking {
         let epoch = cluster.epoch(node).filter(|_| cluster.owns(node, slot)).ok_or(Cause::OwnerChanged)?;
         if !cluster.admits(node) {
             return Err(Cause::BreakerOpen);
+        }
+        // Whoever joins the load was perhaps told of an invalidation that the node was not.
+        if cluster.standing(slot, &missing.key, now) == Standing::Owed {
+            return Err(Cause::LeaseGone);
         }
         if !cluster.takes_leases(node, now) {
             return Err(Cause::Denied);

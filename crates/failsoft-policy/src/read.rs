@@ -14,6 +14,7 @@ use crate::time::Instant;
 use crate::turn::Turn;
 use crate::words::{NodeKey, Reason, Slot, Status};
 use alloc::vec::Vec;
+use bytes::Bytes;
 use core::time::Duration;
 
 mod answer;
@@ -61,11 +62,13 @@ enum Then {
 #[derive(Clone, Debug)]
 pub struct Read {
     slot: Slot,
+    key: Bytes,
     bounds: Bounds,
     max_retries: u32,
     max_redirects: u32,
     base_backoff: Duration,
     callback: bool,
+    /// What the invalidations of this process mean for its key.
     standing: Standing,
     state: State,
     reason: Option<Reason>,
@@ -86,10 +89,11 @@ pub struct Read {
 }
 
 impl Read {
-    /// A read of `slot`; `callback` says whether the caller gave one.
-    pub fn new(config: &Config, slot: Slot, bounds: Bounds, callback: bool) -> Self {
+    /// A read of a key in this slot; `callback` says whether the caller gave one.
+    pub fn new(config: &Config, (slot, key): (Slot, Bytes), bounds: Bounds, callback: bool) -> Self {
         Self {
             slot,
+            key,
             bounds,
             max_retries: config.max_retries(),
             max_redirects: config.max_redirects(),
@@ -110,11 +114,6 @@ impl Read {
         }
     }
 
-    /// What the invalidations of this process mean for it; before its first action.
-    pub fn heed(&mut self, standing: Standing) {
-        self.standing = standing;
-    }
-
     /// The first action; the same as [`crate::route::first_step`] on a snapshot taken now, for a key that was not
     /// invalidated.
     pub fn start(&mut self, turn: Turn<'_>) -> Action {
@@ -122,8 +121,10 @@ impl Read {
         if turn.now >= self.bounds.deadline {
             return self.give_up(Reason::Deadline, turn.now);
         }
+        self.standing = turn.cluster.standing(self.slot, &self.key, turn.now);
         let step = self.first_step(&turn);
-        self.resume(step, turn.now)
+        let action = self.begin(step, turn.now);
+        self.unless_owed(action, &turn)
     }
 
     /// Where the route leads; instead of to a replica that may lack the key's invalidation, to another one.
@@ -149,11 +150,12 @@ impl Read {
         if let Standing::Since(since) = self.standing { Some(since) } else { None }
     }
 
-    /// Takes up a read whose first step was taken from a snapshot, `now` being when it was taken.
-    pub fn resume(&mut self, step: Step, now: Instant) -> Action {
-        if self.standing == Standing::Owed {
-            return self.missed(Reason::Invalidated, None);
-        }
+    /// Takes up a read whose first step was taken from a snapshot, `begun` being when it was taken, and was carried out.
+    pub fn resume(&mut self, step: Step, begun: Instant) -> Action {
+        self.begin(step, begun)
+    }
+
+    fn begin(&mut self, step: Step, now: Instant) -> Action {
         match step {
             Step::Send { node, source, reason, current_at, until, limit } => {
                 (self.reason, self.current_at) = (reason, current_at);
@@ -173,7 +175,25 @@ impl Read {
 
     /// What happened, and when.
     pub fn on(&mut self, event: Event, mut turn: Turn<'_>) -> Action {
-        let turn = &mut turn;
+        self.standing = turn.cluster.standing(self.slot, &self.key, turn.now);
+        let action = self.next(event, &mut turn);
+        self.unless_owed(action, &turn)
+    }
+
+    /// No node is asked for a key that it may not have been told of. It may have become so in this very turn: a redirect
+    /// names an owner who may lack what the one before it had acknowledged.
+    fn unless_owed(&mut self, action: Action, turn: &Turn<'_>) -> Action {
+        let asks = matches!(action, Action::Send { .. } | Action::Wait { .. });
+        if !asks || turn.cluster.standing(self.slot, &self.key, turn.now) != Standing::Owed {
+            return action;
+        }
+        if let State::Asking { source, .. } = self.state {
+            *self.attempts_on(source) -= 1;
+        }
+        self.missed(Reason::Invalidated, None)
+    }
+
+    fn next(&mut self, event: Event, turn: &mut Turn<'_>) -> Action {
         match (self.state, event) {
             (
                 State::Asking { node, source: Source::Primary, asking, .. },
@@ -211,13 +231,17 @@ impl Read {
     }
 
     fn ask(&mut self, node: NodeKey, source: Source, attempt: Attempt, now: Instant) -> Action {
-        match source {
-            Source::Primary => self.primary_attempts += 1,
-            Source::Replica => self.replica_attempts += 1,
-        }
+        *self.attempts_on(source) += 1;
         self.state = State::Asking { node, source, asking: false, sent_at: now };
         let Attempt { until, limit } = attempt;
         Action::Send { node, source, asking: false, renew: false, until, limit }
+    }
+
+    fn attempts_on(&mut self, source: Source) -> &mut u32 {
+        match source {
+            Source::Primary => &mut self.primary_attempts,
+            Source::Replica => &mut self.replica_attempts,
+        }
     }
 
     fn wait(&mut self, until: Instant, then: Then) -> Action {

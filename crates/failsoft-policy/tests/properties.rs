@@ -1,6 +1,7 @@
 //! What holds for any answers, in any order, at any time: reads end inside their limits, the fast path
 //! agrees with the machine, epochs never go back, breakers and budgets hold.
 
+use bytes::Bytes;
 use failsoft_policy::action::{Action, Answer, Event};
 use failsoft_policy::breaker::{Admission, Breaker};
 use failsoft_policy::budget::Budget;
@@ -237,7 +238,7 @@ proptest! {
         before.iter().for_each(|fact| world.happen(fact));
         let bounds = Bounds::new(&config, world.now);
         let deadline = bounds.deadline;
-        let mut read = Read::new(&config, slot(0), bounds, callback);
+        let mut read = Read::new(&config, (slot(0), Bytes::new()), bounds, callback);
         let mut action = read.start(Turn { cluster: &mut world.cluster, now: world.now, dice: script[0].3 });
         let (mut redirects, mut primary_sends) = (0, 0);
         let mut script = script.into_iter().cycle();
@@ -308,7 +309,7 @@ proptest! {
         let now = world.now + Duration::from_millis(wait);
         let bounds = Bounds::new(&config, now);
         for callback in [false, true] {
-            let read = || Read::new(&config, slot(number), bounds, callback);
+            let read = || Read::new(&config, (slot(number), Bytes::new()), bounds, callback);
             let step = first_step(&snapshot, slot(number), now, bounds, dice);
             let turn = Turn { cluster: &mut world.cluster, now, dice };
             prop_assert_eq!(read().resume(step, now), read().start(turn));

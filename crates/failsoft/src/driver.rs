@@ -129,10 +129,9 @@ pub(crate) async fn route(
     shared.check_open()?;
     let Unserved { step, begun, mut result } = unserved;
     let slot = slot_of(key);
-    let mut read = Read::new(shared.config(), slot, bounds, callback);
+    let mut read = Read::new(shared.config(), (slot, Bytes::copy_from_slice(key)), bounds, callback);
     let mut value = None;
     let (mut action, mut waits) = shared.ask(slot, |turn| {
-        read.heed(turn.cluster.standing(slot, key, turn.now));
         // Without an attempt there is no need to hold on to the step that an older snapshot gave.
         if result.is_some() { read.resume(step, begun) } else { read.start(turn) }
     });

@@ -149,7 +149,7 @@ impl UnderWay {
         shared.with_cluster(|cluster, now| {
             call.key_step_ended(&key_step, told.err(), &mut Turn { cluster, now, dice: 0 });
         });
-        let mut echo = call.echo(shared.config(), shared.now());
+        let (mut echo, _) = call.echo(shared.config(), shared.now());
         let Ok(announced) = writes::run(&shared, &mut echo, &message.echo(epoch)).await else { return Ok(()) };
         let pending = self.end(announced.err());
         shared.tally.invalidation(!pending.is_empty());

@@ -5,6 +5,7 @@
 
 mod call;
 mod conduct;
+mod invalidations;
 mod lanes;
 mod leases;
 mod loads;
@@ -13,7 +14,7 @@ mod running;
 mod state;
 mod writes;
 
-pub(crate) use call::{Call, Work};
+pub(crate) use call::{Call, Job, Work};
 pub(crate) use running::{Place, Running};
 pub(crate) use state::{Caller, Failure, Member, Router};
 
@@ -106,6 +107,7 @@ impl Sim<'_> {
                 self.begin_read(r, &keys[..usize::from(count)], callback, None, call.deadline, call.cancelled_after);
             }
             What::Set { key } => self.begin_set(r, key),
+            What::Invalidate { key } => self.begin_invalidation(r, key),
             What::Stranger { .. } => {}
         }
     }

@@ -56,8 +56,8 @@ impl Read {
         match then {
             Then::Begin => match self.first_step(turn) {
                 Step::Wait(_) if turn.now < until => self.wait(until, then),
-                Step::Wait(_) => self.resume(Step::Secondary(Reason::Connection), turn.now),
-                step => self.resume(step, turn.now),
+                Step::Wait(_) => self.begin(Step::Secondary(Reason::Connection), turn.now),
+                step => self.begin(step, turn.now),
             },
             Then::Follow(from) => self.follow_view(from, until, turn),
             Then::Retry => self.retry_now(until, turn),

@@ -158,7 +158,7 @@ impl Run<'_> {
                 None => Bounds::new(&self.config, now),
             };
             bounds.deadline = text.deadline_ms.map_or(bounds.deadline, Instant::from_millis);
-            let mut read = Read::new(&self.config, slot(text.slot), bounds, text.callback);
+            let mut read = Read::new(&self.config, (slot(text.slot), Bytes::from_static(b"k")), bounds, text.callback);
             let action = read.start(Turn { cluster: &mut self.cluster, now, dice: step.dice });
             self.call = Call::Read(read);
             return Ok(Done::Read(action));

@@ -40,7 +40,7 @@ impl Check {
                 format!("router {r}: a miss that no primary confirmed; the last word was {:?}", call.last)
             });
         }
-        let misses = reason == Reason::Absent && confirmed.is_some();
+        let misses = reason == Reason::Absent && confirmed.is_some() || reason == Reason::Invalidated;
         let judged = self.judging;
         self.that(!judged || misses, || {
             format!(
@@ -52,8 +52,8 @@ impl Check {
     }
 
     /// A read ended with "no such key".
-    pub(crate) fn missing(&mut self, r: usize, call: &Call) {
-        let said = matches!(call.last, Some((_, _, Source::Primary, Answer::Nil)));
+    pub(crate) fn missing(&mut self, r: usize, call: &Call, reason: Reason) {
+        let said = matches!(call.last, Some((_, _, Source::Primary, Answer::Nil))) || reason == Reason::Invalidated;
         self.that(said, || format!("router {r}: a key is called missing after {:?}", call.last));
     }
 
@@ -79,17 +79,16 @@ impl Check {
 
     /// A write ended.
     pub(crate) fn write_ended(&mut self, r: usize, call: &Call, refused: Option<Cause>, now: Time) {
-        let Work::Write { fill, value, .. } = &call.work else { return };
+        let Work::Write { job, .. } = &call.work else { return };
         let said = matches!(call.last, Some((_, _, _, Answer::Value)));
-        if fill.is_none() && refused.is_none() {
-            self.set_done(r, call, *value);
+        if refused.is_none() {
+            self.write_done(r, call, job);
         }
         self.that(refused.is_some() || said, || format!("router {r}: a write counts as written after {:?}", call.last));
         let deadline = call.bounds.deadline.as_nanos();
         let paused = self.routers[r].suspended_until > call.begun;
-        let what = if fill.is_some() { "fill" } else { "set" };
         self.that(paused || now <= deadline, || {
-            format!("router {r}: a {what} ended {} ms after its deadline", (now - deadline) / MS)
+            format!("router {r}: {job:?} ended {} ms after its deadline", (now - deadline) / MS)
         });
     }
 

@@ -1,46 +1,82 @@
-//! What must hold of fills: none brings back what is older than a `set` that was over before it.
+//! What must hold of writes: none brings back what is older than a `set` or an invalidation that was over before it,
+//! and in the process that invalidates a key nobody who sets out afterwards gets anything older.
 
 use super::Check;
-use crate::model::{Ask, BLOCKS, KEYS, Model, Said};
-use crate::router::Call;
+use crate::model::{Ask, BLOCKS, KEYS, Model, Said, Time};
+use crate::router::{Call, Job};
 use crate::sim::Message;
 use std::collections::BTreeSet;
 
 /// How new the value of each key has to be.
 #[derive(Debug, Default)]
 pub(super) struct Floor {
-    /// The newest value of each key that was set, by a call that has ended.
-    set: [u32; KEYS],
-    /// The attempts of `set` that the slot's true owner has carried out: of which router, and which one. What another
+    /// The newest value of each key that was set, or that the store had when it was invalidated, by a call that has ended.
+    over: [u32; KEYS],
+    /// The attempts that the slot's true owner has carried out: of which router, and which one. What another
     /// node acknowledged, that only believes to be the owner, is lost.
     kept: BTreeSet<(u8, u32)>,
 }
+
+/// What a router's own readers get of a key at the least, and since when.
+pub(super) type Own = [Option<(u32, Time)>; KEYS];
 
 impl Check {
     /// A node has carried out a command, and says this.
     pub(crate) fn applied(&mut self, message: &Message, said: Said, n: usize, model: &Model) {
         let Some((key, true)) = message.ask.key() else { return };
+        if let Ask::Set { value, .. } = message.ask
+            && said == Said::Done
+        {
+            // A `set` is ordered by its arrival: what it brings back is its own.
+            for own in self.routers.iter_mut().map(|heard| &mut heard.own[usize::from(key)]) {
+                own.take_if(|(floor, _)| value < *floor);
+            }
+        }
         let block = usize::from(key) % BLOCKS;
         if said != Said::Done || model.true_owner(block) != Some(n) {
             return;
         }
         match message.ask {
-            Ask::Set { .. } => drop(self.floor.kept.insert((message.router, message.tag))),
+            Ask::Set { .. } | Ask::Invalidate { .. } => drop(self.floor.kept.insert((message.router, message.tag))),
             Ask::Fill { value, .. } => {
-                let (floor, router) = (self.floor.set[usize::from(key)], message.router);
+                let (floor, router) = (self.floor.over[usize::from(key)], message.router);
                 self.that(value >= floor, || {
-                    format!("router {router} fills key {key} with {value}, though it was set to {floor} before")
+                    format!("router {router} fills key {key} with {value}, though it was {floor} before")
                 });
             }
-            Ask::Ping | Ask::Get { .. } | Ask::Lease { .. } => {}
+            Ask::Ping | Ask::Get { .. } | Ask::Lease { .. } | Ask::Delete { .. } | Ask::Mark { .. } => {}
         }
     }
 
-    /// A `set` is over, and its caller told so.
-    pub(super) fn set_done(&mut self, r: usize, call: &Call, value: u32) {
-        if self.floor.kept.remove(&(r as u8, call.tag)) {
-            let floor = &mut self.floor.set[usize::from(call.key)];
-            *floor = value.max(*floor);
+    /// A write is over, and its caller told so.
+    pub(super) fn write_done(&mut self, r: usize, call: &Call, job: &Job) {
+        if let Job::Set { value } | Job::Key { floor: value, .. } = job
+            && self.floor.kept.remove(&(r as u8, call.tag))
+        {
+            let floor = &mut self.floor.over[usize::from(call.key)];
+            *floor = (*value).max(*floor);
         }
+    }
+
+    /// A router begins to invalidate a key, which the store has in this version.
+    pub(crate) fn invalidated(&mut self, r: usize, key: u8, floor: u32, now: Time) {
+        self.load_let_go(r, key);
+        self.routers[r].own[usize::from(key)] = Some((floor, now));
+    }
+
+    /// What the router's own readers get of a key at the least.
+    pub(crate) fn floor_of(&self, r: usize, key: u8) -> u32 {
+        self.routers[r].own[usize::from(key)].map_or(0, |(floor, _)| floor)
+    }
+
+    /// A caller that set out at `began` gets this value of a key.
+    pub(crate) fn fresh(&mut self, r: usize, (key, value): (u8, u32), began: Time, now: Time) {
+        let heard = &self.routers[r];
+        let Some((floor, since)) = heard.own[usize::from(key)] else { return };
+        // After that it is forgotten.
+        let known = now < since + heard.remembers;
+        self.that(value == 0 || value >= floor || began <= since || !known, || {
+            format!("router {r} gives {value} of key {key}, though it invalidated it when that was {floor}")
+        });
     }
 }

@@ -4,7 +4,7 @@ use super::Check;
 use super::blame::Wire;
 use super::map::Map;
 use super::votes::Votes;
-use crate::model::{BLOCKS, MS, Time};
+use crate::model::{BLOCKS, KEYS, MS, Time};
 use crate::plan::RouterPlan;
 use crate::router::slot_of;
 use failsoft_policy::NodeKey;
@@ -77,6 +77,9 @@ pub(super) struct Heard {
     pub(super) suspended_until: Time,
     /// Keys that are being loaded.
     pub(super) loading: Vec<u8>,
+    pub(super) own: super::fills::Own,
+    /// How long an invalidation is known.
+    pub(super) remembers: Time,
     /// Thousandths of retries that it may make.
     pub(super) retries: i64,
     /// The same after `TRYAGAIN`.
@@ -120,6 +123,8 @@ impl Heard {
             owed: None,
             suspended_until: 0,
             loading: Vec::new(),
+            own: [None; KEYS],
+            remembers: plan.config.invalidation_ttl().as_nanos() as Time,
             retries: 10_000,
             tries_again: 10_000,
             limit: config.attempt_timeout().as_nanos() as Time + 50 * MS,

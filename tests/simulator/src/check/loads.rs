@@ -20,13 +20,18 @@ impl Check {
     /// A callback ended, or was stopped.
     pub(crate) fn load_ends(&mut self, r: usize, running: &Running) {
         if !running.timed_out {
-            self.routers[r].loading.retain(|l| !running.keys.contains(l));
+            self.routers[r].loading.retain(|l| !running.holds(*l));
         }
     }
 
+    /// Another load of this key may begin.
+    pub(crate) fn load_let_go(&mut self, r: usize, key: u8) {
+        self.routers[r].loading.retain(|l| *l != key);
+    }
+
     /// A load reached its limit: its keys are free for another one.
-    pub(crate) fn load_detached(&mut self, r: usize, keys: &[u8]) {
-        self.routers[r].loading.retain(|l| !keys.contains(l));
+    pub(crate) fn load_detached(&mut self, r: usize, running: &Running) {
+        self.routers[r].loading.retain(|l| !running.holds(*l));
     }
 
     /// No callback runs for nobody, or for longer than twice its limit.

@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::model::{ADDRESSES, Ask, BLOCKS, MS, Time, address};
-use crate::router::{Call, Work};
+use crate::router::{Call, Job, Work};
 use failsoft_policy::NodeKey;
 use failsoft_policy::partition::Verdict;
 use failsoft_policy::read::Answer;
@@ -52,7 +52,7 @@ impl Check {
         self.that(forbidden.is_none(), || format!("router {r} asks address {at}, {}", forbidden.unwrap_or_default()));
         let quarantined = verdict == Some(Verdict::Minority);
         self.that(!quarantined, || format!("router {r} asks address {at}, which it holds in a minority"));
-        if let Work::Write { fill: Some(lease), .. } = &call.work {
+        if let Work::Write { job: Job::Fill { lease, .. }, .. } = &call.work {
             let by = lease.lessor.node;
             self.that(by == node, || format!("router {r} fills at {node:?}, but {by:?} gave the lease"));
         }
@@ -84,7 +84,7 @@ impl Check {
         self.that(!superseded, || {
             format!("router {r} asks address {at} for block {block}, which another one claims with a higher epoch")
         });
-        if let Ask::Set { .. } | Ask::Fill { .. } = ask {
+        if !matches!(ask, Ask::Lease { .. }) && ask.key().is_some_and(|(_, writes)| writes) {
             self.write_sent(r, node, at, now);
         }
     }

@@ -19,6 +19,7 @@ impl Check {
         let (key, Some(value)) = (usize::from(call.key), call.value) else {
             return self.that(false, || format!("router {r}: a value of key {} that nobody gave", call.key));
         };
+        self.fresh(r, (call.key, value), call.begun, now);
         self.that(value < FOREIGN, || format!("router {r}: key {key} is read from another cluster at address {at}"));
         let Some(last) = model.last_had(key, value, now) else {
             return self.that(false, || format!("router {r}: key {key} is said to be {value}, which it never was"));

@@ -31,12 +31,31 @@ pub(crate) enum Ask {
         value: u32,
         token: u32,
     },
+    /// The lease and the key are deleted, in one script with their mark.
+    Invalidate {
+        key: u8,
+    },
+    /// The same by single commands; where the slot moves, the last of them tells whether something is left.
+    Delete {
+        key: u8,
+        asking: bool,
+    },
+    /// A mark is left in the slot of this key, by a script or by single commands.
+    Mark {
+        key: u8,
+        asking: bool,
+    },
 }
 
 impl Ask {
     /// Whether `ASKING` goes before it.
     pub(crate) fn is_asking(self) -> bool {
-        matches!(self, Self::Get { asking: true, .. } | Self::Set { asking: true, .. })
+        let (Self::Get { asking, .. } | Self::Set { asking, .. } | Self::Delete { asking, .. } | Self::Mark { asking, .. }) =
+            self
+        else {
+            return false;
+        };
+        asking
     }
 
     /// The key that it is about, and whether it changes something there.
@@ -44,7 +63,12 @@ impl Ask {
         match self {
             Self::Ping => None,
             Self::Get { key, .. } => Some((key, false)),
-            Self::Set { key, .. } | Self::Lease { key, .. } | Self::Fill { key, .. } => Some((key, true)),
+            Self::Set { key, .. }
+            | Self::Lease { key, .. }
+            | Self::Fill { key, .. }
+            | Self::Invalidate { key }
+            | Self::Delete { key, .. }
+            | Self::Mark { key, .. } => Some((key, true)),
         }
     }
 }
@@ -123,15 +147,26 @@ impl Model {
         let at = |n: u8| self.nodes[usize::from(n)].address as u8;
         if usize::from(owner) == n {
             let target = node.migrating[block];
-            if target != NOBODY && node.data[key] == 0 {
-                let asked = Said::Asked(block as u8, at(target));
-                // The lease is a key like any other, and is deleted where it is.
-                if let Ask::Set { .. } = ask {
-                    self.nodes[n].delete_lease(key, now);
-                }
-                return asked;
+            if target == NOBODY {
+                return self.apply(n, ask, key, now);
             }
-            return self.apply(n, ask, key, now);
+            let asked = Said::Asked(block as u8, at(target));
+            match ask {
+                // The mark is none of what the node has.
+                Ask::Invalidate { .. } if node.data[key] != 0 => return Said::TryAgain,
+                Ask::Invalidate { .. } | Ask::Mark { .. } => return asked,
+                // The lease is a key like any other, and is deleted where it is.
+                Ask::Delete { .. } => {
+                    self.apply(n, ask, key, now);
+                    return asked;
+                }
+                Ask::Set { .. } if node.data[key] == 0 => {
+                    self.nodes[n].delete_lease(key, now);
+                    return asked;
+                }
+                _ if node.data[key] == 0 => return asked,
+                _ => return self.apply(n, ask, key, now),
+            }
         }
         if node.importing[block] != NOBODY && ask.is_asking() {
             return self.apply(n, ask, key, now);
@@ -155,6 +190,15 @@ impl Model {
                 self.put(n, key, value, now);
                 Said::Done
             }
+            Ask::Invalidate { .. } | Ask::Delete { .. } => {
+                self.nodes[n].delete_lease(key, now);
+                if held != 0 {
+                    self.put(n, key, 0, now);
+                }
+                // Of the last of the commands nothing is left to be deleted.
+                if ask == (Ask::Delete { key: key as u8, asking: false }) { Said::Nil } else { Said::Done }
+            }
+            Ask::Mark { .. } => Said::Done,
             Ask::Fill { token, .. } if lease != token => Said::LeaseGone,
             Ask::Fill { .. } if held != 0 => Said::Exists,
             Ask::Fill { value, .. } => {

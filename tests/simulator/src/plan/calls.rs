@@ -34,6 +34,9 @@ pub(crate) enum What {
     Set {
         key: u8,
     },
+    Invalidate {
+        key: u8,
+    },
     /// A client that is no router writes or deletes.
     Stranger {
         key: u8,
@@ -61,7 +64,8 @@ pub(super) fn draw(rng: &mut fastrand::Rng, routers: usize, heals: Time) -> Vec<
         let router = rng.u8(0..routers as u8);
         let key = rng.u8(0..KEYS as u8);
         match rng.u8(0..10) {
-            0 => calls.push(plain(at, router, What::Set { key })),
+            0 if rng.bool() => calls.push(plain(at, router, What::Set { key })),
+            0 => calls.push(plain(at, router, What::Invalidate { key })),
             1 | 2 => calls.push(plain(at, router, What::Stranger { key, delete: rng.u8(0..3) != 0 })),
             3 => {
                 // A herd on one key.

@@ -3,10 +3,11 @@
 use crate::model::{Said, Time};
 use crate::sim::LaneId;
 use failsoft_policy::flight::LoadId;
+use failsoft_policy::invalidate::Invalidation;
 use failsoft_policy::lease::{Lease, Taking};
 use failsoft_policy::read::{Answer, Read};
 use failsoft_policy::route::{Bounds, Source, Step};
-use failsoft_policy::write::Write;
+use failsoft_policy::write::{Batch, Write};
 use failsoft_policy::{Instant, NodeKey};
 
 /// What a call is for, with its machine.
@@ -19,13 +20,35 @@ pub(crate) enum Work {
     },
     Write {
         write: Box<Write>,
-        value: u32,
-        /// The lease that the load of a fill took.
-        fill: Option<Lease>,
+        job: Job,
+        /// What is sent is a `PING`.
         pinging: bool,
+        /// What is sent is these commands, not a script.
+        batch: Option<Batch>,
     },
     /// A load takes a lease.
     Lease { load: LoadId, taking: Taking, line: u64, token: u32 },
+}
+
+/// What a write is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Job {
+    Set {
+        value: u32,
+    },
+    Fill {
+        value: u32,
+        /// What its load took.
+        lease: Lease,
+    },
+    /// The two steps of an invalidation. From `floor` on, what the key's readers get has to be.
+    Key {
+        call: Box<Invalidation>,
+        floor: u32,
+    },
+    Echo {
+        call: Box<Invalidation>,
+    },
 }
 
 /// One key's way through the cluster.

@@ -23,6 +23,7 @@ impl Sim<'_> {
                 router.cluster.handle_contact(member.key, at);
             }
         }
+        self.send_again(r);
         let mut commands = 0;
         loop {
             let dice = self.rng.u32(..);
@@ -38,7 +39,8 @@ impl Sim<'_> {
         let limits = self.expire(r);
         let router = &mut self.routers[r];
         let next = router.cluster.next_timeout().map(failsoft_policy::Instant::as_nanos);
-        let soonest = next.into_iter().chain(limits).fold(self.now + TICK, Time::min);
+        let again = router.cluster.invalidations().next_timeout().map(failsoft_policy::Instant::as_nanos);
+        let soonest = next.into_iter().chain(limits).chain(again).fold(self.now + TICK, Time::min);
         self.check.that(soonest > self.now, || format!("router {r}: something is due still after all was polled"));
         if soonest != router.conduct_at {
             router.conduct_at = soonest;

@@ -7,6 +7,9 @@ use failsoft_policy::connection::{Attempt, Connection, Deliver, Failure, Outcome
 use failsoft_policy::route::Source;
 use failsoft_policy::{Instant, NodeKey};
 
+/// The connection for invalidations, after those for what a node is asked as the owner and as a replica.
+pub(super) const INVALIDATIONS: usize = 2;
+
 /// The length of any request.
 const REQUEST: usize = 32;
 
@@ -25,18 +28,18 @@ impl Deliver<(u32, u32), Said> for Outcomes {
 }
 
 impl Sim<'_> {
-    /// Submits a request on the connection for this source, which is opened if it is not there. Its place; none if
+    /// Submits a request on the connection of this use, which is opened if it is not there. Its place; none if
     /// there is no room.
     pub(super) fn submit(
         &mut self,
         r: usize,
         node: NodeKey,
-        source: Source,
+        lane: usize,
         (call, tag): (u32, u32),
         ask: Ask,
         attempt: Attempt,
     ) -> Option<(LaneId, u32)> {
-        let id = self.lane(r, node, source)?;
+        let id = self.lane(r, node, lane)?;
         let lane = self.routers[r].lane_mut(id)?;
         if !lane.machine.has_room() {
             return None;
@@ -48,21 +51,21 @@ impl Sim<'_> {
         Some((id, place))
     }
 
-    /// The connection for a source: the one that is there, or a new one.
-    fn lane(&mut self, r: usize, node: NodeKey, source: Source) -> Option<LaneId> {
+    /// The connection of this use: the one that is there, or a new one.
+    fn lane(&mut self, r: usize, node: NodeKey, number: usize) -> Option<LaneId> {
         let router = &mut self.routers[r];
         let serial = router.next_tag();
         let (patience, most) = (router.config.attempt_timeout(), router.config.max_in_flight() as usize);
         let connect = router.config.connect_timeout().as_nanos() as Time;
         let expects = router.cluster.id(node).map(|id| number_of(id) as u8);
         let member = router.member(node)?;
-        let place = &mut member.lanes[source as usize];
+        let place = &mut member.lanes[number];
         if let Some(lane) = place.as_ref().filter(|l| !matches!(l.machine.phase(), Phase::Ended(_))) {
-            return Some(LaneId { node, lane: source as u8, serial: lane.serial });
+            return Some(LaneId { node, lane: number as u8, serial: lane.serial });
         }
         let machine = Connection::new(patience, most);
         *place = Some(Lane { machine, serial, queued: Vec::new(), process: None, timer: Time::MAX });
-        let (id, at) = (LaneId { node, lane: source as u8, serial }, address(&member.endpoint));
+        let (id, at) = (LaneId { node, lane: number as u8, serial }, address(&member.endpoint));
         self.dial(Dial { router: r as u8, address: at as u8, id, expects, sent: self.now });
         self.local(r, connect, Local::NotOpened { id });
         Some(id)
@@ -220,7 +223,7 @@ impl Sim<'_> {
 
     fn lanes(&mut self, r: usize, node: NodeKey) -> Vec<LaneId> {
         let Some(member) = self.routers[r].member(node) else { return Vec::new() };
-        let lanes = (0..2).zip(&member.lanes);
+        let lanes = (0..).zip(&member.lanes);
         lanes.filter_map(|(lane, of)| Some(LaneId { node, lane, serial: of.as_ref()?.serial })).collect()
     }
 }

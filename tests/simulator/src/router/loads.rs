@@ -71,8 +71,12 @@ impl Sim<'_> {
                     "router {r}: a caller who set out at {began} ms gets what a load came to that ended at {ended} ms"
                 )
             });
-            if let Err(failure) = result {
-                (caller.failure, caller.excused) = (Some(*failure), true);
+            match result {
+                Err(failure) => (caller.failure, caller.excused) = (Some(*failure), true),
+                Ok(values) => {
+                    let theirs = values.iter().filter(|v| answered.keys.contains(&name_of(v.0)));
+                    theirs.for_each(|&value| self.check.fresh(r, value, began, self.now));
+                }
             }
             wanted.retain(|w| !answered.keys.contains(&name_of(w.0)));
         }
@@ -251,7 +255,10 @@ impl Sim<'_> {
                     caller.gone.extend(again);
                 }
                 Err(failure) => (caller.failure, caller.excused) = (Some(*failure), excused),
-                Ok(_) => {}
+                Ok(values) => {
+                    let theirs = values.iter().filter(|v| keys.contains(&v.0));
+                    theirs.for_each(|&value| self.check.fresh(r, value, caller.began, self.now));
+                }
             }
             if caller.awaited.is_empty() {
                 over.push((id as u32, caller.serial));
@@ -307,7 +314,7 @@ impl Sim<'_> {
             if let Some(running) = router.running.get_mut(&late) {
                 running.timed_out = true;
                 excused = self.now - running.began >= limit;
-                self.check.load_detached(r, &running.keys);
+                self.check.load_detached(r, running);
             }
             self.trace.say(self.now, || format!("router {r}: {:?} has reached its limit", late));
             self.check.that(excused, || format!("router {r}: {:?} was given up before its limit", late));

@@ -1,16 +1,19 @@
 //! Carries out reads: the first step from the snapshot, and the machine for everything else.
 
-use super::call::{Call, Work};
+use super::call::{Call, Job, Work};
 use super::state::{Caller, Failure};
-use super::{slot_of, token_in};
+use super::lanes::INVALIDATIONS;
+use super::{name_of, slot_of, token_in};
 use crate::model::{Ask, Said, Time, address};
 use crate::plan::Behaviour;
 use crate::sim::{Local, Sim, instant};
 use failsoft_policy::action::Finish;
 use failsoft_policy::connection::{self, Attempt};
 use failsoft_policy::flight::LoadId;
+use failsoft_policy::invalidations::Standing;
 use failsoft_policy::read::{Action, Answer, Event, Read};
 use failsoft_policy::route::{Bounds, Source, Step, first_step};
+use failsoft_policy::write::Batch;
 use failsoft_policy::{NodeKey, Reason, Turn};
 use std::time::Duration;
 
@@ -75,8 +78,12 @@ impl Sim<'_> {
         let tag = router.next_tag();
         let call =
             router.new_call(Call::new(caller, key, Work::Read { first: None, read: None }, self.now, bounds, tag));
+        // The machine has to look at what was invalidated.
+        let standing = router.cluster.standing(slot_of(key), &name_of(key), now);
         if let Step::Send { node, source, current_at, until, limit, .. } = step
             && router.member(node).is_some()
+            && standing != Standing::Owed
+            && (source == Source::Primary || standing == Standing::Clear)
         {
             if let Some(Call { work: Work::Read { first, .. }, current_at: dated, .. }) =
                 &mut router.calls[call as usize]
@@ -86,7 +93,7 @@ impl Sim<'_> {
             return self.attempt(r, call, node, source, false, Attempt { until, limit });
         }
         let router = &mut self.routers[r];
-        let mut read = Box::new(Read::new(&router.config, slot_of(key), bounds, has_callback));
+        let mut read = Box::new(Read::new(&router.config, (slot_of(key), name_of(key)), bounds, has_callback));
         let action = read.start(Turn { cluster: &mut router.cluster, now, dice });
         if let Some(Call { work: Work::Read { read: place, .. }, .. }) = &mut router.calls[call as usize] {
             *place = Some(read);
@@ -106,7 +113,7 @@ impl Sim<'_> {
         if let Some(step) = first.take() {
             // Only now a machine is needed.
             let callback = router.callers[caller as usize].as_ref().is_some_and(|c| c.callback.is_some());
-            let mut machine = Box::new(Read::new(&router.config, slot_of(key), bounds, callback));
+            let mut machine = Box::new(Read::new(&router.config, (slot_of(key), name_of(key)), bounds, callback));
             machine.resume(step, instant(begun));
             *read = Some(machine);
         }
@@ -150,8 +157,8 @@ impl Sim<'_> {
                         self.check.served(r, &call, &mut self.model, self.now);
                         self.routed(r, call.caller, None, None);
                     }
-                    Finish::Missing { .. } => {
-                        self.check.missing(r, &call);
+                    Finish::Missing { reason } => {
+                        self.check.missing(r, &call, reason);
                         self.routed(r, call.caller, None, None);
                     }
                     Finish::Unavailable { reason } => {
@@ -177,10 +184,14 @@ impl Sim<'_> {
         let ask = match &call.work {
             Work::Read { .. } => Ask::Get { key: call.key, readonly: source == Source::Replica, asking },
             Work::Write { pinging: true, .. } => Ask::Ping,
-            Work::Write { value, fill: Some(lease), .. } => {
+            Work::Write { job: Job::Fill { value, lease }, .. } => {
                 Ask::Fill { key: call.key, value: *value, token: token_in(&lease.token) }
             }
-            Work::Write { value, fill: None, .. } => Ask::Set { key: call.key, value: *value, asking },
+            Work::Write { job: Job::Set { value }, .. } => Ask::Set { key: call.key, value: *value, asking },
+            Work::Write { job: Job::Key { .. }, batch: None, .. } => Ask::Invalidate { key: call.key },
+            Work::Write { job: Job::Key { .. }, batch: Some(Batch::Mark), .. } => Ask::Mark { key: call.key, asking },
+            Work::Write { job: Job::Key { .. }, .. } => Ask::Delete { key: call.key, asking },
+            Work::Write { job: Job::Echo { .. }, .. } => Ask::Mark { key: call.key, asking },
             Work::Lease { token, .. } => {
                 let lasts = failsoft_policy::lease::lasts(&router.config).as_nanos() as Time;
                 Ask::Lease { key: call.key, token: *token, lasts }
@@ -192,7 +203,9 @@ impl Sim<'_> {
             return self.local(r, 0, Local::Failed { call: id, tag, answer: Answer::Closed });
         };
         call.target = Some((node, address, source));
-        let submitted = self.submit(r, node, source, (id, tag), ask, attempt);
+        let invalidates = matches!(ask, Ask::Invalidate { .. } | Ask::Delete { .. } | Ask::Mark { .. });
+        let lane = if invalidates { INVALIDATIONS } else { source as usize };
+        let submitted = self.submit(r, node, lane, (id, tag), ask, attempt);
         let router = &mut self.routers[r];
         let primary = if source == Source::Replica { router.primary_of(node) } else { None };
         let Some(call) = router.calls[id as usize].as_mut() else { return };
@@ -207,7 +220,8 @@ impl Sim<'_> {
         self.check.sent(r, call, node, address, source, asking, ask, verdict, self.now);
         if source == Source::Replica {
             call.comparable = self.check.comparable(r, node, primary);
-            let first = call.attempts[source as usize] == 1 && !call.crowded;
+            let recent = router.cluster.standing(slot_of(call.key), &name_of(call.key), instant(self.now)) != Standing::Clear;
+            let first = call.attempts[source as usize] == 1 && !call.crowded && !recent;
             let asked = call.asked;
             self.check.stands_in(r, node, first.then_some(asked), &self.routers[r], self.now);
         }

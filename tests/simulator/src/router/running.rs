@@ -36,6 +36,8 @@ pub(crate) struct Running {
     pub(crate) found: Vec<(u8, u32)>,
     /// Its leases are taken, and its callback has begun.
     pub(crate) begun: bool,
+    /// Keys whose flights were taken from it.
+    pub(crate) detached: Vec<u8>,
     /// What its callback read from the store; without them it reads at its end.
     pub(crate) read: Option<[u32; KEYS]>,
 }
@@ -60,7 +62,20 @@ impl Running {
             leases: Vec::new(),
             found: Vec::new(),
             begun: false,
+            detached: Vec::new(),
             read: None,
         }
+    }
+
+    /// Who asks for this key from now on starts a load of its own.
+    pub(crate) fn detach(&mut self, key: u8) {
+        if !self.timed_out && self.holds(key) {
+            self.detached.push(key);
+        }
+    }
+
+    /// Whether who asks for this key waits for it.
+    pub(crate) fn holds(&self, key: u8) -> bool {
+        self.keys.contains(&key) && !self.detached.contains(&key)
     }
 }

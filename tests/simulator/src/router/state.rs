@@ -54,12 +54,12 @@ impl Lane {
     }
 }
 
-/// One node's connections, for what it is asked as the owner and as a replica.
+/// One node's connections, for what it is asked as the owner and as a replica, and for invalidations.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) key: NodeKey,
     pub(crate) endpoint: Endpoint,
-    pub(crate) lanes: [Option<Lane>; 2],
+    pub(crate) lanes: [Option<Lane>; 3],
 }
 
 impl Member {
@@ -69,8 +69,8 @@ impl Member {
     }
 
     /// Requests that wait on its connections.
-    pub(crate) fn waiting(&self) -> [usize; 2] {
-        [0, 1].map(|lane: usize| self.lanes[lane].as_ref().map_or(0, |l| l.machine.waiting()))
+    pub(crate) fn waiting(&self) -> [usize; 3] {
+        [0, 1, 2].map(|lane: usize| self.lanes[lane].as_ref().map_or(0, |l| l.machine.waiting()))
     }
 }
 
@@ -218,7 +218,7 @@ impl Router {
                 next.resize_with(place + 1, || None);
             }
             let old = self.members.get_mut(place).and_then(|m| m.take_if(|m| m.key == key && m.endpoint == *endpoint));
-            next[place] = Some(old.unwrap_or_else(|| Member { key, endpoint: endpoint.clone(), lanes: [None, None] }));
+            next[place] = Some(old.unwrap_or_else(|| Member { key, endpoint: endpoint.clone(), lanes: [None, None, None] }));
         }
         let gone = std::mem::replace(&mut self.members, next);
         gone.into_iter().flatten().flat_map(|m| m.lanes).flatten().collect()
@@ -267,7 +267,7 @@ impl Router {
 
     /// Whether a callback inside `load` that asks for a key would wait for itself.
     pub(crate) fn closes_a_circle(&self, load: Option<LoadId>, key: u8) -> bool {
-        let loads_it = self.running.iter().find(|(_, l)| !l.timed_out && l.keys.contains(&key)).map(|(id, _)| *id);
+        let loads_it = self.running.iter().find(|(_, l)| !l.timed_out && l.holds(key)).map(|(id, _)| *id);
         load.zip(loads_it).is_some_and(|(inside, loads_it)| self.awaits(loads_it, inside))
     }
 

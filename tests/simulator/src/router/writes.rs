@@ -1,6 +1,6 @@
-//! Carries out writes: `set`, and the fills of loaded values.
+//! Carries out writes: `set`, the fills of loaded values, and the steps of invalidations.
 
-use super::call::{Call, Work};
+use super::call::{Call, Job, Work};
 use super::slot_of;
 use crate::model::{Said, Time};
 use crate::sim::{Sim, instant};
@@ -21,7 +21,7 @@ impl Sim<'_> {
         let value = self.new_version(key);
         let deadline = instant(self.now) + self.routers[r].config.deadline();
         let write = Write::set(&self.routers[r].config, slot_of(key), deadline);
-        self.write(r, key, value, None, write);
+        self.write(r, key, Job::Set { value }, write, deadline);
         self.settle(r, true);
     }
 
@@ -37,10 +37,10 @@ impl Sim<'_> {
 
     fn begin_fill(&mut self, r: usize, Fill { deadline, what: (key, value, lease), .. }: Fill<(u8, u32, Lease)>) {
         let write = Write::fill(&self.routers[r].config, slot_of(key), lease.lessor, deadline);
-        self.write(r, key, value, Some(lease), write);
+        self.write(r, key, Job::Fill { value, lease }, write, deadline);
     }
 
-    fn write(&mut self, r: usize, key: u8, value: u32, fill: Option<Lease>, mut write: Write) {
+    pub(super) fn write(&mut self, r: usize, key: u8, job: Job, mut write: Write, deadline: Instant) {
         let router = &mut self.routers[r];
         let now = instant(self.now);
         // The policy hears of contacts once a second only.
@@ -52,12 +52,12 @@ impl Sim<'_> {
             router.cluster.handle_contact(node, at);
         }
         let action = write.start(Turn { cluster: &mut router.cluster, now, dice: 0 });
-        let bounds = Bounds::new(&router.config, now);
+        let bounds = Bounds { deadline, ..Bounds::new(&router.config, now) };
         let tag = router.next_tag();
         let call = router.new_call(Call::new(
             u32::MAX,
             key,
-            Work::Write { write: Box::new(write), value, fill, pinging: false },
+            Work::Write { write: Box::new(write), job, pinging: false, batch: None },
             self.now,
             bounds,
             tag,
@@ -76,28 +76,32 @@ impl Sim<'_> {
     }
 
     pub(super) fn write_ended(&mut self, r: usize, id: u32, answer: Answer, contact: Option<Instant>) {
-        let Some(Call { work: Work::Write { pinging, .. }, .. }) = self.routers[r].calls[id as usize].as_ref() else {
+        let Some(Call { work: Work::Write { pinging, job, batch, .. }, said, .. }) =
+            self.routers[r].calls[id as usize].as_ref()
+        else {
             return;
         };
         let lost = matches!(answer, Answer::Timeout | Answer::Hung | Answer::Closed | Answer::Connection);
-        let event = match (self.routers[r].calls[id as usize].as_ref(), &answer) {
+        let event = match (job, &answer) {
             _ if *pinging && answer != Answer::Saturated => WriteEvent::Pinged(!lost),
-            (Some(Call { work: Work::Write { fill: Some(_), .. }, said, .. }), Answer::Value | Answer::Nil) => {
-                WriteEvent::Filled(match said {
+            (Job::Fill { .. } | Job::Key { .. } | Job::Echo { .. }, Answer::Value | Answer::Nil) if batch.is_none() => {
+                let returned = match said {
                     Some(Said::Exists) => Filled::Exists,
                     Some(Said::LeaseGone) => Filled::LeaseGone,
                     _ => Filled::Written,
-                })
+                };
+                WriteEvent::Returned { number: returned as i64, line: 0 }
             }
-            _ => WriteEvent::Answered { answer, contact },
+            _ => WriteEvent::Answered { answer, line: 0, contact },
         };
         self.feed_write(r, id, event);
     }
 
     fn act_write(&mut self, r: usize, id: u32, action: WriteAction) {
-        let pings = matches!(action, WriteAction::Ping { .. });
-        if let Some(Call { work: Work::Write { pinging, .. }, .. }) = self.routers[r].calls[id as usize].as_mut() {
-            *pinging = pings;
+        if let Some(Call { work: Work::Write { pinging, batch, .. }, .. }) = self.routers[r].calls[id as usize].as_mut()
+        {
+            *pinging = matches!(action, WriteAction::Ping { .. });
+            *batch = if let WriteAction::Send { batch, .. } = action { Some(batch) } else { None };
         }
         match action {
             WriteAction::Ping { node, until } => {
@@ -106,11 +110,11 @@ impl Sim<'_> {
             WriteAction::Send { node, asking, until, limit, .. } => {
                 self.attempt(r, id, node, Source::Primary, asking, Attempt { until, limit });
             }
-            WriteAction::Fill { to, until, limit, .. } => {
-                if self.routers[r].line(to.node) == Some(to.line) {
-                    return self.attempt(r, id, to.node, Source::Primary, false, Attempt { until, limit });
+            WriteAction::Run { node, line, until, limit, .. } => {
+                if line.is_none_or(|line| self.routers[r].line(node) == Some(line)) {
+                    return self.attempt(r, id, node, Source::Primary, false, Attempt { until, limit });
                 }
-                self.not_sent(r, id, to.node, Answer::Closed);
+                self.not_sent(r, id, node, Answer::Closed);
             }
             WriteAction::Wait { until } => self.pause(r, id, until.as_nanos()),
             WriteAction::Written => self.written(r, id, None),
@@ -122,7 +126,7 @@ impl Sim<'_> {
         let router = &mut self.routers[r];
         let Some(call) = router.calls[id as usize].take() else { return };
         let next = match call.work {
-            Work::Write { fill: Some(ref lease), .. } => {
+            Work::Write { job: Job::Fill { ref lease, .. }, .. } => {
                 router.fills.written(lease.lessor.node, FILL, instant(self.now), &mut Vec::new())
             }
             Work::Write { .. } | Work::Read { .. } | Work::Lease { .. } => None,
@@ -132,6 +136,9 @@ impl Sim<'_> {
         self.check.write_ended(r, &call, refused, now);
         if let Some(fill) = next {
             self.begin_fill(r, fill);
+        }
+        if let Work::Write { write, job, .. } = call.work {
+            self.follow_up(r, call.key, &write, job, refused);
         }
     }
 }
