@@ -95,6 +95,9 @@ settings! {
     /// For how long an invalidation is known: no replica serves what is older, and it is sent again after a failover.
     /// No more than this of `outage_budget` counts.
     invalidation_ttl: Duration as Duration, between(Duration::from_secs(1), HOUR), millis(60_000);
+    /// For how long a writer inside `writing` holds its keys, so that nothing that is loaded meanwhile is written back: its
+    /// transaction has to be over by then.
+    hold: Duration as Duration, between(MS, HOUR), millis(10_000);
     /// The most time that callers wait for one run of a callback.
     load_timeout: Duration as Duration, TIMEOUT, millis(10_000);
     /// For how long callers of a key whose load failed get the same error, without another load.

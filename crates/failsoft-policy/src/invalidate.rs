@@ -5,6 +5,10 @@
 //! learn of it. It comes after the key step; or at once, when that has failed. The invalidation is complete when both are
 //! acknowledged. What is not is sent again in the background, the key step first, for `invalidation_ttl`
 //! ([`crate::invalidations`]).
+//!
+//! A writer may *hold* the key first: for so long, by the server's clock, nobody takes a lease of it, so whatever is loaded
+//! meanwhile is served and kept nowhere. It does so before its transaction, since what it commits may be followed by its
+//! own end; and where the secondary store is read from copies that lag. Its own hold alone is lifted afterwards.
 
 use crate::config::Config;
 use crate::time::Instant;
@@ -17,6 +21,8 @@ use bytes::Bytes;
 words! {
     /// A step of an invalidation.
     Step {
+        /// The key is held.
+        Hold = "hold",
         /// The key is deleted.
         Key = "key",
         /// It is announced in another slot.
@@ -27,6 +33,8 @@ words! {
 /// What an invalidation lacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
+    /// Why the key is not held, if it was to be. That is not tried again.
+    pub hold: Option<Cause>,
     /// Why the key step was not acknowledged, if it was not.
     pub key: Option<Cause>,
     /// Why the echo was not.
@@ -39,13 +47,20 @@ impl Pending {
         *self == Self::default()
     }
 
+    /// Whether a transaction may begin under the hold: the key is gone, and stays away for that time.
+    pub fn lets_write(&self) -> bool {
+        self.hold.is_none() && self.key.is_none()
+    }
+
     /// The steps with their causes.
     pub fn steps(&self) -> impl Iterator<Item = (Step, Cause)> {
-        [(Step::Key, self.key), (Step::Echo, self.echo)].into_iter().filter_map(|(step, cause)| Some((step, cause?)))
+        let all = [(Step::Hold, self.hold), (Step::Key, self.key), (Step::Echo, self.echo)];
+        all.into_iter().filter_map(|(step, cause)| Some((step, cause?)))
     }
 }
 
-/// See the module. [`Self::key_step`] is carried out first, then [`Self::echo`], whatever became of it.
+/// See the module. [`Self::hold`] is carried out first, where the key is to be held, then [`Self::key_step`], then
+/// [`Self::echo`], each whatever became of the one before.
 #[derive(Clone, Debug)]
 pub struct Invalidation {
     slot: Slot,
@@ -79,6 +94,21 @@ impl Invalidation {
     /// The slot that it is in.
     pub fn slot(&self) -> Slot {
         self.slot
+    }
+
+    /// The write that holds the key.
+    pub fn hold(&self, config: &Config) -> Write {
+        Write::hold(config, self.slot, self.deadline)
+    }
+
+    /// What came of it.
+    pub fn hold_ended(&mut self, refused: Option<Cause>) {
+        self.pending.hold = refused;
+    }
+
+    /// The write that lifts it.
+    pub fn lift(&self, config: &Config, now: Instant) -> Write {
+        Write::lift(config, self.slot, self.deadline.max(now + config.attempt_timeout()))
     }
 
     /// The write that deletes the key.

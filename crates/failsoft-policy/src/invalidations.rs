@@ -120,9 +120,7 @@ impl Invalidations {
             entry.unannounced = true;
             entry.under_way += 1;
         });
-        while self.order.len() > MAX_KEYS || self.bytes > MAX_BYTES {
-            self.fold_oldest();
-        }
+        self.make_room();
     }
 
     /// In an attempt for the call at `called_at`, the key's node has acknowledged that it is gone, asked under the reign
@@ -153,11 +151,25 @@ impl Invalidations {
         });
     }
 
-    /// A key was set under this reign: what is older than that does not stand in for it.
-    pub fn set(&mut self, slot: Slot, key: &Bytes, by: Reign, now: Instant) {
-        self.call(slot, key, now);
-        self.told((slot, key, now), by, Some(by), now);
-        self.ended((slot, key, now), true, now);
+    /// A key was set under this reign; `reign` is that of now. What is older than that does not stand in for it. One that
+    /// is owed stays so: an invalidation that was called for while the value was on its way has it deleted.
+    pub fn set(&mut self, slot: Slot, key: &Bytes, by: Reign, reign: Option<Reign>, now: Instant) {
+        self.expire(now);
+        let busy = |entry: &Entry| entry.owed || entry.unannounced || entry.under_way > 0;
+        let busy = self.slots.get(&slot).and_then(|of| of.keys.get(key)).is_some_and(busy);
+        if !busy {
+            self.remember(slot, key, now);
+        }
+        self.change(slot, key, |entry| {
+            entry.told = Some((now, by));
+            if !busy {
+                entry.called_at = now;
+                entry.owed = reign != Some(by);
+                entry.unannounced = entry.owed;
+                entry.due = entry.owed.then_some(now);
+            }
+        });
+        self.make_room();
     }
 
     /// What is known of a key.
@@ -302,6 +314,12 @@ impl Invalidations {
         }
         self.drop_if_empty(slot);
         Some(entry)
+    }
+
+    fn make_room(&mut self) {
+        while self.order.len() > MAX_KEYS || self.bytes > MAX_BYTES {
+            self.fold_oldest();
+        }
     }
 
     /// The oldest key makes room: it is known of its slot from now on.

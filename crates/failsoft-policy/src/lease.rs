@@ -101,6 +101,10 @@ impl Taking {
                 return Step::Over(Taken::Leased(Lease { lessor, token }));
             }
             Given::Value(value) => return Step::Over(Taken::Found(value)),
+            Given::Held => {
+                turn.cluster.handle_lease(node, true, turn.now);
+                return Step::Over(Taken::Refused(Cause::Held));
+            }
             Given::Neither(answer) => answer,
         };
         match &answer {
@@ -160,7 +164,9 @@ pub enum Given {
     Token(Bytes),
     /// The key's value.
     Value(Bytes),
-    /// Neither.
+    /// A writer holds the key.
+    Held,
+    /// None of these.
     Neither(Answer),
 }
 

@@ -122,9 +122,11 @@ impl Read {
             return self.give_up(Reason::Deadline, turn.now);
         }
         self.standing = turn.cluster.standing(self.slot, &self.key, turn.now);
+        if self.standing == Standing::Owed {
+            return self.missed(Reason::Invalidated, None);
+        }
         let step = self.first_step(&turn);
-        let action = self.begin(step, turn.now);
-        self.unless_owed(action, &turn)
+        self.begin(step, turn.now)
     }
 
     /// Where the route leads; instead of to a replica that may lack the key's invalidation, to another one.

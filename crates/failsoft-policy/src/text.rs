@@ -4,7 +4,7 @@
 //! on a connection: what is sent after the text needs none of its own.
 
 use crate::turn::Turn;
-use crate::wire::{FILL_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, Script};
+use crate::wire::{FILL_SCRIPT, HOLD_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, Script};
 use crate::words::NodeKey;
 
 /// Which script.
@@ -18,11 +18,13 @@ pub enum Which {
     Invalidate,
     /// Leaves a mark.
     Mark,
+    /// Holds a key for a writer.
+    Hold,
 }
 
 impl Which {
     /// How many there are.
-    const COUNT: usize = 4;
+    const COUNT: usize = 5;
 
     /// Its text and name.
     pub fn script(self) -> &'static Script {
@@ -31,6 +33,7 @@ impl Which {
             Self::Fill => &FILL_SCRIPT,
             Self::Invalidate => &INVALIDATE_SCRIPT,
             Self::Mark => &MARK_SCRIPT,
+            Self::Hold => &HOLD_SCRIPT,
         }
     }
 }
@@ -53,9 +56,10 @@ pub(crate) enum Then {
     GiveUp,
 }
 
-/// How far one call has come with its script.
+/// How far one call has come with its script, at the last node that did not know it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Text {
+    node: Option<NodeKey>,
     tried_again: bool,
     sent: bool,
 }
@@ -63,6 +67,9 @@ pub(crate) struct Text {
 impl Text {
     /// The node said so, on the connection of this number.
     pub(crate) fn is_unknown(&mut self, which: Which, node: NodeKey, line: u64, turn: &mut Turn<'_>) -> Then {
+        if self.node != Some(node) {
+            *self = Self { node: Some(node), ..Self::default() };
+        }
         if self.sent {
             return Then::GiveUp;
         }
@@ -70,5 +77,10 @@ impl Text {
         self.tried_again = true;
         self.sent = !by_another;
         Then::Again { with_text: self.sent }
+    }
+
+    /// Whether the text goes along to this node.
+    pub(crate) fn goes_to(&self, node: NodeKey) -> bool {
+        self.node == Some(node) && self.sent
     }
 }

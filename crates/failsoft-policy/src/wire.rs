@@ -9,12 +9,14 @@ use alloc::vec::Vec;
 
 mod scripts;
 
-pub use scripts::{FILL_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, Script};
+pub use scripts::{FILL_SCRIPT, HOLD_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, Script};
 
 /// What all names begin with.
 pub const NAMESPACE: &str = "failsoft:";
 /// A lease: its presence proves that nothing was written to its key since it was taken.
 const LEASE: u8 = b'l';
+/// A hold: the writers that are changing what their key stands for, each with the end of its time.
+const HOLD: u8 = b'h';
 /// A mark: when its key was last invalidated, and by whom.
 const MARK: u8 = b'i';
 /// A bell: set and deleted at once, so that whoever listens hears its name.
@@ -63,7 +65,7 @@ pub fn token(dice: u64) -> [u8; 17] {
     core::array::from_fn(|place| place.checked_sub(1).map_or(b'1', |place| digit(dice, place)))
 }
 
-/// The id of an invalidation, made of a random number.
+/// The id of an invalidation or of a writer, made of a random number.
 pub fn id(dice: u64) -> [u8; 16] {
     core::array::from_fn(|place| digit(dice, place))
 }
@@ -81,6 +83,11 @@ pub fn mark(id: &[u8; 16], epoch: u64) -> Vec<u8> {
 /// The name of a key's lease; `slot` is the key's.
 pub fn lease_name(slot: Slot, key: &[u8]) -> Vec<u8> {
     name(LEASE, slot, key)
+}
+
+/// The name of a key's hold; `slot` is the key's.
+pub fn hold_name(slot: Slot, key: &[u8]) -> Vec<u8> {
+    name(HOLD, slot, key)
 }
 
 /// The names of a key's mark and of its bell in a slot: the key's own, or that of its echo.
@@ -124,7 +131,7 @@ mod tests {
         }
         for key in [&b"user:42"[..], b"", b"{user}:42", b"a{}b", b"}{", b"\xff\x00", b"failsoft:l:{@@@@}k"] {
             let slot = slot_of(key);
-            assert_eq!(slot_of(&lease_name(slot, key)), slot, "{key:?}");
+            assert_eq!([lease_name(slot, key), hold_name(slot, key)].map(|name| slot_of(&name)), [slot; 2], "{key:?}");
             for slot in [slot, echo_slot(slot)] {
                 assert_eq!(mark_names(slot, key).map(|name| slot_of(&name)), [slot, slot], "{key:?}");
             }

@@ -96,6 +96,8 @@ pub enum WriteAction {
         line: Option<u64>,
         /// Which script.
         script: Which,
+        /// With `ASKING` before it.
+        asking: bool,
         /// With the script's text in the same write; if the node refuses that, its error is the answer.
         with_text: bool,
         /// When it is given up ...
@@ -124,6 +126,10 @@ enum Kind {
     Invalidate,
     /// The mark of an invalidation is left in another slot.
     Announce,
+    /// A writer holds the key.
+    Hold,
+    /// It does not any more.
+    Lift,
 }
 
 /// In which form a node is asked next.
@@ -143,8 +149,8 @@ pub struct Write {
     reign: Option<Reign>,
     line: u64,
     text: Text,
-    /// The script goes with its text.
-    with_text: bool,
+    /// It was last sent with `ASKING`.
+    asking: bool,
     deadline: Instant,
     attempt: Duration,
     max_redirects: u32,
@@ -183,6 +189,16 @@ impl Write {
         Self::new(config, slot, Kind::Announce, deadline)
     }
 
+    /// A writer's hold of a key in `slot`.
+    pub fn hold(config: &Config, slot: Slot, deadline: Instant) -> Self {
+        Self::new(config, slot, Kind::Hold, deadline)
+    }
+
+    /// The end of it.
+    pub fn lift(config: &Config, slot: Slot, deadline: Instant) -> Self {
+        Self::new(config, slot, Kind::Lift, deadline)
+    }
+
     fn new(config: &Config, slot: Slot, kind: Kind, deadline: Instant) -> Self {
         Self {
             slot,
@@ -191,7 +207,7 @@ impl Write {
             reign: None,
             line: 0,
             text: Text::default(),
-            with_text: false,
+            asking: false,
             deadline,
             attempt: config.attempt_timeout(),
             max_redirects: config.max_redirects(),
@@ -238,9 +254,13 @@ impl Write {
                 self.line = line;
                 if let (Answer::Error(ErrorReply::NoScript), Form::Script(which), Some(node)) =
                     (&answer, self.form, self.node)
-                    && let Then::Again { with_text } = self.text.is_unknown(which, node, line, turn)
+                    && let Then::Again { .. } = self.text.is_unknown(which, node, line, turn)
                 {
-                    self.with_text = with_text;
+                    // The map does not lead to the target of an `ASK`.
+                    if self.asking {
+                        let gate = turn.cluster.gate_of(node, turn.now);
+                        return self.through(gate, true, turn.now);
+                    }
                     return self.advance(turn);
                 }
                 self.answered(answer, contact, turn)
@@ -270,10 +290,6 @@ impl Write {
         | WriteGate::NeedsContact(node)
         | WriteGate::NeedsProof(node) = gate
         {
-            if self.node != Some(node) {
-                // Another node may know no script, either.
-                (self.text, self.with_text) = (Text::default(), false);
-            }
             self.reign = turn.cluster.epoch(node).map(|epoch| (node, epoch));
             match self.kind {
                 Kind::Fill(by) if self.reign != Some((by.node, by.epoch)) => {
@@ -317,7 +333,8 @@ impl Write {
         }
         if let Some(form) = self.next_form(&answer) {
             self.form = form;
-            return self.send(node, false, turn.now);
+            let gate = turn.cluster.gate_of(node, turn.now);
+            return self.through(gate, false, turn.now);
         }
         match answer {
             Answer::Value if matches!(self.form, Form::Batch(_)) => return WriteAction::Written,
@@ -392,13 +409,16 @@ impl Write {
 
     fn send(&mut self, node: NodeKey, asking: bool, now: Instant) -> WriteAction {
         self.node = Some(node);
-        self.pinged = None;
+        (self.pinged, self.asking) = (None, asking);
         self.sent_at = now;
         self.in_doubt = false;
         let (until, limit) = (self.attempt_until(now), self.deadline);
         let line = if let Kind::Fill(by) = self.kind { Some(by.line) } else { None };
         match self.form {
-            Form::Script(script) => WriteAction::Run { node, line, script, with_text: self.with_text, until, limit },
+            Form::Script(script) => {
+                let with_text = self.text.goes_to(node);
+                WriteAction::Run { node, line, script, asking, with_text, until, limit }
+            }
             Form::Batch(batch) => WriteAction::Send { node, batch, asking, renew: false, until, limit },
         }
     }

@@ -134,6 +134,11 @@ impl Builder {
         outage_budget,
         /// The time to live of a value that is written back. 300 s.
         fill_ttl,
+        /// For how long an invalidation is known: no replica serves what is older, and after a failover it is sent again.
+        /// 60 s.
+        invalidation_ttl,
+        /// For how long a writer inside [`writing`](crate::Router::writing) holds its keys. 10 s.
+        hold,
         /// The most time that callers wait for one run of a callback. 10 s.
         load_timeout,
         /// For how long callers of a key whose load failed get the same error, without another load. Off.

@@ -3,7 +3,7 @@
 use crate::member::Use;
 use failsoft_policy::Slot;
 use failsoft_policy::slot::slot_of;
-use failsoft_policy::wire::{echo_slot, id, lease_name, mark, mark_names};
+use failsoft_policy::wire::{echo_slot, hold_name, id, lease_name, mark, mark_names};
 use failsoft_policy::write::{Batch, Which};
 use std::time::Duration;
 
@@ -20,7 +20,22 @@ pub(crate) struct Message<'a> {
     /// How long the value or the mark lives, in milliseconds; empty for ever.
     lives: String,
     lease: Vec<u8>,
+    hold: Vec<u8>,
+    writer: Writer,
     note: Note,
+}
+
+/// Who holds a key, and for how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Writer {
+    pub(crate) id: [u8; 16],
+    pub(crate) lasts: Duration,
+}
+
+impl Writer {
+    pub(crate) fn new(lasts: Duration) -> Self {
+        Self { id: id(fastrand::u64(..)), lasts }
+    }
 }
 
 /// What is left of an invalidation.
@@ -39,16 +54,17 @@ impl<'a> Message<'a> {
     pub(crate) fn value(key: &'a [u8], value: &'a [u8], ttl: Option<Duration>, token: &'a [u8]) -> Self {
         let (slot, on) = (slot_of(key), Use::Owner);
         let lives = ttl.map_or_else(String::new, milliseconds);
-        Self { slot, on, key, value, token, lives, lease: lease_name(slot, key), note: Note::default() }
+        let (lease, hold) = (lease_name(slot, key), hold_name(slot, key));
+        Self { slot, on, key, value, token, lives, lease, hold, writer: Writer::default(), note: Note::default() }
     }
 
-    /// Invalidates a key whose owner has this config epoch; the mark lives so long.
-    pub(crate) fn invalidation(key: &'a [u8], epoch: u64, ttl: Duration) -> Self {
+    /// Invalidates a key whose owner has this config epoch; the mark lives so long. `writer` is who holds it, or did.
+    pub(crate) fn invalidation(key: &'a [u8], epoch: u64, ttl: Duration, writer: Writer) -> Self {
         let slot = slot_of(key);
         let note = Note { id: id(fastrand::u64(..)), epoch: epoch.to_string(), ..Note::default() };
-        let lease = lease_name(slot, key);
-        let message =
-            Self { slot, on: Use::Invalidations, key, value: &[], token: &[], lives: milliseconds(ttl), lease, note };
+        let (lease, hold) = (lease_name(slot, key), hold_name(slot, key));
+        let (on, lives) = (Use::Invalidations, milliseconds(ttl));
+        let message = Self { slot, on, key, value: &[], token: &[], lives, lease, hold, writer, note };
         message.marked_in(slot, epoch)
     }
 
@@ -85,17 +101,24 @@ impl<'a> Message<'a> {
             Batch::Delete => vec![drop_lease(), delete(), delete()],
             Batch::DeleteAndMark => [drop_lease(), delete()].into_iter().chain(marks()).collect(),
             Batch::Mark => marks().into(),
+            Batch::Lift => vec![vec![b"ZREM", &self.hold, &self.writer.id]],
         }
     }
 
-    /// The keys of a script, and its arguments.
-    pub(crate) fn script(&self, which: Which) -> (Vec<&[u8]>, Vec<&[u8]>) {
+    /// How long a hold lasts, in milliseconds.
+    pub(crate) fn hold_lasts(&self) -> String {
+        milliseconds(self.writer.lasts)
+    }
+
+    /// The keys of a script, and its arguments; `lasts` is [`Self::hold_lasts`].
+    pub(crate) fn script<'m>(&'m self, which: Which, lasts: &'m str) -> (Vec<&'m [u8]>, Vec<&'m [u8]>) {
         let Note { mark, bell, id, epoch, .. } = &self.note;
         let note = vec![id.as_slice(), epoch.as_bytes(), self.lives.as_bytes()];
         match which {
             Which::Lease | Which::Fill => {
-                (vec![&self.lease, self.key], vec![self.token, self.value, self.lives.as_bytes()])
+                (vec![&self.lease, self.key, &self.hold], vec![self.token, self.value, self.lives.as_bytes()])
             }
+            Which::Hold => (vec![&self.hold], vec![&self.writer.id, lasts.as_bytes()]),
             Which::Invalidate => (vec![&self.lease, self.key, mark, bell], note),
             Which::Mark => (vec![mark, bell], note),
         }

@@ -29,13 +29,13 @@ use crate::builder::Builder;
 use crate::error::Error;
 use crate::frame::{self, Frame};
 use crate::health::Health;
-use crate::invalidations;
 use crate::many::Asked;
 use crate::reads;
 use crate::router::{Router, check_invalidated, check_string, check_ttl};
+use crate::writing::{self, Writing};
 use bytes::Bytes;
 use channel::{Ending, Final};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -70,6 +70,16 @@ impl Pending {
             UnderWay::Task(task) => task.abort(),
             UnderWay::Direct(handle) => handle.cancel(),
         }
+    }
+}
+
+/// A writer's place inside `writing`. Dropping the last of it ends the writing.
+#[derive(Clone, Debug)]
+pub struct Inside(Arc<Mutex<Option<Writing>>>);
+
+impl Inside {
+    fn put(&self, writing: Option<Writing>) -> Option<Writing> {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), writing)
     }
 }
 
@@ -156,15 +166,46 @@ impl Foreign {
         Ok(self.start(caller, async move { Final::Done(router.set(key, value, ttl).await) }))
     }
 
-    /// Invalidates keys; ends with [`Completion::Done`]. When this returns, no read of this process that begins later gets
-    /// anything older of them. Cancelling it does not stop it.
+    /// Invalidates keys, and holds them for a while if `hold` is given; ends with [`Completion::Done`]. When this returns,
+    /// no read of this process that begins later gets anything older of them. Cancelling it does not stop it.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub fn invalidate(&self, caller: Caller<'_>, keys: Vec<Bytes>) -> Result<Pending, Error> {
+    pub fn invalidate(&self, caller: Caller<'_>, keys: Vec<Bytes>, hold: Option<Duration>) -> Result<Pending, Error> {
         let keys = check_invalidated(keys)?;
-        let done = invalidations::invalidate(self.open_router()?.shared(), keys)?;
+        let done = writing::begin(self.open_router()?.shared(), &keys, hold)?;
         Ok(self.start(caller, async move { Final::Done(done.await) }))
+    }
+
+    /// Holds keys around a transaction; ends with [`Completion::Done`], and then the writer is inside. If that is an error
+    /// or is cancelled, it is not, and nothing has to be ended.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn begin_writing(&self, caller: Caller<'_>, keys: Vec<Bytes>) -> Result<(Pending, Inside), Error> {
+        let (keys, router) = (check_invalidated(keys)?, self.open_router()?.clone());
+        let inside = Inside(Arc::new(Mutex::new(None)));
+        let place = inside.clone();
+        let pending = self.start(caller, async move {
+            Final::Done(Writing::begin(router.shared(), keys).await.map(|writing| drop(place.put(Some(writing)))))
+        });
+        Ok((pending, inside))
+    }
+
+    /// The transaction is over; ends with [`Completion::Done`]. Of a writer that is not inside (any more) there is nothing
+    /// to be done. Cancelling it does not stop it.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn end_writing(&self, caller: Caller<'_>, inside: &Inside) -> Result<Pending, Error> {
+        self.process.check()?;
+        let done = inside.put(None).map(Writing::done);
+        Ok(self.start(caller, async move {
+            Final::Done(match done {
+                Some(done) => done.await,
+                None => Ok(()),
+            })
+        }))
     }
 
     /// Waits for a first view of the cluster; ends with [`Completion::Done`].

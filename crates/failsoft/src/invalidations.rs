@@ -1,6 +1,6 @@
 //! Carries out invalidations: those of callers, and those that are sent again in the background.
 
-use crate::commands::Message;
+use crate::commands::{Message, Writer};
 use crate::error::{Error, Incomplete};
 use crate::panics;
 use crate::shared::Shared;
@@ -71,11 +71,23 @@ impl Gate {
     }
 }
 
-/// Invalidates these keys: when this returns the future, no read of this process gets anything older of them.
+/// What a writer does about the keys beside invalidating them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holding {
+    No,
+    /// Holds them first.
+    Begins(Writer),
+    /// Lifts its hold afterwards.
+    Ends(Writer),
+}
+
+/// Invalidates these keys: when this returns the future, no read of this process gets anything older of them. Gives what
+/// was not acknowledged.
 pub(crate) fn invalidate(
     shared: &Arc<Shared>,
-    keys: Vec<Bytes>,
-) -> Result<impl Future<Output = Result<(), Error>> + Send + 'static, Error> {
+    keys: &[Bytes],
+    holding: Holding,
+) -> Result<impl Future<Output = Result<Vec<Incomplete>, Error>> + Send + use<>, Error> {
     shared.check_open()?;
     let mut calls = Vec::with_capacity(keys.len());
     for chunk in keys.chunks(CHUNK) {
@@ -83,21 +95,23 @@ pub(crate) fn invalidate(
         shared.with_cluster(|cluster, now| {
             let mut turn = Turn { cluster, now, dice: 0 };
             let call = |key: &Bytes| Invalidation::call(shared.config(), slot_of(key), key.clone(), &mut turn);
-            calls.extend(chunk.iter().map(call).map(|call| UnderWay { shared: Arc::clone(shared), call: Some(call) }));
+            calls.extend(chunk.iter().map(call).map(|call| UnderWay::new(shared, call, holding)));
         });
     }
     // A caller who goes away leaves them to themselves.
     let (done, result) = oneshot::channel();
     shared.spawn(async move {
         let each = stream::iter(calls).map(UnderWay::carry_out).buffer_unordered(WINDOW);
-        let incomplete = each.filter_map(async |ended| ended.err()).collect::<Vec<_>>().await;
+        let incomplete = each.filter_map(|ended| std::future::ready(ended.err())).collect::<Vec<_>>().await;
         // Nobody may wait any more.
         let _ = done.send(incomplete);
     });
-    Ok(async move {
-        let incomplete: Vec<Incomplete> = result.await.map_err(|_| Error::Closed)?;
-        if incomplete.is_empty() { Ok(()) } else { Err(Error::InvalidationIncomplete { pending: incomplete.into() }) }
-    })
+    Ok(async move { result.await.map_err(|_| Error::Closed) })
+}
+
+/// An error if anything was not acknowledged.
+pub(crate) fn complete(incomplete: Vec<Incomplete>) -> Result<(), Error> {
+    if incomplete.is_empty() { Ok(()) } else { Err(Error::InvalidationIncomplete { pending: incomplete.into() }) }
 }
 
 /// Sends again what was not acknowledged, or may be lost under another owner.
@@ -121,9 +135,9 @@ pub(crate) async fn send_again(shared: Arc<Shared>) {
             }
             continue;
         }
-        let calls = due.into_iter().map(|call| UnderWay { shared: Arc::clone(&shared), call: Some(call) });
+        let calls = due.into_iter().map(|call| UnderWay::new(&shared, call, Holding::No));
         let all = stream::iter(calls).map(UnderWay::carry_out).buffer_unordered(WINDOW);
-        if panics::caught(all.for_each(async |_| {})).await.is_err() {
+        if panics::caught(all.for_each(|_| std::future::ready(()))).await.is_err() {
             shared.tally.panicked();
         }
     }
@@ -133,22 +147,42 @@ pub(crate) async fn send_again(shared: Arc<Shared>) {
 struct UnderWay {
     shared: Arc<Shared>,
     call: Option<Invalidation>,
+    holding: Holding,
 }
 
 impl UnderWay {
+    fn new(shared: &Arc<Shared>, call: Invalidation, holding: Holding) -> Self {
+        Self { shared: Arc::clone(shared), call: Some(call), holding }
+    }
+
     /// Gives what was not acknowledged, if anything was not.
     async fn carry_out(mut self) -> Result<(), Incomplete> {
         let shared = Arc::clone(&self.shared);
         let Some(call) = self.call.as_mut() else { return Ok(()) };
         let key = call.key().clone();
         let epoch = shared.with_cluster(|cluster, _| cluster.reign(call.slot())).map_or(0, |(_, epoch)| epoch);
-        let message = Message::invalidation(&key, epoch, shared.config().invalidation_ttl());
+        let writer = match self.holding {
+            Holding::No => Writer::default(),
+            Holding::Begins(writer) | Holding::Ends(writer) => writer,
+        };
+        let message = Message::invalidation(&key, epoch, shared.config().invalidation_ttl(), writer);
+        if let Holding::Begins(_) = self.holding {
+            let Ok(held) = writes::run(&shared, &mut call.hold(shared.config()), &message).await else { return Ok(()) };
+            call.hold_ended(held.err());
+        }
         let mut key_step = call.key_step(shared.config());
         // A router that was closed has nobody to tell.
         let Ok(told) = writes::run(&shared, &mut key_step, &message).await else { return Ok(()) };
         shared.with_cluster(|cluster, now| {
             call.key_step_ended(&key_step, told.err(), &mut Turn { cluster, now, dice: 0 });
         });
+        if let Holding::Ends(_) = self.holding {
+            // One that stays all the same ends by itself.
+            let lifted = writes::run(&shared, &mut call.lift(shared.config(), shared.now()), &message).await;
+            if lifted.is_err() {
+                return Ok(());
+            }
+        }
         let (mut echo, _) = call.echo(shared.config(), shared.now());
         let Ok(announced) = writes::run(&shared, &mut echo, &message.echo(epoch)).await else { return Ok(()) };
         let pending = self.end(announced.err());

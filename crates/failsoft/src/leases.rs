@@ -10,7 +10,7 @@ use failsoft_policy::lease::{Fillable, Given, Missing, Step, Taken, Taking, last
 use failsoft_policy::read::Answer;
 use failsoft_policy::route::batch_window;
 use failsoft_policy::slot::slot_of;
-use failsoft_policy::wire::{LEASE_SCRIPT, lease_name, token};
+use failsoft_policy::wire::{LEASE_SCRIPT, hold_name, lease_name, token};
 use futures_util::StreamExt;
 use futures_util::stream;
 use std::collections::HashMap;
@@ -60,8 +60,9 @@ async fn take_one(shared: &Shared, missing: &Missing) -> Taken {
     let (lease, token) = (lease_name(slot, &missing.key), token(fastrand::u64(..)));
     let lasts = lasts(shared.config()).as_millis().to_string();
     let arguments: [&[u8]; 2] = [&token, lasts.as_bytes()];
-    let keys: [&[u8]; 2] = [&lease, &missing.key];
-    let mut run = Run { script: &LEASE_SCRIPT, keys: &keys, arguments: &arguments, with_text: false };
+    let hold = hold_name(slot, &missing.key);
+    let keys: [&[u8]; 3] = [&lease, &missing.key, &hold];
+    let mut run = Run { script: &LEASE_SCRIPT, keys: &keys, arguments: &arguments, asking: false, with_text: false };
     loop {
         let Ran { result, line, contact } = run.on(shared, (missing.node, Use::Owner), None, time).await;
         let given = given(result);
@@ -75,7 +76,7 @@ async fn take_one(shared: &Shared, missing: &Missing) -> Taken {
     }
 }
 
-/// What the script returned: the token and nil, or nil and the value.
+/// What the script returned: the token and nil, nil and the value, or nil and nil.
 fn given(result: Result<Reply, Answer>) -> Given {
     let parts = match result {
         Ok(Reply::Array(parts)) => <[Reply; 2]>::try_from(parts),
@@ -85,6 +86,7 @@ fn given(result: Result<Reply, Answer>) -> Given {
     match parts {
         Ok([Reply::Value(token), Reply::Nil]) => Given::Token(token),
         Ok([Reply::Nil, Reply::Value(value)]) => Given::Value(value),
+        Ok([Reply::Nil, Reply::Nil]) => Given::Held,
         _ => Given::Neither(Answer::Protocol),
     }
 }

@@ -34,6 +34,7 @@ mod scripts;
 mod shared;
 mod tally;
 mod writes;
+mod writing;
 
 pub use builder::{Builder, Tls};
 pub use bytes::Bytes;
@@ -51,6 +52,7 @@ pub use outcome::Outcome;
 pub use resolve::{OneKey, Resolve};
 pub use router::{MAX_STRING, Router};
 pub use tally::{Count, Counters};
+pub use writing::{Invalidate, Writing};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

@@ -13,6 +13,7 @@ use crate::resolve::{OneKey, Resolve};
 use crate::shared::Shared;
 use crate::tally::Counters;
 use crate::writes;
+use crate::writing::{Invalidate, Writing};
 use bytes::Bytes;
 use failsoft_policy::invalidations::MAX_KEYS;
 use failsoft_policy::wire::LONGEST_KEY;
@@ -134,11 +135,11 @@ impl Router {
         writes::set(self.shared(), key, value, ttl).await
     }
 
-    /// Invalidates keys: to be called after what they stand for has changed in the secondary store. From the call on no
+    /// Invalidates keys: to be called after what they stand for has changed in the secondary store. From then on no
     /// read of this process gets anything older: not from a node, not from a load that is under way, and not from one
     /// whose value would be written back. When it returns, the keys are deleted, with the leases of all loads under way
     /// in any process, and each is marked as invalidated beside its own place and in another shard. Many keys are sent
-    /// together; at most 1,000,000.
+    /// together; at most 1,000,000. `.hold(…)` may follow before `.await`.
     ///
     /// A caller who goes away does not stop it.
     ///
@@ -146,9 +147,20 @@ impl Router {
     /// [`Error::InvalidationIncomplete`] with the steps that were not acknowledged within `deadline`: they are sent again
     /// in the background for `invalidation_ttl`, and also when a slot goes over to another owner.
     /// [`Error::InvalidArgument`] for a key over 512 MiB (less some bytes), or too many; [`Error::Closed`].
-    pub async fn invalidate<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Result<(), Error> {
-        let keys = check_invalidated(keys)?;
-        invalidations::invalidate(self.shared(), keys)?.await
+    pub fn invalidate<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Invalidate<'_> {
+        Invalidate::new(self, check_invalidated(keys))
+    }
+
+    /// Holds keys around a transaction of the caller's own store, which may end at any moment between its commit and an
+    /// invalidation: `let writing = router.writing(["user:42"]).await?;`, then the transaction, then
+    /// `writing.done().await?`. The keys are deleted before it begins, and nothing that anybody loads until it is done is
+    /// written back. Should this process end in between, the hold lasts for the setting `hold` (10 s): if the transaction
+    /// was over by then, nothing older than what it wrote is read from the cluster afterwards.
+    ///
+    /// # Errors
+    /// Those of [`Self::invalidate`], before the transaction, if a key could not be held or deleted.
+    pub async fn writing<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Result<Writing, Error> {
+        Writing::begin(self.shared(), check_invalidated(keys)?).await
     }
 
     /// Waits until a first view of the cluster has come, or a server without cluster mode has said what it is. Reads

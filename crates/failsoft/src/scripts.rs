@@ -15,6 +15,8 @@ pub(crate) struct Run<'a> {
     /// All in one slot.
     pub(crate) keys: &'a [&'a [u8]],
     pub(crate) arguments: &'a [&'a [u8]],
+    /// `ASKING` goes before it.
+    pub(crate) asking: bool,
     /// Its text goes before it in the same write. A server remembers texts only if it is sent them so.
     pub(crate) with_text: bool,
 }
@@ -56,13 +58,13 @@ impl Run<'_> {
 
     /// The lane's number, and what is to come for the text, if it is sent, and for the script.
     fn submit(&self, lane: &Lane, time: Attempt) -> Result<(u64, Option<Pending>, Pending), SubmitError> {
-        let Self { script, keys, arguments, with_text } = *self;
+        let Self { script, keys, arguments, asking, with_text } = *self;
         let count = keys.len().to_string();
         let load: [&[u8]; 3] = [b"SCRIPT", b"LOAD", script.text.as_bytes()];
         let text = if with_text { Some(lane.command(&load, false, time)?) } else { None };
         let mut words: Vec<&[u8]> = vec![b"EVALSHA", script.sha.as_bytes(), count.as_bytes()];
         words.extend(keys.iter().chain(arguments));
-        Ok((lane.line(), text, lane.command(&words, false, time)?))
+        Ok((lane.line(), text, lane.command(&words, asking, time)?))
     }
 }
 

@@ -29,7 +29,10 @@ pub(crate) async fn set(shared: &Shared, key: &[u8], value: &[u8], ttl: Option<D
     let key = Bytes::copy_from_slice(key);
     shared.loads.detach([&key]);
     if let Some(at) = write.written_at() {
-        shared.with_cluster(|cluster, now| cluster.invalidations().set(slot, &key, (at.node, at.epoch), now));
+        shared.with_cluster(|cluster, now| {
+            let reign = cluster.reign(slot);
+            cluster.invalidations().set(slot, &key, (at.node, at.epoch), reign, now);
+        });
     }
     Ok(())
 }
@@ -77,9 +80,10 @@ pub(crate) async fn run(shared: &Shared, write: &mut Write, message: &Message<'_
                 let answer = batch.comes_to(sent.answers);
                 WriteEvent::Answered { answer, line: sent.line, contact: sent.contact }
             }
-            WriteAction::Run { node, line, script, with_text, until, limit } => {
-                let (keys, arguments) = message.script(script);
-                let run = Run { script: script.script(), keys: &keys, arguments: &arguments, with_text };
+            WriteAction::Run { node, line, script, asking, with_text, until, limit } => {
+                let lasts = message.hold_lasts();
+                let (keys, arguments) = message.script(script, &lasts);
+                let run = Run { script: script.script(), keys: &keys, arguments: &arguments, asking, with_text };
                 returned(run.on(shared, (node, message.on), line, Attempt { until, limit }).await)
             }
             WriteAction::Wait { until } => {

@@ -218,9 +218,9 @@ async fn a_server_without_memory_takes_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rights_that_are_documented_are_those_that_it_takes() {
     let script = if server().at_least(7, 0) { "+script|load" } else { "+script" };
-    let commands = "-@all +get +set +readonly +cluster|slots +del +time";
+    let commands = "-@all +get +set +readonly +cluster|slots +del";
     let users = [
-        ("whole", format!("~app:* ~failsoft:* {commands} +evalsha {script}")),
+        ("whole", format!("~app:* ~failsoft:* {commands} +time +evalsha {script}")),
         ("scriptless", format!("~app:* ~failsoft:* {commands}")),
     ];
     let mut builder = Cluster::builder().server(&server()).primaries(3).replicas(0);

@@ -153,9 +153,9 @@ async fn nothing_is_written_back_into_a_slot_that_is_being_moved() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rights_that_are_documented_are_those_that_it_takes() {
     let script = if server().at_least(7, 0) { "+script|load" } else { "+script" };
-    let documented = format!("-@all +get +set +readonly +cluster|slots +evalsha {script} +exists +del");
+    let documented = format!("-@all +get +set +readonly +cluster|slots +evalsha {script} +exists +del +time +zcount");
     let users = [
-        ("whole", format!("~app:* ~failsoft:l:* {documented}"), None),
+        ("whole", format!("~app:* ~failsoft:l:* ~failsoft:h:* {documented}"), None),
         ("scriptless", "~* -@all +get +set +readonly +cluster|slots +exists +del".to_owned(), Some("denied")),
         ("keyless", format!("~app:* {documented}"), Some("denied")),
     ];

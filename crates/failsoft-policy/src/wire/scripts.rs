@@ -9,36 +9,49 @@ pub struct Script {
     pub sha: &'static str,
 }
 
-/// Takes a lease, unless there is one, of a key that is absent.
+/// Takes a lease, unless there is one, of a key that is absent and that no writer holds.
 ///
-/// `KEYS`: the lease, the key. `ARGV`: a token, the lease's time to live in milliseconds. Returns the token that stands
-/// there, and nil; or nil, and the value that the key has. A server that takes no writes now says why, as to a `SET`.
+/// `KEYS`: the lease, the key, the hold. `ARGV`: a token, the lease's time to live in milliseconds. Returns the token that
+/// stands there, and nil; or nil, and the value that the key has; or nil and nil, if it is held. A server that takes no
+/// writes now says why, as to a `SET`.
 pub const LEASE_SCRIPT: Script = Script {
     text: "-- failsoft lease 1
+local function held(hold)
+  if redis.call('EXISTS', hold) == 0 then return false end
+  local time = redis.call('TIME')
+  return redis.call('ZCOUNT', hold, '(' .. time[1] .. string.format('%03d', math.floor(time[2] / 1000)), '+inf') > 0
+end
 local value = redis.pcall('GET', KEYS[2])
 if type(value) == 'table' then return value end
 if value then return {false, value} end
+if held(KEYS[3]) then return {false, false} end
 local set = redis.pcall('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
 if type(set) == 'table' and set.err then return set end
 return {redis.call('GET', KEYS[1]), false}
 ",
-    sha: "f9a7830bc1d1c6a01016b59206d9b44ee6d4fbad",
+    sha: "14e9f4e7c81b1a6ef73ad4edb8c39976539aaf47",
 };
 
-/// Writes a loaded value, if its load's lease still stands and the key is absent.
+/// Writes a loaded value, if its load's lease still stands, no writer holds the key, and it is absent.
 ///
-/// `KEYS`: the lease, the key. `ARGV`: the token, the value, its time to live in milliseconds. Returns 1 if it was
-/// written, 0 if the lease is gone, -1 if the key has a value. A server that takes no writes now says why, as to a `SET`.
+/// `KEYS`: the lease, the key, the hold. `ARGV`: the token, the value, its time to live in milliseconds. Returns 1 if it was
+/// written, 0 if the lease is gone or the key is held, -1 if the key has a value. A server that takes no writes now says
+/// why, as to a `SET`.
 pub const FILL_SCRIPT: Script = Script {
     text: "-- failsoft fill 1
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local function held(hold)
+  if redis.call('EXISTS', hold) == 0 then return false end
+  local time = redis.call('TIME')
+  return redis.call('ZCOUNT', hold, '(' .. time[1] .. string.format('%03d', math.floor(time[2] / 1000)), '+inf') > 0
+end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or held(KEYS[3]) then return 0 end
 if redis.call('EXISTS', KEYS[2]) == 1 then return -1 end
 local set = redis.pcall('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 if set.err then return set end
 redis.call('DEL', KEYS[1])
 return 1
 ",
-    sha: "de674b279e04c83d4e2bf64cafacd8141f8d7567",
+    sha: "8c2b288661c5b70ea7593e077d1c68305096e0c8",
 };
 
 /// Invalidates a key: its lease and the key go, a mark is left, and the bell is rung.
@@ -74,4 +87,23 @@ redis.pcall('DEL', KEYS[2])
 return 1
 ",
     sha: "5ad67c5ce6e164df3e150255dfd08dcafb90734f",
+};
+
+/// A writer holds a key for so long, by the server's own clock: nobody takes a lease of it or writes a loaded value.
+///
+/// `KEYS`: the hold, a sorted set of writers by when each one's hold ends; it goes with the last of them. `ARGV`: the
+/// writer's id, milliseconds. Returns 1. Of one key, so that it also runs where a slot is moved by hand.
+pub const HOLD_SCRIPT: Script = Script {
+    text: "-- failsoft hold 1
+local time = redis.call('TIME')
+local now = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local ends = string.format('%d', now + ARGV[2])
+local add = redis.pcall('ZADD', KEYS[1], ends, ARGV[1])
+if type(add) == 'table' and add.err then return add end
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+redis.call('PEXPIREAT', KEYS[1], last[2])
+return 1
+",
+    sha: "aed3b9869655212300d83ca127c0eb89f0c69e65",
 };

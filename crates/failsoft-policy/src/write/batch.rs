@@ -18,6 +18,8 @@ pub enum Batch {
     DeleteAndMark,
     /// `SET` of the mark, `SET` and `DEL` of the bell.
     Mark,
+    /// `ZREM` of the writer from the hold.
+    Lift,
 }
 
 impl Batch {
@@ -31,7 +33,7 @@ impl Batch {
             Self::Delete => answers.iter().find(|answer| fails(answer) && !asks(answer)).or(last),
             // What counts is that the key is gone; a mark may be lost.
             Self::DeleteAndMark => answers.iter().take(2).find(fails).or(Some(&Answer::Value)),
-            Self::Mark => answers.iter().find(fails).or(Some(&Answer::Value)),
+            Self::Mark | Self::Lift => answers.iter().find(fails).or(Some(&Answer::Value)),
         };
         telling.cloned().unwrap_or(Answer::Protocol)
     }
@@ -49,6 +51,8 @@ impl Kind {
             Self::Fill(_) => Form::Script(Which::Fill),
             Self::Invalidate => Form::Script(Which::Invalidate),
             Self::Announce => Form::Script(Which::Mark),
+            Self::Hold => Form::Script(Which::Hold),
+            Self::Lift => Form::Batch(Batch::Lift),
         }
     }
 
@@ -86,7 +90,7 @@ impl Which {
     /// The commands that do the same, one by one; none where only a script will do.
     fn in_commands(self) -> Option<Form> {
         match self {
-            Self::Lease | Self::Fill => None,
+            Self::Lease | Self::Fill | Self::Hold => None,
             Self::Invalidate => Some(Form::Batch(Batch::Delete)),
             Self::Mark => Some(Form::Batch(Batch::Mark)),
         }

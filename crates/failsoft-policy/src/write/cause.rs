@@ -34,6 +34,8 @@ words! {
         Exists = "exists",
         /// The load's lease does not stand any more: the key was changed, or may have been, since the load set out.
         LeaseGone = "lease_gone",
+        /// A writer holds the key: what is loaded meanwhile is served and kept nowhere.
+        Held = "held",
         /// The server takes no writes: out of memory, too few replicas, or unable to save.
         ServerRefused = "server_refused",
         /// The server does not permit it: no password, a wrong one, or an ACL.

@@ -180,6 +180,7 @@ impl Run<'_> {
             let given = match text.as_str() {
                 "token" => Given::Token(Bytes::from_static(b"t")),
                 "value" => Given::Value(Bytes::from_static(b"v")),
+                "held" => Given::Held,
                 text => Given::Neither(answer(text)),
             };
             let mut turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
@@ -208,6 +209,8 @@ impl Run<'_> {
                 }
                 None if text.invalidate => Write::invalidate(&self.config, slot, deadline),
                 None if text.announce => Write::announce(&self.config, slot, deadline),
+                None if text.hold => Write::hold(&self.config, slot, deadline),
+                None if text.lift => Write::lift(&self.config, slot, deadline),
                 None => Write::set(&self.config, slot, deadline),
             };
             let action = write.start(Turn { cluster: &mut self.cluster, now, dice: step.dice });

@@ -102,6 +102,10 @@ pub(crate) struct Write {
     pub(crate) invalidate: bool,
     #[serde(default)]
     pub(crate) announce: bool,
+    #[serde(default)]
+    pub(crate) hold: bool,
+    #[serde(default)]
+    pub(crate) lift: bool,
     pub(crate) epoch: Option<u64>,
     pub(crate) deadline_ms: Option<u64>,
 }

@@ -169,18 +169,20 @@ impl Names {
                     Batch::Delete => "delete at",
                     Batch::DeleteAndMark => "delete and mark at",
                     Batch::Mark => "mark at",
+                    Batch::Lift => "lift at",
                 };
                 format!("{batch} {}{} until {}", self.of(node), how(asking, renew), ms(until))
             }
-            WriteAction::Run { node, script, with_text, until, .. } => {
+            WriteAction::Run { node, script, asking, with_text, until, .. } => {
                 let script = match script {
                     Which::Lease => "lease",
                     Which::Fill => "fill",
                     Which::Invalidate => "invalidate",
                     Which::Mark => "announce",
+                    Which::Hold => "hold",
                 };
                 let with_text = if with_text { " with its script" } else { "" };
-                format!("{script} {}{with_text} until {}", self.of(node), ms(until))
+                format!("{script} {}{}{with_text} until {}", self.of(node), how(asking, false), ms(until))
             }
             WriteAction::Wait { until } => format!("wait until {}", ms(until)),
             WriteAction::Written => "written".into(),

@@ -2,11 +2,11 @@
 
 use super::Check;
 use crate::model::{BLOCKS, MS, Model, Time};
-use crate::router::{Call, Caller, Failure, Work};
+use crate::router::{Call, Caller, Failure, Job, Work};
 use failsoft_policy::config::Config;
 use failsoft_policy::read::Answer;
 use failsoft_policy::route::Source;
-use failsoft_policy::write::Cause;
+use failsoft_policy::write::{Batch, Cause};
 use failsoft_policy::{NodeKey, Reason};
 
 impl Check {
@@ -79,8 +79,10 @@ impl Check {
 
     /// A write ended.
     pub(crate) fn write_ended(&mut self, r: usize, call: &Call, refused: Option<Cause>, now: Time) {
-        let Work::Write { job, .. } = &call.work else { return };
-        let said = matches!(call.last, Some((_, _, _, Answer::Value)));
+        let Work::Write { job, batch, .. } = &call.work else { return };
+        // With the key gone, its mark may be lost.
+        let marks = matches!(job, Job::Key { .. }) && *batch == Some(Batch::Mark);
+        let said = marks || matches!(call.last, Some((_, _, _, Answer::Value)));
         if refused.is_none() {
             self.write_done(r, call, job);
         }

@@ -27,6 +27,8 @@ impl Check {
         let last = call.last.as_ref().map(|l| &l.3);
         let redirected =
             matches!(last, Some(Answer::Error(ErrorReply::Moved(..) | ErrorReply::Ask(..)))) && !call.woken;
+        // The same node is asked in another form.
+        let redirected = redirected && (asking || !matches!(ask, Ask::Delete { .. } | Ask::Mark { .. }));
         let repeated = call.attempts[source as usize] > 0 && !redirected;
         let reads = matches!(call.work, Work::Read { .. });
         call.attempts[source as usize] += 1;

@@ -50,8 +50,10 @@ pub(crate) enum Ask {
 impl Ask {
     /// Whether `ASKING` goes before it.
     pub(crate) fn is_asking(self) -> bool {
-        let (Self::Get { asking, .. } | Self::Set { asking, .. } | Self::Delete { asking, .. } | Self::Mark { asking, .. }) =
-            self
+        let (Self::Get { asking, .. }
+        | Self::Set { asking, .. }
+        | Self::Delete { asking, .. }
+        | Self::Mark { asking, .. }) = self
         else {
             return false;
         };

@@ -61,7 +61,8 @@ impl Sim<'_> {
                     router.running.values_mut().for_each(|running| running.detach(key));
                     self.check.load_let_go(r, key);
                     let router = &mut self.routers[r];
-                    router.cluster.invalidations().set(slot_of(key), &name, (at.node, at.epoch), now);
+                    let reign = router.cluster.reign(slot_of(key));
+                    router.cluster.invalidations().set(slot_of(key), &name, (at.node, at.epoch), reign, now);
                 }
             }
             Job::Fill { .. } => {}
@@ -75,7 +76,8 @@ impl Sim<'_> {
                 let mut turn = Turn { cluster: &mut router.cluster, now, dice: 0 };
                 let pending = call.echo_ended(refused, &mut turn);
                 let key = key_of(call.key());
-                self.trace.say(self.now, || format!("router {r}: of the invalidation of key {key} is left {pending:?}"));
+                self.trace
+                    .say(self.now, || format!("router {r}: of the invalidation of key {key} is left {pending:?}"));
                 self.settle(r, true);
             }
         }

@@ -1,8 +1,8 @@
 //! Carries out reads: the first step from the snapshot, and the machine for everything else.
 
 use super::call::{Call, Job, Work};
-use super::state::{Caller, Failure};
 use super::lanes::INVALIDATIONS;
+use super::state::{Caller, Failure};
 use super::{name_of, slot_of, token_in};
 use crate::model::{Ask, Said, Time, address};
 use crate::plan::Behaviour;
@@ -220,7 +220,8 @@ impl Sim<'_> {
         self.check.sent(r, call, node, address, source, asking, ask, verdict, self.now);
         if source == Source::Replica {
             call.comparable = self.check.comparable(r, node, primary);
-            let recent = router.cluster.standing(slot_of(call.key), &name_of(call.key), instant(self.now)) != Standing::Clear;
+            let recent =
+                router.cluster.standing(slot_of(call.key), &name_of(call.key), instant(self.now)) != Standing::Clear;
             let first = call.attempts[source as usize] == 1 && !call.crowded && !recent;
             let asked = call.asked;
             self.check.stands_in(r, node, first.then_some(asked), &self.routers[r], self.now);

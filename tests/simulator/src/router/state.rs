@@ -218,7 +218,8 @@ impl Router {
                 next.resize_with(place + 1, || None);
             }
             let old = self.members.get_mut(place).and_then(|m| m.take_if(|m| m.key == key && m.endpoint == *endpoint));
-            next[place] = Some(old.unwrap_or_else(|| Member { key, endpoint: endpoint.clone(), lanes: [None, None, None] }));
+            next[place] =
+                Some(old.unwrap_or_else(|| Member { key, endpoint: endpoint.clone(), lanes: [None, None, None] }));
         }
         let gone = std::mem::replace(&mut self.members, next);
         gone.into_iter().flatten().flat_map(|m| m.lanes).flatten().collect()

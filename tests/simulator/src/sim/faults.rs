@@ -44,7 +44,11 @@ impl Sim<'_> {
                 }
             }
             Fault::Replace(a) => self.replace(usize::from(a)),
-            Fault::AnotherCluster => self.recreate(),
+            Fault::AnotherCluster => {
+                // Whoever was displaced does not come back.
+                self.displaced.clear();
+                self.recreate();
+            }
             Fault::OtherType(key) => {
                 if let Some(n) = self.model.true_owner(usize::from(key) % BLOCKS) {
                     self.model.put(n, usize::from(key), OTHER_TYPE, self.now);
