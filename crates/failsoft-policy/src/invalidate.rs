@@ -97,8 +97,8 @@ impl Invalidation {
     }
 
     /// The write that holds the key.
-    pub fn hold(&self, config: &Config) -> Write {
-        Write::hold(config, self.slot, self.deadline)
+    pub fn hold(&self, config: &Config, now: Instant) -> Write {
+        Write::hold(config, self.slot, self.by(config, now))
     }
 
     /// What came of it.
@@ -108,12 +108,12 @@ impl Invalidation {
 
     /// The write that lifts it.
     pub fn lift(&self, config: &Config, now: Instant) -> Write {
-        Write::lift(config, self.slot, self.deadline.max(now + config.attempt_timeout()))
+        Write::lift(config, self.slot, self.by(config, now))
     }
 
     /// The write that deletes the key.
-    pub fn key_step(&self, config: &Config) -> Write {
-        Write::invalidate(config, self.slot, self.deadline)
+    pub fn key_step(&self, config: &Config, now: Instant) -> Write {
+        Write::invalidate(config, self.slot, self.by(config, now))
     }
 
     /// What came of it. If it was acknowledged by who owns the slot now, the key may be read again.
@@ -126,16 +126,14 @@ impl Invalidation {
         }
     }
 
-    /// When its key step has to be over.
-    pub fn deadline(&self) -> Instant {
-        self.deadline
+    /// When a step that begins now has to be over. After one that took all the time it still goes out once.
+    pub fn by(&self, config: &Config, now: Instant) -> Instant {
+        self.deadline.max(now + config.attempt_timeout())
     }
 
-    /// The write that announces it, in the slot of [`Self::echo_slot`], and when that has to be over.
-    pub fn echo(&self, config: &Config, now: Instant) -> (Write, Instant) {
-        // After a key step that took all the time it still goes out once.
-        let deadline = self.deadline.max(now + config.attempt_timeout());
-        (Write::announce(config, self.echo_slot(), deadline), deadline)
+    /// The write that announces it, in the slot of [`Self::echo_slot`].
+    pub fn echo(&self, config: &Config, now: Instant) -> Write {
+        Write::announce(config, self.echo_slot(), self.by(config, now))
     }
 
     /// The slot in which it is announced.

@@ -167,10 +167,10 @@ impl UnderWay {
         };
         let message = Message::invalidation(&key, epoch, shared.config().invalidation_ttl(), writer);
         if let Holding::Begins(_) = self.holding {
-            let Ok(held) = writes::run(&shared, &mut call.hold(shared.config()), &message).await else { return Ok(()) };
+            let Ok(held) = writes::run(&shared, &mut call.hold(shared.config(), shared.now()), &message).await else { return Ok(()) };
             call.hold_ended(held.err());
         }
-        let mut key_step = call.key_step(shared.config());
+        let mut key_step = call.key_step(shared.config(), shared.now());
         // A router that was closed has nobody to tell.
         let Ok(told) = writes::run(&shared, &mut key_step, &message).await else { return Ok(()) };
         shared.with_cluster(|cluster, now| {
@@ -183,7 +183,7 @@ impl UnderWay {
                 return Ok(());
             }
         }
-        let (mut echo, _) = call.echo(shared.config(), shared.now());
+        let mut echo = call.echo(shared.config(), shared.now());
         let Ok(announced) = writes::run(&shared, &mut echo, &message.echo(epoch)).await else { return Ok(()) };
         let pending = self.end(announced.err());
         shared.tally.invalidation(!pending.is_empty());

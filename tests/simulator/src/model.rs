@@ -105,6 +105,7 @@ pub(crate) struct Node {
     pub(crate) data: [u32; KEYS],
     /// What stands beside each key.
     leases: [data::Lease; KEYS],
+    holds: [data::Holds; KEYS],
     log: Vec<data::Entry>,
     log_base: u32,
     history: u32,
@@ -236,6 +237,7 @@ impl Model {
             exchanged: [(0, 0); MAX],
             data: [0; KEYS],
             leases: [data::Lease::default(); KEYS],
+            holds: [data::Holds::default(); KEYS],
             log: Vec::new(),
             log_base: 0,
             history: self.histories,

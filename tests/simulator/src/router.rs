@@ -14,7 +14,7 @@ mod running;
 mod state;
 mod writes;
 
-pub(crate) use call::{Call, Job, Work};
+pub(crate) use call::{Call, Job, Part, Work, Writer};
 pub(crate) use running::{Place, Running};
 pub(crate) use state::{Caller, Failure, Member, Router};
 
@@ -75,6 +75,7 @@ impl Sim<'_> {
             Local::Deadline { caller, serial } => self.on_deadline(r, caller, serial),
             Local::Begin { load } => self.start_load(r, load),
             Local::Loaded { load } => self.on_loaded(r, load),
+            Local::Commit { key, writer } => self.commit(r, key, writer),
             Local::View { round, view, loading } => self.on_view(r, round, view, loading),
             Local::Probed(probe) => self.on_probed(r, *probe),
             Local::AskWitness { address, probe } => {
@@ -107,7 +108,8 @@ impl Sim<'_> {
                 self.begin_read(r, &keys[..usize::from(count)], callback, None, call.deadline, call.cancelled_after);
             }
             What::Set { key } => self.begin_set(r, key),
-            What::Invalidate { key } => self.begin_invalidation(r, key),
+            What::Invalidate { key } => self.begin_invalidation(r, key, None),
+            What::Write { key, takes, dies } => self.begin_writing(r, key, takes, dies),
             What::Stranger { .. } => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Check;
 use crate::model::{BLOCKS, MS, Model, Time};
-use crate::router::{Call, Caller, Failure, Job, Work};
+use crate::router::{Call, Caller, Failure, Job, Part, Work};
 use failsoft_policy::config::Config;
 use failsoft_policy::read::Answer;
 use failsoft_policy::route::Source;
@@ -81,7 +81,7 @@ impl Check {
     pub(crate) fn write_ended(&mut self, r: usize, call: &Call, refused: Option<Cause>, now: Time) {
         let Work::Write { job, batch, .. } = &call.work else { return };
         // With the key gone, its mark may be lost.
-        let marks = matches!(job, Job::Key { .. }) && *batch == Some(Batch::Mark);
+        let marks = matches!(job, Job::Step(Part::Key, _)) && *batch == Some(Batch::Mark);
         let said = marks || matches!(call.last, Some((_, _, _, Answer::Value)));
         if refused.is_none() {
             self.write_done(r, call, job);

@@ -3,7 +3,7 @@
 
 use super::Check;
 use crate::model::{Ask, BLOCKS, KEYS, Model, Said, Time};
-use crate::router::{Call, Job};
+use crate::router::{Call, Job, Part};
 use crate::sim::Message;
 use std::collections::BTreeSet;
 
@@ -44,17 +44,41 @@ impl Check {
                     format!("router {router} fills key {key} with {value}, though it was {floor} before")
                 });
             }
-            Ask::Ping | Ask::Get { .. } | Ask::Lease { .. } | Ask::Delete { .. } | Ask::Mark { .. } => {}
+            Ask::Ping
+            | Ask::Get { .. }
+            | Ask::Lease { .. }
+            | Ask::Delete { .. }
+            | Ask::Mark { .. }
+            | Ask::Hold { .. }
+            | Ask::Lift { .. } => {}
         }
     }
 
     /// A write is over, and its caller told so.
     pub(super) fn write_done(&mut self, r: usize, call: &Call, job: &Job) {
-        if let Job::Set { value } | Job::Key { floor: value, .. } = job
-            && self.floor.kept.remove(&(r as u8, call.tag))
-        {
-            let floor = &mut self.floor.over[usize::from(call.key)];
-            *floor = (*value).max(*floor);
+        let value = match job {
+            Job::Set { value } => {
+                self.routers[r].written[usize::from(call.key)] = true;
+                *value
+            }
+            Job::Step(Part::Key, of) => of.floor,
+            Job::Step(..) | Job::Fill { .. } => return,
+        };
+        if self.floor.kept.remove(&(r as u8, call.tag)) {
+            self.raise(call.key, value);
+        }
+    }
+
+    fn raise(&mut self, key: u8, value: u32) {
+        let floor = &mut self.floor.over[usize::from(key)];
+        *floor = value.max(*floor);
+    }
+
+    /// A writer has changed a key in the store. If it holds the key, nothing older is written back from now on, whatever
+    /// becomes of the writer.
+    pub(crate) fn committed(&mut self, key: u8, version: u32, writer: u32, model: &Model, now: Time) {
+        if model.is_held_by(usize::from(key), writer, now) {
+            self.raise(key, version);
         }
     }
 
@@ -62,6 +86,12 @@ impl Check {
     pub(crate) fn invalidated(&mut self, r: usize, key: u8, floor: u32, now: Time) {
         self.load_let_go(r, key);
         self.routers[r].own[usize::from(key)] = Some((floor, now));
+        self.routers[r].written[usize::from(key)] = true;
+    }
+
+    /// Whether a router has set or invalidated a key, so that not every replica stands in for it.
+    pub(crate) fn has_written(&self, r: usize, key: u8) -> bool {
+        self.routers[r].written[usize::from(key)]
     }
 
     /// What the router's own readers get of a key at the least.

@@ -78,6 +78,8 @@ pub(super) struct Heard {
     /// Keys that are being loaded.
     pub(super) loading: Vec<u8>,
     pub(super) own: super::fills::Own,
+    /// Keys that it has set or invalidated: not every replica stands in for them.
+    pub(super) written: [bool; KEYS],
     /// How long an invalidation is known.
     pub(super) remembers: Time,
     /// Thousandths of retries that it may make.
@@ -124,6 +126,7 @@ impl Heard {
             suspended_until: 0,
             loading: Vec::new(),
             own: [None; KEYS],
+            written: [false; KEYS],
             remembers: plan.config.invalidation_ttl().as_nanos() as Time,
             retries: 10_000,
             tries_again: 10_000,

@@ -14,7 +14,7 @@ impl Check {
     /// before it, if the order still tells anything.
     pub(crate) fn stands_in(&mut self, r: usize, node: NodeKey, asked: Option<u64>, router: &Router, now: Time) {
         let current_at = router.cluster.current_at(node);
-        let budget = router.config.outage_budget();
+        let budget = router.config.outage_budget().min(router.config.invalidation_ttl());
         // Where nobody can say how old its answers are, its primary's last answer is not older.
         let dated = router.cluster.dated(node);
         let fits = dated.is_some_and(|d| instant(now).since(d.counts_from) < budget);

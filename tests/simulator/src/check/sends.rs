@@ -27,8 +27,10 @@ impl Check {
         let last = call.last.as_ref().map(|l| &l.3);
         let redirected =
             matches!(last, Some(Answer::Error(ErrorReply::Moved(..) | ErrorReply::Ask(..)))) && !call.woken;
-        // The same node is asked in another form.
-        let redirected = redirected && (asking || !matches!(ask, Ask::Delete { .. } | Ask::Mark { .. }));
+        // The same node is asked in another form, which is no redirect that is followed.
+        let another_form = redirected && !asking && matches!(ask, Ask::Delete { .. } | Ask::Mark { .. });
+        call.redirects -= u32::from(another_form);
+        let redirected = redirected && !another_form;
         let repeated = call.attempts[source as usize] > 0 && !redirected;
         let reads = matches!(call.work, Work::Read { .. });
         call.attempts[source as usize] += 1;

@@ -40,6 +40,19 @@ pub(crate) enum Ask {
         key: u8,
         asking: bool,
     },
+    /// A writer holds the key for so long.
+    Hold {
+        key: u8,
+        writer: u32,
+        lasts: Time,
+        asking: bool,
+    },
+    /// It does not any more.
+    Lift {
+        key: u8,
+        writer: u32,
+        asking: bool,
+    },
     /// A mark is left in the slot of this key, by a script or by single commands.
     Mark {
         key: u8,
@@ -50,14 +63,15 @@ pub(crate) enum Ask {
 impl Ask {
     /// Whether `ASKING` goes before it.
     pub(crate) fn is_asking(self) -> bool {
-        let (Self::Get { asking, .. }
-        | Self::Set { asking, .. }
-        | Self::Delete { asking, .. }
-        | Self::Mark { asking, .. }) = self
-        else {
-            return false;
-        };
-        asking
+        match self {
+            Self::Get { asking, .. }
+            | Self::Set { asking, .. }
+            | Self::Delete { asking, .. }
+            | Self::Mark { asking, .. }
+            | Self::Hold { asking, .. }
+            | Self::Lift { asking, .. } => asking,
+            Self::Ping | Self::Lease { .. } | Self::Fill { .. } | Self::Invalidate { .. } => false,
+        }
     }
 
     /// The key that it is about, and whether it changes something there.
@@ -70,6 +84,8 @@ impl Ask {
             | Self::Fill { key, .. }
             | Self::Invalidate { key }
             | Self::Delete { key, .. }
+            | Self::Hold { key, .. }
+            | Self::Lift { key, .. }
             | Self::Mark { key, .. } => Some((key, true)),
         }
     }
@@ -85,6 +101,8 @@ pub(crate) enum Said {
     Leased(u32),
     /// A fill finds another lease, or none.
     LeaseGone,
+    /// A writer holds the key.
+    Held,
     /// A fill finds a value.
     Exists,
     /// The block has another owner, at this address.
@@ -122,6 +140,7 @@ impl Said {
             Self::Denied => 12,
             Self::LeaseGone => 13,
             Self::Exists => 14,
+            Self::Held => 15,
             Self::Leased(token) => 0x60 + (u64::from(token) << 32),
         }
     }
@@ -157,6 +176,9 @@ impl Model {
                 // The mark is none of what the node has.
                 Ask::Invalidate { .. } if node.data[key] != 0 => return Said::TryAgain,
                 Ask::Invalidate { .. } | Ask::Mark { .. } => return asked,
+                // The hold is a key of its own.
+                Ask::Hold { .. } | Ask::Lift { .. } if !node.is_held(key, None, now) => return asked,
+                Ask::Hold { .. } | Ask::Lift { .. } => return self.apply(n, ask, key, now),
                 // The lease is a key like any other, and is deleted where it is.
                 Ask::Delete { .. } => {
                     self.apply(n, ask, key, now);
@@ -201,13 +223,22 @@ impl Model {
                 if ask == (Ask::Delete { key: key as u8, asking: false }) { Said::Nil } else { Said::Done }
             }
             Ask::Mark { .. } => Said::Done,
-            Ask::Fill { token, .. } if lease != token => Said::LeaseGone,
+            Ask::Hold { writer, lasts, .. } => {
+                self.nodes[n].hold(key, writer, now + lasts, now);
+                Said::Done
+            }
+            Ask::Lift { writer, .. } => {
+                self.nodes[n].hold(key, writer, 0, now);
+                Said::Done
+            }
+            Ask::Fill { token, .. } if lease != token || self.nodes[n].is_held(key, None, now) => Said::LeaseGone,
             Ask::Fill { .. } if held != 0 => Said::Exists,
             Ask::Fill { value, .. } => {
                 self.put(n, key, value, now);
                 self.nodes[n].delete_lease(key, now);
                 Said::Done
             }
+            Ask::Lease { .. } if held == 0 && self.nodes[n].is_held(key, None, now) => Said::Held,
             Ask::Lease { token, lasts, .. } => {
                 if lease == 0 {
                     let lease = Lease { token, until: now + lasts };

@@ -10,11 +10,15 @@ pub(super) struct Lease {
     pub(super) until: Time,
 }
 
+/// The writers that hold a key, each with the end of its time; 0 is nobody. A fourth one takes the first one's place.
+pub(super) type Holds = [(u32, Time); 3];
+
 /// What a write changes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change {
     Value(u32),
     Lease(Lease),
+    Holds(Holds),
 }
 
 /// One write in a primary's replication stream.
@@ -71,7 +75,24 @@ impl Node {
         match change {
             Change::Value(value) => self.data[key] = value,
             Change::Lease(lease) => self.leases[key] = lease,
+            Change::Holds(holds) => self.holds[key] = holds,
         }
+    }
+
+    /// Whether anybody holds a key; or that writer.
+    pub(super) fn is_held(&self, key: usize, by: Option<u32>, now: Time) -> bool {
+        self.holds[key].iter().any(|&(id, until)| id != 0 && now < until && by.is_none_or(|by| id == by))
+    }
+
+    /// A writer holds a key until then; with no time, not any more.
+    pub(super) fn hold(&mut self, key: usize, writer: u32, until: Time, now: Time) {
+        let mut holds = self.holds[key];
+        holds.iter_mut().filter(|(id, _)| *id == writer).for_each(|hold| *hold = (0, 0));
+        if until > 0 {
+            holds.sort_by_key(|&(_, until)| until);
+            holds[0] = (writer, until);
+        }
+        self.replicate(key, Change::Holds(holds), now);
     }
 
     /// The token that stands beside a key.
@@ -197,8 +218,9 @@ impl Model {
             link.synced_at = now + self.rng.u64(5..60) * MS;
         } else if now >= link.synced_at {
             let (data, leases, position) = (self.nodes[of].data, self.nodes[of].leases, self.nodes[of].offset());
+            let holds = self.nodes[of].holds;
             let node = &mut self.nodes[n];
-            (node.data, node.leases) = (data, leases);
+            (node.data, node.leases, node.holds) = (data, leases, holds);
             node.link =
                 Link { up: true, since: now, synced_at: 0, history, kept: 0, position, lacks: None, ..node.link };
         }
@@ -227,6 +249,11 @@ impl Model {
                 self.nodes[to].replicate(key, Change::Lease(lease), now);
                 self.nodes[from].delete_lease(key, now);
             }
+            let holds = self.nodes[from].holds[key];
+            if self.nodes[from].is_held(key, None, now) {
+                self.nodes[to].replicate(key, Change::Holds(holds), now);
+                self.nodes[from].replicate(key, Change::Holds(Holds::default()), now);
+            }
         }
     }
 
@@ -253,6 +280,7 @@ impl Model {
         if !persistent {
             node.data = [0; KEYS];
             node.leases = [Lease::default(); KEYS];
+            node.holds = [Holds::default(); KEYS];
         }
         if node.is_primary(n) {
             let offset = node.offset();

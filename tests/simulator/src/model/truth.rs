@@ -13,6 +13,12 @@ impl Model {
         (0..self.nodes.len()).filter(claims).max_by_key(|&n| (self.nodes[n].config_epoch[n], n))
     }
 
+    /// Whether a key is absent at its true owner, and this writer holds it.
+    pub(crate) fn is_held_by(&self, key: usize, writer: u32, now: Time) -> bool {
+        let holds = |n: usize| self.nodes[n].data[key] == 0 && self.nodes[n].is_held(key, Some(writer), now);
+        self.true_owner(key % BLOCKS).is_some_and(holds)
+    }
+
     /// Whether a node takes itself for the owner of a block that another one claims with a higher epoch.
     pub(crate) fn superseded(&self, n: usize) -> bool {
         (0..BLOCKS).any(|b| usize::from(self.nodes[n].owner[b]) == n && self.true_owner(b) != Some(n))
@@ -101,8 +107,9 @@ impl Model {
     pub(crate) fn catch_up(&mut self, n: usize) {
         let of = usize::from(self.nodes[n].follows[n]);
         let (data, leases, position) = (self.nodes[of].data, self.nodes[of].leases, self.nodes[of].offset());
+        let holds = self.nodes[of].holds;
         let node = &mut self.nodes[n];
-        (node.data, node.leases) = (data, leases);
+        (node.data, node.leases, node.holds) = (data, leases, holds);
         node.link.position = position;
     }
 

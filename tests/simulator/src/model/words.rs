@@ -126,7 +126,7 @@ pub(crate) fn answer(said: Said, short_redirects: bool) -> Answer {
     };
     let line = match said {
         Said::Value(_) | Said::Done | Said::Leased(_) => return Answer::Value,
-        Said::Nil | Said::LeaseGone | Said::Exists => return Answer::Nil,
+        Said::Nil | Said::LeaseGone | Said::Exists | Said::Held => return Answer::Nil,
         Said::Moved(block, at) => return redirect("MOVED", block, at),
         Said::Asked(block, at) => return redirect("ASK", block, at),
         Said::TryAgain => "TRYAGAIN Multiple keys request during rehashing of slot",

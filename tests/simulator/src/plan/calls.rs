@@ -37,6 +37,12 @@ pub(crate) enum What {
     Invalidate {
         key: u8,
     },
+    /// A writer holds the key, changes it in the store, which takes so long, and invalidates it, unless it is gone.
+    Write {
+        key: u8,
+        takes: Time,
+        dies: bool,
+    },
     /// A client that is no router writes or deletes.
     Stranger {
         key: u8,
@@ -65,7 +71,11 @@ pub(super) fn draw(rng: &mut fastrand::Rng, routers: usize, heals: Time) -> Vec<
         let key = rng.u8(0..KEYS as u8);
         match rng.u8(0..10) {
             0 if rng.bool() => calls.push(plain(at, router, What::Set { key })),
-            0 => calls.push(plain(at, router, What::Invalidate { key })),
+            0 if rng.bool() => calls.push(plain(at, router, What::Invalidate { key })),
+            0 => {
+                let takes = rng.u64(0..400) * MS;
+                calls.push(plain(at, router, What::Write { key, takes, dies: rng.bool() }));
+            }
             1 | 2 => calls.push(plain(at, router, What::Stranger { key, delete: rng.u8(0..3) != 0 })),
             3 => {
                 // A herd on one key.

@@ -39,6 +39,10 @@ pub(super) fn router(rng: &mut fastrand::Rng, addresses: usize) -> RouterPlan {
         millis("base_backoff", 1..80, rng);
         millis("connect_timeout", 50..500, rng);
         millis("load_timeout", 60..900, rng);
+        millis("hold", 200..3_000, rng);
+        if rng.u8(0..3) == 0 {
+            millis("invalidation_ttl", 1_000..3_000, rng);
+        }
         match rng.u8(0..4) {
             0 => millis("outage_budget", 0..1, rng),
             1 => millis("outage_budget", 50..1_500, rng),

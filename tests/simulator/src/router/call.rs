@@ -41,14 +41,36 @@ pub(crate) enum Job {
         /// What its load took.
         lease: Lease,
     },
-    /// The two steps of an invalidation. From `floor` on, what the key's readers get has to be.
-    Key {
-        call: Box<Invalidation>,
-        floor: u32,
-    },
-    Echo {
-        call: Box<Invalidation>,
-    },
+    /// A step of an invalidation.
+    Step(Part, Box<Invalidating>),
+}
+
+/// The steps of an invalidation, in their order; those of the hold only if there is a writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Hold,
+    Key,
+    Lift,
+    Echo,
+}
+
+/// An invalidation under way. The key's readers get this version at the least.
+#[derive(Clone, Debug)]
+pub(crate) struct Invalidating {
+    pub(crate) call: Invalidation,
+    pub(crate) floor: u32,
+    pub(crate) writer: Option<Writer>,
+}
+
+/// A writer that holds the key, and then does something that takes so long and changes the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writer {
+    pub(crate) id: u32,
+    pub(crate) takes: Time,
+    /// It is gone right after that.
+    pub(crate) dies: bool,
+    /// It has done it.
+    pub(crate) done: bool,
 }
 
 /// One key's way through the cluster.

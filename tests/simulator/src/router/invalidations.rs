@@ -1,9 +1,9 @@
-//! Carries out invalidations: the callers' own, and those that are sent again.
+//! Carries out invalidations: the callers' own, those of writers around what they do, and those that are sent again.
 
-use super::call::Job;
+use super::call::{Invalidating, Job, Part, Writer};
 use super::{key_of, name_of, slot_of};
-use crate::model::BLOCKS;
-use crate::sim::{Sim, instant};
+use crate::model::{BLOCKS, Time};
+use crate::sim::{Local, Sim, instant};
 use failsoft_policy::Turn;
 use failsoft_policy::invalidate::Invalidation;
 use failsoft_policy::write::{Cause, Write};
@@ -14,20 +14,41 @@ fn echo_of(key: u8) -> u8 {
 }
 
 impl Sim<'_> {
-    /// The store has a new version of a key, and then its readers are told.
-    pub(super) fn begin_invalidation(&mut self, r: usize, key: u8) {
+    /// The store has a new version of a key, and then its readers are told; by a writer that held it, if there is one.
+    pub(super) fn begin_invalidation(&mut self, r: usize, key: u8, writer: Option<Writer>) {
         let floor = self.new_version(key);
+        if let Some(writer) = writer {
+            self.check.committed(key, floor, writer.id, &self.model, self.now);
+            if writer.dies {
+                return self.trace.say(self.now, || format!("the writer {} of key {key} is gone", writer.id));
+            }
+        }
+        self.invalidate(r, key, floor, writer);
+    }
+
+    /// A writer holds a key, to change it in the store.
+    pub(super) fn begin_writing(&mut self, r: usize, key: u8, takes: Time, dies: bool) {
+        let floor = self.store.versions[usize::from(key)];
+        let id = self.routers[r].next_tag() << 2 | r as u32;
+        self.invalidate(r, key, floor, Some(Writer { id, takes, dies, done: false }));
+    }
+
+    /// It has done what it held the key for.
+    pub(super) fn commit(&mut self, r: usize, key: u8, writer: Writer) {
+        self.begin_invalidation(r, key, Some(Writer { done: true, ..writer }));
+    }
+
+    fn invalidate(&mut self, r: usize, key: u8, floor: u32, writer: Option<Writer>) {
         let router = &mut self.routers[r];
         let name = name_of(key);
         router.loads.detach(&name);
-        for running in router.running.values_mut() {
-            running.detach(key);
-        }
+        router.running.values_mut().for_each(|running| running.detach(key));
         let mut turn = Turn { cluster: &mut router.cluster, now: instant(self.now), dice: 0 };
-        let call = Box::new(Invalidation::call(&router.config, slot_of(key), name, &mut turn));
-        self.trace.say(self.now, || format!("router {r} invalidates key {key}, which is {floor} by now"));
+        let call = Invalidation::call(&router.config, slot_of(key), name, &mut turn);
+        self.trace.say(self.now, || format!("router {r} invalidates key {key}, which is {floor} by now, {writer:?}"));
         self.check.invalidated(r, key, floor, self.now);
-        self.tell_node(r, call, floor);
+        let first = if writer.is_some_and(|writer| !writer.done) { Part::Hold } else { Part::Key };
+        self.take_step(r, first, Box::new(Invalidating { call, floor, writer }));
         self.settle(r, true);
     }
 
@@ -36,50 +57,68 @@ impl Sim<'_> {
         let router = &mut self.routers[r];
         let now = instant(self.now);
         for due in router.cluster.invalidations().take_due(usize::MAX, now) {
-            let call = Box::new(Invalidation::again(&self.routers[r].config, due, now));
+            let call = Invalidation::again(&self.routers[r].config, due, now);
             let floor = self.check.floor_of(r, key_of(call.key()));
             self.trace.say(self.now, || format!("router {r} sends the invalidation of {:?} again", call.key()));
-            self.tell_node(r, call, floor);
+            self.take_step(r, Part::Key, Box::new(Invalidating { call, floor, writer: None }));
         }
     }
 
-    fn tell_node(&mut self, r: usize, call: Box<Invalidation>, floor: u32) {
-        let write = call.key_step(&self.routers[r].config);
-        let (key, deadline) = (key_of(call.key()), call.deadline());
-        self.write(r, key, Job::Key { call, floor }, write, deadline);
+    fn take_step(&mut self, r: usize, part: Part, of: Box<Invalidating>) {
+        let (config, now) = (&self.routers[r].config, instant(self.now));
+        let (key, deadline) = (key_of(of.call.key()), of.call.by(config, now));
+        let (key, write) = match part {
+            Part::Hold => (key, of.call.hold(config, now)),
+            Part::Key => (key, of.call.key_step(config, now)),
+            Part::Lift => (key, of.call.lift(config, now)),
+            Part::Echo => (echo_of(key), of.call.echo(config, now)),
+        };
+        self.write(r, key, Job::Step(part, of), write, deadline);
     }
 
-    /// A step is over: the next one follows.
+    /// A write is over: the next step follows.
     pub(super) fn follow_up(&mut self, r: usize, key: u8, write: &Write, job: Job, refused: Option<Cause>) {
         let now = instant(self.now);
         let router = &mut self.routers[r];
-        match job {
+        let (part, mut of) = match job {
+            Job::Fill { .. } => return,
             Job::Set { .. } => {
-                if let Some(at) = write.written_at().filter(|_| refused.is_none()) {
-                    let name = name_of(key);
-                    router.loads.detach(&name);
-                    router.running.values_mut().for_each(|running| running.detach(key));
-                    self.check.load_let_go(r, key);
-                    let router = &mut self.routers[r];
-                    let reign = router.cluster.reign(slot_of(key));
-                    router.cluster.invalidations().set(slot_of(key), &name, (at.node, at.epoch), reign, now);
+                let Some(at) = write.written_at().filter(|_| refused.is_none()) else { return };
+                let name = name_of(key);
+                router.loads.detach(&name);
+                router.running.values_mut().for_each(|running| running.detach(key));
+                self.check.load_let_go(r, key);
+                let reign = router.cluster.reign(slot_of(key));
+                return router.cluster.invalidations().set(slot_of(key), &name, (at.node, at.epoch), reign, now);
+            }
+            Job::Step(part, of) => (part, of),
+        };
+        let mut turn = Turn { cluster: &mut router.cluster, now, dice: 0 };
+        match part {
+            Part::Hold => of.call.hold_ended(refused),
+            Part::Key => of.call.key_step_ended(write, refused, &mut turn),
+            Part::Lift => {}
+            Part::Echo => {
+                let pending = of.call.echo_ended(refused, &mut turn);
+                let key = key_of(of.call.key());
+                self.trace.say(self.now, || format!("router {r}: of the invalidation of key {key} is left {pending:?}"));
+                match of.writer {
+                    Some(writer) if !writer.done && pending.lets_write() => {
+                        self.local(r, writer.takes, Local::Commit { key, writer });
+                    }
+                    Some(writer) if !writer.done => {
+                        self.invalidate(r, key, of.floor, Some(Writer { done: true, ..writer }));
+                    }
+                    _ => {}
                 }
-            }
-            Job::Fill { .. } => {}
-            Job::Key { mut call, .. } => {
-                let mut turn = Turn { cluster: &mut router.cluster, now, dice: 0 };
-                call.key_step_ended(write, refused, &mut turn);
-                let (echo, deadline) = call.echo(&router.config, now);
-                self.write(r, echo_of(key), Job::Echo { call }, echo, deadline);
-            }
-            Job::Echo { mut call } => {
-                let mut turn = Turn { cluster: &mut router.cluster, now, dice: 0 };
-                let pending = call.echo_ended(refused, &mut turn);
-                let key = key_of(call.key());
-                self.trace
-                    .say(self.now, || format!("router {r}: of the invalidation of key {key} is left {pending:?}"));
-                self.settle(r, true);
+                return self.settle(r, true);
             }
         }
+        let next = match part {
+            Part::Hold => Part::Key,
+            Part::Key if of.writer.is_some_and(|writer| writer.done) => Part::Lift,
+            Part::Key | Part::Lift | Part::Echo => Part::Echo,
+        };
+        self.take_step(r, next, of);
     }
 }

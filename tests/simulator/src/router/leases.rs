@@ -57,6 +57,7 @@ impl Sim<'_> {
                 Given::Value(token_of(value))
             }
             (Answer::Value, Some(Said::Leased(token))) => Given::Token(token_of(token)),
+            (Answer::Nil, Some(Said::Held)) => Given::Held,
             (answer, _) => Given::Neither(answer.clone()),
         };
         let router = &mut self.routers[r];

@@ -1,6 +1,6 @@
 //! Carries out reads: the first step from the snapshot, and the machine for everything else.
 
-use super::call::{Call, Job, Work};
+use super::call::{Call, Job, Part, Work};
 use super::lanes::INVALIDATIONS;
 use super::state::{Caller, Failure};
 use super::{name_of, slot_of, token_in};
@@ -188,10 +188,18 @@ impl Sim<'_> {
                 Ask::Fill { key: call.key, value: *value, token: token_in(&lease.token) }
             }
             Work::Write { job: Job::Set { value }, .. } => Ask::Set { key: call.key, value: *value, asking },
-            Work::Write { job: Job::Key { .. }, batch: None, .. } => Ask::Invalidate { key: call.key },
-            Work::Write { job: Job::Key { .. }, batch: Some(Batch::Mark), .. } => Ask::Mark { key: call.key, asking },
-            Work::Write { job: Job::Key { .. }, .. } => Ask::Delete { key: call.key, asking },
-            Work::Write { job: Job::Echo { .. }, .. } => Ask::Mark { key: call.key, asking },
+            Work::Write { job: Job::Step(part, of), batch, .. } => {
+                let (key, writer) = (call.key, of.writer.map_or(0, |writer| writer.id));
+                match (part, batch) {
+                    (Part::Hold, _) => {
+                        Ask::Hold { key, writer, lasts: router.config.hold().as_nanos() as Time, asking }
+                    }
+                    (Part::Lift, _) => Ask::Lift { key, writer, asking },
+                    (Part::Echo, _) | (Part::Key, Some(Batch::Mark)) => Ask::Mark { key, asking },
+                    (Part::Key, None) => Ask::Invalidate { key },
+                    (Part::Key, Some(_)) => Ask::Delete { key, asking },
+                }
+            }
             Work::Lease { token, .. } => {
                 let lasts = failsoft_policy::lease::lasts(&router.config).as_nanos() as Time;
                 Ask::Lease { key: call.key, token: *token, lasts }
@@ -203,7 +211,7 @@ impl Sim<'_> {
             return self.local(r, 0, Local::Failed { call: id, tag, answer: Answer::Closed });
         };
         call.target = Some((node, address, source));
-        let invalidates = matches!(ask, Ask::Invalidate { .. } | Ask::Delete { .. } | Ask::Mark { .. });
+        let invalidates = matches!(&call.work, Work::Write { job: Job::Step(..), pinging: false, .. });
         let lane = if invalidates { INVALIDATIONS } else { source as usize };
         let submitted = self.submit(r, node, lane, (id, tag), ask, attempt);
         let router = &mut self.routers[r];
@@ -220,8 +228,7 @@ impl Sim<'_> {
         self.check.sent(r, call, node, address, source, asking, ask, verdict, self.now);
         if source == Source::Replica {
             call.comparable = self.check.comparable(r, node, primary);
-            let recent =
-                router.cluster.standing(slot_of(call.key), &name_of(call.key), instant(self.now)) != Standing::Clear;
+            let recent = self.check.has_written(r, call.key);
             let first = call.attempts[source as usize] == 1 && !call.crowded && !recent;
             let asked = call.asked;
             self.check.stands_in(r, node, first.then_some(asked), &self.routers[r], self.now);

@@ -84,7 +84,7 @@ impl Sim<'_> {
         let lost = matches!(answer, Answer::Timeout | Answer::Hung | Answer::Closed | Answer::Connection);
         let event = match (job, &answer) {
             _ if *pinging && answer != Answer::Saturated => WriteEvent::Pinged(!lost),
-            (Job::Fill { .. } | Job::Key { .. } | Job::Echo { .. }, Answer::Value | Answer::Nil) if batch.is_none() => {
+            (Job::Fill { .. } | Job::Step(..), Answer::Value | Answer::Nil) if batch.is_none() => {
                 let returned = match said {
                     Some(Said::Exists) => Filled::Exists,
                     Some(Said::LeaseGone) => Filled::LeaseGone,
@@ -110,9 +110,9 @@ impl Sim<'_> {
             WriteAction::Send { node, asking, until, limit, .. } => {
                 self.attempt(r, id, node, Source::Primary, asking, Attempt { until, limit });
             }
-            WriteAction::Run { node, line, until, limit, .. } => {
+            WriteAction::Run { node, line, asking, until, limit, .. } => {
                 if line.is_none_or(|line| self.routers[r].line(node) == Some(line)) {
-                    return self.attempt(r, id, node, Source::Primary, false, Attempt { until, limit });
+                    return self.attempt(r, id, node, Source::Primary, asking, Attempt { until, limit });
                 }
                 self.not_sent(r, id, node, Answer::Closed);
             }

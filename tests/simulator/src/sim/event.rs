@@ -1,6 +1,7 @@
 //! What happens in a run: messages, questions, connections on their way, and what comes to a router.
 
 use crate::model::{Ask, Said, Time};
+use crate::router::Writer;
 use failsoft_policy::NodeKey;
 use failsoft_policy::connection::Failure;
 use failsoft_policy::flight::LoadId;
@@ -137,6 +138,11 @@ pub(crate) enum Local {
     Loaded {
         load: LoadId,
     },
+    /// A writer has changed a key in the store.
+    Commit {
+        key: u8,
+        writer: Writer,
+    },
     View {
         round: u64,
         view: Option<Box<View>>,
@@ -170,6 +176,7 @@ impl Local {
             | Self::Saturated { .. }
             | Self::Begin { .. }
             | Self::Loaded { .. }
+            | Self::Commit { .. }
             | Self::View { .. }
             | Self::Probed(_)
             | Self::AskWitness { .. }
@@ -213,6 +220,7 @@ pub(super) fn local_kind(event: &Local) -> u64 {
         Local::Cancel { caller, serial } => (8, *caller, *serial),
         Local::Deadline { caller, serial } => (9, *caller, *serial),
         Local::Loaded { .. } => (10, 0, 0),
+        Local::Commit { writer, .. } => (20, 0, writer.id),
         Local::Begin { .. } => (19, 0, 0),
         Local::View { round, .. } => (11, *round as u32, 0),
         Local::Probed(probe) => (12, probe.node.index, u32::from(probe.report.is_ok())),
