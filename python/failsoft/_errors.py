@@ -66,8 +66,8 @@ class WriteRefused(FailsoftError):
 class InvalidationIncomplete(FailsoftError):
     """Steps of an ``invalidate`` were not acknowledged within ``deadline``: they are sent again in the background.
 
-    That goes on for ``invalidation_ttl``, as long as the router is open. Meanwhile this process reads keys whose deletion
-    is pending from their fallbacks alone.
+    That goes on for ``invalidation_ttl``, as long as the router is open. Meanwhile this process reads keys whose
+    deletion is pending from their fallbacks alone.
     """
 
     code = "INVALIDATION_INCOMPLETE"

@@ -49,7 +49,7 @@ Cause: TypeAlias = Literal[
     "busy",
 ]
 
-#: A step of an invalidation: the key is deleted where it lives (`key`), and that is announced in another shard (`echo`).
+#: A step of an invalidation: the key is deleted (`key`), and that is announced in another shard (`echo`).
 Step: TypeAlias = Literal["key", "echo"]
 
 
