@@ -21,8 +21,8 @@ from failsoft import PendingInvalidation, Router, blocking
 from testkit import Kit
 
 DOWN = ["127.0.0.1:1"]
-#: A hung node is noticed soon; the cluster takes two seconds.
-SHORT: dict[str, Any] = {"attempt_timeout": 0.2, "deadline": 0.6}
+#: A hung node is noticed before the cluster does, which takes two seconds.
+SHORT: dict[str, Any] = {"attempt_timeout": 0.4, "deadline": 1.2}
 NEW_LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 
 
@@ -111,6 +111,9 @@ def test_keys_of_every_type_are_gone(
 def test_from_the_call_on_nobody_joins_a_load_that_began_before(
     cluster: list[str], patient: dict[str, Any], new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
+    # The cluster is that of the tests before, and a value may be filled.
+    key = f"inv:under-way:{new_loop.__module__}"
+
     async def main() -> None:
         async with Router(cluster, **patient) as router:
             began, go = asyncio.Event(), asyncio.Event()
@@ -120,18 +123,19 @@ def test_from_the_call_on_nobody_joins_a_load_that_began_before(
                 await go.wait()
                 return b"old"
 
-            early = router.get_with_fallback("inv:under-way", slow)
+            early = router.get_with_fallback(key, slow)
             await began.wait()
             # Not awaited, and the loop has no turn: what it promises holds when it has been called.
-            call = router.invalidate("inv:under-way")
+            call = router.invalidate(key)
             assert (router.health()["invalidations"], router.health()["flights"]) == (1, 0)
-            late = await router.resolve("inv:under-way", lambda _: b"new")
+            late = await router.resolve(key, lambda _: b"new")
             assert (late.value, late.served_by, late.coalesced) == (b"new", "secondary", False)
             go.set()
             assert await early == b"old"
             await call
-            await eventually("the old value is not written", lambda: not_filled(router) >= 1)
-            assert await router.get_with_fallback("inv:under-way") in (None, b"new")
+            # That of the late one is written, or, as long as the node has not acknowledged, not even tried.
+            await eventually("the old value is not written", lambda: not_filled(router) == 1)
+            assert await router.get_with_fallback(key) in (None, b"new")
 
     loop = new_loop()
     loop.run_until_complete(asyncio.wait_for(main(), LONG))
@@ -252,13 +256,14 @@ def check_incomplete(error: failsoft.InvalidationIncomplete, key: str, steps: se
         assert lacks.cause in get_args(failsoft.Cause) and f"{lacks.step} ({lacks.cause})" in str(error)
 
 
-def test_while_its_node_hangs_a_key_is_read_from_the_fallback(hangable: Kit) -> None:
+def test_while_its_node_hangs_a_key_is_read_from_the_fallback(hangable: Kit, patient: dict[str, Any]) -> None:
     async def main() -> None:
         key, other = key_of_node("inv:hung", 0), key_of_node("inv:well", 1)
+        async with Router(hangable.addresses, **patient) as stores:
+            await stores.set(key, "old")
+            await stores.set(other, "old")
         async with Router(hangable.addresses, **SHORT) as router:
             await router.ready(10)
-            await router.set(key, "old")
-            await router.set(other, "old")
             hangable.ask("hang", node=0)
             call = router.invalidate(key, other)
             at_once = await router.resolve(key, lambda _: b"new")
@@ -274,28 +279,29 @@ def test_while_its_node_hangs_a_key_is_read_from_the_fallback(hangable: Kit) -> 
             hangable.ask("resume", node=0)
             await eventually("it is sent again", lambda: owed(router) == 0)
             await asyncio.to_thread(hangable.ask, "wait_until_ok")
-            await eventually("it is announced", lambda: invalidated(router) == 2)
+            await eventually("it is announced", lambda: invalidated(router) >= 2)
             outcome = await router.resolve(key, lambda _: b"new")
             assert outcome.value == b"new" and outcome.reason != "invalidated"
 
     run(main())
 
 
-def test_an_announcement_that_is_missing_is_told_in_threads(hangable: Kit) -> None:
+def test_an_announcement_that_is_missing_is_told_in_threads(hangable: Kit, patient: dict[str, Any]) -> None:
     # Its mark goes to the other half of the slots, which another node owns.
     key = key_of_node("inv:echo", 0)
     slot = (binascii.crc_hqx(key.encode(), 0) % 16_384 + 8_192) % 16_384
     node = 1 if slot < 10_923 else 2
+    with blocking.Router(hangable.addresses, **patient) as stores:
+        stores.set(key, "old")
     with blocking.Router(hangable.addresses, fill=False, **SHORT) as router:
         router.ready(10)
-        router.set(key, "old")
         hangable.ask("hang", node=node)
         with pytest.raises(failsoft.InvalidationIncomplete) as incomplete:
             router.invalidate(key)
         check_incomplete(incomplete.value, key, {"echo"})
         assert owed(router) == 0 and router.get_with_fallback(key) is None
         hangable.ask("resume", node=node)
-        run(eventually("it is announced", lambda: invalidated(router) == 1))
+        run(eventually("it is announced", lambda: invalidated(router) >= 1))
 
 
 def test_what_is_pending_is_copied_and_pickled() -> None:
