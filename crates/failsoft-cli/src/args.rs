@@ -63,7 +63,7 @@ pub(crate) struct GetArgs {
 pub(crate) struct InvalidateArgs {
     /// The keys; `-` stands for the lines of standard input
     ///
-    /// A line is a key, byte for byte; empty ones are skipped. What has come is sent together, at most 10,000
+    /// A line is a key, byte for byte; empty ones are skipped. What has come is sent together, at most 1,000
     /// keys at a time. What is pending is told by key and step, with the cause: `key`, the key may still be there;
     /// `echo`, it is deleted, but other routers may not hear of it. Nothing is sent again when the command has
     /// ended: run it again for these keys.

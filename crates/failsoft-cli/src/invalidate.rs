@@ -21,8 +21,8 @@ use std::{
 
 /// The exit code when steps of some keys are pending.
 const PENDING: u8 = 1;
-/// How many keys are invalidated by one call.
-const BATCH: usize = 10_000;
+/// How many keys are invalidated by one call: all of them share its `deadline`.
+const BATCH: usize = 1_000;
 /// How much of standard input is read at a time: some thousands of keys.
 const BUFFER: usize = 256 * 1024;
 
