@@ -37,6 +37,9 @@ class Config(TypedDict, total=False):
     fill_ttl: float
     #: The largest share of a time to live, from 0 to 1, that chance takes off it.
     ttl_jitter: float
+    #: For how long an invalidation is known: no replica serves what is older, and it is sent again after a failover. No
+    #: more than this of `outage_budget` counts.
+    invalidation_ttl: float
     #: The most time that callers wait for a load, its time in line included.
     load_timeout: float
     #: For how long callers of a key whose load failed get the same error without another load.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._types import Cause, Reason
+    from ._types import Cause, PendingInvalidation, Reason
 
 
 class FailsoftError(Exception):
@@ -63,6 +63,18 @@ class WriteRefused(FailsoftError):
     cause: Cause
 
 
+class InvalidationIncomplete(FailsoftError):
+    """Steps of an ``invalidate`` were not acknowledged within ``deadline``: they are sent again in the background.
+
+    That goes on for ``invalidation_ttl``, as long as the router is open. Meanwhile this process reads keys whose
+    deletion is pending from their fallbacks alone.
+    """
+
+    code = "INVALIDATION_INCOMPLETE"
+    #: What was not acknowledged: one for each step of a key.
+    pending: tuple[PendingInvalidation, ...]
+
+
 class DecodeError(FailsoftError, UnicodeDecodeError):
     """With ``decode_responses=True``: the key's value is no UTF-8. ``object`` has its bytes; no fallback is asked."""
 
@@ -103,6 +115,7 @@ BY_CODE: dict[str, type[FailsoftError]] = {
         DeadlineExceeded,
         Reentrant,
         WriteRefused,
+        InvalidationIncomplete,
         DecodeError,
         Closed,
         Forked,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 #: Which source answered.
 ServedBy: TypeAlias = Literal["primary", "replica", "secondary", "none"]
@@ -11,6 +11,7 @@ ServedBy: TypeAlias = Literal["primary", "replica", "secondary", "none"]
 #: Why the primary did not serve a read.
 Reason: TypeAlias = Literal[
     "absent",
+    "invalidated",
     "timeout",
     "connection",
     "loading",
@@ -24,7 +25,7 @@ Reason: TypeAlias = Literal[
     "deadline",
 ]
 
-#: Why a write was refused.
+#: Why a write was refused, or a step of an invalidation was not acknowledged.
 Cause: TypeAlias = Literal[
     "slot_uncovered",
     "no_view",
@@ -47,6 +48,21 @@ Cause: TypeAlias = Literal[
     "connection",
     "busy",
 ]
+
+#: A step of an invalidation: the key is deleted (`key`), and that is announced in another shard (`echo`).
+Step: TypeAlias = Literal["key", "echo"]
+
+
+class PendingInvalidation(NamedTuple):
+    """A step of a key's invalidation that was not acknowledged."""
+
+    #: The key; of text, its UTF-8.
+    key: bytes
+    #: Which step.
+    step: Step
+    #: Why.
+    cause: Cause
+
 
 #: A key of a call; for text, its UTF-8.
 Key: TypeAlias = bytes | str | bytearray | memoryview
@@ -93,6 +109,10 @@ class Counters(TypedDict):
     sets_in_doubt: int
     #: `set` calls that were refused, by cause (in `what`).
     sets_refused: list[Count]
+    #: Keys invalidated, those included that were sent again.
+    invalidations: int
+    #: Attempts at it of which a step was not acknowledged in time; it is sent again.
+    invalidations_incomplete: int
     #: Panics in the background: defects of ours, after which it went on.
     panics: int
 
@@ -211,6 +231,11 @@ class Health(TypedDict):
     queued_loads: int
     #: Callbacks that run on after `load_timeout`.
     detached_loads: int
+    #: Keys that this router invalidated, or set, within `invalidation_ttl`.
+    invalidations: int
+    #: Those of them that no node has acknowledged, or that another owner may have lost: they are read from their
+    #: callbacks alone until they are told again.
+    invalidations_owed: int
     #: What runs in the background panicked when it last ran: views and probes may be missing. It is a defect of ours,
     #: and is tried again after a pause of at most five seconds.
     stalled: bool

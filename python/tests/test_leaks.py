@@ -106,6 +106,31 @@ async def used(cluster: list[str]) -> None:
         await router.ready(10)
 
 
+def test_invalidations_with_cancellations_leave_nothing(cluster: list[str], patient: dict[str, Any]) -> None:
+    calls: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    async def main(router: Router, *, ends: bool) -> None:
+        for i in range(2_000):
+            call = router.invalidate(f"leak:inv:{i}", b"leak:inv")
+            calls.add(call)
+            if i % 3 == 0:
+                call.cancel()
+            elif i % 3 == 1 and ends:
+                await call
+
+    async def open_and_close() -> None:
+        async with Router(cluster, **patient) as router:
+            await main(router, ends=True)
+            await eventually("no call is held", lambda: gone(calls), lambda: held(calls))
+
+    run(open_and_close())
+    router = Router(cluster, **patient)
+    # A loop that ends with calls under way.
+    run(main(router, ends=False))
+    run(eventually("no call is held", lambda: gone(calls), lambda: held(calls)))
+    run(closing(router))
+
+
 class Loop(asyncio.SelectorEventLoop):
     pass
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
+from typing import Any
 
 from conftest import LONG
-from failsoft import __version__
+from failsoft import __version__, blocking
 
 
 def metadata() -> importlib.metadata.PackageMetadata:
@@ -25,6 +27,18 @@ def test_the_metadata_is_whole() -> None:
     assert {f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)} <= set(classifiers)
     assert "Typing :: Typed" in classifiers
     assert said["Description-Content-Type"].startswith("text/markdown")
+
+
+def test_the_command_comes_with_it(cluster: list[str], patient: dict[str, Any]) -> None:
+    with blocking.Router(cluster, fill=False, **patient) as router:
+        for key in ("command:a", "command:b"):
+            router.set(key, "v")
+        command = [sys.executable, "-m", "failsoft", "invalidate", "command:a", "-", "--json", "--node", cluster[0]]
+        ended = subprocess.run(command, input=b"command:b\n", capture_output=True, timeout=LONG)
+        assert ended.returncode == 0, ended
+        told = json.loads(ended.stdout)
+        assert (told["invalidated"], told["incomplete"]) == (2, 0)
+        assert router.get_many_with_fallback(["command:a", "command:b"], dict.fromkeys) == [None, None]
 
 
 def description() -> str:

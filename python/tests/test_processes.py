@@ -29,6 +29,11 @@ def child(addresses: list[str], inherited: Any, results: Any) -> None:
         results.put("not refused")
     except failsoft.Forked:
         pass
+    try:
+        inherited.invalidate("fork:a")
+        results.put("not refused")
+    except failsoft.Forked:
+        pass
     with blocking.Router(addresses, attempt_timeout=4.0, deadline=16.0) as router:
         results.put(router.get_with_fallback("fork:b", lambda key: key + " in the child"))
 

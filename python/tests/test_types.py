@@ -23,6 +23,7 @@ def test_the_words_are_the_cores() -> None:
     assert list(get_args(_types.ServedBy)) == words["served_by"]
     assert list(get_args(_types.Reason)) == words["reason"]
     assert list(get_args(_types.Cause)) == words["cause"]
+    assert list(get_args(_types.Step)) == words["step"]
 
 
 def fits(value: Any, kind: Any, path: str) -> None:
@@ -68,9 +69,8 @@ def test_health_has_the_fields_of_its_types(cluster: list[str], patient: dict[st
 @pytest.mark.parametrize("router", [Router, blocking.Router])
 def test_every_method_says_what_it_does(router: type[Any]) -> None:
     methods = [name for name in dir(router) if not name.startswith("_")]
-    assert {"get_with_fallback", "resolve", "resolve_many", "get_many_with_fallback", "set", "ready", "close"} < set(
-        methods
-    )
+    reads = {"get_with_fallback", "resolve", "resolve_many", "get_many_with_fallback"}
+    assert reads | {"set", "invalidate", "ready", "close"} < set(methods)
     for name in methods:
         method = inspect.getattr_static(router, name)
         text = inspect.getdoc(getattr(router, name)) or ""

@@ -1,7 +1,7 @@
 //! The core's errors as exceptions of `failsoft._errors`, and the callback's own exceptions as they are.
 
 use crate::home::Home;
-use failsoft::{Bytes, CallbackGone, Detail, DetailValue, Error};
+use failsoft::{Bytes, CallbackGone, Detail, DetailValue, Error, Incomplete};
 use pyo3::exceptions::{PyRuntimeError, PyUnicodeDecodeError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -71,14 +71,29 @@ pub(crate) fn thrown<'py>(py: Python<'py>, error: &Error) -> PyResult<Thrown<'py
             return Ok(Thrown::Cancelled);
         }
     }
-    let detail = error.detail().map(|Detail { name, value }| {
-        let value = match value {
-            DetailValue::Setting(word) | DetailValue::Word(word) => PyString::new(py, word).into_any(),
-            DetailValue::Key(key) => PyBytes::new(py, key).into_any(),
-        };
-        (name, value)
-    });
-    made(py, error.code(), error.to_string(), detail).map(Thrown::Exception)
+    let detail = error.detail().map(|Detail { name, value }| PyResult::Ok((name, detail(py, value)?)));
+    made(py, error.code(), error.to_string(), detail.transpose()?).map(Thrown::Exception)
+}
+
+fn detail<'py>(py: Python<'py>, value: DetailValue<'_>) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match value {
+        DetailValue::Setting(word) | DetailValue::Word(word) => PyString::new(py, word).into_any(),
+        DetailValue::Key(key) => PyBytes::new(py, key).into_any(),
+        DetailValue::Pending(keys) => pending(py, keys)?.into_any(),
+    })
+}
+
+/// A `failsoft.PendingInvalidation` for each step.
+fn pending<'py>(py: Python<'py>, keys: &[Incomplete]) -> PyResult<Bound<'py, PyTuple>> {
+    let class = py.import("failsoft._types")?.getattr("PendingInvalidation")?;
+    let mut all = Vec::with_capacity(keys.len());
+    for Incomplete { key, pending } in keys {
+        let key = PyBytes::new(py, key);
+        for (step, cause) in pending.steps() {
+            all.push(class.call1((&key, step.as_str(), cause.as_str()))?);
+        }
+    }
+    PyTuple::new(py, all)
 }
 
 /// The same, to be raised; `CancelledError` if the callback was cancelled.

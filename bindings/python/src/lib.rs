@@ -1,6 +1,7 @@
 //! The extension module `failsoft._failsoft`: routers for asyncio and for threads, over the core's
 //! interface for foreign callbacks. What decides anything is in the core.
 
+mod base;
 mod blocking;
 mod caller;
 mod config;
@@ -31,6 +32,8 @@ mod _failsoft {
     use super::*;
 
     #[pymodule_export]
+    use super::base::{AsyncRouter, BlockingRouter, Core};
+    #[pymodule_export]
     use super::config::{settings, vocabulary};
     #[pymodule_export]
     use super::event_loop::EventLoop;
@@ -38,8 +41,6 @@ mod _failsoft {
     use super::load::{Load, Parent};
     #[pymodule_export]
     use super::outcome::Outcome;
-    #[pymodule_export]
-    use super::router::{AsyncRouter, BlockingRouter, Core};
     #[pymodule_export]
     use super::tls::Tls;
 

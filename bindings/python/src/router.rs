@@ -1,108 +1,19 @@
-//! The calls of both routers, each with its arguments once: what a call gives is a Future of the running loop, or the
-//! result itself, by who waits for it.
+//! The calls of both routers, each with its arguments once.
 
-use crate::caller::{self, Callback};
-use crate::convert::{self, octets, seconds};
+use crate::base::{Core, Manner, Opened};
+use crate::config;
+use crate::convert::{octets, seconds};
+use crate::ending;
 use crate::errors::raised;
 use crate::given::Form;
 use crate::messages::Messages;
-use crate::{blocking, config, ending, loops};
-use failsoft::foreign::{Caller, Foreign, Pending};
-use failsoft::{Bytes, Error};
+use failsoft::Error;
+use failsoft::foreign::Foreign;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// Who waits for what a call comes to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Waiter {
-    Loop,
-    Thread,
-}
-
-/// How a call goes on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    /// A read of one key: its end is near, so nothing is spent on its being cancelled before it waits for a load.
-    Short,
-    /// It may take long: the core is told at once when it is cancelled.
-    Long,
-    /// The end of the router, which a closed one is told as well.
-    End,
-}
-
-/// What both routers are made of. Python names it in the errors of a call whose arguments don't fit.
-#[pyclass(frozen, subclass, weakref, generic, name = "Router", module = "failsoft._failsoft")]
-pub(crate) struct Core {
-    waiter: Waiter,
-    /// By `__init__`: a subclass may have one with arguments of its own, and these come to `__new__`, too.
-    opened: OnceLock<Opened>,
-}
-
-struct Opened {
-    foreign: Foreign,
-    decode: bool,
-    seeds: Vec<String>,
-    messages: Arc<Messages>,
-}
-
-/// What `failsoft.Router` is made of.
-#[pyclass(frozen, subclass, extends = Core, module = "failsoft._failsoft")]
-pub(crate) struct AsyncRouter;
-
-/// What `failsoft.blocking.Router` is made of.
-#[pyclass(frozen, subclass, extends = Core, module = "failsoft._failsoft")]
-pub(crate) struct BlockingRouter;
-
-#[pymethods]
-impl AsyncRouter {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<Self> {
-        PyClassInitializer::from(Core { waiter: Waiter::Loop, opened: OnceLock::new() }).add_subclass(Self)
-    }
-}
-
-#[pymethods]
-impl BlockingRouter {
-    #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<Self> {
-        PyClassInitializer::from(Core { waiter: Waiter::Thread, opened: OnceLock::new() }).add_subclass(Self)
-    }
-}
-
-impl Core {
-    fn opened(&self) -> PyResult<&Opened> {
-        self.opened.get().ok_or_else(|| PyRuntimeError::new_err("`__init__` of the router was not called"))
-    }
-
-    fn call<'py>(
-        &self,
-        py: Python<'py>,
-        callback: Option<Callback>,
-        manner: Manner,
-        form: Form,
-        start: impl FnOnce(&Foreign, Caller<'_>) -> Result<Pending, Error>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let Opened { foreign, messages, .. } = self.opened()?;
-        if self.waiter == Waiter::Thread {
-            return blocking::wait(py, callback.as_ref(), messages, |caller| start(foreign, caller))?
-                .into_python(py, &form);
-        }
-        // First of all: in a forked child the loop itself is of no use.
-        match foreign.check() {
-            Err(error @ Error::Forked) => return Err(raised(py, &error)),
-            Err(error) if manner != Manner::End => return Err(raised(py, &error)),
-            _ => {}
-        }
-        let here = loops::running(py)?;
-        let long = manner == Manner::Long;
-        here.get().wait(py, callback, form, long, messages, |caller| start(foreign, caller))
-    }
-}
 
 #[pymethods]
 impl Core {
@@ -268,6 +179,40 @@ impl Core {
         })
     }
 
+    /// Invalidates keys: to be called after what they stand for has changed in your own store.
+    ///
+    /// From the call itself on, before it is awaited, no read of this process gets anything older: not from a node, not
+    /// from a load that is under way, and not from one whose value would be written back. When it has ended, the keys
+    /// are deleted, with the leases of all loads under way in any process, and each is marked as invalidated beside its
+    /// own place and in another shard. Cancelling it does not stop it. A callback may invalidate any key, also the one
+    /// that it is loading: what it gives is served to those who wait for it, and kept nowhere.
+    ///
+    /// Args:
+    ///     keys: each bytes, str, bytearray or memoryview, at most 512 MiB (less some bytes); at most 1,000,000 in one
+    ///         call, which are sent together. Without any there is nothing to do.
+    ///
+    /// Raises:
+    ///     InvalidationIncomplete: steps were not acknowledged within the setting `deadline`; its `pending` says which,
+    ///         and why. They are sent again in the background for `invalidation_ttl` seconds, and meanwhile reads of
+    ///         keys whose deletion is pending go to their fallbacks, with the reason `invalidated`.
+    ///     InvalidArgument: a bad key, or too many; none is invalidated then.
+    ///     Closed, Forked.
+    ///
+    /// Example (without `await` in `failsoft.blocking`):
+    ///
+    ///     await database.execute("UPDATE users SET name = 'Ada' WHERE id = 42")
+    ///     await router.invalidate("user:42", "users:by-name")
+    #[pyo3(signature = (*keys))]
+    fn invalidate<'py>(&self, keys: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+        ending::watch();
+        let py = keys.py();
+        let keys = keys.iter().map(|key| octets("keys", &key)).collect::<PyResult<Vec<_>>>()?;
+        self.call(py, None, Manner::Short, Form::BYTES, |foreign, caller| {
+            // Many keys take a while, in which other threads may go on.
+            py.detach(|| foreign.invalidate(caller, keys))
+        })
+    }
+
     /// Waits until a first view of the cluster has come, at most `timeout` seconds. Reads need not wait for it.
     ///
     /// Raises:
@@ -331,47 +276,3 @@ impl Core {
 
 /// How many nodes a repr names.
 const SHOWN: usize = 3;
-
-impl Core {
-    fn read<'py>(
-        &self,
-        key: &Bound<'py, PyAny>,
-        fallback: Option<&Bound<'py, PyAny>>,
-        ttl: Option<&Bound<'py, PyAny>>,
-        deadline: Option<&Bound<'py, PyAny>>,
-        account: bool,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        ending::watch();
-        let py = key.py();
-        let octets = convert::key(key)?;
-        let callback = Callback::of_key(fallback, key, &octets)?;
-        let options = caller::options(ttl, deadline)?;
-        let ask = callback.is_some();
-        let form = if self.opened()?.decode { Form::text(vec![Bytes::copy_from_slice(&octets)]) } else { Form::BYTES };
-        self.call(py, callback, Manner::Short, form, |foreign, caller| {
-            if account {
-                foreign.resolve(caller, octets, options, ask)
-            } else {
-                foreign.get(caller, octets, options, ask)
-            }
-        })
-    }
-
-    fn many<'py>(
-        &self,
-        keys: &Bound<'py, PyAny>,
-        fallback: &Bound<'py, PyAny>,
-        ttl: Option<&Bound<'py, PyAny>>,
-        deadline: Option<&Bound<'py, PyAny>>,
-        values: bool,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        ending::watch();
-        let (octets, given) = caller::keys(keys)?;
-        let callback = Callback::of_keys(fallback, given, octets.clone())?;
-        let options = caller::options(ttl, deadline)?;
-        let form = if self.opened()?.decode { Form::text(octets.clone()) } else { Form::BYTES };
-        self.call(keys.py(), Some(callback), Manner::Long, form.values(values), |foreign, caller| {
-            foreign.resolve_many(caller, octets, options)
-        })
-    }
-}

@@ -15,6 +15,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// One read, with its account: which source answered, and why
     Get(GetArgs),
+    /// Deletes keys so that no router serves or writes back what is older
+    Invalidate(InvalidateArgs),
     /// Load on a cluster, with a latency histogram
     Bench(BenchArgs),
     /// A real local cluster under load, broken in every way, while every read is served
@@ -52,6 +54,25 @@ pub(crate) struct GetArgs {
     #[arg(long, value_name = "CMD")]
     pub(crate) fallback_cmd: Option<OsString>,
     /// One JSON object on standard output instead of the value; `value_base64` for a value that is no UTF-8
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "Exit codes: 0 all are invalidated, 1 steps of some are pending, 2 error.")]
+pub(crate) struct InvalidateArgs {
+    /// The keys; `-` stands for the lines of standard input
+    ///
+    /// A line is a key, byte for byte; empty ones are skipped. What has come is sent together, at most 1,000
+    /// keys at a time. What is pending is told by key and step, with the cause: `key`, the key may still be there;
+    /// `echo`, it is deleted, but other routers may not hear of it. Nothing is sent again when the command has
+    /// ended: run it again for these keys.
+    #[arg(required = true, value_name = "KEY")]
+    pub(crate) keys: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// JSON objects on standard output, one a line: {key, pending {step: cause}} for each key that is not
+    /// complete (`key_base64` if it is no UTF-8), and last {invalidated, incomplete, took_ms}
     #[arg(long)]
     pub(crate) json: bool,
 }

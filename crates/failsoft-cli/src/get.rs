@@ -2,7 +2,7 @@
 
 use crate::{
     args::GetArgs,
-    failure::{self, Failure},
+    failure::Failure,
     output::{self, say},
     shell,
     stop::Stop,
@@ -37,18 +37,6 @@ struct Account<'a> {
     took_ms: f64,
 }
 
-/// What `--json` prints for an error of the read.
-#[derive(Serialize)]
-struct Problem {
-    error: ProblemText,
-}
-
-#[derive(Serialize)]
-struct ProblemText {
-    code: &'static str,
-    message: String,
-}
-
 pub(crate) async fn run(args: GetArgs) -> Result<u8, Failure> {
     let mut stop = Stop::listen()?;
     tokio::select! {
@@ -69,11 +57,7 @@ async fn connect_and_get(args: GetArgs) -> Result<u8, Failure> {
             show(&outcome, took, args.json)?;
             Ok(code)
         }
-        Err(error) if args.json => {
-            let error = ProblemText { code: error.code(), message: error.to_string() };
-            output::json(&Problem { error })?;
-            Ok(failure::CODE)
-        }
+        Err(error) if args.json => output::problem(&error),
         Err(error) => Err(error.into()),
     }
 }
@@ -88,6 +72,7 @@ async fn read(router: &Router, args: &GetArgs) -> Result<Outcome, Error> {
 
 fn show(outcome: &Outcome, took: Duration, json: bool) -> Result<(), Failure> {
     let node = outcome.node.as_ref().map(ToString::to_string);
+    let took_ms = output::millis(took);
     let reason = outcome.reason.map(|reason| reason.as_str());
     if json {
         let text = outcome.value.as_deref().map(std::str::from_utf8);
@@ -101,8 +86,8 @@ fn show(outcome: &Outcome, took: Duration, json: bool) -> Result<(), Failure> {
             attempts: outcome.attempts,
             coalesced: outcome.coalesced,
             node,
-            age_ms: outcome.age.map(millis),
-            took_ms: millis(took),
+            age_ms: outcome.age.map(output::millis),
+            took_ms,
         });
     }
     if let Some(value) = &outcome.value {
@@ -115,18 +100,12 @@ fn show(outcome: &Outcome, took: Duration, json: bool) -> Result<(), Failure> {
         say!("failsoft: no such key");
     }
     say!(
-        "served_by={} reason={} attempts={} node={} age_ms={} took_ms={:.3}",
+        "served_by={} reason={} attempts={} node={} age_ms={} took_ms={took_ms:.3}",
         outcome.served_by,
         reason.unwrap_or("-"),
         outcome.attempts,
         node.as_deref().unwrap_or("-"),
-        outcome.age.map_or_else(|| "unknown".to_owned(), |age| format!("{:.3}", millis(age))),
-        millis(took)
+        outcome.age.map_or_else(|| "unknown".to_owned(), |age| format!("{:.3}", output::millis(age)))
     );
     Ok(())
-}
-
-/// Milliseconds to the microsecond.
-fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -6,7 +6,9 @@ mod clock;
 mod demo;
 mod failure;
 mod get;
+mod invalidate;
 mod latency;
+mod lines;
 mod output;
 mod shell;
 mod stop;
@@ -27,7 +29,8 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
 /// [`std::env::args_os`]. It writes to the process's standard output and error, and brings its own
 /// tokio runtime, so it must not be called from inside one.
 ///
-/// The codes: 0, it went well; 1, `get`: there is no such key, `demo`: a read failed; 2, an error, which
+/// The codes: 0, it went well; 1, `get`: there is no such key, `invalidate`: some keys are not complete, `demo`: a
+/// read failed; 2, an error, which
 /// is said on standard error; 130 and 143, stopped by Ctrl-C or SIGTERM.
 pub fn run<I, T>(args: I) -> u8
 where
@@ -47,6 +50,7 @@ where
         let done = runtime.block_on(async {
             match args.command {
                 Command::Get(args) => get::run(args).await,
+                Command::Invalidate(args) => invalidate::run(args).await,
                 Command::Bench(args) => bench::run(args).await,
                 Command::Demo(args) => demo::run(args).await,
             }

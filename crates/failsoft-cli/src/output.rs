@@ -1,8 +1,11 @@
 //! Standard output and standard error: results, and words about them.
 
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use serde::Serialize;
-use std::io::{self, Write as _};
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
 /// A line on standard error. Nobody can be told when that one is closed, and the work goes on.
 macro_rules! say {
@@ -41,6 +44,29 @@ pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
 /// When it is closed.
 pub(crate) fn json(object: &impl Serialize) -> Result<(), Failure> {
     line(&serde_json::to_string(object)?)
+}
+
+/// An error of a call of the router, as an object; the exit code.
+///
+/// # Errors
+/// When standard output is closed.
+pub(crate) fn problem(error: &failsoft::Error) -> Result<u8, Failure> {
+    #[derive(Serialize)]
+    struct Problem {
+        error: Text,
+    }
+    #[derive(Serialize)]
+    struct Text {
+        code: &'static str,
+        message: String,
+    }
+    json(&Problem { error: Text { code: error.code(), message: error.to_string() } })?;
+    Ok(failure::CODE)
+}
+
+/// Milliseconds to the microsecond.
+pub(crate) fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// A number as people read it: `1,234,567`.

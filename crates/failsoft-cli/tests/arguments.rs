@@ -20,7 +20,7 @@ fn help_and_version_are_no_errors() {
     let help = done(&mut failsoft(&["--help"]));
     let text = String::from_utf8(help.out).unwrap();
     assert_eq!(help.code, Some(0));
-    assert!(["get", "bench", "demo"].iter().all(|name| text.contains(name)), "{text}");
+    assert!(["get", "invalidate", "bench", "demo"].iter().all(|name| text.contains(name)), "{text}");
     let version = done(&mut failsoft(&["--version"]));
     assert_eq!(version.code, Some(0));
     assert_eq!(version.out, format!("failsoft {}\n", env!("CARGO_PKG_VERSION")).into_bytes());
@@ -32,12 +32,15 @@ fn commands_and_nodes_are_needed() {
     refused(&["brew"], &["brew"]);
     refused(&["get"], &["<KEY>", "--node"]);
     refused(&["get", "k"], &["--node"]);
+    refused(&["invalidate"], &["<KEY>", "--node"]);
+    refused(&["invalidate", "k"], &["--node"]);
     refused(&["bench"], &["--node"]);
 }
 
 #[test]
 fn addresses_and_settings_are_named_with_what_is_allowed() {
     refused(&["get", "k", "--node", "nowhere:"], &["nodes", "nowhere:", "host:port"]);
+    refused(&["invalidate", "k", "--node", "nowhere:"], &["nodes", "nowhere:", "host:port"]);
     refused(&["get", "k", "--node", "http://127.0.0.1:1"], &["nodes", "http://127.0.0.1:1", "redis://"]);
     let set = |setting| ["get", "k", "--node", "127.0.0.1:1", "--set", setting];
     refused(&set("deadline_ms"), &["key=value"]);

@@ -28,6 +28,7 @@ CODES = {
     "DeadlineExceeded": "DEADLINE_EXCEEDED",
     "Reentrant": "REENTRANT",
     "WriteRefused": "WRITE_REFUSED",
+    "InvalidationIncomplete": "INVALIDATION_INCOMPLETE",
     "Closed": "CLOSED",
     "Forked": "FORKED",
     "InternalError": "INTERNAL",
@@ -214,6 +215,8 @@ class Asyncio:
                 event.set()
         elif name == "set":
             await to.set(bytes_of(detail["key"]), bytes_of(detail["value"]), seconds(detail, "ttl_ms"))
+        elif name == "invalidate":
+            await to.invalidate(*map(bytes_of, detail["keys"]))
         elif name == "ready":
             await to.ready(detail["timeout_ms"] / 1000)
         elif name == "close":
@@ -310,6 +313,8 @@ class Blocking:
                 self.released.notify_all()
         elif name == "set":
             to.set(bytes_of(detail["key"]), bytes_of(detail["value"]), seconds(detail, "ttl_ms"))
+        elif name == "invalidate":
+            to.invalidate(*map(bytes_of, detail["keys"]))
         elif name == "ready":
             to.ready(detail["timeout_ms"] / 1000)
         elif name == "close":

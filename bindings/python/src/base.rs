@@ -1,0 +1,145 @@
+//! What both routers are made of, and how a call of theirs starts: it gives a Future of the running loop, or the result
+//! itself, by who waits for it.
+
+use crate::caller::{self, Callback};
+use crate::errors::raised;
+use crate::given::Form;
+use crate::messages::Messages;
+use crate::{blocking, convert, ending, loops};
+use failsoft::foreign::{Caller, Foreign, Pending};
+use failsoft::{Bytes, Error};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use std::sync::{Arc, OnceLock};
+
+/// Who waits for what a call comes to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiter {
+    Loop,
+    Thread,
+}
+
+/// How a call goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// A read of one key: its end is near, so nothing is spent on its being cancelled before it waits for a load.
+    Short,
+    /// It may take long: the core is told at once when it is cancelled.
+    Long,
+    /// The end of the router, which a closed one is told as well.
+    End,
+}
+
+/// What both routers are made of. Python names it in the errors of a call whose arguments don't fit.
+#[pyclass(frozen, subclass, weakref, generic, name = "Router", module = "failsoft._failsoft")]
+pub(crate) struct Core {
+    waiter: Waiter,
+    /// By `__init__`: a subclass may have one with arguments of its own, and these come to `__new__`, too.
+    pub(crate) opened: OnceLock<Opened>,
+}
+
+pub(crate) struct Opened {
+    pub(crate) foreign: Foreign,
+    pub(crate) decode: bool,
+    pub(crate) seeds: Vec<String>,
+    pub(crate) messages: Arc<Messages>,
+}
+
+/// What `failsoft.Router` is made of.
+#[pyclass(frozen, subclass, extends = Core, module = "failsoft._failsoft")]
+pub(crate) struct AsyncRouter;
+
+/// What `failsoft.blocking.Router` is made of.
+#[pyclass(frozen, subclass, extends = Core, module = "failsoft._failsoft")]
+pub(crate) struct BlockingRouter;
+
+#[pymethods]
+impl AsyncRouter {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<Self> {
+        PyClassInitializer::from(Core { waiter: Waiter::Loop, opened: OnceLock::new() }).add_subclass(Self)
+    }
+}
+
+#[pymethods]
+impl BlockingRouter {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyClassInitializer<Self> {
+        PyClassInitializer::from(Core { waiter: Waiter::Thread, opened: OnceLock::new() }).add_subclass(Self)
+    }
+}
+
+impl Core {
+    pub(crate) fn opened(&self) -> PyResult<&Opened> {
+        self.opened.get().ok_or_else(|| PyRuntimeError::new_err("`__init__` of the router was not called"))
+    }
+
+    pub(crate) fn call<'py>(
+        &self,
+        py: Python<'py>,
+        callback: Option<Callback>,
+        manner: Manner,
+        form: Form,
+        start: impl FnOnce(&Foreign, Caller<'_>) -> Result<Pending, Error>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let Opened { foreign, messages, .. } = self.opened()?;
+        if self.waiter == Waiter::Thread {
+            return blocking::wait(py, callback.as_ref(), messages, |caller| start(foreign, caller))?
+                .into_python(py, &form);
+        }
+        // First of all: in a forked child the loop itself is of no use.
+        match foreign.check() {
+            Err(error @ Error::Forked) => return Err(raised(py, &error)),
+            Err(error) if manner != Manner::End => return Err(raised(py, &error)),
+            _ => {}
+        }
+        let here = loops::running(py)?;
+        let long = manner == Manner::Long;
+        here.get().wait(py, callback, form, long, messages, |caller| start(foreign, caller))
+    }
+
+    pub(crate) fn read<'py>(
+        &self,
+        key: &Bound<'py, PyAny>,
+        fallback: Option<&Bound<'py, PyAny>>,
+        ttl: Option<&Bound<'py, PyAny>>,
+        deadline: Option<&Bound<'py, PyAny>>,
+        account: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        ending::watch();
+        let py = key.py();
+        let octets = convert::key(key)?;
+        let callback = Callback::of_key(fallback, key, &octets)?;
+        let options = caller::options(ttl, deadline)?;
+        let ask = callback.is_some();
+        let form = if self.opened()?.decode { Form::text(vec![Bytes::copy_from_slice(&octets)]) } else { Form::BYTES };
+        self.call(py, callback, Manner::Short, form, |foreign, caller| {
+            if account {
+                foreign.resolve(caller, octets, options, ask)
+            } else {
+                foreign.get(caller, octets, options, ask)
+            }
+        })
+    }
+
+    pub(crate) fn many<'py>(
+        &self,
+        keys: &Bound<'py, PyAny>,
+        fallback: &Bound<'py, PyAny>,
+        ttl: Option<&Bound<'py, PyAny>>,
+        deadline: Option<&Bound<'py, PyAny>>,
+        values: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        ending::watch();
+        let (octets, given) = caller::keys(keys)?;
+        let callback = Callback::of_keys(fallback, given, octets.clone())?;
+        let options = caller::options(ttl, deadline)?;
+        let form = if self.opened()?.decode { Form::text(octets.clone()) } else { Form::BYTES };
+        self.call(keys.py(), Some(callback), Manner::Long, form.values(values), |foreign, caller| {
+            foreign.resolve_many(caller, octets, options)
+        })
+    }
+}
