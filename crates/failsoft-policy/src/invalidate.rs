@@ -17,6 +17,7 @@ use crate::wire::echo_slot;
 use crate::words::{Slot, words};
 use crate::write::{Cause, Write};
 use bytes::Bytes;
+use core::time::Duration;
 
 words! {
     /// A step of an invalidation.
@@ -66,7 +67,10 @@ pub struct Invalidation {
     slot: Slot,
     key: Bytes,
     called_at: Instant,
-    deadline: Instant,
+    /// How long all its steps together may take.
+    limit: Duration,
+    /// When that is over, once it has begun.
+    deadline: Option<Instant>,
     pending: Pending,
 }
 
@@ -74,16 +78,17 @@ impl Invalidation {
     /// A caller invalidates a key: from now on no node is asked for it, until one has acknowledged that it is gone.
     pub fn call(config: &Config, slot: Slot, key: Bytes, turn: &mut Turn<'_>) -> Self {
         turn.cluster.invalidations().call(slot, &key, turn.now);
-        Self::new(slot, key, turn.now, turn.now + config.deadline())
+        Self::new(config, (slot, key, turn.now))
     }
 
     /// The router sends it again: of [`crate::invalidations::Invalidations::take_due`].
-    pub fn again(config: &Config, (slot, key, called_at): (Slot, Bytes, Instant), now: Instant) -> Self {
-        Self::new(slot, key, called_at, now + config.deadline())
+    pub fn again(config: &Config, due: (Slot, Bytes, Instant)) -> Self {
+        Self::new(config, due)
     }
 
-    fn new(slot: Slot, key: Bytes, called_at: Instant, deadline: Instant) -> Self {
-        Self { slot, key, called_at, deadline, pending: Pending::default() }
+    fn new(config: &Config, (slot, key, called_at): (Slot, Bytes, Instant)) -> Self {
+        let (limit, pending) = (config.deadline(), Pending::default());
+        Self { slot, key, called_at, limit, deadline: None, pending }
     }
 
     /// The key.
@@ -97,8 +102,9 @@ impl Invalidation {
     }
 
     /// The write that holds the key.
-    pub fn hold(&self, config: &Config, now: Instant) -> Write {
-        Write::hold(config, self.slot, self.by(config, now))
+    pub fn hold(&mut self, config: &Config, now: Instant) -> Write {
+        let by = self.by(config, now);
+        Write::hold(config, self.slot, by)
     }
 
     /// What came of it.
@@ -107,13 +113,15 @@ impl Invalidation {
     }
 
     /// The write that lifts it.
-    pub fn lift(&self, config: &Config, now: Instant) -> Write {
-        Write::lift(config, self.slot, self.by(config, now))
+    pub fn lift(&mut self, config: &Config, now: Instant) -> Write {
+        let by = self.by(config, now);
+        Write::lift(config, self.slot, by)
     }
 
     /// The write that deletes the key.
-    pub fn key_step(&self, config: &Config, now: Instant) -> Write {
-        Write::invalidate(config, self.slot, self.by(config, now))
+    pub fn key_step(&mut self, config: &Config, now: Instant) -> Write {
+        let by = self.by(config, now);
+        Write::invalidate(config, self.slot, by)
     }
 
     /// What came of it. If it was acknowledged by who owns the slot now, the key may be read again.
@@ -126,14 +134,17 @@ impl Invalidation {
         }
     }
 
-    /// When a step that begins now has to be over. After one that took all the time it still goes out once.
-    pub fn by(&self, config: &Config, now: Instant) -> Instant {
-        self.deadline.max(now + config.attempt_timeout())
+    /// When a step that begins now has to be over. The time of all counts from the first one: of many keys most wait for
+    /// their turn. After one that took all of it the next still goes out once.
+    pub fn by(&mut self, config: &Config, now: Instant) -> Instant {
+        let deadline = *self.deadline.get_or_insert(now + self.limit);
+        deadline.max(now + config.attempt_timeout())
     }
 
     /// The write that announces it, in the slot of [`Self::echo_slot`].
-    pub fn echo(&self, config: &Config, now: Instant) -> Write {
-        Write::announce(config, self.echo_slot(), self.by(config, now))
+    pub fn echo(&mut self, config: &Config, now: Instant) -> Write {
+        let by = self.by(config, now);
+        Write::announce(config, self.echo_slot(), by)
     }
 
     /// The slot in which it is announced.

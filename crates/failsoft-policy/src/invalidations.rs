@@ -151,27 +151,6 @@ impl Invalidations {
         });
     }
 
-    /// A key was set under this reign; `reign` is that of now. What is older than that does not stand in for it. One that
-    /// is owed stays so: an invalidation that was called for while the value was on its way has it deleted.
-    pub fn set(&mut self, slot: Slot, key: &Bytes, by: Reign, reign: Option<Reign>, now: Instant) {
-        self.expire(now);
-        let busy = |entry: &Entry| entry.owed || entry.unannounced || entry.under_way > 0;
-        let busy = self.slots.get(&slot).and_then(|of| of.keys.get(key)).is_some_and(busy);
-        if !busy {
-            self.remember(slot, key, now);
-        }
-        self.change(slot, key, |entry| {
-            entry.told = Some((now, by));
-            if !busy {
-                entry.called_at = now;
-                entry.owed = reign != Some(by);
-                entry.unannounced = entry.owed;
-                entry.due = entry.owed.then_some(now);
-            }
-        });
-        self.make_room();
-    }
-
     /// What is known of a key.
     pub fn standing(&self, slot: Slot, key: &[u8], now: Instant) -> Standing {
         let Some(of) = self.slots.get(&slot) else { return Standing::Clear };

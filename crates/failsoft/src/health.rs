@@ -45,7 +45,7 @@ pub struct Health {
     pub queued_loads: usize,
     /// Callbacks that run on after `load_timeout`.
     pub detached_loads: usize,
-    /// Keys that this router invalidated, or set, within `invalidation_ttl`.
+    /// Keys that this router invalidated within `invalidation_ttl`.
     pub invalidations: usize,
     /// Those of them that no node has acknowledged, or that another owner may have lost: they are read from their
     /// callbacks alone until they are told again.

@@ -8,11 +8,12 @@ use crate::writes;
 use bytes::Bytes;
 use failsoft_policy::invalidate::{Invalidation, Pending};
 use failsoft_policy::slot::slot_of;
+use failsoft_policy::write::Cause;
 use failsoft_policy::{Instant, Slot, Turn};
 use futures_util::StreamExt;
 use futures_util::stream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{Notify, oneshot};
 
 /// How many invalidations of one call are under way at a time, and how many of those that are sent again.
@@ -29,12 +30,30 @@ pub(crate) struct Gate {
     /// When the background has something to do, in nanoseconds.
     due: AtomicU64,
     earlier: Notify,
+    /// How many are under way.
+    under_way: AtomicUsize,
+    /// Told when the last one has ended.
+    idle: Notify,
 }
 
 impl Gate {
     pub(crate) fn new() -> Self {
         let (any, due) = (AtomicBool::new(false), AtomicU64::new(u64::MAX));
-        Self { owed: std::array::from_fn(|_| AtomicU64::new(0)), any, due, earlier: Notify::new() }
+        let (under_way, earlier, idle) = (AtomicUsize::new(0), Notify::new(), Notify::new());
+        Self { owed: std::array::from_fn(|_| AtomicU64::new(0)), any, due, earlier, under_way, idle }
+    }
+
+    /// Waits until none is under way.
+    pub(crate) async fn done(&self) {
+        loop {
+            let mut idle = std::pin::pin!(self.idle.notified());
+            // From here on no end is missed.
+            idle.as_mut().enable();
+            if self.under_way.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            idle.await;
+        }
     }
 
     /// Whether a key of the slot may be one that no node is asked for.
@@ -119,7 +138,7 @@ pub(crate) async fn send_again(shared: Arc<Shared>) {
     loop {
         let (due, next) = shared.with_cluster(|cluster, now| {
             let due = cluster.invalidations().take_due(WINDOW, now);
-            let again = |due| Invalidation::again(shared.config(), due, now);
+            let again = |due| Invalidation::again(shared.config(), due);
             (due.into_iter().map(again).collect::<Vec<_>>(), cluster.invalidations().next_timeout())
         });
         if due.is_empty() {
@@ -152,6 +171,7 @@ struct UnderWay {
 
 impl UnderWay {
     fn new(shared: &Arc<Shared>, call: Invalidation, holding: Holding) -> Self {
+        shared.gate.under_way.fetch_add(1, Ordering::Relaxed);
         Self { shared: Arc::clone(shared), call: Some(call), holding }
     }
 
@@ -167,7 +187,9 @@ impl UnderWay {
         };
         let message = Message::invalidation(&key, epoch, shared.config().invalidation_ttl(), writer);
         if let Holding::Begins(_) = self.holding {
-            let Ok(held) = writes::run(&shared, &mut call.hold(shared.config(), shared.now()), &message).await else { return Ok(()) };
+            let Ok(held) = writes::run(&shared, &mut call.hold(shared.config(), shared.now()), &message).await else {
+                return Ok(());
+            };
             call.hold_ended(held.err());
         }
         let mut key_step = call.key_step(shared.config(), shared.now());
@@ -190,7 +212,7 @@ impl UnderWay {
         if pending.is_empty() { Ok(()) } else { Err(Incomplete { key, pending }) }
     }
 
-    fn end(&mut self, echo: Option<failsoft_policy::write::Cause>) -> Pending {
+    fn end(&mut self, echo: Option<Cause>) -> Pending {
         let Some(mut call) = self.call.take() else { return Pending::default() };
         self.shared.with_cluster(|cluster, now| call.echo_ended(echo, &mut Turn { cluster, now, dice: 0 }))
     }
@@ -198,6 +220,9 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.end(Some(failsoft_policy::write::Cause::Connection));
+        self.end(Some(Cause::Connection));
+        if self.shared.gate.under_way.fetch_sub(1, Ordering::Release) == 1 {
+            self.shared.gate.idle.notify_waiters();
+        }
     }
 }

@@ -196,13 +196,13 @@ impl Router {
 
     /// Ends the router: every read that waits gets [`Error::Closed`], callbacks and background tasks
     /// are cancelled and waited for, but no longer than a second: a callback that blocks its thread
-    /// cannot be cancelled. Values that are just being written back have `attempt_timeout` to arrive, but no longer than
-    /// another second. Later calls get `Closed`; closing twice is fine.
+    /// cannot be cancelled. Values that are just being written back, and invalidations, have `attempt_timeout` to arrive, but
+    /// no longer than another second. Later calls get `Closed`; closing twice is fine.
     pub async fn close(&self) {
         let shared = self.shared();
-        // A short program reads once and closes: what it loaded must still be written back.
+        // A short program reads once and closes: what it loaded must still be written back, what it changed be told.
         let limit = shared.config().attempt_timeout().min(CLOSING);
-        let _ = tokio::time::timeout(limit, shared.fills.done()).await;
+        let _ = tokio::time::timeout(limit, async { tokio::join!(shared.fills.done(), shared.gate.done()) }).await;
         let mut tasks = shared.shut_down();
         let all = async { while tasks.join_next().await.is_some() {} };
         // What is left after the limit is cancelled as soon as it yields.

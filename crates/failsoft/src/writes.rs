@@ -25,15 +25,8 @@ pub(crate) async fn set(shared: &Shared, key: &[u8], value: &[u8], ttl: Option<D
     let written = run(shared, &mut write, &Message::value(key, value, ttl, &[])).await?;
     shared.tally.set(written.err(), write.in_doubt());
     written.map_err(|cause| Error::WriteRefused { cause })?;
-    // Who asks from now on gets nothing older: no load that is under way, and no replica that lacks it.
-    let key = Bytes::copy_from_slice(key);
-    shared.loads.detach([&key]);
-    if let Some(at) = write.written_at() {
-        shared.with_cluster(|cluster, now| {
-            let reign = cluster.reign(slot);
-            cluster.invalidations().set(slot, &key, (at.node, at.epoch), reign, now);
-        });
-    }
+    // Who asks from now on gets nothing of a load that began before.
+    shared.loads.detach([&Bytes::copy_from_slice(key)]);
     Ok(())
 }
 

@@ -118,22 +118,6 @@ fn what_could_not_be_told_is_given_up_with_its_time() {
 }
 
 #[test]
-fn a_value_that_was_on_its_way_takes_nothing_from_an_invalidation() {
-    let mut all = Invalidations::new(TTL);
-    let (k, one) = (key("k"), reign(1, 1));
-    all.set(SLOT, &k, one, Some(one), at(5));
-    assert_eq!(all.standing(SLOT, &k, at(5)), Standing::Since(at(5)));
-    all.call(SLOT, &k, at(10));
-    all.set(SLOT, &k, one, Some(one), at(15));
-    assert_eq!(all.standing(SLOT, &k, at(15)), Standing::Owed);
-    all.ended((SLOT, &k, at(10)), false, at(20));
-    all.set(SLOT, &k, one, Some(one), at(25));
-    assert_eq!(all.take_due(9, at(520)), [(SLOT, k.clone(), at(10))], "it is deleted all the same");
-    all.set(SLOT, &key("other"), one, Some(reign(2, 2)), at(30));
-    assert_eq!(all.standing(SLOT, b"other", at(30)), Standing::Owed, "another one owns the slot by now");
-}
-
-#[test]
 fn beyond_the_limit_the_oldest_are_known_of_their_slot_alone() {
     let mut all = Invalidations::new(TTL);
     let name = |n: usize| Bytes::from(format!("{n}"));
@@ -141,7 +125,9 @@ fn beyond_the_limit_the_oldest_are_known_of_their_slot_alone() {
     // The oldest is owed, in a slot of its own; the others were told.
     all.call(Slot(1), &name(0), at(1));
     for n in 0..MAX_KEYS + 1 {
-        all.set(Slot(2), &name(n), one, Some(one), at(2));
+        all.call(Slot(2), &name(n), at(2));
+        all.told((Slot(2), &name(n), at(2)), one, Some(one), at(2));
+        all.ended((Slot(2), &name(n), at(2)), true, at(2));
     }
     assert_eq!(all.counts(), (MAX_KEYS, 0));
     assert_eq!(all.standing(Slot(1), b"other", at(3)), Standing::Owed);

@@ -57,10 +57,7 @@ impl Check {
     /// A write is over, and its caller told so.
     pub(super) fn write_done(&mut self, r: usize, call: &Call, job: &Job) {
         let value = match job {
-            Job::Set { value } => {
-                self.routers[r].written[usize::from(call.key)] = true;
-                *value
-            }
+            Job::Set { value } => *value,
             Job::Step(Part::Key, of) => of.floor,
             Job::Step(..) | Job::Fill { .. } => return,
         };
@@ -89,7 +86,7 @@ impl Check {
         self.routers[r].written[usize::from(key)] = true;
     }
 
-    /// Whether a router has set or invalidated a key, so that not every replica stands in for it.
+    /// Whether a router has invalidated a key, so that not every replica stands in for it.
     pub(crate) fn has_written(&self, r: usize, key: u8) -> bool {
         self.routers[r].written[usize::from(key)]
     }

@@ -78,7 +78,7 @@ pub(super) struct Heard {
     /// Keys that are being loaded.
     pub(super) loading: Vec<u8>,
     pub(super) own: super::fills::Own,
-    /// Keys that it has set or invalidated: not every replica stands in for them.
+    /// Keys that it has invalidated: not every replica stands in for them.
     pub(super) written: [bool; KEYS],
     /// How long an invalidation is known.
     pub(super) remembers: Time,

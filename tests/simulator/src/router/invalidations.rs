@@ -57,14 +57,14 @@ impl Sim<'_> {
         let router = &mut self.routers[r];
         let now = instant(self.now);
         for due in router.cluster.invalidations().take_due(usize::MAX, now) {
-            let call = Invalidation::again(&self.routers[r].config, due, now);
+            let call = Invalidation::again(&self.routers[r].config, due);
             let floor = self.check.floor_of(r, key_of(call.key()));
             self.trace.say(self.now, || format!("router {r} sends the invalidation of {:?} again", call.key()));
             self.take_step(r, Part::Key, Box::new(Invalidating { call, floor, writer: None }));
         }
     }
 
-    fn take_step(&mut self, r: usize, part: Part, of: Box<Invalidating>) {
+    fn take_step(&mut self, r: usize, part: Part, mut of: Box<Invalidating>) {
         let (config, now) = (&self.routers[r].config, instant(self.now));
         let (key, deadline) = (key_of(of.call.key()), of.call.by(config, now));
         let (key, write) = match part {
@@ -83,13 +83,12 @@ impl Sim<'_> {
         let (part, mut of) = match job {
             Job::Fill { .. } => return,
             Job::Set { .. } => {
-                let Some(at) = write.written_at().filter(|_| refused.is_none()) else { return };
-                let name = name_of(key);
-                router.loads.detach(&name);
-                router.running.values_mut().for_each(|running| running.detach(key));
-                self.check.load_let_go(r, key);
-                let reign = router.cluster.reign(slot_of(key));
-                return router.cluster.invalidations().set(slot_of(key), &name, (at.node, at.epoch), reign, now);
+                if refused.is_none() {
+                    router.loads.detach(&name_of(key));
+                    router.running.values_mut().for_each(|running| running.detach(key));
+                    self.check.load_let_go(r, key);
+                }
+                return;
             }
             Job::Step(part, of) => (part, of),
         };
@@ -101,7 +100,8 @@ impl Sim<'_> {
             Part::Echo => {
                 let pending = of.call.echo_ended(refused, &mut turn);
                 let key = key_of(of.call.key());
-                self.trace.say(self.now, || format!("router {r}: of the invalidation of key {key} is left {pending:?}"));
+                self.trace
+                    .say(self.now, || format!("router {r}: of the invalidation of key {key} is left {pending:?}"));
                 match of.writer {
                     Some(writer) if !writer.done && pending.lets_write() => {
                         self.local(r, writer.takes, Local::Commit { key, writer });
