@@ -80,7 +80,7 @@ test('TypeScript programs are checked, with and without the types of the package
   const { stdout } = await run(process.execPath, ['program.mjs'])
   assert.equal(stdout, `UNAVAILABLE connection
 v {"name":"Ada"} row of a,row of b a,b A, k 0 6
-{"name":"Ada"} secondary Ada null Ada 0 4
+{"name":"Ada"} secondary Ada null Ada 0 5
 `)
   assert.match((await run(process.execPath, ['program.cjs'])).stdout, /^k \d+\.\d+\.\d+\n$/)
 })
