@@ -44,10 +44,7 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   fillTtlMs?: number | undefined
   /** The largest share of a time to live, from 0 to 1, that chance takes off it. 0.1 by default. */
   ttlJitter?: number | undefined
-  /**
-   * For how long an invalidation is known: no replica serves what is older, and it is sent again after a failover. No
-   * more than this of `outageBudgetMs` counts. 60,000 by default.
-   */
+  /** For how long an invalidation is known, and sent again; `outageBudgetMs` counts up to this. 60,000 by default. */
   invalidationTtlMs?: number | undefined
   /** The most time that callers wait for a load, its time in line included. 10,000 by default. */
   loadTimeoutMs?: number | undefined
