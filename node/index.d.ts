@@ -9,7 +9,7 @@ import type { Reason, ServedBy } from './types/words.js'
 export type { Config, TlsOptions } from './types/config.js'
 export type { BallotHealth, Count, Counters, Health, NodeHealth, Verdict } from './types/health.js'
 export type { Message, MessageSubject } from './types/messages.js'
-export type { Cause, EventKind, Reason, ServedBy } from './types/words.js'
+export type { Cause, EventKind, Reason, ServedBy, Step } from './types/words.js'
 export {
   type Code,
   FailsoftError,
@@ -19,6 +19,8 @@ export {
   DeadlineExceeded,
   Reentrant,
   WriteRefused,
+  type IncompleteStep,
+  InvalidationIncomplete,
   Closed,
   Forked,
   InternalError
@@ -199,6 +201,27 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
    * await router.set('user:42', 'Ada', { ttlMs: 60_000 })
    */
   set(key: Key, value: Value, options?: SetOptions): Promise<void>
+
+  /**
+   * Invalidates keys: to be called after what they stand for has changed in your own store. From the call on, before the
+   * promise is awaited, no read of this process gets anything older: not from a node, not from a load that is under way,
+   * and not from one whose value would be written back. When the promise is fulfilled, the keys are deleted, with the
+   * leases of all loads under way in any process, and each is marked as invalidated beside its own place and in another
+   * shard. Without keys nothing is done. A call can be given some ten thousands of keys, sent together. It may be made
+   * inside a callback, also for the key that this one loads.
+   *
+   * @param keys They are copied at the call.
+   * @throws {InvalidationIncomplete} Steps were not acknowledged within `deadlineMs` milliseconds; `pending` says which
+   * and why. They are sent again in the background for `invalidationTtlMs` milliseconds, and meanwhile reads of keys
+   * whose deletion is pending go to their callbacks, with the reason `invalidated`.
+   * @throws {InvalidArgument} A bad key. None of the keys is invalidated then.
+   * @throws {Closed} The router was closed.
+   *
+   * @example
+   * await db.query('UPDATE users SET name = $1 WHERE id = $2', [name, 42])
+   * await router.invalidate('user:42', 'users:by-name')
+   */
+  invalidate(...keys: Key[]): Promise<void>
 
   /**
    * Waits for a first view of the cluster, `timeoutMs` milliseconds at most. This is never necessary: reads work at

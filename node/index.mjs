@@ -10,6 +10,7 @@ export const {
   DeadlineExceeded,
   Reentrant,
   WriteRefused,
+  InvalidationIncomplete,
   Closed,
   Forked,
   InternalError,

@@ -37,6 +37,10 @@ class WriteRefused extends FailsoftError {
   static code = 'WRITE_REFUSED'
 }
 
+class InvalidationIncomplete extends FailsoftError {
+  static code = 'INVALIDATION_INCOMPLETE'
+}
+
 class Closed extends FailsoftError {
   static code = 'CLOSED'
 }
@@ -54,6 +58,7 @@ const kinds = {
   DeadlineExceeded,
   Reentrant,
   WriteRefused,
+  InvalidationIncomplete,
   Closed,
   Forked,
   InternalError

@@ -72,6 +72,15 @@ class Router {
     })
   }
 
+  invalidate(...keys) {
+    return attempt(() =>
+      start(new Entry(false), undefined, (token) => {
+        for (const key of keys) octets('keys', key)
+        return this.#native.invalidate(token, keys)
+      })
+    )
+  }
+
   ready(timeoutMs, options) {
     return attempt(() => {
       number('timeoutMs', timeoutMs)

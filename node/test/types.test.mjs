@@ -72,7 +72,7 @@ test('health() has the fields and types of the core\'s account', () => {
 
 test('every public method has its text, with what it throws and an example', () => {
   const text = readFileSync(new URL('../index.d.ts', import.meta.url), 'utf8').split('export class Router<')[1]
-  for (const method of ['constructor', 'getWithFallback', 'resolve', 'getManyWithFallback', 'resolveMany', 'set', 'ready', 'health', 'close']) {
+  for (const method of ['constructor', 'getWithFallback', 'resolve', 'getManyWithFallback', 'resolveMany', 'set', 'invalidate', 'ready', 'health', 'close']) {
     const before = text.split(new RegExp(`^  ${method}[<(]`, 'm'))[0]
     const doc = before.slice(before.lastIndexOf('/**'))
     assert.match(doc, /@example/, method)

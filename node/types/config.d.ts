@@ -44,6 +44,8 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   fillTtlMs?: number | undefined
   /** The largest share of a time to live, from 0 to 1, that chance takes off it. 0.1 by default. */
   ttlJitter?: number | undefined
+  /** For how long an invalidation is known, and sent again; `outageBudgetMs` counts up to this. 60,000 by default. */
+  invalidationTtlMs?: number | undefined
   /** The most time that callers wait for a load, its time in line included. 10,000 by default. */
   loadTimeoutMs?: number | undefined
   /** For how long callers of a key whose load failed get the same error without another load. Off by default. */

@@ -1,6 +1,6 @@
 // The errors. `name`, `code` and details are own properties, so that loggers and `{ ...error }` keep them.
 
-import type { Cause, Reason } from './words.js'
+import type { Cause, Reason, Step } from './words.js'
 
 /** The kinds of errors as words, the same in every language. */
 export type Code =
@@ -10,6 +10,7 @@ export type Code =
   | 'DEADLINE_EXCEEDED'
   | 'REENTRANT'
   | 'WRITE_REFUSED'
+  | 'INVALIDATION_INCOMPLETE'
   | 'CLOSED'
   | 'FORKED'
   | 'INTERNAL'
@@ -59,6 +60,26 @@ export class WriteRefused extends FailsoftError {
   readonly code: 'WRITE_REFUSED'
   /** Why. After `timeout` and `connection` it is not known whether the value was written. */
   readonly cause: Cause
+}
+
+/** A step that a key's invalidation lacks. */
+export interface IncompleteStep {
+  /** A copy of the key, also with the setting `encoding`. */
+  key: Buffer
+  /** `key`: the key is deleted where it lives. `echo`: it is announced in another shard. */
+  step: Step
+  /** Why it was not acknowledged. After `timeout` and `connection` it is not known whether it was done. */
+  cause: Cause
+}
+
+/**
+ * Steps of an invalidation were not acknowledged in time. They are sent again in the background for `invalidationTtlMs`;
+ * meanwhile this process reads keys whose deletion is pending from their callbacks alone.
+ */
+export class InvalidationIncomplete extends FailsoftError {
+  readonly code: 'INVALIDATION_INCOMPLETE'
+  /** The steps, by keys: one entry for each, so two for a key that lacks both. */
+  readonly pending: IncompleteStep[]
 }
 
 /** The router is closed. */

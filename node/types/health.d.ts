@@ -119,6 +119,10 @@ export interface Counters {
   setsInDoubt: number
   /** Calls of `set` that were refused, by cause. */
   setsRefused: Count[]
+  /** Keys invalidated, those included that were sent again. */
+  invalidations: number
+  /** Attempts to invalidate a key of which a step was not acknowledged in time. */
+  invalidationsIncomplete: number
   /** Panics in the background that were caught. Each is a defect of Failsoft. */
   panics: number
 }
@@ -153,6 +157,13 @@ export interface Health {
   queuedLoads: number
   /** How many callbacks are still running after `loadTimeoutMs`. */
   detachedLoads: number
+  /** How many keys this router invalidated, or set, within `invalidationTtlMs`. */
+  invalidations: number
+  /**
+   * How many of them no node has acknowledged to be gone, or another owner may have lost: they are read from their
+   * callbacks alone until they are told again.
+   */
+  invalidationsOwed: number
   /**
    * Whether the router's background work panicked when it last ran, so that views and probes may be missing. That is a
    * defect of Failsoft; the work is tried again after five seconds at most.

@@ -6,6 +6,7 @@ export type ServedBy = 'primary' | 'replica' | 'secondary' | 'none'
 /** Why the primary did not serve a read. */
 export type Reason =
   | 'absent'
+  | 'invalidated'
   | 'timeout'
   | 'connection'
   | 'loading'
@@ -18,7 +19,7 @@ export type Reason =
   | 'protocol'
   | 'deadline'
 
-/** Why a `set` was refused, or a loaded value not written back. */
+/** Why a `set` was refused, a loaded value not written back, or a step of an invalidation not acknowledged. */
 export type Cause =
   | 'slot_uncovered'
   | 'no_view'
@@ -40,6 +41,9 @@ export type Cause =
   | 'timeout'
   | 'connection'
   | 'busy'
+
+/** A step of an invalidation. */
+export type Step = 'key' | 'echo'
 
 /** What a message of the channels `failsoft:view`, `failsoft:node`, `failsoft:verdict`, `failsoft:fill` and `failsoft:panic` is about. */
 export type EventKind =

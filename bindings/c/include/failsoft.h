@@ -72,7 +72,7 @@ typedef enum {
    */
   FAILSOFT_WRITE_REFUSED = 8,
   /**
-   * Reserved: a step of an invalidation failed.
+   * Steps of an invalidation were not acknowledged in time; they are sent again in the background.
    */
   FAILSOFT_INVALIDATION_INCOMPLETE = 9,
   /**
@@ -223,9 +223,9 @@ failsoft_config *failsoft_config_new(const char *nodes);
  *
  * Keys: `max_retries` (3), `max_redirects` (5), `base_backoff_ms` (50), `attempt_timeout_ms` (250), `deadline_ms`
  * (1000), `connect_timeout_ms` (500), `slot_refresh_interval_ms` (15000), `outage_budget_ms` (30000), `fill` (true),
- * `fill_ttl_ms` (300000), `ttl_jitter` (0.1), `load_timeout_ms` (10000), `failure_pause_ms` (off),
- * `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map` (`from=to,...`), `username`, `password`,
- * `client_name`. The README says what they mean. These exist only in C:
+ * `fill_ttl_ms` (300000), `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000), `load_timeout_ms` (10000),
+ * `failure_pause_ms` (off), `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map` (`from=to,...`),
+ * `username`, `password`, `client_name`. The README says what they mean. These exist only in C:
  *
  * - `delivery`: `threads` (the default) or `fd`; see failsoft_router_open.
  * - `tls` (false): encrypts all connections. Only with it: `tls_ca_pem` (authorities to trust instead of Mozilla's),
@@ -330,6 +330,8 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  * - `waiters`: reads that wait for a loader
  * - `queued_loads`: loads that wait in line because `max_concurrent_loads` are running
  * - `detached_loads`: loaders that are still running after `load_timeout`
+ * - `invalidations`: keys that this router invalidated, or set, within `invalidation_ttl_ms`
+ * - `invalidations_owed`: how many of them no node has acknowledged to be gone; these are read from loaders alone
  * - `stalled`: whether the router's background work panicked when it last ran, so that views and probes may be
  *   missing. That is a defect of Failsoft; the work is tried again after five seconds at most
  * - `refusals`: an object with the addresses of the nodes that gave no view when they were last asked, or that refuse
@@ -389,6 +391,8 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  * - `sets`: values written by failsoft_set
  * - `sets_in_doubt`: how many of them went to a node of which it was not known whether it is in the majority
  * - `sets_refused`: values that failsoft_set did not write, by cause (`what`)
+ * - `invalidations`: keys invalidated, those included that were sent again
+ * - `invalidations_incomplete`: attempts to invalidate a key of which a step was not acknowledged
  * - `panics`: panics in the background that were caught, each of them a defect of Failsoft
  */
 failsoft_status failsoft_health(failsoft_router *router,
@@ -598,9 +602,9 @@ const uint8_t *failsoft_outcome_value(const failsoft_outcome *outcome,
 const char *failsoft_outcome_served_by(const failsoft_outcome *outcome);
 
 /**
- * Why the primary did not serve it: "absent", "timeout", "connection", "loading", "cluster_down", "breaker_open",
- * "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol" or "deadline"; later versions may add
- * words. Static; NULL if the primary did, or if the read failed.
+ * Why the primary did not serve it: "absent", "invalidated", "timeout", "connection", "loading", "cluster_down",
+ * "breaker_open", "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol" or "deadline"; later
+ * versions may add words. Static; NULL if the primary did, or if the read failed.
  */
 const char *failsoft_outcome_reason(const failsoft_outcome *outcome);
 
@@ -759,6 +763,40 @@ failsoft_status failsoft_set_async(failsoft_router *router,
                                    uint64_t *call_id);
 
 /**
+ * Invalidates up to 1,000,000 keys and waits until that is acknowledged: to be called after what they stand for has
+ * changed in the program's own store. `keys` and `lens` point to `count` keys and their lengths in bytes; with a `count`
+ * of 0 they may be NULL, and nothing is done. It may be called inside a loader, also for the key that this one loads.
+ *
+ * From the call on no read of this process gets anything older: not from a node, not from a load that is under way, and
+ * not from one whose value would be written back. When it returns, the keys are deleted, with the leases of all loads
+ * under way in any process, and each is marked as invalidated beside its own place and in another shard.
+ *
+ * FAILSOFT_INVALIDATION_INCOMPLETE: steps were not acknowledged within `deadline_ms`. They are sent again in the
+ * background for `invalidation_ttl_ms`, and meanwhile reads of keys whose deletion is pending go to their loaders, with
+ * the reason "invalidated". failsoft_last_error says how many keys that are; failsoft_last_error_detail gives the steps
+ * that the first one lacks, each with a cause of failsoft_set: "key" (it is deleted where it lives) and "echo" (it is
+ * announced in another shard), as in "key timeout, echo connection".
+ */
+failsoft_status failsoft_invalidate(failsoft_router *router,
+                                    const uint8_t *const *keys,
+                                    const size_t *lens,
+                                    size_t count);
+
+/**
+ * Starts to invalidate keys; when this returns, no read of this process that begins later gets anything older. `on_done`
+ * is called at the end with the status that failsoft_invalidate would give, possibly before this function returns. If
+ * this function gives another status than FAILSOFT_OK, it is never called. `*call_id` becomes a number for
+ * failsoft_cancel; `call_id` may be NULL. A cancelled invalidation goes on all the same; nobody is told of its end.
+ */
+failsoft_status failsoft_invalidate_async(failsoft_router *router,
+                                          const uint8_t *const *keys,
+                                          const size_t *lens,
+                                          size_t count,
+                                          failsoft_on_done on_done,
+                                          void *done_data,
+                                          uint64_t *call_id);
+
+/**
  * What went wrong in this thread's last call that failed; "" if none has. Valid until this thread's next call. The
  * outcome of a failed read has the message as well. A thread that is ending (in `atexit`, in the destructors of globals
  * and of its own data) keeps no errors any more, and is told so.
@@ -774,11 +812,12 @@ const char *failsoft_last_error(void);
  * - "reason": a word of failsoft_outcome_reason, with FAILSOFT_UNAVAILABLE
  * - "limit": which limit has passed, `deadline` or `load_timeout`, with FAILSOFT_DEADLINE_EXCEEDED
  * - "cause": why the value was not written, with FAILSOFT_WRITE_REFUSED; see failsoft_set
+ * - "pending": the steps that the first key lacks, with FAILSOFT_INVALIDATION_INCOMPLETE; see failsoft_invalidate
  */
 const char *failsoft_last_error_detail_name(void);
 
 /**
- * The value of that detail: a name, a word, or a key, which can hold any bytes. `*len` becomes its length in bytes,
+ * The value of that detail: a name, a word, a list of steps, or a key, which can hold any bytes. `*len` becomes its length in bytes,
  * without the NUL that follows; `len` may be NULL. NULL and 0 if there is no detail. Valid as long as
  * failsoft_last_error.
  */

@@ -24,6 +24,8 @@ use std::mem::MaybeUninit;
 /// - `waiters`: reads that wait for a loader
 /// - `queued_loads`: loads that wait in line because `max_concurrent_loads` are running
 /// - `detached_loads`: loaders that are still running after `load_timeout`
+/// - `invalidations`: keys that this router invalidated, or set, within `invalidation_ttl_ms`
+/// - `invalidations_owed`: how many of them no node has acknowledged to be gone; these are read from loaders alone
 /// - `stalled`: whether the router's background work panicked when it last ran, so that views and probes may be
 ///   missing. That is a defect of Failsoft; the work is tried again after five seconds at most
 /// - `refusals`: an object with the addresses of the nodes that gave no view when they were last asked, or that refuse
@@ -83,6 +85,8 @@ use std::mem::MaybeUninit;
 /// - `sets`: values written by failsoft_set
 /// - `sets_in_doubt`: how many of them went to a node of which it was not known whether it is in the majority
 /// - `sets_refused`: values that failsoft_set did not write, by cause (`what`)
+/// - `invalidations`: keys invalidated, those included that were sent again
+/// - `invalidations_incomplete`: attempts to invalidate a key of which a step was not acknowledged
 /// - `panics`: panics in the background that were caught, each of them a defect of Failsoft
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_health(router: *mut Router, out: Option<&mut MaybeUninit<*mut c_char>>) -> Status {

@@ -30,6 +30,8 @@ mod many;
 
 mod writes;
 
+mod invalidations;
+
 mod status;
 
 mod text;

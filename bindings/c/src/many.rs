@@ -39,20 +39,25 @@ impl Outcomes {
 /// the call as a whole failed; otherwise the program frees it with failsoft_outcomes_free.
 pub type OnOutcomes = Option<unsafe extern "C" fn(status: Status, outcomes: *mut Outcomes, outcome_data: *mut c_void)>;
 
-/// The keys of a call.
+/// The keys of a call that takes so many at most.
 ///
 /// # Safety
 /// Unless they are NULL, `keys` and `lens` each have to point to `count` elements, and each key to as many bytes as its
 /// length says.
-unsafe fn keys_of(keys: *const *const u8, lens: *const usize, count: usize) -> Result<Vec<Bytes>, Failure> {
+pub(crate) unsafe fn keys_of(
+    keys: *const *const u8,
+    lens: *const usize,
+    count: usize,
+    most: usize,
+) -> Result<Vec<Bytes>, Failure> {
     if count == 0 {
         return Ok(Vec::new());
     }
     if keys.is_null() || lens.is_null() {
         return Err(Failure::null(if keys.is_null() { "keys" } else { "lens" }));
     }
-    if count > failsoft::MAX_KEYS {
-        return Err(Failure::argument("count", &format!("{count} keys; at most {} are allowed", failsoft::MAX_KEYS)));
+    if count > most {
+        return Err(Failure::argument("count", &format!("{count} keys; at most {most} are allowed")));
     }
     // SAFETY: neither is NULL, and the caller guarantees the rest.
     let (keys, lens) = unsafe { (std::slice::from_raw_parts(keys, count), std::slice::from_raw_parts(lens, count)) };
@@ -106,7 +111,7 @@ pub unsafe extern "C" fn failsoft_resolve_many(
             out.write(std::ptr::null_mut());
         }
         // SAFETY: the handle is open and the keys are as the header says.
-        let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count)?) };
+        let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count, failsoft::MAX_KEYS)?) };
         let loader = Callback::new(loader, user_data, release).ok_or_else(|| Failure::null("loader"))?;
         let outcomes = match router.wait(&keys, Some(loader), |caller| {
             router.foreign.resolve_many(caller, keys.clone(), GetOptions::of(options))
@@ -173,7 +178,7 @@ pub unsafe extern "C" fn failsoft_resolve_many_async(
     let release = GetOptions::release(options, user_data);
     guarded(|| {
         // SAFETY: the handle is open and the keys are as the header says.
-        let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count)?) };
+        let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count, failsoft::MAX_KEYS)?) };
         let then = Then::outcomes(on_outcomes).ok_or_else(|| Failure::null("on_outcomes"))?;
         let loader = Callback::new(loader, user_data, release).ok_or_else(|| Failure::null("loader"))?;
         let entry = Entry { loader: Some(loader), then, data: outcome_data };

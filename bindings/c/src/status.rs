@@ -1,7 +1,7 @@
 //! The statuses of calls, the core's errors as statuses, and each thread's last error.
 
 use crate::inside::NotCancelled;
-use failsoft::{ConfigError, Detail, DetailValue, Error};
+use failsoft::{ConfigError, Detail, DetailValue, Error, Incomplete};
 use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -32,7 +32,7 @@ pub enum Status {
     FAILSOFT_REENTRANT = 7,
     /// A write was refused, or it is not known whether it was done.
     FAILSOFT_WRITE_REFUSED = 8,
-    /// Reserved: a step of an invalidation failed.
+    /// Steps of an invalidation were not acknowledged in time; they are sent again in the background.
     FAILSOFT_INVALIDATION_INCOMPLETE = 9,
     /// The call was cancelled.
     FAILSOFT_CANCELLED = 10,
@@ -99,6 +99,7 @@ impl ErrorDetail {
             DetailValue::Setting(word) if name == "argument" => Self::new(name, in_the_header(word).as_bytes()),
             DetailValue::Setting(word) | DetailValue::Word(word) => Self::new(name, word.as_bytes()),
             DetailValue::Key(key) => Self::new(name, key),
+            DetailValue::Pending(keys) => Self::new(name, steps_of(keys).as_bytes()),
         })
     }
 
@@ -131,6 +132,12 @@ impl Failure {
     pub(crate) fn null(name: &str) -> Self {
         Self::argument(name, "is NULL")
     }
+}
+
+/// The steps that the first of these keys lacks, with their causes.
+fn steps_of(keys: &[Incomplete]) -> String {
+    let steps = keys.iter().take(1).flat_map(|first| first.pending.steps());
+    steps.map(|(step, cause)| format!("{step} {cause}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The header's name of a call's argument.
@@ -229,6 +236,7 @@ pub extern "C" fn failsoft_last_error() -> *const c_char {
 /// - "reason": a word of failsoft_outcome_reason, with FAILSOFT_UNAVAILABLE
 /// - "limit": which limit has passed, `deadline` or `load_timeout`, with FAILSOFT_DEADLINE_EXCEEDED
 /// - "cause": why the value was not written, with FAILSOFT_WRITE_REFUSED; see failsoft_set
+/// - "pending": the steps that the first key lacks, with FAILSOFT_INVALIDATION_INCOMPLETE; see failsoft_invalidate
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_last_error_detail_name() -> *const c_char {
     let name =
@@ -236,7 +244,7 @@ pub extern "C" fn failsoft_last_error_detail_name() -> *const c_char {
     LAST_ERROR.try_with(name).ok().flatten().unwrap_or(std::ptr::null())
 }
 
-/// The value of that detail: a name, a word, or a key, which can hold any bytes. `*len` becomes its length in bytes,
+/// The value of that detail: a name, a word, a list of steps, or a key, which can hold any bytes. `*len` becomes its length in bytes,
 /// without the NUL that follows; `len` may be NULL. NULL and 0 if there is no detail. Valid as long as
 /// failsoft_last_error.
 #[unsafe(no_mangle)]

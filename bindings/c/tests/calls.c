@@ -111,13 +111,6 @@ static void release_after_the_loader(failsoft_router *router) {
     failsoft_get_options_free(options);
 }
 
-static bool detail_is(const char *name, const char *value) {
-    size_t len;
-    const char *found = failsoft_last_error_detail_name();
-    const uint8_t *is = failsoft_last_error_detail(&len);
-    return found && strcmp(found, name) == 0 && len == strlen(value) && strcmp((const char *)is, value) == 0;
-}
-
 static void asks_for_itself(failsoft_load *request, void *router) {
     failsoft_outcome *outcome;
     STATUS(FAILSOFT_REENTRANT, failsoft_get_with_fallback(router, bytes("self"), 4, counted, NULL, &outcome));
@@ -145,25 +138,6 @@ static void details(failsoft_router *router) {
     CHECK(failsoft_outcome_error_detail_name(outcome) == NULL && failsoft_outcome_error_detail(outcome, NULL) == NULL);
     failsoft_outcome_free(outcome);
 }
-
-/* The end of a call that has only a status. */
-typedef struct {
-    int times;
-    failsoft_status status;
-    char error[200];
-} done;
-
-static void on_done(failsoft_status status, void *of) {
-    done *d = of;
-    lock_state();
-    d->times++;
-    d->status = status;
-    if (status != FAILSOFT_OK)
-        snprintf(d->error, sizeof d->error, "%s", failsoft_last_error());
-    unlock_state();
-}
-
-static bool is_done(void *of) { return ((done *)of)->times > 0; }
 
 static void others_asynchronous(kit *kit, failsoft_router *down) {
     char address[64];

@@ -14,6 +14,7 @@ static void in_child(failsoft_router *parents, const char *address, const char *
     STATUS(FAILSOFT_FORKED, failsoft_get_with_fallback(parents, key, 1, NULL, NULL, NULL));
     STATUS(FAILSOFT_FORKED, failsoft_get_with_fallback_async(parents, key, 1, NULL, NULL, on_end, NULL, NULL));
     STATUS(FAILSOFT_FORKED, failsoft_set(parents, key, 1, key, 1, NULL));
+    STATUS(FAILSOFT_FORKED, failsoft_invalidate(parents, NULL, NULL, 0));
     STATUS(FAILSOFT_FORKED, failsoft_cancel(parents, 1));
     STATUS(FAILSOFT_FORKED, failsoft_health(parents, &text));
     STATUS(FAILSOFT_FORKED, failsoft_router_ready(parents, 1));

@@ -27,6 +27,8 @@ static void nulls(void) {
     STATUS(bad, failsoft_get_with_fallback_async(NULL, bytes("k"), 1, NULL, NULL, on_end, NULL, NULL));
     STATUS(bad, failsoft_get_many_with_fallback(NULL, NULL, NULL, 0, reply_text, NULL, NULL));
     STATUS(bad, failsoft_set(NULL, bytes("k"), 1, bytes("v"), 1, NULL));
+    STATUS(bad, failsoft_invalidate(NULL, NULL, NULL, 0));
+    STATUS(bad, failsoft_invalidate_async(NULL, NULL, NULL, 0, on_done, NULL, NULL));
     STATUS(bad, failsoft_cancel(NULL, 1));
     STATUS(bad, failsoft_health(NULL, &text));
     CHECK(text == NULL);
@@ -174,6 +176,14 @@ static void with_delivery(kit *kit, const char *delivery) {
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_get_many_with_fallback(router, &key, &len, 1, NULL, NULL, NULL));
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_get_many_with_fallback(router, &key, NULL, 1, reply_text, NULL, NULL));
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_get_many_with_fallback(router, &key, &len, 1000000, reply_text, NULL, NULL));
+    STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_invalidate(router, &key, &len, 1000001));
+    CHECK(detail_is("argument", "count") && strstr(failsoft_last_error(), "at most 1000000"));
+    STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_invalidate(router, NULL, &len, 1));
+    CHECK(detail_is("argument", "keys"));
+    STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_invalidate(router, &key, NULL, 1));
+    CHECK(detail_is("argument", "lens"));
+    STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_invalidate_async(router, &key, &len, 1, NULL, NULL, NULL));
+    CHECK(detail_is("argument", "on_done"));
     if (strcmp(delivery, "threads") == 0) {
         CHECK(failsoft_router_fd(router) == -1);
         STATUS(FAILSOFT_MISUSE, failsoft_router_dispatch(router));

@@ -172,6 +172,28 @@ void on_ends(failsoft_status status, failsoft_outcomes *outcomes, void *data) {
     unlock_state();
 }
 
+void on_done(failsoft_status status, void *of) {
+    done *d = of;
+    lock_state();
+    d->times++;
+    d->status = status;
+    if (status != FAILSOFT_OK) {
+        const uint8_t *detail = failsoft_last_error_detail(NULL);
+        snprintf(d->error, sizeof d->error, "%s", failsoft_last_error());
+        snprintf(d->detail, sizeof d->detail, "%s", detail ? (const char *)detail : "");
+    }
+    unlock_state();
+}
+
+bool is_done(void *of) { return ((done *)of)->times > 0; }
+
+bool detail_is(const char *name, const char *value) {
+    size_t len;
+    const char *found = failsoft_last_error_detail_name();
+    const uint8_t *is = failsoft_last_error_detail(&len);
+    return found && strcmp(found, name) == 0 && len == strlen(value) && strcmp((const char *)is, value) == 0;
+}
+
 bool has_ended(void *end) { return ((read_end *)end)->ended; }
 
 void wait_for(failsoft_router *router, bool (*is_so)(void *), void *of) {

@@ -45,6 +45,18 @@ typedef struct {
 /* To be given as on_outcome and on_outcomes, with a read_end. */
 void on_end(failsoft_status status, failsoft_outcome *outcome, void *end);
 void on_ends(failsoft_status status, failsoft_outcomes *outcomes, void *end);
+/* The end of a call that has only a status; what failsoft_last_error and its detail said then. */
+typedef struct {
+    int times;
+    failsoft_status status;
+    char error[200], detail[100];
+} done;
+
+/* To be given as on_done, with a done. */
+void on_done(failsoft_status status, void *done);
+bool is_done(void *done);
+/* Whether this thread's last error has this detail. */
+bool detail_is(const char *name, const char *value);
 /* Waits until a condition that callbacks change holds; with the delivery `fd` it dispatches meanwhile. */
 void wait_for(failsoft_router *router, bool (*is_so)(void *), void *of);
 bool has_ended(void *end);

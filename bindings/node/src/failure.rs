@@ -2,13 +2,13 @@
 
 use crate::aside::Aside;
 use crate::config;
-use failsoft::{CallbackGone, ConfigError, DetailValue, Error};
+use failsoft::{CallbackGone, ConfigError, DetailValue, Error, Incomplete};
+use napi::bindgen_prelude::{Buffer, Either};
 use napi_derive::napi;
 use std::fmt;
 use std::sync::Arc;
 
 /// An error on its way to JavaScript.
-#[derive(Clone)]
 #[napi(object, object_from_js = false, use_nullable = true)]
 pub struct Failure {
     /// The error's kind, in the core's words.
@@ -22,13 +22,23 @@ pub struct Failure {
 }
 
 /// The property that a kind of error has besides its message.
-#[derive(Clone)]
 #[napi(object, object_from_js = false)]
 pub struct Detail {
     /// Its name.
     pub name: String,
     /// Its value.
-    pub value: String,
+    pub value: Either<String, Vec<Lack>>,
+}
+
+/// A step that a key's invalidation lacks.
+#[napi(object, object_from_js = false)]
+pub struct Lack {
+    /// A copy of the key.
+    pub key: Buffer,
+    /// Which step.
+    pub step: &'static str,
+    /// Why it was not acknowledged.
+    pub cause: &'static str,
 }
 
 impl Failure {
@@ -44,10 +54,11 @@ impl Failure {
         }
         let detail = error.detail().map(|detail| {
             let value = match detail.value {
-                DetailValue::Setting(setting) => own_name(error, setting),
-                DetailValue::Word(word) => word.to_owned(),
+                DetailValue::Setting(setting) => Either::A(own_name(error, setting)),
+                DetailValue::Word(word) => Either::A(word.to_owned()),
                 // What is not UTF-8 in it becomes U+FFFD.
-                DetailValue::Key(key) => String::from_utf8_lossy(key).into_owned(),
+                DetailValue::Key(key) => Either::A(String::from_utf8_lossy(key).into_owned()),
+                DetailValue::Pending(keys) => Either::B(keys.iter().flat_map(lacks).collect()),
             };
             (detail.name, value)
         });
@@ -56,13 +67,19 @@ impl Failure {
 
     /// A problem with a setting, which already has its JavaScript name.
     pub(crate) fn config(problem: &ConfigError) -> Self {
-        Self::new("CONFIG", problem.to_string(), Some(("key", problem.key.clone())))
+        Self::new("CONFIG", problem.to_string(), Some(("key", Either::A(problem.key.clone()))))
     }
 
-    fn new(code: &str, message: String, detail: Option<(&str, String)>) -> Self {
+    fn new(code: &str, message: String, detail: Option<(&str, Either<String, Vec<Lack>>)>) -> Self {
         let detail = detail.map(|(name, value)| Detail { name: name.to_owned(), value });
         Self { code: code.to_owned(), message, detail, thrown: None }
     }
+}
+
+/// One for each step, so that programs need not look at every key for either.
+fn lacks(incomplete: &Incomplete) -> impl Iterator<Item = Lack> {
+    let Incomplete { key, pending } = incomplete;
+    pending.steps().map(|(step, cause)| Lack { key: key.to_vec().into(), step: step.as_str(), cause: cause.as_str() })
 }
 
 /// The package's name for the core's name of an argument or a setting.

@@ -13,7 +13,7 @@ mod reads;
 mod router;
 mod tls;
 
-use failsoft::{Cause, EventKind, Reason, ServedBy};
+use failsoft::{Cause, EventKind, Reason, ServedBy, Step};
 use napi::bindgen_prelude::Object;
 use napi::{Env, Result};
 use napi_derive::napi;
@@ -49,6 +49,7 @@ pub fn words(env: &Env) -> Result<Object<'_>> {
     words.set("Reason", Reason::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     words.set("ServedBy", ServedBy::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     words.set("Cause", Cause::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    words.set("Step", Step::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     words.set("EventKind", EventKind::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     Ok(words)
 }

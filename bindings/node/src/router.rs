@@ -106,6 +106,13 @@ impl NativeRouter {
         })
     }
 
+    /// Invalidates keys.
+    #[napi(catch_unwind)]
+    pub fn invalidate(&self, token: u32, keys: Vec<Octets<'_>>) -> Result<Option<Failure>> {
+        let keys = keys.into_iter().map(octets).collect::<Result<Vec<_>>>()?;
+        Ok(self.start(token, None, |caller| self.foreign.invalidate(caller, keys)))
+    }
+
     /// Waits for a first view of the cluster.
     #[napi(catch_unwind)]
     pub fn ready(&self, token: u32, timeout: f64) -> Option<Failure> {

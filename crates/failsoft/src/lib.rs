@@ -43,6 +43,7 @@ pub use failsoft_policy::config::{Config, KeySpec, Kind as SettingKind, Setting,
 pub use failsoft_policy::error::ConfigError;
 pub use failsoft_policy::events::{Event, EventKind, MAX_SUBJECTS, Subject};
 pub use failsoft_policy::invalidate::{Pending, Step};
+pub use failsoft_policy::invalidations::MAX_KEYS as MAX_INVALIDATED;
 pub use failsoft_policy::slot::slot_of;
 pub use failsoft_policy::write::Cause;
 pub use failsoft_policy::{Endpoint, Reason, ServedBy, Slot, Status};

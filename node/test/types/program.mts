@@ -1,5 +1,5 @@
 // A program in TypeScript, as a module: it is checked, and run against a router without a cluster.
-import { type Config, type Fallback, type Health, type Outcome, type Reason, type ServedBy, DeadlineExceeded, FailsoftError, InvalidArgument, Router, Unavailable } from 'failsoft'
+import { type Config, type Fallback, type Health, type Outcome, type Reason, type ServedBy, DeadlineExceeded, FailsoftError, InvalidArgument, InvalidationIncomplete, Router, Unavailable } from 'failsoft'
 
 interface User {
   name: string
@@ -36,6 +36,15 @@ try {
   if (error instanceof DeadlineExceeded) throw new Error(error.limit)
   if (error instanceof InvalidArgument) throw new Error(error.argument)
 }
+try {
+  await text.invalidate('user:42', Buffer.from('b'), new Uint8Array(1))
+} catch (error) {
+  if (!(error instanceof InvalidationIncomplete)) throw error
+  for (const { key, step, cause } of error.pending) {
+    const told: [Buffer, 'key' | 'echo', string] = [key, step, cause]
+    if (told.length !== 3) throw new Error(error.code satisfies 'INVALIDATION_INCOMPLETE')
+  }
+}
 
 // What the types refuse.
 // @ts-expect-error a setting that does not exist
@@ -44,6 +53,8 @@ const unknown = () => new Router([], { deadline: 3 })
 const wrong = () => new Router([], { deadlineMs: '3' })
 // @ts-expect-error a callback gives a value
 const load = () => router.getWithFallback('k', async () => 42)
+// @ts-expect-error keys are given one by one
+const list = () => router.invalidate(['a', 'b'])
 // @ts-expect-error an option that does not exist
 const option = () => router.getWithFallback('k', null, { ttl: 3 })
 // @ts-expect-error bytes, unless text was asked for
@@ -103,4 +114,4 @@ console.log(String(some), user42, literal.join(), grown.join(), mixed.join(), to
 const slots: number = health.slotsOk
 await string
 await Promise.all([router.close(), text.close()])
-console.log(String(bytes), outcome.servedBy, String(values[0]), values[1], name, slots, [unknown, wrong, load, option].length)
+console.log(String(bytes), outcome.servedBy, String(values[0]), values[1], name, slots, [unknown, wrong, load, list, option].length)

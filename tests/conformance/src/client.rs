@@ -269,27 +269,37 @@ async fn check_received(wanted: &Wanted, before: &Received, world: &World) -> Re
 }
 
 fn op(call: &Call) -> Result<Op, String> {
-    let fallback = call.fallback.as_ref().map(fallback).transpose()?;
-    let read = |key: &Text, fallback| {
-        Ok::<_, String>(Read { key: key.blob()?, fallback, ttl_ms: call.ttl_ms, deadline_ms: call.deadline_ms })
+    let fallback = || call.fallback.as_ref().map(fallback).transpose();
+    let read = |key: &Text| {
+        let (ttl_ms, deadline_ms) = (call.ttl_ms, call.deadline_ms);
+        Ok::<_, String>(Read { key: key.blob()?, fallback: fallback()?, ttl_ms, deadline_ms })
     };
-    let many = |keys: &[Text], fallback: Option<protocol::Fallback>| {
-        let keys = keys.iter().map(Text::blob).collect::<Result<_, _>>()?;
-        let fallback = fallback.ok_or("a call for many keys has a fallback")?;
-        Ok::<_, String>(ReadMany { keys, fallback, ttl_ms: call.ttl_ms, deadline_ms: call.deadline_ms })
+    let many = |keys: &Vec<Text>| {
+        let fallback = fallback()?.ok_or("a call for many keys has a fallback")?;
+        Ok::<_, String>(ReadMany { keys: blobs(keys)?, fallback, ttl_ms: call.ttl_ms, deadline_ms: call.deadline_ms })
     };
-    match (&call.get, &call.resolve, &call.get_many, &call.resolve_many, &call.set, call.ready_ms) {
-        (Some(key), None, None, None, None, None) => Ok(Op::Get(read(key, fallback)?)),
-        (None, Some(key), None, None, None, None) => Ok(Op::Resolve(read(key, fallback)?)),
-        (None, None, Some(keys), None, None, None) => Ok(Op::GetMany(many(keys, fallback)?)),
-        (None, None, None, Some(keys), None, None) => Ok(Op::ResolveMany(many(keys, fallback)?)),
-        (None, None, None, None, Some(key), None) => {
-            let value = call.value.as_ref().ok_or("a `set` has a value")?.blob()?;
-            Ok(Op::Set { key: key.blob()?, value, ttl_ms: call.ttl_ms })
-        }
-        (None, None, None, None, None, Some(timeout_ms)) => Ok(Op::Ready { timeout_ms }),
-        _ => Err("a call is one of get, resolve, get_many, resolve_many, set and ready_ms".to_owned()),
+    let set = |key: &Text| {
+        let value = call.value.as_ref().ok_or("a `set` has a value")?.blob()?;
+        Ok::<_, String>(Op::Set { key: key.blob()?, value, ttl_ms: call.ttl_ms })
+    };
+    let given = [
+        call.get.as_ref().map(|key| read(key).map(Op::Get)),
+        call.resolve.as_ref().map(|key| read(key).map(Op::Resolve)),
+        call.get_many.as_ref().map(|keys| many(keys).map(Op::GetMany)),
+        call.resolve_many.as_ref().map(|keys| many(keys).map(Op::ResolveMany)),
+        call.set.as_ref().map(set),
+        call.invalidate.as_ref().map(|keys| Ok(Op::Invalidate { keys: blobs(keys)? })),
+        call.ready_ms.map(|timeout_ms| Ok(Op::Ready { timeout_ms })),
+    ];
+    let mut given = given.into_iter().flatten();
+    match (given.next(), given.next()) {
+        (Some(op), None) => op,
+        _ => Err("a call is one of get, resolve, get_many, resolve_many, set, invalidate and ready_ms".to_owned()),
     }
+}
+
+fn blobs(keys: &[Text]) -> Result<Vec<Blob>, String> {
+    keys.iter().map(Text::blob).collect()
 }
 
 fn fallback(spec: &Fallback) -> Result<protocol::Fallback, String> {
@@ -310,5 +320,6 @@ fn fallback(spec: &Fallback) -> Result<protocol::Fallback, String> {
         Fallback::Hold(then) => Wire::Hold(boxed(then)?),
         Fallback::Slow { ms, then } => Wire::Slow { ms: *ms, then: boxed(then)? },
         Fallback::Ask { key, fallback } => Wire::Ask { key: key.blob()?, fallback: boxed(fallback)? },
+        Fallback::Invalidate { keys, then } => Wire::Invalidate { keys: blobs(keys)?, then: boxed(then)? },
     })
 }

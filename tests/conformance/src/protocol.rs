@@ -58,6 +58,9 @@ pub(crate) enum Op {
         value: Blob,
         ttl_ms: Option<u64>,
     },
+    Invalidate {
+        keys: Vec<Blob>,
+    },
     /// Cancels a call under way, as its language does.
     Cancel {
         call: u64,
@@ -112,6 +115,8 @@ pub(crate) enum Fallback {
     Slow { ms: u64, then: Box<Fallback> },
     /// Reads this key with the same router and gives or fails with what comes of it.
     Ask { key: Blob, fallback: Box<Fallback> },
+    /// Invalidates these keys with the same router, then goes on so; fails if that fails.
+    Invalidate { keys: Vec<Blob>, then: Box<Fallback> },
 }
 
 /// A line of a driver.
@@ -151,7 +156,7 @@ pub(crate) enum Outcome {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Answer {
-    /// `open`, `ready`, `set`, `cancel`, `release`, `close`.
+    /// `open`, `ready`, `set`, `invalidate`, `cancel`, `release`, `close`.
     Done {},
     /// `get`.
     Value(Option<Blob>),

@@ -185,6 +185,7 @@ pub(crate) struct Call {
     pub(crate) get_many: Option<Vec<Text>>,
     pub(crate) resolve_many: Option<Vec<Text>>,
     pub(crate) set: Option<Text>,
+    pub(crate) invalidate: Option<Vec<Text>>,
     pub(crate) ready_ms: Option<u64>,
     // What belongs to them.
     pub(crate) value: Option<Text>,
@@ -230,6 +231,7 @@ pub(crate) enum Fallback {
     Hold(Box<Fallback>),
     Slow { ms: u64, then: Box<Fallback> },
     Ask { key: Text, fallback: Box<Fallback> },
+    Invalidate { keys: Vec<Text>, then: Box<Fallback> },
 }
 
 #[derive(Clone, Deserialize)]

@@ -52,11 +52,13 @@ pub(super) fn answer(state: &mut State, session: &mut Session, words: &[Bytes]) 
         ("CLUSTER", Some(sub)) => cluster(state, reply, &sub.to_ascii_uppercase(), words),
         ("SCRIPT", _) => scripts::load(state, reply, words),
         ("EVALSHA", _) => reply.error("NOSCRIPT No matching script. Please use EVAL."),
-        ("GET" | "SET" | "DEL" | "EXISTS" | "LEASE" | "FILL", Some(key)) => {
+        ("GET" | "SET" | "DEL" | "EXISTS" | "LEASE" | "FILL" | "INVALIDATE" | "MARK", Some(key)) => {
             match redirect(state, key, name == "GET" && session.readonly, asking) {
                 Some(error) => reply.error(&error),
                 None if name == "LEASE" => scripts::lease(state, reply, words),
                 None if name == "FILL" => scripts::fill(state, reply, words),
+                None if name == "INVALIDATE" => scripts::invalidate(state, reply, words),
+                None if name == "MARK" => scripts::mark(state, reply, words),
                 None => keyed(state, reply, &name, key, &words[2..]),
             }
         }

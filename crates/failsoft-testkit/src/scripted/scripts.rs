@@ -3,7 +3,7 @@
 //! Nothing here runs Lua: what a script of that name does is written down once more, as `docs/wire.md` tells it.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
@@ -33,13 +33,21 @@ impl Scripts {
     }
 }
 
-/// A call of a script that is known, as the command that it is to the node: its name, the user's key, and the rest.
+/// A call of a script that is known, as the command that it is to the node: its name, the user's key, and the rest. Of a
+/// `MARK`, which has no key of a user's in its slot, the mark comes first.
 pub(super) fn as_command(state: &State, words: &[Bytes]) -> Option<Vec<Bytes>> {
-    let [call, sha, count, companion, key, arguments @ ..] = words else { return None };
-    let called = call.eq_ignore_ascii_case(b"EVALSHA") && &count[..] == b"2";
+    let [call, sha, count, rest @ ..] = words else { return None };
+    let called = call.eq_ignore_ascii_case(b"EVALSHA");
     let name = state.scripts.names.get(std::str::from_utf8(sha).ok()?).filter(|name| called && !name.is_empty())?;
-    let mut command = vec![Bytes::from(name.clone()), key.clone(), companion.clone()];
-    command.extend_from_slice(arguments);
+    let mut command = vec![Bytes::from(name.clone())];
+    match (name.as_str(), &count[..], rest) {
+        ("MARK", b"2", _) => command.extend_from_slice(rest),
+        ("LEASE" | "FILL", b"2", [lease, key, more @ ..]) | ("INVALIDATE", b"4", [lease, key, more @ ..]) => {
+            command.extend([key.clone(), lease.clone()]);
+            command.extend_from_slice(more);
+        }
+        _ => return None,
+    }
     Some(command)
 }
 
@@ -84,6 +92,25 @@ pub(super) fn fill(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
         return reply.error("OOM command not allowed when used memory > 'maxmemory'.");
     }
     state.store.remove(lease);
+    reply.number(1)
+}
+
+/// An invalidation: `INVALIDATE key lease mark bell id epoch ms`.
+pub(super) fn invalidate(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
+    let [name, key, lease, note @ ..] = words else { return reply.error("ERR wrong number of arguments") };
+    state.store.remove(lease);
+    state.store.remove(key);
+    let marked = [std::slice::from_ref(name), note].concat();
+    mark(state, reply, &marked)
+}
+
+/// The mark of an invalidation: `MARK mark bell id epoch ms`.
+pub(super) fn mark(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
+    let [_, mark, _bell, id, epoch, ms] = words else { return reply.error("ERR wrong number of arguments") };
+    let Some(ends) = ends(ms) else { return reply.error("ERR invalid expire time") };
+    let micros = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
+    let [id, epoch] = [id, epoch].map(|word| String::from_utf8_lossy(word));
+    state.store.insert(mark.clone(), Bytes::from(format!("1 {id} {micros} {epoch}")), Some(ends));
     reply.number(1)
 }
 

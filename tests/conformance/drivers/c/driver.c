@@ -1,7 +1,7 @@
 /* The C driver of the conformance suite: does with libfailsoft what the lines on its input say.
  *
- * `driver threads` and `driver fd`: the two deliveries. Reads are asynchronous; what only blocks (ready, set, close) has
- * a thread of its own each. */
+ * `driver threads` and `driver fd`: the two deliveries. Reads and invalidations are asynchronous; what only blocks
+ * (ready, set, close) has a thread of its own each. */
 #include "driver.h"
 #include <poll.h>
 #include <pthread.h>
@@ -26,7 +26,7 @@ typedef struct call {
 
 static const char *delivery;
 static place *places;
-/* The asynchronous reads, for `cancel`; kept until the program ends. */
+/* The asynchronous calls, for `cancel`; kept until the program ends. */
 static call *calls;
 
 static place *place_of(const char *name) {
@@ -91,6 +91,14 @@ static void many_ended(failsoft_status status, failsoft_outcomes *outcomes, void
         reply_ok(self->id, self->account ? "outcomes" : "values", list);
     }
     failsoft_outcomes_free(outcomes);
+}
+
+static void call_ended(failsoft_status status, void *data) {
+    call *self = data;
+    if (status == FAILSOFT_OK)
+        reply_ok(self->id, "done", cJSON_CreateObject());
+    else
+        reply_error(self->id, status, failsoft_last_error());
 }
 
 /* A setting as text. */
@@ -182,22 +190,20 @@ static failsoft_status start_read(call *self) {
 
 static failsoft_status start_many(call *self) {
     failsoft_get_options *options = options_of(self);
-    const cJSON *list = cJSON_GetObjectItem(self->detail, "keys"), *item;
-    size_t count = (size_t)cJSON_GetArraySize(list), i = 0;
-    uint8_t **keys = need(calloc(count + 1, sizeof *keys));
-    size_t *lens = need(calloc(count + 1, sizeof *lens));
-    cJSON_ArrayForEach(item, list) {
-        keys[i] = unblob(item->valuestring, &lens[i]);
-        i++;
-    }
+    blobs keys = unblob_all(cJSON_GetObjectItem(self->detail, "keys"));
     failsoft_status status =
-        failsoft_resolve_many_async(self->at->router, (const uint8_t *const *)keys, lens, count, options, run_loader,
-                                    callback_of(self), many_ended, self, &self->read_id);
+        failsoft_resolve_many_async(self->at->router, (const uint8_t *const *)keys.bytes, keys.lens, keys.count, options,
+                                    run_loader, callback_of(self), many_ended, self, &self->read_id);
     failsoft_get_options_free(options);
-    for (i = 0; i < count; i++)
-        free(keys[i]);
-    free(keys);
-    free(lens);
+    free_blobs(keys);
+    return status;
+}
+
+static failsoft_status start_invalidation(call *self) {
+    blobs keys = unblob_all(cJSON_GetObjectItem(self->detail, "keys"));
+    failsoft_status status = failsoft_invalidate_async(self->at->router, (const uint8_t *const *)keys.bytes, keys.lens,
+                                                       keys.count, call_ended, self, &self->read_id);
+    free_blobs(keys);
     return status;
 }
 
@@ -221,10 +227,7 @@ static void *block(void *data) {
     } else {
         status = failsoft_router_close(router);
     }
-    if (status == FAILSOFT_OK)
-        reply_ok(self->id, "done", cJSON_CreateObject());
-    else
-        reply_error(self->id, status, failsoft_last_error());
+    call_ended(status, self);
     return NULL;
 }
 
@@ -276,14 +279,14 @@ static void carry_out(const cJSON *request) {
     } else {
         self->next = calls;
         calls = self;
-        status = strstr(name, "_many") ? start_many(self) : start_read(self);
+        if (strcmp(name, "invalidate") == 0)
+            status = start_invalidation(self);
+        else
+            status = strstr(name, "_many") ? start_many(self) : start_read(self);
         if (status == FAILSOFT_OK)
             return;
     }
-    if (status == FAILSOFT_OK)
-        reply_ok(self->id, "done", cJSON_CreateObject());
-    else
-        reply_error(self->id, status, failsoft_last_error());
+    call_ended(status, self);
 }
 
 /* Carries out the whole lines of what has come; false at the end of the input. */

@@ -26,6 +26,14 @@ cJSON *object_of(const char *name, cJSON *value);
 cJSON *blob(const void *bytes, size_t len);
 /* The bytes, to be freed. */
 uint8_t *unblob(const char *text, size_t *len);
+/* Keys, as a call for many takes them. */
+typedef struct {
+    uint8_t **bytes;
+    size_t *lens;
+    size_t count;
+} blobs;
+blobs unblob_all(const cJSON *list);
+void free_blobs(blobs all);
 void reply_ok(double id, const char *name, cJSON *value);
 void reply_error(double id, failsoft_status status, const char *message);
 cJSON *failure(failsoft_status status, const char *message);

@@ -66,6 +66,24 @@ uint8_t *unblob(const char *text, size_t *len) {
     return bytes;
 }
 
+blobs unblob_all(const cJSON *list) {
+    size_t count = (size_t)cJSON_GetArraySize(list);
+    blobs all = {need(calloc(count + 1, sizeof *all.bytes)), need(calloc(count + 1, sizeof *all.lens)), 0};
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list) {
+        all.bytes[all.count] = unblob(item->valuestring, &all.lens[all.count]);
+        all.count++;
+    }
+    return all;
+}
+
+void free_blobs(blobs all) {
+    for (size_t i = 0; i < all.count; i++)
+        free(all.bytes[i]);
+    free(all.bytes);
+    free(all.lens);
+}
+
 const char *field_name(const cJSON *object) { return ((const cJSON *)need(object->child))->string; }
 
 cJSON *failure(failsoft_status status, const char *message) {

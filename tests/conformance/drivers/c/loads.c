@@ -91,6 +91,13 @@ static void *after_a_while(void *data) {
     return NULL;
 }
 
+/* Fails with the error of a call that the loader made. */
+static void fail_with_last(failsoft_load *request, failsoft_status status) {
+    char text[512];
+    snprintf(text, sizeof text, "%s: %s", failsoft_status_name((int)status), failsoft_last_error());
+    failsoft_load_fail(request, 0, text);
+}
+
 /* Reads another key with the same router, inside the load. */
 static void ask(failsoft_load *request, const callback *self, const cJSON *detail) {
     callback inner = {self->at, cJSON_GetObjectItem(detail, "fallback")};
@@ -107,13 +114,25 @@ static void ask(failsoft_load *request, const callback *self, const cJSON *detai
     } else if (status == FAILSOFT_FALLBACK) {
         failsoft_load_fail(request, failsoft_outcome_error_code(outcome), failsoft_outcome_error_message(outcome));
     } else {
-        char text[512];
-        snprintf(text, sizeof text, "%s: %s", failsoft_status_name((int)status), failsoft_last_error());
-        failsoft_load_fail(request, 0, text);
+        fail_with_last(request, status);
     }
     failsoft_outcome_free(outcome);
     failsoft_load_free(request);
     free(key);
+}
+
+/* Invalidates keys with the same router, inside the load, and goes on. */
+static void invalidate(failsoft_load *request, const callback *self, const cJSON *detail) {
+    blobs keys = unblob_all(cJSON_GetObjectItem(detail, "keys"));
+    failsoft_status status =
+        failsoft_invalidate(self->at->router, (const uint8_t *const *)keys.bytes, keys.lens, keys.count);
+    free_blobs(keys);
+    if (status == FAILSOFT_OK) {
+        act(request, self, cJSON_GetObjectItem(detail, "then"));
+    } else {
+        fail_with_last(request, status);
+        failsoft_load_free(request);
+    }
 }
 
 static void act(failsoft_load *request, const callback *self, const cJSON *behaviour) {
@@ -143,6 +162,8 @@ static void act(failsoft_load *request, const callback *self, const cJSON *behav
         pthread_detach(thread);
     } else if (strcmp(name, "ask") == 0) {
         ask(request, self, detail);
+    } else if (strcmp(name, "invalidate") == 0) {
+        invalidate(request, self, detail);
     } else if (strcmp(name, "never") != 0) {
         failsoft_load_fail(request, 2, "an unknown behaviour");
         failsoft_load_free(request);

@@ -80,13 +80,22 @@ async function act(router, behaviour, key, released) {
     return act(router, detail.then, key)
   }
   if (name === 'ask') {
-    try {
-      return await routers.get(router).getWithFallback(bytesOf(detail.key), fallbackOf(router, detail.fallback))
-    } catch (error) {
-      throw error instanceof FailsoftError ? new Error(`${error.code}: ${error.message}`) : error
-    }
+    return own(routers.get(router).getWithFallback(bytesOf(detail.key), fallbackOf(router, detail.fallback)))
+  }
+  if (name === 'invalidate') {
+    await own(routers.get(router).invalidate(...detail.keys.map(bytesOf)))
+    return act(router, detail.then, key)
   }
   return immediate(name, detail, key)
+}
+
+/** What a callback's own call came to; an error of ours is told as a text. */
+async function own(call) {
+  try {
+    return await call
+  } catch (error) {
+    throw error instanceof FailsoftError ? new Error(`${error.code}: ${error.message}`) : error
+  }
 }
 
 /** What a callback gives that neither waits nor asks. */
@@ -141,6 +150,9 @@ async function perform(router, name, detail, signal) {
       break
     case 'set':
       await to.set(bytesOf(detail.key), bytesOf(detail.value), detail.ttl_ms == null ? undefined : { ttlMs: detail.ttl_ms })
+      break
+    case 'invalidate':
+      await to.invalidate(...detail.keys.map(bytesOf))
       break
     case 'ready':
       await to.ready(detail.timeout_ms, { signal })

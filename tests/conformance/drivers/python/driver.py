@@ -139,7 +139,7 @@ def started(router: str, key: bytes | list[bytes], reason: str | None) -> None:
 
 
 def told(error: failsoft.FailsoftError) -> RuntimeError:
-    """What a callback fails with when its own read fails."""
+    """What a callback fails with when its own call fails."""
     return RuntimeError(f"{CODES.get(type(error).__name__, 'INTERNAL')}: {error}")
 
 
@@ -190,6 +190,12 @@ class Asyncio:
                 return await self.routers[router].get_with_fallback(bytes_of(detail["key"]), inner)
             except failsoft.FailsoftError as error:
                 raise told(error) from error
+        if name == "invalidate":
+            try:
+                await self.routers[router].invalidate(*map(bytes_of, detail["keys"]))
+            except failsoft.FailsoftError as error:
+                raise told(error) from error
+            return await self.act(router, detail["then"], key)
         return immediate(behaviour, key)
 
     async def perform(self, router: str, name: str, detail: Any) -> dict[str, Any]:
@@ -287,6 +293,12 @@ class Blocking:
                 return self.routers[router].get_with_fallback(bytes_of(detail["key"]), inner)
             except failsoft.FailsoftError as error:
                 raise told(error) from error
+        if name == "invalidate":
+            try:
+                self.routers[router].invalidate(*map(bytes_of, detail["keys"]))
+            except failsoft.FailsoftError as error:
+                raise told(error) from error
+            return self.act(router, detail["then"], key, before)
         return immediate(behaviour, key)
 
     def perform(self, router: str, name: str, detail: Any) -> dict[str, Any]:

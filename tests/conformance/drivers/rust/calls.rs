@@ -141,6 +141,7 @@ async fn perform(place: Place, op: Op) -> Result<Answer, Error> {
         Op::Set { key, value, ttl_ms } => {
             router.set(key.0, value.0, ttl_ms.map(Duration::from_millis)).await.map(|()| Answer::Done {})
         }
+        Op::Invalidate { keys } => router.invalidate(keys.into_iter().map(|key| key.0)).await.map(|()| Answer::Done {}),
         Op::Release {} => {
             place.releases.send_modify(|count| *count += 1);
             Ok(Answer::Done {})

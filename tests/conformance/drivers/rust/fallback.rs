@@ -89,6 +89,10 @@ fn act(place: Place, behaviour: Fallback, keys: Vec<Bytes>, mut releases: watch:
                 let value = place.router.get_with_fallback(key.0, asked).await.map_err(inner)?;
                 Ok(value.into_iter().flat_map(|v| keys.iter().map(move |key| (key.clone(), v.clone()))).collect())
             }
+            Fallback::Invalidate { keys: others, then } => {
+                place.router.invalidate(others.into_iter().map(|key| key.0)).await.map_err(inner)?;
+                act(place, *then, keys, releases).await
+            }
         }
     })
 }
@@ -109,7 +113,7 @@ fn echo(key: Bytes) -> (Bytes, Bytes) {
     (key, value.into())
 }
 
-/// What a callback fails with when its own read fails; a language that hands errors through shows their code.
+/// What a callback fails with when its own call fails; a language that hands errors through shows their code.
 fn inner(error: Error) -> BoxError {
     format!("{}: {error}", error.code()).into()
 }
