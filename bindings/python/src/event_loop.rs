@@ -57,6 +57,7 @@ impl Drop for EventLoop {
             self.channel.close();
             self.home.close();
             self.running.abandon();
+            loops::let_go();
         } else {
             // In a forked child nothing may be touched that the parent's threads may have locked.
             std::mem::forget(entries);
@@ -274,6 +275,7 @@ impl EventLoop {
             descriptor.clear();
         }
         this.home.let_go();
+        loops::let_go();
         let mut batch = std::mem::take(&mut *this.batch.lock().unwrap_or_else(PoisonError::into_inner));
         this.channel.drain(&mut batch);
         let mut first = None;

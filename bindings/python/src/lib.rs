@@ -16,6 +16,7 @@ mod home;
 mod interpreter;
 mod load;
 mod loops;
+mod mark;
 mod messages;
 mod outcome;
 mod router;

@@ -1,6 +1,7 @@
 //! Which event loops of the process have reads, and how those of the running one are found.
 
 use crate::event_loop::EventLoop;
+use crate::mark;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -35,21 +36,60 @@ pub(crate) fn after_fork(py: Python<'_>) -> PyResult<()> {
 }
 
 /// The one that was asked for last: most programs have no other. Locked as [`LOOPS`] is.
-static LAST: Mutex<Option<Py<PyWeakrefReference>>> = Mutex::new(None);
+static LAST: Mutex<Option<Last>> = Mutex::new(None);
 
-fn last() -> MutexGuard<'static, Option<Py<PyWeakrefReference>>> {
+struct Last {
+    ours: Py<PyWeakrefReference>,
+    /// While a thread has it, the loop is that thread's running one. It keeps the loop, and so it is held no longer than
+    /// to the loop's next turn for what has come.
+    mark: Option<Py<PyAny>>,
+}
+
+fn last() -> MutexGuard<'static, Option<Last>> {
     LAST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets go of the loop that was asked for last.
+pub(crate) fn let_go() {
+    let mark = last().as_mut().and_then(|last| last.mark.take());
+    // Not under the lock: it may be the last that keeps the loop.
+    drop(mark);
 }
 
 /// The running loop's.
 pub(crate) fn running(py: Python<'_>) -> PyResult<Bound<'_, EventLoop>> {
+    match marked(py)? {
+        Some(ours) if ours.get().is_here() => Ok(ours),
+        _ => ask(py),
+    }
+}
+
+/// The one that was asked for last, if this thread shows that it is the running one still.
+fn marked(py: Python<'_>) -> PyResult<Option<Bound<'_, EventLoop>>> {
+    let last = last();
+    let Some(Last { ours, mark: Some(mark) }) = &*last else { return Ok(None) };
+    if !mark::of_this_thread(py).is_some_and(|here| here.is(mark)) {
+        return Ok(None);
+    }
+    ours.bind(py).upgrade_as::<EventLoop>()
+}
+
+/// The running one, as asyncio says.
+fn ask(py: Python<'_>) -> PyResult<Bound<'_, EventLoop>> {
     static GET_RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let event_loop = GET_RUNNING.import(py, "asyncio", "get_running_loop")?.call0()?;
-    let upgraded = last().as_ref().map_or(Ok(None), |weak| weak.bind(py).upgrade_as::<EventLoop>())?;
-    match upgraded {
-        Some(ours) if ours.get().is_of(&event_loop) && ours.get().is_here() => Ok(ours),
-        _ => find(&event_loop),
-    }
+    let known = last().as_ref().map_or(Ok(None), |last| last.ours.bind(py).upgrade_as::<EventLoop>())?;
+    let ours = match known {
+        Some(ours) if ours.get().is_of(&event_loop) && ours.get().is_here() => ours,
+        _ => find(&event_loop)?,
+    };
+    let asked = Last {
+        ours: PyWeakrefReference::new(&ours)?.unbind(),
+        mark: mark::of_this_thread(py).map(|mark| mark.to_owned().unbind()),
+    };
+    let before = last().replace(asked);
+    drop(before);
+    Ok(ours)
 }
 
 /// That of any loop, by its attribute; made, if it has none yet.
@@ -59,11 +99,8 @@ fn find<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, EventLoop>> 
         Some(weak) => weak.cast_into::<PyWeakrefReference>()?.upgrade_as::<EventLoop>()?,
         None => None,
     };
-    let ours = match known {
-        Some(ours) if ours.get().is_here() => ours,
-        _ => EventLoop::attach(event_loop)?,
-    };
-    let before = last().replace(PyWeakrefReference::new(&ours)?.unbind());
-    drop(before);
-    Ok(ours)
+    match known {
+        Some(ours) if ours.get().is_here() => Ok(ours),
+        _ => EventLoop::attach(event_loop),
+    }
 }
