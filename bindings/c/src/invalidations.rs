@@ -32,7 +32,7 @@ pub unsafe extern "C" fn failsoft_invalidate(
     guarded(|| {
         // SAFETY: the handle is open and the keys are as the header says.
         let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count, MAX_INVALIDATED)?) };
-        let ended = router.wait(&[], None, |caller| router.foreign.invalidate(caller, keys))?;
+        let ended = router.wait(&[], None, |caller| router.foreign.invalidate(caller, keys, None))?;
         router.done(ended)
     })
 }
@@ -55,6 +55,6 @@ pub unsafe extern "C" fn failsoft_invalidate_async(
         // SAFETY: the handle is open and the keys are as the header says.
         let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count, MAX_INVALIDATED)?) };
         let entry = Entry { loader: None, then: Then::done(on_done)?, data: done_data };
-        router.start(entry, call_id, |caller| router.foreign.invalidate(caller, keys))
+        router.start(entry, call_id, |caller| router.foreign.invalidate(caller, keys, None))
     })
 }

@@ -110,7 +110,7 @@ impl NativeRouter {
     #[napi(catch_unwind)]
     pub fn invalidate(&self, token: u32, keys: Vec<Octets<'_>>) -> Result<Option<Failure>> {
         let keys = keys.into_iter().map(octets).collect::<Result<Vec<_>>>()?;
-        Ok(self.start(token, None, |caller| self.foreign.invalidate(caller, keys)))
+        Ok(self.start(token, None, |caller| self.foreign.invalidate(caller, keys, None)))
     }
 
     /// Waits for a first view of the cluster.

@@ -209,7 +209,7 @@ impl Core {
         let keys = keys.iter().map(|key| octets("keys", &key)).collect::<PyResult<Vec<_>>>()?;
         self.call(py, None, Manner::Short, Form::BYTES, |foreign, caller| {
             // Many keys take a while, in which other threads may go on.
-            py.detach(|| foreign.invalidate(caller, keys))
+            py.detach(|| foreign.invalidate(caller, keys, None))
         })
     }
 
