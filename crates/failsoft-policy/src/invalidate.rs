@@ -159,3 +159,6 @@ impl Invalidation {
         self.pending
     }
 }
+
+#[cfg(test)]
+mod tests;

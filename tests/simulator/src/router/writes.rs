@@ -101,7 +101,12 @@ impl Sim<'_> {
         if let Some(Call { work: Work::Write { pinging, batch, .. }, .. }) = self.routers[r].calls[id as usize].as_mut()
         {
             *pinging = matches!(action, WriteAction::Ping { .. });
-            *batch = if let WriteAction::Send { batch, .. } = action { Some(batch) } else { None };
+            match action {
+                WriteAction::Send { batch: sent, .. } => *batch = Some(sent),
+                WriteAction::Run { .. } => *batch = None,
+                // What was sent last counts until the end.
+                _ => {}
+            }
         }
         match action {
             WriteAction::Ping { node, until } => {
