@@ -21,7 +21,7 @@ use std::{
 
 /// The exit code when steps of some keys are pending.
 const PENDING: u8 = 1;
-/// How many keys are invalidated by one call: all of them share its `deadline`.
+/// How many keys are invalidated by one call: what is pending of them is told before the next ones are taken.
 const BATCH: usize = 1_000;
 /// How much of standard input is read at a time: some thousands of keys.
 const BUFFER: usize = 256 * 1024;
