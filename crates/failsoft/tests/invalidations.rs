@@ -4,7 +4,7 @@ mod support;
 
 use failsoft::{Bytes, Error, Reason, Router, ServedBy, Step, slot_of};
 use failsoft_policy::wire::{INVALIDATE_SCRIPT, MARK_SCRIPT, Script, echo_slot, lease_name, mark_names};
-use failsoft_testkit::{Cluster, key_in};
+use failsoft_testkit::{Cluster, Flavour, key_in};
 use std::time::Duration;
 use support::{Loaded, eventually, give, in_time, patient, ready_router, router, server, start_cluster};
 use tokio::sync::oneshot;
@@ -168,6 +168,43 @@ async fn in_a_slot_that_is_moved_by_hand_it_reaches_both_nodes() {
     eventually("afterwards it is filled", async || read(&router, &keys[0]).await.1 == ServedBy::Primary).await;
 }
 
+/// Valkey 9 moves a slot as a whole, and until then takes what is written on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_slot_that_is_moved_at_once_it_is_sent_again() {
+    let server = server();
+    if server.version().0 != Flavour::Valkey || !server.at_least(9, 0) {
+        return;
+    }
+    let cluster = start_cluster(3, 0).await;
+    let router = router(&cluster).await;
+    let from = cluster.owner_of(SLOT).await.expect("an owner");
+    let to = (from + 1) % 3;
+    let keys: Vec<String> = (0..200).map(|n| format!("{{{}}}{n}", key_in(SLOT))).collect();
+    for key in &keys {
+        router.set(key, "old", None).await.expect("a set");
+    }
+    let (slot, id) = (SLOT.to_string(), cluster.node(to).id());
+    let words = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", &slot, &slot, "NODE", &id];
+    cluster.command(from, &words).await.expect("a migration");
+    for keys in keys.chunks(10) {
+        router.invalidate(keys).await.expect("an invalidation");
+        for key in keys {
+            assert_eq!(read(&router, key).await.0.as_deref(), Some(&b"of the store"[..]), "{key}");
+        }
+    }
+    eventually("it has moved", async || cluster.owner_of(SLOT).await.ok() == Some(to)).await;
+    for key in &keys {
+        assert_eq!(read(&router, key).await.0.as_deref(), Some(&b"of the store"[..]), "{key}");
+    }
+    eventually("its new owner is told", async || {
+        router.get_with_fallback(&keys[0], give("of the store")).await.expect("a read");
+        let health = router.health();
+        health.counters.invalidations > 200 && health.invalidations_owed == 0
+    })
+    .await;
+    eventually("it is filled", async || read(&router, &keys[0]).await.1 == ServedBy::Primary).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_failover_loses_is_sent_again_and_never_read_here() {
     let cluster = start_cluster(3, 1).await;
@@ -204,15 +241,28 @@ async fn a_server_without_memory_takes_it() {
     let cluster = Cluster::builder().server(&server()).primaries(3).replicas(0).start().await.expect("a cluster");
     let router = router(&cluster).await;
     let key = key_in(SLOT);
-    router.set(&key, "old", None).await.expect("a set");
-    for node in 0..3 {
-        cluster.command(node, &["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await.expect("a setting");
-        cluster.command(node, &["CONFIG", "SET", "maxmemory", "1"]).await.expect("a setting");
+    let configure = async |name: &str, value: &str| {
+        for node in 0..3 {
+            cluster.command(node, &["CONFIG", "SET", name, value]).await.expect("a setting");
+        }
+    };
+    // One that evicts takes what has a time to live, marks among it.
+    for policy in ["noeviction", "volatile-ttl"] {
+        configure("maxmemory", "0").await;
+        configure("maxmemory-policy", policy).await;
+        router.set(&key, "old", None).await.expect("a set");
+        configure("maxmemory", "1").await;
+        router.set(&key, "new", None).await.expect_err("no memory");
+        router.invalidate([&key]).await.expect(policy);
+        assert_eq!(stored(&cluster, &key).await, None, "{policy}");
+        if policy == "noeviction" {
+            assert!(marks(&cluster, &key).await.iter().all(Option::is_some));
+        }
+        // Nor is there room for a lease.
+        assert_eq!(read(&router, &key).await.1, ServedBy::Secondary, "{policy}");
+        let held = router.writing([&key]).await.expect(policy);
+        held.done().await.expect(policy);
     }
-    router.set(&key, "new", None).await.expect_err("no memory");
-    router.invalidate([&key]).await.expect("an invalidation");
-    assert_eq!(stored(&cluster, &key).await, None);
-    assert!(marks(&cluster, &key).await.iter().all(Option::is_some));
 }
 
 #[tokio::test(flavor = "multi_thread")]
