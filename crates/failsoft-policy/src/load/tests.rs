@@ -219,3 +219,22 @@ fn nothing_stays_of_a_load_whose_limit_passes_while_it_takes_its_leases() {
     assert_eq!((loads.finish(load, Ending::Gone, at(10_000)), loads.release(load)), (None, None));
     assert!(loads.leases.is_empty() && !loads.bulkhead.is_running(load));
 }
+
+#[test]
+fn who_asks_after_a_key_was_changed_gets_nothing_of_what_began_before() {
+    let mut loads = loads();
+    // One has ended in the very moment of the change, one runs.
+    let ended = lead(&mut loads, &["a"], true, at(0));
+    assert!(loads.finish(ended, LOADED, at(5)).expect("it ran").kept);
+    let runs = lead(&mut loads, &["b", "c"], true, at(1));
+    ["a", "b"].map(|name| loads.detach(&key(name)));
+    let joined = loads.join(&wanted(&["a", "b", "c"], true), &[], at(5), at(5)).expect("no circle");
+    let lead = joined.lead.expect("two keys are loaded anew");
+    assert_eq!((lead.keys, joined.answered), (vec![key("a"), key("b")], vec![]));
+    assert_eq!(joined.waits, [LoadKeys { load: runs, keys: vec![key("c")] }]);
+    // Its result is kept of what was not changed meanwhile.
+    loads.finish(runs, LOADED, at(9)).expect("it ran");
+    let late = loads.join(&wanted(&["b", "c"], true), &[], at(2), at(9)).expect("no circle");
+    assert_eq!(late.answered, [LoadKeys { load: runs, keys: vec![key("c")] }]);
+    assert_eq!(late.waits, [LoadKeys { load: lead.load, keys: vec![key("b")] }]);
+}
