@@ -9,14 +9,16 @@ use bytes::Bytes;
 use failsoft_policy::invalidate::{Invalidation, Pending};
 use failsoft_policy::slot::slot_of;
 use failsoft_policy::write::Cause;
-use failsoft_policy::{Instant, Slot, Turn};
+use failsoft_policy::{Instant, NodeKey, Slot, Turn};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{Notify, oneshot};
 
-/// How many invalidations of one call are under way at a time, and how many of those that are sent again.
+/// How many invalidations of one call are under way at a time to a node, and how many of those that are sent again.
 const WINDOW: usize = 512;
 /// How many keys are put down at a time, under locks that reads wait for.
 const CHUNK: usize = 1_024;
@@ -108,20 +110,27 @@ pub(crate) fn invalidate(
     holding: Holding,
 ) -> Result<impl Future<Output = Result<Vec<Incomplete>, Error>> + Send + use<>, Error> {
     shared.check_open()?;
-    let mut calls = Vec::with_capacity(keys.len());
+    // One node that does not answer keeps nobody else's keys waiting.
+    let mut nodes: BTreeMap<Option<NodeKey>, Vec<UnderWay>> = BTreeMap::new();
     for chunk in keys.chunks(CHUNK) {
         shared.loads.detach(chunk);
         shared.with_cluster(|cluster, now| {
-            let mut turn = Turn { cluster, now, dice: 0 };
-            let call = |key: &Bytes| Invalidation::call(shared.config(), slot_of(key), key.clone(), &mut turn);
-            calls.extend(chunk.iter().map(call).map(|call| UnderWay::new(shared, call, holding)));
+            for key in chunk {
+                let mut turn = Turn { cluster: &mut *cluster, now, dice: 0 };
+                let call = Invalidation::call(shared.config(), slot_of(key), key.clone(), &mut turn);
+                let node = cluster.reign(call.slot()).map(|(node, _)| node);
+                nodes.entry(node).or_default().push(UnderWay::new(shared, call, holding));
+            }
         });
     }
     // A caller who goes away leaves them to themselves.
     let (done, result) = oneshot::channel();
     shared.spawn(async move {
-        let each = stream::iter(calls).map(UnderWay::carry_out).buffer_unordered(WINDOW);
-        let incomplete = each.filter_map(|ended| std::future::ready(ended.err())).collect::<Vec<_>>().await;
+        let nodes = nodes.into_values().map(|calls| {
+            let each = stream::iter(calls).map(UnderWay::carry_out).buffer_unordered(WINDOW);
+            each.filter_map(|ended| std::future::ready(ended.err())).collect::<Vec<_>>()
+        });
+        let incomplete = join_all(nodes).await.concat();
         // Nobody may wait any more.
         let _ = done.send(incomplete);
     });
