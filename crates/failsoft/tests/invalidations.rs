@@ -6,7 +6,9 @@ use failsoft::{Bytes, Error, Reason, Router, ServedBy, Step, slot_of};
 use failsoft_policy::wire::{INVALIDATE_SCRIPT, MARK_SCRIPT, Script, echo_slot, lease_name, mark_names};
 use failsoft_testkit::{Cluster, Flavour, key_in};
 use std::time::Duration;
-use support::{Loaded, eventually, give, in_time, patient, ready_router, router, server, start_cluster};
+use support::{
+    Loaded, eventually, give, in_time, part_from_its_replica, patient, ready_router, router, server, start_cluster,
+};
 use tokio::sync::oneshot;
 
 /// The slot of the keys that these tests invalidate.
@@ -218,10 +220,9 @@ async fn what_a_failover_loses_is_sent_again_and_never_read_here() {
         offset(owner).await == offset(replica).await
     })
     .await;
-    cluster.hang(replica).expect("it hangs");
+    part_from_its_replica(&cluster, owner, replica).await;
     router.invalidate([&key]).await.expect("its primary acknowledges it");
     cluster.kill(owner).await.expect("a kill");
-    cluster.resume(replica).expect("it goes on");
     // The replica has the old value, and is promoted with it.
     while cluster.owner_of(SLOT).await.ok() != Some(replica) {
         let (value, served_by, _) = read(&router, &key).await;
