@@ -15,6 +15,9 @@ use failsoft_policy::write::{Write, WriteAction, WriteEvent};
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, ServedBy, Slot, Turn};
 use std::time::Duration;
 
+/// The key of all calls.
+const KEY: Bytes = Bytes::from_static(b"k");
+
 enum Call {
     None,
     Read(Read),
@@ -151,6 +154,9 @@ impl Run<'_> {
     }
 
     fn event(&mut self, step: &Step, now: Instant) -> Result<Done, String> {
+        if let Some(number) = step.invalidated {
+            self.invalidate(slot(number), step.told.as_deref(), now)?;
+        }
         let contact = step.contact_ms.map(Instant::from_millis);
         if let Some(text) = &step.read {
             let mut bounds = match text.call_ms {
@@ -158,13 +164,13 @@ impl Run<'_> {
                 None => Bounds::new(&self.config, now),
             };
             bounds.deadline = text.deadline_ms.map_or(bounds.deadline, Instant::from_millis);
-            let mut read = Read::new(&self.config, (slot(text.slot), Bytes::from_static(b"k")), bounds, text.callback);
+            let mut read = Read::new(&self.config, (slot(text.slot), KEY), bounds, text.callback);
             let action = read.start(Turn { cluster: &mut self.cluster, now, dice: step.dice });
             self.call = Call::Read(read);
             return Ok(Done::Read(action));
         }
         if let Some(text) = &step.lease {
-            let key = Bytes::from_static(b"k");
+            let key = KEY;
             let by = text.by_ms.map(Instant::from_millis);
             let missing = Missing { key, node: self.key(&text.node)?, by };
             let mut turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
@@ -311,6 +317,20 @@ impl Run<'_> {
         let asked_at = text.asked_ms.map_or(now, Instant::from_millis);
         let info = by.as_ref().map(|_| ClusterInfo { ok: !text.says_down, ..ClusterInfo::default() });
         View { by, via: endpoint(&text.from), asked_at, nodes, info }
+    }
+
+    /// The key of the vectors is invalidated, and its node acknowledges that, or does not.
+    fn invalidate(&mut self, slot: Slot, told: Option<&str>, now: Instant) -> Result<(), String> {
+        let call = (slot, &KEY, now);
+        self.cluster.invalidations().call(slot, &KEY, now);
+        if let Some(name) = told {
+            let node = self.key(name)?;
+            let by = (node, self.cluster.epoch(node).unwrap_or(0));
+            let reign = self.cluster.reign(slot);
+            self.cluster.invalidations().told(call, by, reign, now);
+            self.cluster.invalidations().ended(call, true, now);
+        }
+        Ok(())
     }
 
     fn key(&self, name: &str) -> Result<NodeKey, String> {

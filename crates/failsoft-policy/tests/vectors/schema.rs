@@ -34,6 +34,10 @@ pub(crate) struct Step {
     pub(crate) at_ms: u64,
     #[serde(default)]
     pub(crate) dice: u32,
+    /// Before all else of the step, this process invalidates the key, in this slot.
+    pub(crate) invalidated: Option<u16>,
+    /// And this node acknowledges it.
+    pub(crate) told: Option<String>,
     pub(crate) read: Option<Read>,
     pub(crate) write: Option<Write>,
     pub(crate) lease: Option<Asked>,
