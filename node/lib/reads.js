@@ -80,13 +80,9 @@ function start(entry, signal, launch) {
   const promise = enter(entry)
   try {
     const failure = launch(entry.token)
-    if (failure !== null) {
-      refuse(entry, errorOf(failure))
-      return promise
-    }
+    if (failure !== null) return refused(entry, errorOf(failure), promise)
   } catch (error) {
-    refuse(entry, error)
-    return promise
+    return refused(entry, error, promise)
   }
   if (signal !== undefined) listen(entry, signal)
   return promise
@@ -100,11 +96,13 @@ function listen(entry, signal) {
   }
 }
 
-function refuse(entry, error) {
+/** Ends a call that the core did not take. Gives its promise. */
+function refused(entry, error, promise) {
   free.push(entry.token)
   forget(entry)
   rest()
   entry.reject(error)
+  return promise
 }
 
 /** The caller no longer waits. */
@@ -234,7 +232,10 @@ function keep(error) {
 
 module.exports = {
   Entry,
+  enter,
+  errorOf,
   native,
+  refused,
   start,
   keep,
   /** Sets what runs callbacks. */

@@ -6,7 +6,7 @@ const { NativeRouter, maxKeys } = require('./native.js')
 const { made, invalid, kindOf } = require('./errors.js')
 const { flaw, isUint8Array } = require('./octets.js')
 const { ownOf } = require('./plain.js')
-const { Entry, native, start } = require('./reads.js')
+const { Entry, enter, errorOf, native, refused, start } = require('./reads.js')
 const { parent } = require('./callbacks.js')
 const { numbered } = require('./messages.js')
 const { read, given } = require('./settings.js')
@@ -32,7 +32,12 @@ class Router {
   }
 
   getWithFallback(key, fallback, options) {
-    return attempt(() => this.#read(key, fallback, options, false))
+    // As `attempt` does it, without a function of its own for each read.
+    try {
+      return options === undefined ? this.#get(key, fallback) : this.#read(key, fallback, options, false)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   resolve(key, fallback, options) {
@@ -115,19 +120,28 @@ class Router {
     return `${name} ${inspect(shown, options)}`
   }
 
+  /** A read without options, outside of callbacks: as `start` does it. */
+  #get(key, fallback) {
+    if (parent() !== undefined) return this.#read(key, fallback, undefined, false)
+    if (fallback !== undefined && fallback !== null) callable(fallback)
+    const entry = new Entry(this.#text, fallback ?? undefined, key)
+    const promise = enter(entry)
+    let failure
+    try {
+      octets('key', key)
+      failure = this.#native.get(entry.token, key, entry.fallback !== undefined)
+    } catch (error) {
+      return refused(entry, error, promise)
+    }
+    return failure === null ? promise : refused(entry, errorOf(failure), promise)
+  }
+
   #read(key, fallback, options, account) {
     const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
     if (fallback !== undefined && fallback !== null) callable(fallback)
     const entry = new Entry(this.#text, fallback ?? undefined, key)
     const ask = entry.fallback !== undefined
-    const inside = parent()
-    if (options === undefined && inside === undefined && !account) {
-      return start(entry, undefined, (token) => {
-        octets('key', key)
-        return this.#native.get(token, key, ask)
-      })
-    }
-    const wish = { ask, account, parent: inside, ttl, deadline }
+    const wish = { ask, account, parent: parent(), ttl, deadline }
     return start(entry, signal, (token) => {
       octets('key', key)
       return this.#native.read(token, key, wish)
