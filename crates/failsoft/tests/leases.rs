@@ -2,13 +2,11 @@
 
 mod support;
 
-use failsoft::{Bytes, Router, slot_of};
+use failsoft::{Router, slot_of};
 use failsoft_policy::wire::{FILL_SCRIPT, LEASE_SCRIPT, Script, lease_name};
 use failsoft_testkit::{Cluster, key_in};
 use std::time::Duration;
-use support::{Loaded, eventually, give, patient, ready_router, router, server, start_cluster};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use support::{begin_load, eventually, give, patient, ready_router, router, server, start_cluster};
 
 /// The slot of the keys that these tests load.
 const SLOT: u16 = 6_000;
@@ -24,24 +22,6 @@ async fn stored(cluster: &Cluster, key: impl AsRef<[u8]>) -> Option<String> {
 
 fn skipped(router: &Router, cause: &str) -> u64 {
     router.counters().fills_skipped.iter().filter(|c| c.what == cause).map(|c| c.count).sum()
-}
-
-/// A load that has begun, and what lets it end.
-async fn begin_load(router: &Router, key: &str) -> (JoinHandle<()>, oneshot::Sender<()>) {
-    let (begun, has_begun) = oneshot::channel();
-    let (open, opened) = oneshot::channel();
-    let load = move |_, _| async move {
-        begun.send(()).expect("somebody waits");
-        opened.await.expect("it is let go");
-        Loaded::Ok(Some(Bytes::from_static(b"old")))
-    };
-    let (router, key) = (router.clone(), key.to_owned());
-    let read = tokio::spawn(async move {
-        let value = router.get_with_fallback(&key, load).await.expect("a load");
-        assert_eq!(value.as_deref(), Some(&b"old"[..]), "it is served in any case");
-    });
-    has_begun.await.expect("it begins");
-    (read, open)
 }
 
 #[tokio::test(flavor = "multi_thread")]

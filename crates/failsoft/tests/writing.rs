@@ -2,12 +2,11 @@
 
 mod support;
 
-use failsoft::{Bytes, Error, Router, ServedBy, Step, slot_of};
+use failsoft::{Error, Router, ServedBy, Step, slot_of};
 use failsoft_policy::wire::{HOLD_SCRIPT, hold_name, lease_name};
 use failsoft_testkit::{Cluster, key_in};
 use std::time::Duration;
-use support::{Loaded, eventually, give, patient, ready_router, router, start_cluster};
-use tokio::sync::oneshot;
+use support::{begin_load, eventually, give, patient, ready_router, router, start_cluster};
 
 /// The slot of the keys that these tests write.
 const SLOT: u16 = 6_000;
@@ -51,21 +50,12 @@ async fn what_is_loaded_while_a_writer_is_inside_is_kept_nowhere() {
     writer.set(&key, "old", None).await.expect("a set");
     // A load that has set out, and comes back when the writer is inside.
     let early = key_in(SLOT + 1);
-    let (begun, has_begun) = oneshot::channel();
-    let (open, opened) = oneshot::channel();
-    let load = move |_, _| async move {
-        begun.send(()).expect("somebody waits");
-        opened.await.expect("it is let go");
-        Loaded::Ok(Some(Bytes::from_static(b"old")))
-    };
-    let (router, k) = (reader.clone(), early.clone());
-    let under_way = tokio::spawn(async move { router.get_with_fallback(&k, load).await });
-    has_begun.await.expect("it begins");
+    let (under_way, open) = begin_load(&reader, &early).await;
 
     let writing = writer.writing([&key, &early]).await.expect("a hold");
     assert!(exists(&cluster, &hold).await && !exists(&cluster, &key).await);
     open.send(()).expect("it waits");
-    under_way.await.expect("no panic").expect("a read");
+    under_way.await.expect("no panic");
     eventually("it is too late", async || skipped(&reader, "lease_gone") == 1).await;
     for (held, router) in [&reader, &writer].into_iter().enumerate() {
         let value = router.get_with_fallback(&key, give("meanwhile")).await.expect("a load");

@@ -8,6 +8,8 @@ use std::future::{Ready, ready};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// Longer than anything here takes: what lasts until then hangs.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -150,4 +152,22 @@ pub(crate) async fn part_from_its_replica(cluster: &Cluster, primary: usize, rep
     }
     let link = async || cluster.info_field(replica, "replication", "master_link_status").await.expect("INFO");
     eventually("its link is down", async || link().await.as_deref() == Some("down")).await;
+}
+
+/// A load of `old` that has begun, and what lets it end.
+pub(crate) async fn begin_load(router: &Router, key: &str) -> (JoinHandle<()>, oneshot::Sender<()>) {
+    let (begun, has_begun) = oneshot::channel();
+    let (open, opened) = oneshot::channel();
+    let load = move |_, _| async move {
+        begun.send(()).expect("somebody waits");
+        opened.await.expect("it is let go");
+        Loaded::Ok(Some(Bytes::from_static(b"old")))
+    };
+    let (router, key) = (router.clone(), key.to_owned());
+    let read = tokio::spawn(async move {
+        let value = router.get_with_fallback(&key, load).await.expect("a load");
+        assert_eq!(value.as_deref(), Some(&b"old"[..]), "it is served in any case");
+    });
+    has_begun.await.expect("it begins");
+    (read, open)
 }
