@@ -227,7 +227,8 @@ fn who_asks_after_a_key_was_changed_gets_nothing_of_what_began_before() {
     let ended = lead(&mut loads, &["a"], true, at(0));
     assert!(loads.finish(ended, LOADED, at(5)).expect("it ran").kept);
     let runs = lead(&mut loads, &["b", "c"], true, at(1));
-    ["a", "b"].map(|name| loads.detach(&key(name)));
+    loads.detach(&key("a"));
+    loads.detach(&key("b"));
     let joined = loads.join(&wanted(&["a", "b", "c"], true), &[], at(5), at(5)).expect("no circle");
     let lead = joined.lead.expect("two keys are loaded anew");
     assert_eq!((lead.keys, joined.answered), (vec![key("a"), key("b")], vec![]));
