@@ -134,7 +134,9 @@ impl NativeRouter {
         });
         Ok(match (place, failure) {
             (Some(writing), None) => Either::A(writing),
-            (_, failure) => Either::B(failure.unwrap_or_else(|| Failure::of(&Error::Internal("no place for a writer")))),
+            (_, failure) => {
+                Either::B(failure.unwrap_or_else(|| Failure::of(&Error::Internal("no place for a writer"))))
+            }
         })
     }
 

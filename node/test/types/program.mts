@@ -51,8 +51,7 @@ const given: number = await text.writing(['user:42', Buffer.from('b')], async ()
 const sync: string = await text.writing('user:42', () => `${given}`)
 const place: Writing = await text.writing(new Set([sync]))
 await place.done()
-const disposable: AsyncDisposable = place
-await disposable[Symbol.asyncDispose]()
+await place[Symbol.asyncDispose]()
 
 // What the types refuse.
 // @ts-expect-error a setting that does not exist
