@@ -92,6 +92,30 @@ export interface SetOptions {
   ttlMs?: number | undefined
 }
 
+/** Options of `invalidate`, in a plain object. */
+export interface InvalidateOptions {
+  /**
+   * For how long, in milliseconds (1 to 3,600,000), nothing that is loaded of these keys is written back, by any process:
+   * for a store that is read from copies which lag behind. Not at all by default.
+   */
+  holdMs?: number | undefined
+}
+
+/** A writer's place inside `writing`. When nothing refers to it any more, it ends, too. */
+export interface Writing {
+  /**
+   * The transaction is over, however it ended: the keys are invalidated, as by `invalidate`, and this writer's hold is
+   * lifted. A second call gives the same promise.
+   *
+   * @throws {InvalidationIncomplete} As `invalidate`.
+   * @throws {Closed} The router was closed. The hold ends after `holdMs`.
+   */
+  done(): Promise<void>
+
+  /** The same, for `await using`; fulfilled without an error if `done` was called before, which told of it. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
 /** The result of a read, and how it was obtained. */
 export interface Outcome<V extends Buffer | string = Buffer> {
   /** The value; null if the key does not exist. */
@@ -210,11 +234,11 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
    * shard. Without keys nothing is done. A call can be given some ten thousands of keys, sent together. It may be made
    * inside a callback, also for the key that this one loads.
    *
-   * @param keys They are copied at the call.
+   * @param keys They are copied at the call. Options may come after them.
    * @throws {InvalidationIncomplete} Steps were not acknowledged within `deadlineMs` milliseconds; `pending` says which
-   * and why. They are sent again in the background for `invalidationTtlMs` milliseconds, and meanwhile reads of keys
+   * and why. They, but for a hold, are sent again in the background for `invalidationTtlMs` milliseconds, and meanwhile reads of keys
    * whose deletion is pending go to their callbacks, with the reason `invalidated`.
-   * @throws {InvalidArgument} A bad key. None of the keys is invalidated then.
+   * @throws {InvalidArgument} A bad key or option. None of the keys is invalidated then.
    * @throws {Closed} The router was closed.
    *
    * @example
@@ -222,6 +246,38 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
    * await router.invalidate('user:42', 'users:by-name')
    */
   invalidate(...keys: Key[]): Promise<void>
+  invalidate(...keysAndOptions: [...keys: Key[], options: InvalidateOptions]): Promise<void>
+
+  /**
+   * Holds keys around a transaction of your own store: from before it until after it nothing that is loaded of these keys
+   * is kept, by any process; then they are invalidated. So nobody keeps an older value, whatever the transaction waits
+   * for, and also when this process dies inside. Reads of these keys are served all the while, from the callback if need
+   * be. A writer who takes longer than the setting `holdMs` loses its hold.
+   *
+   * @param keys One key or several. They are copied at the call.
+   * @param transaction Called once the keys are held. Whether it fails or not, the keys are invalidated and the hold is
+   * lifted at its end. What it throws or rejects its promise with is what the caller gets. Without it, the promise gives
+   * what ends the writing.
+   * @returns What the transaction gives.
+   * @throws {InvalidationIncomplete} Before the transaction, which then is not run: a key could not be held (the step
+   * `hold`) or was not deleted. After it: as `invalidate`; the transaction has been done.
+   * @throws {InvalidArgument} A bad key, or a transaction that is no function.
+   * @throws {Closed} The router was closed.
+   *
+   * @example
+   * await router.writing(['user:42', 'users:by-name'], async () => {
+   *   await db.query('UPDATE users SET name = $1 WHERE id = $2', [name, 42])
+   * })
+   */
+  writing<T>(keys: Key | Iterable<Key>, transaction: () => T | PromiseLike<T>): Promise<T>
+  /**
+   * The same without a callback.
+   *
+   * @example
+   * await using writing = await router.writing('user:42')
+   * await db.query('UPDATE users SET name = $1 WHERE id = $2', [name, 42])
+   */
+  writing(keys: Key | Iterable<Key>): Promise<Writing>
 
   /**
    * Waits for a first view of the cluster, `timeoutMs` milliseconds at most. This is never necessary: reads work at

@@ -2,20 +2,23 @@
 // The router as its users see it: checks arguments and starts calls. `reads.js` ends them.
 
 const { inspect } = require('node:util')
-const { NativeRouter, maxKeys } = require('./native.js')
+const { NativeRouter, NativeWriting, maxInvalidated, maxKeys } = require('./native.js')
 const { made, invalid, kindOf } = require('./errors.js')
 const { flaw, isUint8Array } = require('./octets.js')
-const { ownOf } = require('./plain.js')
+const { isPlain, ownOf } = require('./plain.js')
 const { Entry, enter, errorOf, native, refused, start } = require('./reads.js')
 const { parent } = require('./callbacks.js')
 const { numbered } = require('./messages.js')
 const { read, given } = require('./settings.js')
 const signals = require('./signals.js')
+const { Writing, within } = require('./writing.js')
 
 const READ = ['ttlMs', 'deadlineMs', 'signal']
 const WAIT = ['signal']
 const SET = ['ttlMs']
+const INVALIDATE = ['holdMs']
 const MAX_KEYS = maxKeys()
+const MAX_INVALIDATED = maxInvalidated()
 const NONE = Object.freeze({ __proto__: null })
 
 /** Reads from a cluster, and from the caller's own store when the cluster has no answer. */
@@ -55,8 +58,8 @@ class Router {
   resolveMany(keys, fallback, options) {
     return attempt(() => {
       const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
-      const asked = listed(keys)
-      callable(fallback)
+      const asked = listed(keys, MAX_KEYS)
+      callable('fallback', fallback)
       const entry = new Entry(this.#text, fallback, asked)
       const wish = { ask: true, account: true, parent: parent(), ttl, deadline }
       return start(entry, signal, (token) => {
@@ -78,12 +81,30 @@ class Router {
   }
 
   invalidate(...keys) {
-    return attempt(() =>
-      start(new Entry(false), undefined, (token) => {
+    return attempt(() => {
+      const { holdMs } = checked(isPlain(keys.at(-1)) ? keys.pop() : undefined, INVALIDATE)
+      return start(new Entry(false), undefined, (token) => {
         for (const key of keys) octets('keys', key)
-        return this.#native.invalidate(token, keys)
+        return this.#native.invalidate(token, keys, holdMs)
       })
-    )
+    })
+  }
+
+  async writing(keys, transaction) {
+    if (transaction !== undefined) callable('transaction', transaction)
+    const written = typeof keys === 'string' || isUint8Array(keys) ? [keys] : listed(keys, MAX_INVALIDATED)
+    // Not left to the core, which counts a key once: those behind would not be held.
+    if (written.length > MAX_INVALIDATED) throw invalid('keys', `more than ${MAX_INVALIDATED} keys in one call`)
+    let native
+    await start(new Entry(false), undefined, (token) => {
+      for (const key of written) octets('keys', key)
+      const begun = this.#native.beginWriting(token, written)
+      if (!(begun instanceof NativeWriting)) return begun
+      native = begun
+      return null
+    })
+    const writing = new Writing(() => start(new Entry(false), undefined, (token) => this.#native.endWriting(token, native)))
+    return transaction === undefined ? writing : within(writing, transaction)
   }
 
   ready(timeoutMs, options) {
@@ -138,7 +159,7 @@ class Router {
 
   #read(key, fallback, options, account) {
     const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
-    if (fallback !== undefined && fallback !== null) callable(fallback)
+    if (fallback !== undefined && fallback !== null) callable('fallback', fallback)
     const entry = new Entry(this.#text, fallback ?? undefined, key)
     const ask = entry.fallback !== undefined
     const wish = { ask, account, parent: parent(), ttl, deadline }
@@ -163,11 +184,11 @@ function octets(argument, given) {
   if (problem !== undefined) throw invalid(argument, `${problem}; allowed: a string or a Uint8Array`)
 }
 
-function callable(fallback) {
-  if (typeof fallback !== 'function') throw invalid('fallback', `${kindOf(fallback)} cannot be called; allowed: a function`)
+function callable(argument, given) {
+  if (typeof given !== 'function') throw invalid(argument, `${kindOf(given)} cannot be called; allowed: a function`)
 }
 
-function listed(keys) {
+function listed(keys, most) {
   if (typeof keys === 'string' || typeof keys?.[Symbol.iterator] !== 'function' || isUint8Array(keys)) {
     throw invalid('keys', `${kindOf(keys)} is not a list of keys; allowed: an iterable of strings and Uint8Arrays`)
   }
@@ -175,7 +196,7 @@ function listed(keys) {
   for (const key of keys) {
     asked.push(key)
     // With one too many the core refuses the call. There may be no end of them.
-    if (asked.length > MAX_KEYS) break
+    if (asked.length > most) break
   }
   return asked
 }

@@ -47,6 +47,8 @@ export class Kit {
     return {
       address,
       behave: (command, how) => this.ask('behave', { node, command, how }),
+      /** It behaves as always again. */
+      allow: () => this.ask('behave', { node }),
       calls: async (command) => (await this.ask('calls', { node, command })).calls
     }
   }

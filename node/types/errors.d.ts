@@ -66,7 +66,7 @@ export class WriteRefused extends FailsoftError {
 export interface IncompleteStep {
   /** A copy of the key, also with the setting `encoding`. */
   key: Buffer
-  /** `key`: the key is deleted where it lives. `echo`: it is announced in another shard. */
+  /** `hold`: nothing that is loaded is kept. `key`: the key is deleted where it lives. `echo`: it is announced in another shard. */
   step: Step
   /** Why it was not acknowledged. After `timeout` and `connection` it is not known whether it was done. */
   cause: Cause
@@ -78,7 +78,7 @@ export interface IncompleteStep {
  */
 export class InvalidationIncomplete extends FailsoftError {
   readonly code: 'INVALIDATION_INCOMPLETE'
-  /** The steps, by keys: one entry for each, so two for a key that lacks both. */
+  /** The steps, by keys: one entry for each, so three for a key that lacks them all. */
   readonly pending: IncompleteStep[]
 }
 

@@ -34,6 +34,7 @@ export type Cause =
   | 'redirect_limit'
   | 'exists'
   | 'lease_gone'
+  | 'held'
   | 'server_refused'
   | 'denied'
   | 'error_reply'
@@ -43,7 +44,7 @@ export type Cause =
   | 'busy'
 
 /** A step of an invalidation. */
-export type Step = 'key' | 'echo'
+export type Step = 'hold' | 'key' | 'echo'
 
 /** What a message of the channels `failsoft:view`, `failsoft:node`, `failsoft:verdict`, `failsoft:fill` and `failsoft:panic` is about. */
 export type EventKind =

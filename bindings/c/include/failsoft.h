@@ -138,6 +138,12 @@ typedef struct failsoft_outcomes failsoft_outcomes;
 typedef struct failsoft_router failsoft_router;
 
 /**
+ * A writer's place around a transaction of the program's own store. Opaque. failsoft_writing_end ends and frees it, once
+ * and on any thread.
+ */
+typedef struct failsoft_writing failsoft_writing;
+
+/**
  * Called for events that an operator may want to log or count, at most once a second for each `kind`:
  *
  * - "no_view": no cluster is found; failsoft_health has what the nodes said instead;
@@ -223,9 +229,9 @@ failsoft_config *failsoft_config_new(const char *nodes);
  *
  * Keys: `max_retries` (3), `max_redirects` (5), `base_backoff_ms` (50), `attempt_timeout_ms` (250), `deadline_ms`
  * (1000), `connect_timeout_ms` (500), `slot_refresh_interval_ms` (15000), `outage_budget_ms` (30000), `fill` (true),
- * `fill_ttl_ms` (300000), `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000), `load_timeout_ms` (10000),
- * `failure_pause_ms` (off), `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map` (`from=to,...`),
- * `username`, `password`, `client_name`. The README says what they mean. These exist only in C:
+ * `fill_ttl_ms` (300000), `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000), `hold_ms` (10000), `load_timeout_ms`
+ * (10000), `failure_pause_ms` (off), `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map`
+ * (`from=to,...`), `username`, `password`, `client_name`. The README says what they mean. These exist only in C:
  *
  * - `delivery`: `threads` (the default) or `fd`; see failsoft_router_open.
  * - `tls` (false): encrypts all connections. Only with it: `tls_ca_pem` (authorities to trust instead of Mozilla's),
@@ -735,10 +741,10 @@ void failsoft_outcomes_free(failsoft_outcomes *outcomes);
  *
  * FAILSOFT_WRITE_REFUSED: the slot's owner may not be written to now, or refused. failsoft_last_error_detail gives the
  * cause: "slot_uncovered", "no_view", "breaker_open", "quarantined", "verdict_unknown", "cluster_down", "loading",
- * "no_contact", "not_proved", "owner_changed", "redirect_limit", "exists", "lease_gone", "server_refused", "denied",
- * "error_reply", "protocol", "timeout", "connection" or "busy"; later versions may add words. "verdict_unknown",
- * "owner_changed", "exists" and "lease_gone" are only for loaded values that are not written back. After "timeout" and
- * "connection" it is not known whether the value was written.
+ * "no_contact", "not_proved", "owner_changed", "redirect_limit", "exists", "lease_gone", "held", "server_refused",
+ * "denied", "error_reply", "protocol", "timeout", "connection" or "busy"; later versions may add words.
+ * "verdict_unknown", "owner_changed", "exists", "lease_gone" and "held" are only for loaded values that are not written
+ * back. After "timeout" and "connection" it is not known whether the value was written.
  */
 failsoft_status failsoft_set(failsoft_router *router,
                              const uint8_t *key,
@@ -795,6 +801,45 @@ failsoft_status failsoft_invalidate_async(failsoft_router *router,
                                           failsoft_on_done on_done,
                                           void *done_data,
                                           uint64_t *call_id);
+
+/**
+ * The same as failsoft_invalidate, and for `hold_ms` milliseconds (1 to 3,600,000) nothing that is loaded of these keys
+ * is written back, by any process: for a store that is read from copies which lag behind what was just written.
+ *
+ * FAILSOFT_INVALIDATION_INCOMPLETE: as there; the steps have "hold", too, which is not sent again.
+ */
+failsoft_status failsoft_invalidate_and_hold(failsoft_router *router,
+                                             const uint8_t *const *keys,
+                                             const size_t *lens,
+                                             size_t count,
+                                             uint64_t hold_ms);
+
+/**
+ * To be called before a transaction of the program's own store: holds up to 1,000,000 keys, given as to
+ * failsoft_invalidate, and waits until they are held and deleted. From then until failsoft_writing_end nothing that is
+ * loaded of them is kept, by any process, also if this one dies meanwhile; their reads are served all the while, by
+ * loaders if need be. A writer who takes longer than `hold_ms` of the router loses its hold.
+ *
+ * `*out` becomes NULL, or what the caller gives to failsoft_writing_end after the transaction, whether that failed or
+ * not.
+ *
+ * FAILSOFT_INVALIDATION_INCOMPLETE: a key could not be held (the step "hold") or deleted ("key"), so the transaction
+ * should not begin; nothing has to be ended.
+ */
+failsoft_status failsoft_writing_begin(failsoft_router *router,
+                                       const uint8_t *const *keys,
+                                       const size_t *lens,
+                                       size_t count,
+                                       failsoft_writing **out);
+
+/**
+ * The transaction is over, however it ended: invalidates the keys, lifts this writer's hold, waits for both, and frees
+ * `writing`, whatever the status is. From the call on no read of this process gets anything older.
+ *
+ * FAILSOFT_INVALIDATION_INCOMPLETE: as failsoft_invalidate. FAILSOFT_CLOSED: the router was closed before; the hold ends
+ * after `hold_ms`. FAILSOFT_FORKED: called in a child process, where nothing can be ended.
+ */
+failsoft_status failsoft_writing_end(failsoft_writing *writing);
 
 /**
  * What went wrong in this thread's last call that failed; "" if none has. Valid until this thread's next call. The

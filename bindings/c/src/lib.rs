@@ -32,6 +32,8 @@ mod writes;
 
 mod invalidations;
 
+mod writing;
+
 mod status;
 
 mod text;

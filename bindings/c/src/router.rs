@@ -105,7 +105,7 @@ impl Router {
     }
 
     /// A parent process's router must not be touched: its locks may be held by threads that do not exist here.
-    fn check_process(&self) -> Result<(), Failure> {
+    pub(crate) fn check_process(&self) -> Result<(), Failure> {
         match self.foreign.check() {
             Err(error @ Error::Forked) => Err(error.into()),
             Ok(()) | Err(_) => Ok(()),

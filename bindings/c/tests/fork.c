@@ -8,13 +8,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void in_child(failsoft_router *parents, const char *address, const char *delivery) {
+static void in_child(failsoft_router *parents, failsoft_writing *inside, const char *address, const char *delivery) {
     char *text;
     const uint8_t *key = (const uint8_t *)"k";
     STATUS(FAILSOFT_FORKED, failsoft_get_with_fallback(parents, key, 1, NULL, NULL, NULL));
     STATUS(FAILSOFT_FORKED, failsoft_get_with_fallback_async(parents, key, 1, NULL, NULL, on_end, NULL, NULL));
     STATUS(FAILSOFT_FORKED, failsoft_set(parents, key, 1, key, 1, NULL));
     STATUS(FAILSOFT_FORKED, failsoft_invalidate(parents, NULL, NULL, 0));
+    failsoft_writing *writing;
+    STATUS(FAILSOFT_FORKED, failsoft_writing_begin(parents, NULL, NULL, 0, &writing));
+    CHECK(writing == NULL);
+    STATUS(FAILSOFT_FORKED, failsoft_writing_end(inside));
     STATUS(FAILSOFT_FORKED, failsoft_cancel(parents, 1));
     STATUS(FAILSOFT_FORKED, failsoft_health(parents, &text));
     STATUS(FAILSOFT_FORKED, failsoft_router_ready(parents, 1));
@@ -123,15 +127,20 @@ int main(int argc, char **argv) {
     kit_scripted(kit, address, sizeof address);
     failsoft_router *router = open_router(address, delivery, NULL);
     STATUS(FAILSOFT_OK, failsoft_set(router, (const uint8_t *)"k", 1, (const uint8_t *)"the parent's", 12, NULL));
+    const uint8_t *written = (const uint8_t *)"written";
+    size_t len = 7;
+    failsoft_writing *inside;
+    STATUS(FAILSOFT_OK, failsoft_writing_begin(router, &written, &len, 1, &inside));
     fflush(NULL);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        in_child(router, address, delivery);
+        in_child(router, inside, address, delivery);
         _exit(0);
     }
     CHECK(waitpid(child, &status, 0) == child);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    STATUS(FAILSOFT_OK, failsoft_writing_end(inside));
     start(router, "k", NULL, NULL, &end, NULL);
     finish(router, &end);
     CHECK(has_value(end.outcome, "the parent's"));

@@ -29,6 +29,11 @@ static void nulls(void) {
     STATUS(bad, failsoft_set(NULL, bytes("k"), 1, bytes("v"), 1, NULL));
     STATUS(bad, failsoft_invalidate(NULL, NULL, NULL, 0));
     STATUS(bad, failsoft_invalidate_async(NULL, NULL, NULL, 0, on_done, NULL, NULL));
+    STATUS(bad, failsoft_invalidate_and_hold(NULL, NULL, NULL, 0, 1));
+    failsoft_writing *writing;
+    STATUS(bad, failsoft_writing_begin(NULL, NULL, NULL, 0, &writing));
+    CHECK(writing == NULL);
+    STATUS(bad, failsoft_writing_end(NULL));
     STATUS(bad, failsoft_cancel(NULL, 1));
     STATUS(bad, failsoft_health(NULL, &text));
     CHECK(text == NULL);
@@ -182,6 +187,8 @@ static void with_delivery(kit *kit, const char *delivery) {
     CHECK(detail_is("argument", "keys"));
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_invalidate(router, &key, NULL, 1));
     CHECK(detail_is("argument", "lens"));
+    STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_writing_begin(router, &key, &len, 1, NULL));
+    CHECK(detail_is("argument", "out"));
     STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_invalidate_async(router, &key, &len, 1, NULL, NULL, NULL));
     CHECK(detail_is("argument", "on_done"));
     if (strcmp(delivery, "threads") == 0) {

@@ -21,7 +21,7 @@ pub(crate) fn by_core_name(key: &str) -> String {
 /// The JavaScript name of a call's argument; durations end in `Ms` here, too.
 pub(crate) fn argument(argument: &str) -> String {
     match argument {
-        "ttl" | "deadline" | "timeout" => format!("{argument}Ms"),
+        "ttl" | "deadline" | "timeout" | "hold" => format!("{argument}Ms"),
         other => other.to_owned(),
     }
 }

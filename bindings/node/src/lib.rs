@@ -30,10 +30,16 @@ pub fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// The most keys of one call.
+/// The most keys of one read.
 #[napi(catch_unwind)]
 pub fn max_keys() -> u32 {
     u32::try_from(failsoft::MAX_KEYS).unwrap_or(u32::MAX)
+}
+
+/// The most keys of one invalidation, and the most that a writer holds.
+#[napi(catch_unwind)]
+pub fn max_invalidated() -> u32 {
+    u32::try_from(failsoft::MAX_INVALIDATED).unwrap_or(u32::MAX)
 }
 
 /// The core's settings: for each key its default (milliseconds for a duration) and what is allowed.

@@ -7,7 +7,7 @@ use crate::key::{Octets, duration, octets};
 use crate::reads::{Reads, Waiting};
 use bytes::Bytes;
 use failsoft::Error;
-use failsoft::foreign::{Caller, Foreign, Parent, Pending, ReadOptions};
+use failsoft::foreign::{Caller, Foreign, Inside, Parent, Pending, ReadOptions};
 use napi::Result;
 use napi::bindgen_prelude::Either;
 use napi_derive::napi;
@@ -34,6 +34,12 @@ impl Wish {
     fn options(&self) -> std::result::Result<ReadOptions, Failure> {
         Ok(ReadOptions { ttl: duration("ttl", self.ttl)?, deadline: duration("deadline", self.deadline)? })
     }
+}
+
+/// A writer's place inside `writing`. Its end ends the writing, if nobody has.
+#[napi]
+pub struct NativeWriting {
+    inside: Inside,
 }
 
 /// The native part of the package's `Router`. A call returns an error that is known at once; it has no completion then.
@@ -106,11 +112,38 @@ impl NativeRouter {
         })
     }
 
-    /// Invalidates keys.
+    /// Invalidates keys, and holds them if `hold` is given.
     #[napi(catch_unwind)]
-    pub fn invalidate(&self, token: u32, keys: Vec<Octets<'_>>) -> Result<Option<Failure>> {
+    pub fn invalidate(&self, token: u32, keys: Vec<Octets<'_>>, hold: Option<f64>) -> Result<Option<Failure>> {
         let keys = keys.into_iter().map(octets).collect::<Result<Vec<_>>>()?;
-        Ok(self.start(token, None, |caller| self.foreign.invalidate(caller, keys, None)))
+        Ok(match duration("hold", hold) {
+            Ok(hold) => self.start(token, None, |caller| self.foreign.invalidate(caller, keys, hold)),
+            Err(failure) => Some(failure),
+        })
+    }
+
+    /// Holds keys around a transaction. The writer is inside when the call has ended well.
+    #[napi(catch_unwind)]
+    pub fn begin_writing(&self, token: u32, keys: Vec<Octets<'_>>) -> Result<Either<NativeWriting, Failure>> {
+        let keys = keys.into_iter().map(octets).collect::<Result<Vec<_>>>()?;
+        let mut place = None;
+        let failure = self.start(token, None, |caller| {
+            let (pending, inside) = self.foreign.begin_writing(caller, keys)?;
+            place = Some(NativeWriting { inside });
+            Ok(pending)
+        });
+        Ok(match (place, failure) {
+            (Some(writing), None) => Either::A(writing),
+            (_, failure) => {
+                Either::B(failure.unwrap_or_else(|| Failure::of(&Error::Internal("no place for a writer"))))
+            }
+        })
+    }
+
+    /// The transaction is over.
+    #[napi(catch_unwind)]
+    pub fn end_writing(&self, token: u32, writing: &NativeWriting) -> Option<Failure> {
+        self.start(token, None, |caller| self.foreign.end_writing(caller, &writing.inside))
     }
 
     /// Waits for a first view of the cluster.

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod connection;
+mod holds;
 mod profile;
 mod replies;
 mod request;
@@ -43,8 +44,9 @@ const WAIT_LIMIT: Duration = Duration::from_secs(10);
 /// HELLO, AUTH, CLIENT, PING, ECHO, SELECT, INFO, ROLE, READONLY, READWRITE, ASKING, WAIT, COMMAND, QUIT and
 /// CLUSTER INFO, MYID, NODES, SHARDS, SLOTS and KEYSLOT; and GET, SET (NX, XX, EX, PX, KEEPTTL), DEL
 /// and EXISTS of one key from a map in memory (at most 100,000 keys). It takes SCRIPT LOAD, and the router's scripts are
-/// commands like any other: `LEASE key lease token ms` and `FILL key lease token value ms`, whose rules and counts go
-/// by these names. With a [`Topology`] it is one
+/// commands like any other, whose rules and counts go by these names: `LEASE key lease hold token ms`,
+/// `FILL key lease hold token value ms`, `INVALIDATE key lease mark bell id epoch ms`, `MARK mark bell id epoch ms` and
+/// `HOLD hold writer ms`, whose writers ZREM takes out again. With a [`Topology`] it is one
 /// node of several: other nodes' slots are answered with MOVED, as is a replica's without READONLY.
 ///
 /// A rule changes the answer: for one key or for a command as a whole, for the next calls or for good,

@@ -145,7 +145,7 @@ async fn a_batch_has_one_deadline_and_a_time_to_live() {
     eventually("the fill", async || router.counters().fills == 1).await;
     let received = [pair.a.received(), pair.b.received()].concat();
     let fill = received.iter().find(|words| words[0] == "FILL" && words[1] == "miss").expect("a fill");
-    let ttl: u64 = std::str::from_utf8(&fill[5]).expect("digits").parse().expect("a number");
+    let ttl: u64 = std::str::from_utf8(&fill[6]).expect("digits").parse().expect("a number");
     assert!((3_240_000..=3_960_000).contains(&ttl), "an hour with its jitter, not {ttl} ms");
 }
 

@@ -1,5 +1,5 @@
 // A program in TypeScript, as a module: it is checked, and run against a router without a cluster.
-import { type Config, type Fallback, type Health, type Outcome, type Reason, type ServedBy, DeadlineExceeded, FailsoftError, InvalidArgument, InvalidationIncomplete, Router, Unavailable } from 'failsoft'
+import { type Config, type Fallback, type Health, type Outcome, type Reason, type ServedBy, type Writing, DeadlineExceeded, FailsoftError, InvalidArgument, InvalidationIncomplete, Router, Unavailable } from 'failsoft'
 
 interface User {
   name: string
@@ -41,9 +41,19 @@ try {
 } catch (error) {
   if (!(error instanceof InvalidationIncomplete)) throw error
   for (const { key, step, cause } of error.pending) {
-    const told: [Buffer, 'key' | 'echo', string] = [key, step, cause]
+    const told: [Buffer, 'hold' | 'key' | 'echo', string] = [key, step, cause]
     if (told.length !== 3) throw new Error(error.code satisfies 'INVALIDATION_INCOMPLETE')
   }
+}
+// There is no node that could hold a key, so it is not called.
+export async function writes() {
+  await text.invalidate('user:42', Buffer.from('b'), { holdMs: 1500 })
+  await text.invalidate({ holdMs: 1500 })
+  const given: number = await text.writing(['user:42', Buffer.from('b')], async () => 1)
+  const sync: string = await text.writing('user:42', () => `${given}`)
+  const place: Writing = await text.writing(new Set([sync]))
+  await place.done()
+  await place[Symbol.asyncDispose]()
 }
 
 // What the types refuse.
@@ -55,6 +65,10 @@ const wrong = () => new Router([], { deadlineMs: '3' })
 const load = () => router.getWithFallback('k', async () => 42)
 // @ts-expect-error keys are given one by one
 const list = () => router.invalidate(['a', 'b'])
+// @ts-expect-error options come last
+const first = () => router.invalidate({ holdMs: 3 }, 'a')
+// @ts-expect-error keys are no numbers
+const bad = () => router.writing([1], () => 1)
 // @ts-expect-error an option that does not exist
 const option = () => router.getWithFallback('k', null, { ttl: 3 })
 // @ts-expect-error bytes, unless text was asked for

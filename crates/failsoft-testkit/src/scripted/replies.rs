@@ -52,17 +52,18 @@ pub(super) fn answer(state: &mut State, session: &mut Session, words: &[Bytes]) 
         ("CLUSTER", Some(sub)) => cluster(state, reply, &sub.to_ascii_uppercase(), words),
         ("SCRIPT", _) => scripts::load(state, reply, words),
         ("EVALSHA", _) => reply.error("NOSCRIPT No matching script. Please use EVAL."),
-        ("GET" | "SET" | "DEL" | "EXISTS" | "LEASE" | "FILL" | "INVALIDATE" | "MARK", Some(key)) => {
+        ("GET" | "SET" | "DEL" | "EXISTS" | "ZREM" | "LEASE" | "FILL" | "INVALIDATE" | "MARK" | "HOLD", Some(key)) => {
             match redirect(state, key, name == "GET" && session.readonly, asking) {
                 Some(error) => reply.error(&error),
                 None if name == "LEASE" => scripts::lease(state, reply, words),
                 None if name == "FILL" => scripts::fill(state, reply, words),
                 None if name == "INVALIDATE" => scripts::invalidate(state, reply, words),
                 None if name == "MARK" => scripts::mark(state, reply, words),
+                None if name == "HOLD" => scripts::hold(state, reply, words),
                 None => keyed(state, reply, &name, key, &words[2..]),
             }
         }
-        ("CLUSTER" | "GET" | "SET" | "DEL" | "EXISTS" | "ECHO", None) => {
+        ("CLUSTER" | "GET" | "SET" | "DEL" | "EXISTS" | "ZREM" | "ECHO", None) => {
             reply.error(&format!("ERR wrong number of arguments for '{}' command", name.to_ascii_lowercase()))
         }
         _ => reply.error(&format!("ERR unknown command '{name}'")),
@@ -110,6 +111,11 @@ fn keyed(state: &mut State, reply: Reply, name: &str, key: &Bytes, rest: &[Bytes
         },
         "DEL" => reply.number(state.store.remove(key)),
         "EXISTS" => reply.number(state.store.get(key).is_some()),
+        // Sorted sets are holds, and nothing else.
+        "ZREM" => match rest {
+            [writer] => reply.number(state.holds.leave(key, writer)),
+            _ => reply.error("ERR wrong number of arguments for 'zrem' command"),
+        },
         _ => set(state, reply, key, rest),
     }
 }

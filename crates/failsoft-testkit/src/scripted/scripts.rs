@@ -34,7 +34,7 @@ impl Scripts {
 }
 
 /// A call of a script that is known, as the command that it is to the node: its name, the user's key, and the rest. Of a
-/// `MARK`, which has no key of a user's in its slot, the mark comes first.
+/// `MARK` and a `HOLD`, which have no key of a user's, the mark or the hold comes first.
 pub(super) fn as_command(state: &State, words: &[Bytes]) -> Option<Vec<Bytes>> {
     let [call, sha, count, rest @ ..] = words else { return None };
     let called = call.eq_ignore_ascii_case(b"EVALSHA");
@@ -42,7 +42,8 @@ pub(super) fn as_command(state: &State, words: &[Bytes]) -> Option<Vec<Bytes>> {
     let mut command = vec![Bytes::from(name.clone())];
     match (name.as_str(), &count[..], rest) {
         ("MARK", b"2", _) => command.extend_from_slice(rest),
-        ("LEASE" | "FILL", b"2", [lease, key, more @ ..]) | ("INVALIDATE", b"4", [lease, key, more @ ..]) => {
+        ("HOLD", b"1", _) => command.extend_from_slice(rest),
+        ("LEASE" | "FILL", b"3", [lease, key, more @ ..]) | ("INVALIDATE", b"4", [lease, key, more @ ..]) => {
             command.extend([key.clone(), lease.clone()]);
             command.extend_from_slice(more);
         }
@@ -62,11 +63,14 @@ pub(super) fn load(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
     }
 }
 
-/// A lease: `LEASE key lease token ms`.
+/// A lease: `LEASE key lease hold token ms`.
 pub(super) fn lease(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
-    let [_, key, lease, token, ms] = words else { return reply.error("ERR wrong number of arguments") };
+    let [_, key, lease, hold, token, ms] = words else { return reply.error("ERR wrong number of arguments") };
     if let Some(value) = state.store.get(key) {
         return reply.array(2).nil().bulk(value);
+    }
+    if state.holds.stands(hold) {
+        return reply.array(2).nil().nil();
     }
     let Some(ends) = ends(ms) else { return reply.error("ERR invalid expire time") };
     if state.store.get(lease).is_none() {
@@ -78,10 +82,10 @@ pub(super) fn lease(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
     }
 }
 
-/// A fill: `FILL key lease token value ms`.
+/// A fill: `FILL key lease hold token value ms`.
 pub(super) fn fill(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
-    let [_, key, lease, token, value, ms] = words else { return reply.error("ERR wrong number of arguments") };
-    if state.store.get(lease).as_ref() != Some(token) {
+    let [_, key, lease, hold, token, value, ms] = words else { return reply.error("ERR wrong number of arguments") };
+    if state.store.get(lease).as_ref() != Some(token) || state.holds.stands(hold) {
         return reply.number(0);
     }
     if state.store.get(key).is_some() {
@@ -111,6 +115,16 @@ pub(super) fn mark(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
     let micros = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
     let [id, epoch] = [id, epoch].map(|word| String::from_utf8_lossy(word));
     state.store.insert(mark.clone(), Bytes::from(format!("1 {id} {micros} {epoch}")), Some(ends));
+    reply.number(1)
+}
+
+/// A writer holds a key: `HOLD hold writer ms`.
+pub(super) fn hold(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
+    let [_, hold, writer, ms] = words else { return reply.error("ERR wrong number of arguments") };
+    let Some(ends) = ends(ms) else { return reply.error("ERR invalid expire time") };
+    if !state.holds.enter(hold, writer, ends) {
+        return reply.error("OOM command not allowed when used memory > 'maxmemory'.");
+    }
     reply.number(1)
 }
 

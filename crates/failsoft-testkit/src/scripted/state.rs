@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::{Topology, rules::Rules, scripts::Scripts};
+use super::{Topology, holds::Holds, rules::Rules, scripts::Scripts};
 
 /// Commands that are remembered.
 const MAX_RECEIVED: usize = 100_000;
@@ -34,6 +34,7 @@ pub(super) struct State {
     pub(super) port: u16,
     pub(super) rules: Rules,
     pub(super) store: Store,
+    pub(super) holds: Holds,
     pub(super) scripts: Scripts,
     pub(super) topology: Option<Topology>,
     pub(super) standalone: bool,
