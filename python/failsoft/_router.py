@@ -72,9 +72,10 @@ class Router(AsyncRouter[V]):
 
         Entering deletes the keys, and while the hold stands nobody, in any process, writes back what is loaded of
         them. Leaving invalidates them and lifts the hold, however the transaction ended. Should this process end
-        inside, the hold lasts for the setting ``hold`` (10 s): nothing is read from the cluster afterwards that is
-        older than what had been committed by then. Others may be inside of the same key, too. A task that is
-        cancelled leaves nothing held: what that takes goes on in the background.
+        inside, the hold lasts for the setting ``hold`` (10 s), by the end of which the transaction has to be over:
+        nothing is read from the cluster afterwards that is older than what had been committed by then. Others may be
+        inside of the same key, too. A task that is cancelled leaves nothing held: what that takes goes on in the
+        background.
 
         Args:
             keys: as in ``invalidate``; they are copied at the call.
