@@ -38,6 +38,7 @@ from ._types import (
     ServedBy,
     Step,
 )
+from ._writing import Writing
 
 __all__ = [
     "BlockingFallback",
@@ -66,6 +67,7 @@ __all__ = [
     "Tls",
     "Unavailable",
     "WriteRefused",
+    "Writing",
     "__version__",
 ]
 

@@ -40,6 +40,8 @@ class Config(TypedDict, total=False):
     #: For how long an invalidation is known: no replica serves what is older, and it is sent again after a failover. No
     #: more than this of `outage_budget` counts.
     invalidation_ttl: float
+    #: For how long a writer inside `writing` holds its keys; its transaction has to be over by then.
+    hold: float
     #: The most time that callers wait for a load, its time in line included.
     load_timeout: float
     #: For how long callers of a key whose load failed get the same error without another load.

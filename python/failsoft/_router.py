@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from . import _failsoft
 from ._config import Signature
 from ._failsoft import AsyncRouter, Outcome
+from ._writing import Writing
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self, TypeVar, Unpack
 
     from ._config import Config
-    from ._types import Health
+    from ._types import Health, Key
 
     #: What reads give.
     V = TypeVar("V", bytes, str, default=bytes)
@@ -65,6 +66,35 @@ class Router(AsyncRouter[V]):
     def __init__(self, nodes: Any, **config: Any) -> None:
         # By the overloads type checkers know what reads give.
         self._open(nodes, config)
+
+    def writing(self, *keys: Key) -> Writing:
+        """Holds keys around a transaction of your own store, which may end at any moment before an ``invalidate``.
+
+        Entering deletes the keys, and while the hold stands nobody, in any process, writes back what is loaded of
+        them. Leaving invalidates them and lifts the hold, however the transaction ended. Should this process end
+        inside, the hold lasts for the setting ``hold`` (10 s), by the end of which the transaction has to be over:
+        nothing is read from the cluster afterwards that is older than what had been committed by then. Others may be
+        inside of the same key, too. A task that is cancelled leaves nothing held: what that takes goes on in the
+        background.
+
+        Args:
+            keys: as in ``invalidate``; they are copied at the call.
+
+        Raises:
+            InvalidationIncomplete: on entering, before the transaction: a key could not be held or deleted. On
+                leaving, as of ``invalidate``: the transaction is over, and its keys are invalidated in the background.
+            InvalidArgument: by the call, a bad key; on entering, too many.
+            RuntimeError: entered a second time; each transaction takes a ``writing`` of its own.
+            Closed, Forked.
+
+            An exception of the transaction goes through; ours on leaving is then its ``__context__``.
+
+        Example:
+
+            async with router.writing("user:42", "users:by-name"):
+                await database.execute("UPDATE users SET name = 'Ada' WHERE id = 42")
+        """
+        return Writing(self, keys)
 
     def health(self) -> Health:
         """What the router knows of the cluster and of itself, now: nodes, breakers, slots, counters. Asks nobody.

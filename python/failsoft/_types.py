@@ -40,6 +40,7 @@ Cause: TypeAlias = Literal[
     "redirect_limit",
     "exists",
     "lease_gone",
+    "held",
     "server_refused",
     "denied",
     "error_reply",
@@ -49,8 +50,9 @@ Cause: TypeAlias = Literal[
     "busy",
 ]
 
-#: A step of an invalidation: the key is deleted (`key`), and that is announced in another shard (`echo`).
-Step: TypeAlias = Literal["key", "echo"]
+#: A step of an invalidation: the key is held, if it was to be (`hold`), it is deleted (`key`), and that is announced in
+#: another shard (`echo`).
+Step: TypeAlias = Literal["hold", "key", "echo"]
 
 
 class PendingInvalidation(NamedTuple):

@@ -33,6 +33,12 @@ def test_set_and_health(cluster: list[str]) -> None:
     assert sorted(nodes) == sorted(f"{address} primary closed None" for address in cluster)
 
 
+def test_writing(cluster: list[str]) -> None:
+    program = [sys.executable, str(EXAMPLES / "writing.py"), *cluster]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=LONG, check=True)
+    assert ended.stdout == "b'Ada' is now b'Grace'\n"
+
+
 def test_the_program_of_the_readme_reads_through_a_failing_cluster(breakable: Kit) -> None:
     blocks = (ROOT / "README.md").read_text().split("```python\n")[1:]
     assert len(blocks) == 1

@@ -70,7 +70,7 @@ def test_health_has_the_fields_of_its_types(cluster: list[str], patient: dict[st
 def test_every_method_says_what_it_does(router: type[Any]) -> None:
     methods = [name for name in dir(router) if not name.startswith("_")]
     reads = {"get_with_fallback", "resolve", "resolve_many", "get_many_with_fallback"}
-    assert reads | {"set", "invalidate", "ready", "close"} < set(methods)
+    assert reads | {"set", "invalidate", "writing", "ready", "close"} < set(methods)
     for name in methods:
         method = inspect.getattr_static(router, name)
         text = inspect.getdoc(getattr(router, name)) or ""

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use failsoft::foreign::Key;
 use pyo3::exceptions::{PyException, PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyByteArray, PyBytes, PyMemoryView, PyString};
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyMemoryView, PyString, PyTuple};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -15,6 +15,11 @@ pub(crate) const OCTETS: &str = "bytes, str, bytearray or memoryview";
 /// The bytes of a key or a value that a caller gave.
 pub(crate) fn octets(argument: &'static str, object: &Bound<'_, PyAny>) -> PyResult<Bytes> {
     owned(object)?.map_err(|problem| refused(argument, object, &problem))
+}
+
+/// The same of all keys of a call that takes them one by one.
+pub(crate) fn all_octets(keys: &Bound<'_, PyTuple>) -> PyResult<Vec<Bytes>> {
+    keys.iter().map(|key| octets("keys", &key)).collect()
 }
 
 /// The key of a read of one.
@@ -125,7 +130,11 @@ pub(crate) fn duration(py: Python<'_>, argument: &'static str, seconds: f64) -> 
 }
 
 fn no_seconds(py: Python<'_>, argument: &'static str, what: String) -> PyErr {
-    let range = if argument == "ttl" { "1 ms to 36,500 days" } else { "from 0 to less than 2^64" };
+    let range = match argument {
+        "ttl" => "1 ms to 36,500 days",
+        "hold" => "1 ms to 1 h",
+        _ => "from 0 to less than 2^64",
+    };
     invalid(py, argument, format!("{what}; allowed: a number of seconds, {range}"))
 }
 

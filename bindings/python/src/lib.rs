@@ -24,6 +24,7 @@ mod running;
 mod settle;
 mod tls;
 mod wake;
+mod writing;
 
 use pyo3::prelude::*;
 
@@ -44,6 +45,8 @@ mod _failsoft {
     use super::outcome::Outcome;
     #[pymodule_export]
     use super::tls::Tls;
+    #[pymodule_export]
+    use super::writing::Writer;
 
     /// Tells the core that this is a forked child: for `os.register_at_fork`.
     #[pyfunction]

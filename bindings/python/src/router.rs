@@ -2,7 +2,7 @@
 
 use crate::base::{Core, Manner, Opened};
 use crate::config;
-use crate::convert::{octets, seconds};
+use crate::convert::{all_octets, octets, seconds};
 use crate::ending;
 use crate::errors::raised;
 use crate::given::Form;
@@ -190,26 +190,35 @@ impl Core {
     /// Args:
     ///     keys: each bytes, str, bytearray or memoryview, at most 512 MiB (less some bytes); at most 1,000,000 in one
     ///         call, which are sent together. Without any there is nothing to do.
+    ///     hold: seconds, 1 ms to 1 h, for which nobody, in any process, writes back what is loaded of these keys: for a
+    ///         store that is read from copies which lag behind what was just written.
     ///
     /// Raises:
     ///     InvalidationIncomplete: steps were not acknowledged within the setting `deadline`; its `pending` says which,
     ///         and why. They are sent again in the background for `invalidation_ttl` seconds, and meanwhile reads of
-    ///         keys whose deletion is pending go to their fallbacks, with the reason `invalidated`.
-    ///     InvalidArgument: a bad key, or too many; none is invalidated then.
+    ///         keys whose deletion is pending go to their fallbacks, with the reason `invalidated`. A hold is not sent
+    ///         again.
+    ///     InvalidArgument: a bad key, too many, or a bad hold; none is invalidated then.
     ///     Closed, Forked.
     ///
     /// Example (without `await` in `failsoft.blocking`):
     ///
     ///     await database.execute("UPDATE users SET name = 'Ada' WHERE id = 42")
     ///     await router.invalidate("user:42", "users:by-name")
-    #[pyo3(signature = (*keys))]
-    fn invalidate<'py>(&self, keys: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+    ///     await router.invalidate("user:42", hold=2)
+    #[pyo3(signature = (*keys, hold=None))]
+    fn invalidate<'py>(
+        &self,
+        keys: &Bound<'py, PyTuple>,
+        hold: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         ending::watch();
         let py = keys.py();
-        let keys = keys.iter().map(|key| octets("keys", &key)).collect::<PyResult<Vec<_>>>()?;
+        let keys = all_octets(keys)?;
+        let hold = seconds("hold", hold)?;
         self.call(py, None, Manner::Short, Form::BYTES, |foreign, caller| {
             // Many keys take a while, in which other threads may go on.
-            py.detach(|| foreign.invalidate(caller, keys, None))
+            py.detach(|| foreign.invalidate(caller, keys, hold))
         })
     }
 
