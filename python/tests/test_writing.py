@@ -243,6 +243,29 @@ def test_cancelled_anywhere_it_leaves_nothing_held(
     run(main())
 
 
+def test_cancelled_when_it_has_been_taken_but_not_been_told(
+    cluster: list[str], patient: dict[str, Any], observer: Observer
+) -> None:
+    key = "writing:untold"
+
+    async def main() -> None:
+        async with Router(cluster, **HOLD, **patient) as router:
+            writing = router.writing(key)
+            # As a task would, but for the last step, before which it is cancelled.
+            entering = writing.__aenter__()
+            begun = entering.send(None)
+            begun._asyncio_future_blocking = False
+            await asyncio.wait([begun])
+            assert observer.holds(key)
+            with pytest.raises(asyncio.CancelledError):
+                entering.throw(asyncio.CancelledError())
+            await eventually("it is lifted", lambda: observer.lifted(key))
+            with pytest.raises(RuntimeError, match="entered before"):
+                await writing.__aenter__()
+
+    run(main())
+
+
 def test_one_that_is_let_go_of_is_over(cluster: list[str], patient: dict[str, Any], observer: Observer) -> None:
     key = "writing:dropped"
 
