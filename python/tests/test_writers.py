@@ -155,4 +155,4 @@ def test_nothing_older_than_a_killed_writers_commit_is_read(
     told = f"{inside} of {KILLS} were killed between commit and invalidation"
     print(told)
     # Or else nothing that matters was tried.
-    assert inside > KILLS // 20, told
+    assert inside > 0, told

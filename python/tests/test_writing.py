@@ -3,74 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import itertools
-import os
-import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import failsoft
 import pytest
 from conftest import LONG, eventually, run
 from failsoft import Router, Writing, blocking
+from observer import Observer
 from test_invalidations import DOWN, NEW_LOOPS, SHORT, key_of_node, owed
-from test_processes import ends, in_a_child
 from testkit import Kit
 
 #: Longer than any test: what is lifted was lifted by its writer.
 HOLD: dict[str, Any] = {"hold": 600}
-
-
-class Observer:
-    """A reader in another process, as far as the router's own state goes: it tells who is held by what is filled."""
-
-    def __init__(self, router: blocking.Router) -> None:
-        self._router = router
-
-    def _count(self) -> tuple[int, int]:
-        """Loads whose writing back has ended, and those of them that were held."""
-        counters = self._router.health()["counters"]
-        skipped = [(count["what"], count["count"]) for count in counters["fills_skipped"]]
-        held = sum(count for what, count in skipped if what == "held")
-        return counters["fills"] + sum(count for _, count in skipped), held
-
-    def holds(self, key: str) -> bool:
-        """Whether what is loaded of it now is kept nowhere."""
-        until = time.monotonic() + LONG
-        while time.monotonic() < until:
-            ended, held = self._count()
-            outcome = self._router.resolve(key, lambda _: b"loaded")
-            if outcome.served_by == "primary":
-                return False
-            if outcome.reason != "absent":
-                continue
-            while (now := self._count())[0] == ended:
-                assert time.monotonic() < until, "its writing back does not end"
-                time.sleep(0.002)
-            if now[1] > held:
-                return True
-        raise AssertionError("nothing is filled, and nothing is held")
-
-    def lifted(self, key: str) -> bool:
-        return not self.holds(key)
-
-
-@pytest.fixture
-def observer(cluster: list[str], patient: dict[str, Any]) -> Iterator[Observer]:
-    with blocking.Router(cluster, **patient) as router:
-        yield Observer(router)
-
-
-@pytest.fixture
-def hangable() -> Iterator[Kit]:
-    """Three primaries without replicas."""
-    kit = Kit()
-    kit.cluster(3, 0)
-    yield kit
-    kit.close()
 
 
 @pytest.mark.parametrize("new_loop", NEW_LOOPS)
@@ -137,27 +83,6 @@ def test_the_same_for_threads(cluster: list[str], patient: dict[str, Any], obser
         assert seen == [True] * 8 and observer.lifted(key)
 
 
-def test_the_transactions_exception_goes_through(
-    cluster: list[str], patient: dict[str, Any], observer: Observer
-) -> None:
-    own = ValueError("the transaction's own")
-
-    async def main() -> None:
-        async with Router(cluster, **HOLD, **patient) as router:
-            with pytest.raises(ValueError, match="own") as raised:
-                async with router.writing("writing:raises"):
-                    assert observer.holds("writing:raises")
-                    raise own
-            assert raised.value is own and own.__context__ is None and observer.lifted("writing:raises")
-
-    run(main())
-    with blocking.Router(cluster, **HOLD, **patient) as router:
-        for error in (own, KeyboardInterrupt(), SystemExit()):
-            with pytest.raises(type(error)) as raised, router.writing("writing:raises"):
-                raise error
-            assert raised.value is error and observer.lifted("writing:raises")
-
-
 def test_each_transaction_takes_one_of_its_own(cluster: list[str], patient: dict[str, Any], observer: Observer) -> None:
     key = "writing:once"
 
@@ -188,120 +113,6 @@ def test_each_transaction_takes_one_of_its_own(cluster: list[str], patient: dict
         with pytest.raises(RuntimeError, match="nobody is inside"):
             writing.__exit__(None, None, None)
         assert observer.lifted(key)
-
-
-def test_cancelled_anywhere_it_leaves_nothing_held(
-    cluster: list[str], patient: dict[str, Any], observer: Observer
-) -> None:
-    key = "writing:cancelled"
-
-    async def main() -> None:
-        async with Router(cluster, **HOLD, **patient) as router:
-            inside, go = asyncio.Event(), asyncio.Event()
-
-            async def write(name: str, error: BaseException | None) -> None:
-                async with router.writing(name):
-                    inside.set()
-                    await go.wait()
-                    if error is not None:
-                        raise error
-
-            for where, error in itertools.product(("entering", "inside", "leaving"), (None, ValueError("own"))):
-                name = f"{key}:{where}"
-                inside.clear()
-                go.clear()
-                task = asyncio.create_task(write(name, error))
-                if where == "entering":
-                    # It has called, and no answer is handed out in this turn of the loop.
-                    await asyncio.sleep(0)
-                    assert not inside.is_set()
-                else:
-                    await inside.wait()
-                    assert observer.holds(name)
-                if where == "leaving":
-                    go.set()
-                    await asyncio.sleep(0)
-                task.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
-                await eventually(f"lifted after {where}", functools.partial(observer.lifted, name))
-
-            # And at moments that nobody chose.
-            async def pass_through(name: str) -> None:
-                async with router.writing(name):
-                    await asyncio.sleep(0.001)
-
-            names = [f"{key}:{i}" for i in range(60)]
-            tasks = [asyncio.create_task(pass_through(name)) for name in names]
-            for task in tasks:
-                await asyncio.sleep(0)
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for name in names:
-                await eventually(name, functools.partial(observer.lifted, name))
-
-    run(main())
-
-
-def test_cancelled_when_it_has_been_taken_but_not_been_told(
-    cluster: list[str], patient: dict[str, Any], observer: Observer
-) -> None:
-    key = "writing:untold"
-
-    async def main() -> None:
-        async with Router(cluster, **HOLD, **patient) as router:
-            writing = router.writing(key)
-            # As a task would, but for the last step, before which it is cancelled.
-            entering = writing.__aenter__()
-            begun = entering.send(None)
-            begun._asyncio_future_blocking = False
-            await asyncio.wait([begun])
-            assert observer.holds(key)
-            with pytest.raises(asyncio.CancelledError):
-                entering.throw(asyncio.CancelledError())
-            await eventually("it is lifted", lambda: observer.lifted(key))
-            with pytest.raises(RuntimeError, match="entered before"):
-                await writing.__aenter__()
-
-    run(main())
-
-
-def test_one_that_is_let_go_of_is_over(cluster: list[str], patient: dict[str, Any], observer: Observer) -> None:
-    key = "writing:dropped"
-
-    async def main() -> None:
-        async with Router(cluster, **HOLD, **patient) as router:
-            writing = router.writing(key)
-            await writing.__aenter__()
-            assert observer.holds(key)
-            del writing
-            await eventually("it is lifted", lambda: observer.lifted(key))
-
-    run(main())
-
-
-def test_ctrl_c_while_entering_leaves_nothing_held(hangable: Kit, patient: dict[str, Any]) -> None:
-    key = key_of_node("writing:ctrl-c", 0)
-    main = threading.main_thread().ident
-    assert main is not None
-    with (
-        blocking.Router(hangable.addresses, **HOLD, **patient) as router,
-        blocking.Router(hangable.addresses, **patient) as reader,
-    ):
-        router.ready(10)
-        hangable.ask("hang", node=0)
-
-        def interrupt() -> None:
-            run(eventually("it is under way", lambda: router.health()["invalidations"] == 1))
-            signal.pthread_kill(main, signal.SIGINT)
-
-        thread = threading.Thread(target=interrupt)
-        thread.start()
-        with pytest.raises(KeyboardInterrupt), router.writing(key):
-            pytest.fail("entered")
-        thread.join()
-        hangable.ask("resume", node=0)
-        run(eventually("it is lifted", lambda: Observer(reader).lifted(key)))
 
 
 def test_what_cannot_be_held_is_not_entered(hangable: Kit, patient: dict[str, Any]) -> None:
@@ -390,29 +201,6 @@ def test_what_leaving_lacks_is_told_beside_the_transactions_exception(hangable: 
         hangable.ask("resume", node=0)
 
 
-def test_a_router_that_is_closed_inside(cluster: list[str], patient: dict[str, Any]) -> None:
-    async def main() -> None:
-        for own in (None, ValueError("own")):
-            router = Router(cluster, **patient)
-            with pytest.raises((failsoft.Closed, ValueError)) as raised:
-                async with router.writing("writing:closed"):
-                    await router.close()
-                    if own is not None:
-                        raise own
-            error: Any = raised.value if own is None else raised.value.__context__
-            assert type(error) is failsoft.Closed and (own is None or raised.value is own)
-
-    run(main())
-    router = blocking.Router(cluster, **patient)
-    with pytest.raises(failsoft.Closed), router.writing("writing:closed"):
-        router.close()
-    router = blocking.Router(cluster, **patient)
-    with pytest.raises(ValueError, match="own") as raised, router.writing("writing:closed"):
-        router.close()
-        raise ValueError("own")
-    assert type(raised.value.__context__) is failsoft.Closed
-
-
 @pytest.mark.parametrize("kind", [Router, blocking.Router])
 def test_bad_keys_are_told_by_the_call(kind: type[Any]) -> None:
     async def main() -> None:
@@ -428,27 +216,6 @@ def test_bad_keys_are_told_by_the_call(kind: type[Any]) -> None:
         await close(router)
 
     run(main())
-
-
-def test_a_child_does_not_lift_its_parents_hold(
-    cluster: list[str], patient: dict[str, Any], observer: Observer
-) -> None:
-    key = "writing:fork"
-    with blocking.Router(cluster, **HOLD, **patient) as router:
-        writing = router.writing(key)
-
-        def leave() -> None:
-            with pytest.raises(failsoft.Forked):
-                writing.__exit__(None, None, None)
-            with pytest.raises(failsoft.Forked), router.writing(key):
-                pass
-
-        with writing:
-            pid = os.fork()
-            if pid == 0:
-                in_a_child(leave)
-            assert ends(pid) == 7 and observer.holds(key)
-        assert observer.lifted(key)
 
 
 def test_an_invalidation_can_leave_a_hold(cluster: list[str], patient: dict[str, Any], observer: Observer) -> None:
