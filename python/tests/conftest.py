@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import pytest
+from failsoft import blocking
+from observer import Observer
 from testkit import Kit, Scripted
 
 T = TypeVar("T")
@@ -53,6 +55,15 @@ def breakable() -> Iterator[Kit]:
 
 
 @pytest.fixture
+def hangable() -> Iterator[Kit]:
+    """Three primaries without replicas."""
+    kit = Kit()
+    kit.cluster(3, 0)
+    yield kit
+    kit.close()
+
+
+@pytest.fixture
 def scripted(kit: Kit) -> Scripted:
     return kit.scripted()
 
@@ -61,3 +72,9 @@ def scripted(kit: Kit) -> Scripted:
 def patient() -> dict[str, float]:
     """Settings with enough time for a busy machine."""
     return {"attempt_timeout": 4.0, "deadline": 16.0, "connect_timeout": 4.0}
+
+
+@pytest.fixture
+def observer(cluster: list[str], patient: dict[str, Any]) -> Iterator[Observer]:
+    with blocking.Router(cluster, **patient) as router:
+        yield Observer(router)

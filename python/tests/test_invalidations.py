@@ -9,7 +9,7 @@ import functools
 import itertools
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, get_args
 
@@ -56,15 +56,6 @@ def not_filled(router: Router | blocking.Router) -> int:
 
 def was_not_filled(router: Router | blocking.Router, before: int) -> bool:
     return not_filled(router) == before + 1
-
-
-@pytest.fixture
-def hangable() -> Iterator[Kit]:
-    """Three primaries without replicas."""
-    kit = Kit()
-    kit.cluster(3, 0)
-    yield kit
-    kit.close()
 
 
 @pytest.mark.parametrize("new_loop", NEW_LOOPS)

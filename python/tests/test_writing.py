@@ -3,63 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import itertools
-import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import failsoft
 import pytest
 from conftest import LONG, eventually, run
 from failsoft import Router, Writing, blocking
-from test_invalidations import NEW_LOOPS
-from test_processes import ends, in_a_child
+from observer import Observer
+from test_invalidations import DOWN, NEW_LOOPS, SHORT, key_of_node, owed
+from testkit import Kit
 
 #: Longer than any test: what is lifted was lifted by its writer.
 HOLD: dict[str, Any] = {"hold": 600}
-
-
-class Observer:
-    """A reader in another process, as far as the router's own state goes: it tells who is held by what is filled."""
-
-    def __init__(self, router: blocking.Router) -> None:
-        self._router = router
-
-    def _count(self) -> tuple[int, int]:
-        """Loads whose writing back has ended, and those of them that were held."""
-        counters = self._router.health()["counters"]
-        skipped = [(count["what"], count["count"]) for count in counters["fills_skipped"]]
-        held = sum(count for what, count in skipped if what == "held")
-        return counters["fills"] + sum(count for _, count in skipped), held
-
-    def holds(self, key: str) -> bool:
-        """Whether what is loaded of it now is kept nowhere."""
-        until = time.monotonic() + LONG
-        while time.monotonic() < until:
-            ended, held = self._count()
-            outcome = self._router.resolve(key, lambda _: b"loaded")
-            if outcome.served_by == "primary":
-                return False
-            if outcome.reason != "absent":
-                continue
-            while (now := self._count())[0] == ended:
-                assert time.monotonic() < until, "its writing back does not end"
-                time.sleep(0.002)
-            if now[1] > held:
-                return True
-        raise AssertionError("nothing is filled, and nothing is held")
-
-    def lifted(self, key: str) -> bool:
-        return not self.holds(key)
-
-
-@pytest.fixture
-def observer(cluster: list[str], patient: dict[str, Any]) -> Iterator[Observer]:
-    with blocking.Router(cluster, **patient) as router:
-        yield Observer(router)
 
 
 @pytest.mark.parametrize("new_loop", NEW_LOOPS)
@@ -126,27 +83,6 @@ def test_the_same_for_threads(cluster: list[str], patient: dict[str, Any], obser
         assert seen == [True] * 8 and observer.lifted(key)
 
 
-def test_the_transactions_exception_goes_through(
-    cluster: list[str], patient: dict[str, Any], observer: Observer
-) -> None:
-    own = ValueError("the transaction's own")
-
-    async def main() -> None:
-        async with Router(cluster, **HOLD, **patient) as router:
-            with pytest.raises(ValueError, match="own") as raised:
-                async with router.writing("writing:raises"):
-                    assert observer.holds("writing:raises")
-                    raise own
-            assert raised.value is own and own.__context__ is None and observer.lifted("writing:raises")
-
-    run(main())
-    with blocking.Router(cluster, **HOLD, **patient) as router:
-        for error in (own, KeyboardInterrupt(), SystemExit()):
-            with pytest.raises(type(error)) as raised, router.writing("writing:raises"):
-                raise error
-            assert raised.value is error and observer.lifted("writing:raises")
-
-
 def test_each_transaction_takes_one_of_its_own(cluster: list[str], patient: dict[str, Any], observer: Observer) -> None:
     key = "writing:once"
 
@@ -179,92 +115,107 @@ def test_each_transaction_takes_one_of_its_own(cluster: list[str], patient: dict
         assert observer.lifted(key)
 
 
-def test_cancelled_anywhere_it_leaves_nothing_held(
-    cluster: list[str], patient: dict[str, Any], observer: Observer
-) -> None:
-    key = "writing:cancelled"
+def test_what_cannot_be_held_is_not_entered(hangable: Kit, patient: dict[str, Any]) -> None:
+    key, other = key_of_node("writing:hung", 0), key_of_node("writing:well", 1)
 
     async def main() -> None:
-        async with Router(cluster, **HOLD, **patient) as router:
-            inside, go = asyncio.Event(), asyncio.Event()
+        async with Router(hangable.addresses, **HOLD, **SHORT) as router:
+            await router.ready(10)
+            hangable.ask("hang", node=0)
+            with pytest.raises(failsoft.InvalidationIncomplete) as incomplete:
+                async with router.writing(key, other):
+                    pytest.fail("entered")
+            steps = {lacks.step for lacks in incomplete.value.pending}
+            assert {lacks.key for lacks in incomplete.value.pending} == {key.encode()} and "hold" in steps
+            hangable.ask("resume", node=0)
+            with blocking.Router(hangable.addresses, **patient) as reader:
+                await eventually("the other is not held", lambda: Observer(reader).lifted(other))
 
-            async def write(name: str, error: BaseException | None) -> None:
-                async with router.writing(name):
-                    inside.set()
-                    await go.wait()
-                    if error is not None:
-                        raise error
+    run(main())
+    for kind in (Router, blocking.Router):
+        check_down(kind)
 
-            for where, error in itertools.product(("entering", "inside", "leaving"), (None, ValueError("own"))):
-                name = f"{key}:{where}"
-                inside.clear()
-                go.clear()
-                task = asyncio.create_task(write(name, error))
-                if where == "entering":
-                    # It has called, and no answer is handed out in this turn of the loop.
-                    await asyncio.sleep(0)
-                    assert not inside.is_set()
-                else:
-                    await inside.wait()
-                    assert observer.holds(name)
-                if where == "leaving":
-                    go.set()
-                    await asyncio.sleep(0)
-                task.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
-                await eventually(f"lifted after {where}", functools.partial(observer.lifted, name))
 
-            # And at moments that nobody chose.
-            async def pass_through(name: str) -> None:
-                async with router.writing(name):
-                    await asyncio.sleep(0.001)
-
-            names = [f"{key}:{i}" for i in range(60)]
-            tasks = [asyncio.create_task(pass_through(name)) for name in names]
-            for task in tasks:
-                await asyncio.sleep(0)
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for name in names:
-                await eventually(name, functools.partial(observer.lifted, name))
+def check_down(kind: type[Any]) -> None:
+    async def main() -> None:
+        router = kind(DOWN, deadline=0.1)
+        writing = router.writing("a")
+        with pytest.raises(failsoft.InvalidationIncomplete, match=r"hold \(no_view\)"):
+            await enter(writing)
+        await close(router)
+        with pytest.raises(failsoft.Closed):
+            await enter(router.writing("a"))
 
     run(main())
 
 
-def test_one_that_is_let_go_of_is_over(cluster: list[str], patient: dict[str, Any], observer: Observer) -> None:
-    key = "writing:dropped"
+async def enter(writing: Writing | blocking.Writing) -> None:
+    if isinstance(writing, Writing):
+        await writing.__aenter__()
+    else:
+        writing.__enter__()
+
+
+async def close(router: Router | blocking.Router) -> None:
+    if isinstance(router, Router):
+        await router.close()
+    else:
+        router.close()
+
+
+def test_what_leaving_lacks_is_told_beside_the_transactions_exception(hangable: Kit, patient: dict[str, Any]) -> None:
+    key = key_of_node("writing:leaving", 0)
 
     async def main() -> None:
-        async with Router(cluster, **HOLD, **patient) as router:
-            writing = router.writing(key)
-            await writing.__aenter__()
-            assert observer.holds(key)
-            del writing
-            await eventually("it is lifted", lambda: observer.lifted(key))
+        async with Router(hangable.addresses, **SHORT) as router:
+            await router.ready(10)
+            for own in (None, ValueError("own")):
+                if own is not None:
+                    own.__context__ = OSError("why")
+                with pytest.raises((failsoft.InvalidationIncomplete, ValueError)) as raised:
+                    async with router.writing(key):
+                        hangable.ask("hang", node=0)
+                        if own is not None:
+                            raise own
+                incomplete: Any = raised.value if own is None else raised.value.__context__
+                assert type(incomplete) is failsoft.InvalidationIncomplete
+                assert {lacks.key for lacks in incomplete.pending} == {key.encode()}
+                if own is not None:
+                    assert raised.value is own and str(incomplete.__context__) == "why"
+                hangable.ask("resume", node=0)
+                await asyncio.to_thread(hangable.ask, "wait_until_ok")
+                await eventually("it is sent again", lambda: owed(router) == 0)
 
     run(main())
+    with blocking.Router(hangable.addresses, **SHORT) as router:
+        router.ready(10)
+        with pytest.raises(ValueError, match="own") as raised, router.writing(key):
+            hangable.ask("hang", node=0)
+            raise ValueError("own")
+        assert type(raised.value.__context__) is failsoft.InvalidationIncomplete
+        hangable.ask("resume", node=0)
+        hangable.ask("wait_until_ok")
+        run(eventually("it is sent again", lambda: owed(router) == 0))
+        with pytest.raises(failsoft.InvalidationIncomplete), router.writing(key):
+            hangable.ask("hang", node=0)
+        hangable.ask("resume", node=0)
 
 
-def test_a_child_does_not_lift_its_parents_hold(
-    cluster: list[str], patient: dict[str, Any], observer: Observer
-) -> None:
-    key = "writing:fork"
-    with blocking.Router(cluster, **HOLD, **patient) as router:
-        writing = router.writing(key)
+@pytest.mark.parametrize("kind", [Router, blocking.Router])
+def test_bad_keys_are_told_by_the_call(kind: type[Any]) -> None:
+    async def main() -> None:
+        router = kind(DOWN)
+        for keys, problem in (((["a"],), "list; allowed"), (("a", 1), "int; allowed"), (("\ud800",), "surrogate")):
+            with pytest.raises(failsoft.InvalidArgument, match=problem) as wrong:
+                router.writing(*keys)
+            assert wrong.value.argument == "keys"
+        many = router.writing(*map(str, range(1_000_001)))
+        with pytest.raises(failsoft.InvalidArgument, match="more than 1000000 keys"):
+            await enter(many)
+        assert router.health()["invalidations"] == 0
+        await close(router)
 
-        def leave() -> None:
-            with pytest.raises(failsoft.Forked):
-                writing.__exit__(None, None, None)
-            with pytest.raises(failsoft.Forked), router.writing(key):
-                pass
-
-        with writing:
-            pid = os.fork()
-            if pid == 0:
-                in_a_child(leave)
-            assert ends(pid) == 7 and observer.holds(key)
-        assert observer.lifted(key)
+    run(main())
 
 
 def test_an_invalidation_can_leave_a_hold(cluster: list[str], patient: dict[str, Any], observer: Observer) -> None:
