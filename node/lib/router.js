@@ -144,7 +144,7 @@ class Router {
   /** A read without options, outside of callbacks: as `start` does it. */
   #get(key, fallback) {
     if (parent() !== undefined) return this.#read(key, fallback, undefined, false)
-    if (fallback !== undefined && fallback !== null) callable(fallback)
+    if (fallback !== undefined && fallback !== null) callable('fallback', fallback)
     const entry = new Entry(this.#text, fallback ?? undefined, key)
     const promise = enter(entry)
     let failure
