@@ -15,8 +15,7 @@ use crate::tally::Counters;
 use crate::writes;
 use crate::writing::{Invalidate, Writing};
 use bytes::Bytes;
-use failsoft_policy::invalidations::MAX_KEYS;
-use failsoft_policy::wire::LONGEST_KEY;
+use failsoft_policy::invalidations::{MAX_BYTES, MAX_KEYS};
 use failsoft_policy::{Endpoint, Reason};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -146,7 +145,7 @@ impl Router {
     /// # Errors
     /// [`Error::InvalidationIncomplete`] with the steps that were not acknowledged within `deadline`: they are sent again
     /// in the background for `invalidation_ttl`, and also when a slot goes over to another owner.
-    /// [`Error::InvalidArgument`] for a key over 512 MiB (less some bytes), or too many; [`Error::Closed`].
+    /// [`Error::InvalidArgument`] for more keys than that, or more than 64 MiB of them; [`Error::Closed`].
     pub fn invalidate<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Invalidate<'_> {
         Invalidate::new(self, check_invalidated(keys))
     }
@@ -247,23 +246,23 @@ pub(crate) fn check_string(argument: &'static str, length: usize) -> Result<(), 
     Err(Error::InvalidArgument { argument, problem })
 }
 
-/// The keys of a call, each once.
+/// The keys of a call, each once: no more than can be known one by one.
 pub(crate) fn check_invalidated<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Result<Vec<Bytes>, Error> {
-    let (mut all, mut known) = (Vec::new(), HashSet::new());
+    let (mut all, mut known, mut bytes) = (Vec::new(), HashSet::new(), 0);
     for key in keys {
         let key = key.as_ref();
-        if key.len() > LONGEST_KEY {
-            let problem = format!("{} bytes; at most {LONGEST_KEY} are allowed", key.len());
+        if known.contains(key) {
+            continue;
+        }
+        bytes += key.len();
+        let too_many = [(all.len() + 1, MAX_KEYS, "keys"), (bytes, MAX_BYTES, "bytes of keys")];
+        if let Some((_, most, what)) = too_many.iter().find(|(count, most, _)| count > most) {
+            let problem = format!("more than {most} {what} in one call");
             return Err(Error::InvalidArgument { argument: "keys", problem });
         }
         let key = Bytes::copy_from_slice(key);
-        if known.insert(key.clone()) {
-            all.push(key);
-        }
-        if all.len() > MAX_KEYS {
-            let problem = format!("more than {MAX_KEYS} keys in one call");
-            return Err(Error::InvalidArgument { argument: "keys", problem });
-        }
+        known.insert(key.clone());
+        all.push(key);
     }
     Ok(all)
 }
