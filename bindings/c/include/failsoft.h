@@ -769,7 +769,7 @@ failsoft_status failsoft_set_async(failsoft_router *router,
                                    uint64_t *call_id);
 
 /**
- * Invalidates up to 1,000,000 keys and waits until that is acknowledged: to be called after what they stand for has
+ * Invalidates up to 1,000,000 keys, and 64 MiB of them, and waits until that is acknowledged: to be called after what they stand for has
  * changed in the program's own store. `keys` and `lens` point to `count` keys and their lengths in bytes; with a `count`
  * of 0 they may be NULL, and nothing is done. It may be called inside a loader, also for the key that this one loads.
  *
@@ -792,7 +792,7 @@ failsoft_status failsoft_invalidate(failsoft_router *router,
  * Starts to invalidate keys; when this returns, no read of this process that begins later gets anything older. `on_done`
  * is called at the end with the status that failsoft_invalidate would give, possibly before this function returns. If
  * this function gives another status than FAILSOFT_OK, it is never called. `*call_id` becomes a number for
- * failsoft_cancel; `call_id` may be NULL. A cancelled invalidation goes on all the same; nobody is told of its end.
+ * failsoft_cancel; `call_id` may be NULL. Cancelling does not stop an invalidation: it goes on, and its result is not reported.
  */
 failsoft_status failsoft_invalidate_async(failsoft_router *router,
                                           const uint8_t *const *keys,
@@ -818,7 +818,7 @@ failsoft_status failsoft_invalidate_and_hold(failsoft_router *router,
  * To be called before a transaction of the program's own store: holds up to 1,000,000 keys, given as to
  * failsoft_invalidate, and waits until they are held and deleted. From then until failsoft_writing_end nothing that is
  * loaded of them is kept, by any process, also if this one dies meanwhile; their reads are served all the while, by
- * loaders if need be. A writer who takes longer than `hold_ms` of the router loses its hold.
+ * loaders if need be. A transaction that takes longer than `hold_ms` of the router is not protected by it any more.
  *
  * `*out` becomes NULL, or what the caller gives to failsoft_writing_end after the transaction, whether that failed or
  * not.

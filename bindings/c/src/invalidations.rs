@@ -9,7 +9,7 @@ use failsoft::MAX_INVALIDATED;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 
-/// Invalidates up to 1,000,000 keys and waits until that is acknowledged: to be called after what they stand for has
+/// Invalidates up to 1,000,000 keys, and 64 MiB of them, and waits until that is acknowledged: to be called after what they stand for has
 /// changed in the program's own store. `keys` and `lens` point to `count` keys and their lengths in bytes; with a `count`
 /// of 0 they may be NULL, and nothing is done. It may be called inside a loader, also for the key that this one loads.
 ///
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn failsoft_invalidate(
 /// Starts to invalidate keys; when this returns, no read of this process that begins later gets anything older. `on_done`
 /// is called at the end with the status that failsoft_invalidate would give, possibly before this function returns. If
 /// this function gives another status than FAILSOFT_OK, it is never called. `*call_id` becomes a number for
-/// failsoft_cancel; `call_id` may be NULL. A cancelled invalidation goes on all the same; nobody is told of its end.
+/// failsoft_cancel; `call_id` may be NULL. Cancelling does not stop an invalidation: it goes on, and its result is not reported.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_invalidate_async(
     router: *mut Router,

@@ -40,7 +40,7 @@ pub unsafe extern "C" fn failsoft_invalidate_and_hold(
 /// To be called before a transaction of the program's own store: holds up to 1,000,000 keys, given as to
 /// failsoft_invalidate, and waits until they are held and deleted. From then until failsoft_writing_end nothing that is
 /// loaded of them is kept, by any process, also if this one dies meanwhile; their reads are served all the while, by
-/// loaders if need be. A writer who takes longer than `hold_ms` of the router loses its hold.
+/// loaders if need be. A transaction that takes longer than `hold_ms` of the router is not protected by it any more.
 ///
 /// `*out` becomes NULL, or what the caller gives to failsoft_writing_end after the transaction, whether that failed or
 /// not.

@@ -36,7 +36,7 @@ impl Wish {
     }
 }
 
-/// A writer's place inside `writing`. Its end ends the writing, if nobody has.
+/// A writer's place inside `writing`. Dropping it ends the writing, unless that was ended before.
 #[napi]
 pub struct NativeWriting {
     inside: Inside,

@@ -1,5 +1,5 @@
-//! What both routers are made of, and how a call of theirs starts: it gives a Future of the running loop, or the result
-//! itself, by who waits for it.
+//! What both routers are made of, and how a call of theirs starts: for asyncio it gives a Future of the running loop, for
+//! a thread it waits and gives the result.
 
 use crate::caller::{self, Callback};
 use crate::errors::raised;
@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use std::sync::{Arc, OnceLock};
 
-/// Who waits for what a call comes to.
+/// Who waits for the result of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waiter {
     Loop,
@@ -25,9 +25,9 @@ enum Waiter {
 pub(crate) enum Manner {
     /// A read of one key: its end is near, so nothing is spent on its being cancelled before it waits for a load.
     Short,
-    /// It may take long: the core is told at once when it is cancelled.
+    /// A call that may take long: when it is cancelled, the core is told at once.
     Long,
-    /// The end of the router, which a closed one is told as well.
+    /// Closing the router, which may be done more than once.
     End,
 }
 

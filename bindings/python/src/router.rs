@@ -185,11 +185,11 @@ impl Core {
     /// from a load that is under way, and not from one whose value would be written back. When it has ended, the keys
     /// are deleted, with the leases of all loads under way in any process, and each is marked as invalidated beside its
     /// own place and in another shard. Cancelling it does not stop it. A callback may invalidate any key, also the one
-    /// that it is loading: what it gives is served to those who wait for it, and kept nowhere.
+    /// that it is loading: its own value is then served to the callers that wait for it, and not written back.
     ///
     /// Args:
-    ///     keys: each bytes, str, bytearray or memoryview, at most 512 MiB (less some bytes); at most 1,000,000 in one
-    ///         call, which are sent together. Without any there is nothing to do.
+    ///     keys: each bytes, str, bytearray or memoryview, at most 1,000,000 in one call, and 64 MiB of
+    ///         them, which are sent together. Without any there is nothing to do.
     ///     hold: seconds, 1 ms to 1 h, for which nobody, in any process, writes back what is loaded of these keys: for a
     ///         store that is read from copies which lag behind what was just written.
     ///
