@@ -3,14 +3,15 @@
 //! The *key step* deletes the lease and the key, first of all, and leaves a mark beside them. The *echo* is the same mark
 //! in the opposite slot, which another shard nearly always owns, so that whoever has lost the key's own shard can still
 //! learn of it. It comes after the key step; or at once, when that has failed. The invalidation is complete when both are
-//! acknowledged. What is not is sent again in the background, the key step first, for `invalidation_ttl`
-//! ([`crate::invalidations`]).
+//! acknowledged. What is not is sent again in the background for `invalidation_ttl`, and after a key step that was late
+//! the echo once more ([`crate::invalidations`]).
 //!
 //! A writer may *hold* the key first: for so long, by the server's clock, nobody takes a lease of it, so whatever is loaded
 //! meanwhile is served and kept nowhere. It does so before its transaction, since what it commits may be followed by its
 //! own end; and where the secondary store is read from copies that lag. Its own hold alone is lifted afterwards.
 
 use crate::config::Config;
+use crate::invalidations::Due;
 use crate::time::Instant;
 use crate::turn::Turn;
 use crate::wire::echo_slot;
@@ -60,13 +61,15 @@ impl Pending {
     }
 }
 
-/// See the module. [`Self::hold`] is carried out first, where the key is to be held, then [`Self::key_step`], then
-/// [`Self::echo`], each whatever became of the one before.
+/// See the module. [`Self::hold`] is carried out first, where the key is to be held, then [`Self::key_step`] unless its
+/// node was told before, then [`Self::echo`], each whatever became of the one before.
 #[derive(Clone, Debug)]
 pub struct Invalidation {
     slot: Slot,
     key: Bytes,
     called_at: Instant,
+    /// Its node was told, so that it is only announced.
+    is_told: bool,
     /// How long all its steps together may take.
     limit: Duration,
     /// When that is over, once it has begun.
@@ -78,17 +81,18 @@ impl Invalidation {
     /// A caller invalidates a key: from now on no node is asked for it, until one has acknowledged that it is gone.
     pub fn call(config: &Config, slot: Slot, key: Bytes, turn: &mut Turn<'_>) -> Self {
         turn.cluster.invalidations().call(slot, &key, turn.now);
-        Self::new(config, (slot, key, turn.now))
+        Self::again(config, Due { slot, key, called_at: turn.now, owed: true })
     }
 
     /// The router sends it again: of [`crate::invalidations::Invalidations::take_due`].
-    pub fn again(config: &Config, due: (Slot, Bytes, Instant)) -> Self {
-        Self::new(config, due)
+    pub fn again(config: &Config, Due { slot, key, called_at, owed }: Due) -> Self {
+        let (limit, pending) = (config.deadline(), Pending::default());
+        Self { slot, key, called_at, is_told: !owed, limit, deadline: None, pending }
     }
 
-    fn new(config: &Config, (slot, key, called_at): (Slot, Bytes, Instant)) -> Self {
-        let (limit, pending) = (config.deadline(), Pending::default());
-        Self { slot, key, called_at, limit, deadline: None, pending }
+    /// Whether its node was told before: then there is no key step, which would delete what was filled since then.
+    pub fn is_told(&self) -> bool {
+        self.is_told
     }
 
     /// The key.

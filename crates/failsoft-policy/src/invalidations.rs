@@ -23,6 +23,8 @@ pub const MAX_KEYS: usize = 1_000_000;
 pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// How long after a failed attempt the next one follows.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How often that doubles where only the announcement is missing: the key is gone, and is read again.
+const DOUBLINGS: u32 = 4;
 
 /// Who owned a slot, and with which config epoch: what was acknowledged under one reign may be lost under the next.
 pub type Reign = (NodeKey, u64);
@@ -49,10 +51,25 @@ struct Entry {
     unannounced: bool,
     /// Attempts under way.
     under_way: u32,
+    /// Attempts to announce it that failed in a row.
+    failed: u32,
     /// When it is sent again.
     due: Option<Instant>,
     /// When the last acknowledgement came, and of whom.
     told: Option<(Instant, Reign)>,
+}
+
+/// A key that is sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Its slot.
+    pub slot: Slot,
+    /// The key.
+    pub key: Bytes,
+    /// When it was called for.
+    pub called_at: Instant,
+    /// Its node has to be told; otherwise it is only to be announced, and what was filled since then stays.
+    pub owed: bool,
 }
 
 /// What is known of a slot as a whole.
@@ -119,6 +136,7 @@ impl Invalidations {
             entry.owed = true;
             entry.unannounced = true;
             entry.under_way += 1;
+            entry.failed = 0;
         });
         self.make_room();
     }
@@ -146,8 +164,10 @@ impl Invalidations {
         self.change(slot, key, |entry| {
             entry.under_way = entry.under_way.saturating_sub(1);
             entry.unannounced &= !(announced && entry.called_at <= called_at);
+            let pause = if entry.owed { PAUSE } else { PAUSE * (1 << entry.failed.min(DOUBLINGS)) };
             let open = entry.owed || entry.unannounced;
-            entry.due = (open && entry.under_way == 0).then(|| now + PAUSE);
+            entry.due = (open && entry.under_way == 0).then(|| now + pause);
+            entry.failed = if open { entry.failed + 1 } else { 0 };
         });
     }
 
@@ -186,24 +206,25 @@ impl Invalidations {
                 if now < entry.called_at + ttl {
                     entry.owed = true;
                     entry.unannounced = true;
+                    entry.failed = 0;
                     entry.due = (entry.under_way == 0).then_some(now);
                 }
             });
         }
     }
 
-    /// The keys to be sent again now, at most so many: each is under way until [`Self::ended`], with the time of its call.
-    pub fn take_due(&mut self, most: usize, now: Instant) -> Vec<(Slot, Bytes, Instant)> {
+    /// The keys to be sent again now, at most so many: each is under way until [`Self::ended`].
+    pub fn take_due(&mut self, most: usize, now: Instant) -> Vec<Due> {
         self.expire(now);
         let due: Vec<_> = self.due.iter().take_while(|(at, ..)| *at <= now).take(most).cloned().collect();
         let take = |(_, slot, key): (Instant, Slot, Bytes)| {
-            let mut called_at = None;
+            let mut of = None;
             self.change(slot, &key, |entry| {
                 entry.due = None;
                 entry.under_way += 1;
-                called_at = Some(entry.called_at);
+                of = Some((entry.called_at, entry.owed));
             });
-            called_at.map(|at| (slot, key, at))
+            of.map(|(called_at, owed)| Due { slot, key, called_at, owed })
         };
         due.into_iter().filter_map(take).collect()
     }
@@ -253,7 +274,8 @@ impl Invalidations {
             }
             None => {
                 let (told, due) = (None, None);
-                let entry = Entry { called_at: now, owed: false, unannounced: false, under_way: 0, due, told };
+                let (under_way, failed) = (0, 0);
+                let entry = Entry { called_at: now, owed: false, unannounced: false, under_way, failed, due, told };
                 of.keys.insert(key.clone(), entry);
                 self.bytes += key.len();
             }

@@ -10,9 +10,9 @@ use failsoft_policy::invalidate::{Invalidation, Pending};
 use failsoft_policy::slot::slot_of;
 use failsoft_policy::write::Cause;
 use failsoft_policy::{Instant, NodeKey, Slot, Turn};
-use futures_util::StreamExt;
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -125,16 +125,20 @@ pub(crate) fn invalidate(
     }
     // A caller who goes away leaves them to themselves.
     let (done, result) = oneshot::channel();
+    let router = Arc::clone(shared);
     shared.spawn(async move {
         let nodes = nodes.into_values().map(|calls| {
             let each = stream::iter(calls).map(UnderWay::carry_out).buffer_unordered(WINDOW);
-            each.filter_map(|ended| std::future::ready(ended.err())).collect::<Vec<_>>()
+            each.try_filter_map(|lacks| std::future::ready(Ok(lacks))).try_collect::<Vec<_>>()
         });
-        let incomplete = join_all(nodes).await.concat();
+        let ended = panics::caught(try_join_all(nodes)).await.unwrap_or_else(|_| {
+            router.tally.panicked();
+            Err(Error::Internal("an invalidation panicked"))
+        });
         // Nobody may wait any more.
-        let _ = done.send(incomplete);
+        let _ = done.send(ended.map(|nodes| nodes.concat()));
     });
-    Ok(async move { result.await.map_err(|_| Error::Closed) })
+    Ok(async move { result.await.unwrap_or(Err(Error::Closed)) })
 }
 
 /// An error if anything was not acknowledged.
@@ -184,10 +188,10 @@ impl UnderWay {
         Self { shared: Arc::clone(shared), call: Some(call), holding }
     }
 
-    /// Gives what was not acknowledged, if anything was not.
-    async fn carry_out(mut self) -> Result<(), Incomplete> {
+    /// Gives what was not acknowledged, if anything was not. An error means that the router was closed.
+    async fn carry_out(mut self) -> Result<Option<Incomplete>, Error> {
         let shared = Arc::clone(&self.shared);
-        let Some(call) = self.call.as_mut() else { return Ok(()) };
+        let Some(call) = self.call.as_mut() else { return Ok(None) };
         let key = call.key().clone();
         let epoch = shared.with_cluster(|cluster, _| cluster.reign(call.slot())).map_or(0, |(_, epoch)| epoch);
         let writer = match self.holding {
@@ -196,29 +200,25 @@ impl UnderWay {
         };
         let message = Message::invalidation(&key, epoch, shared.config().invalidation_ttl(), writer);
         if let Holding::Begins(_) = self.holding {
-            let Ok(held) = writes::run(&shared, &mut call.hold(shared.config(), shared.now()), &message).await else {
-                return Ok(());
-            };
+            let held = writes::run(&shared, &mut call.hold(shared.config(), shared.now()), &message).await?;
             call.hold_ended(held.err());
         }
-        let mut key_step = call.key_step(shared.config(), shared.now());
-        // A router that was closed has nobody to tell.
-        let Ok(told) = writes::run(&shared, &mut key_step, &message).await else { return Ok(()) };
-        shared.with_cluster(|cluster, now| {
-            call.key_step_ended(&key_step, told.err(), &mut Turn { cluster, now, dice: 0 });
-        });
+        if !call.is_told() {
+            let mut key_step = call.key_step(shared.config(), shared.now());
+            let told = writes::run(&shared, &mut key_step, &message).await?;
+            shared.with_cluster(|cluster, now| {
+                call.key_step_ended(&key_step, told.err(), &mut Turn { cluster, now, dice: 0 });
+            });
+        }
         if let Holding::Ends(_) = self.holding {
             // One that stays all the same ends by itself.
-            let lifted = writes::run(&shared, &mut call.lift(shared.config(), shared.now()), &message).await;
-            if lifted.is_err() {
-                return Ok(());
-            }
+            let _ = writes::run(&shared, &mut call.lift(shared.config(), shared.now()), &message).await?;
         }
         let mut echo = call.echo(shared.config(), shared.now());
-        let Ok(announced) = writes::run(&shared, &mut echo, &message.echo(epoch)).await else { return Ok(()) };
+        let announced = writes::run(&shared, &mut echo, &message.echo(epoch)).await?;
         let pending = self.end(announced.err());
         shared.tally.invalidation(!pending.is_empty());
-        if pending.is_empty() { Ok(()) } else { Err(Incomplete { key, pending }) }
+        Ok((!pending.is_empty()).then_some(Incomplete { key, pending }))
     }
 
     fn end(&mut self, echo: Option<Cause>) -> Pending {

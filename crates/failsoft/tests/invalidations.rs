@@ -134,6 +134,41 @@ async fn it_goes_on_when_its_caller_has_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_is_closed_says_so_to_who_waits() {
+    let cluster = start_cluster(3, 0).await;
+    let router = router(&cluster).await;
+    let owner = cluster.owner_of(SLOT).await.expect("an owner");
+    cluster.hang(owner).expect("it hangs");
+    let keys: Vec<String> = (0..2_000).map(|n| format!("{{{}}}{n}", key_in(SLOT))).collect();
+    let waits = IntoFuture::into_future(router.invalidate(&keys));
+    let (ended, ()) = tokio::join!(waits, router.close());
+    assert!(matches!(ended, Err(Error::Closed)), "{ended:?}");
+    cluster.resume(owner).expect("it goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_its_echo_is_missing_a_key_is_filled_and_stays() {
+    let cluster = start_cluster(3, 0).await;
+    let builder = patient(cluster.addresses()).attempt_timeout(Duration::from_millis(200));
+    let router = ready_router(builder.deadline(Duration::from_millis(600))).await;
+    let key = key_in(SLOT);
+    let other = cluster.owner_of(echo_slot(slot_of(key.as_bytes())).number()).await.expect("an owner");
+    assert_ne!(cluster.owner_of(SLOT).await.expect("an owner"), other);
+    cluster.hang(other).expect("it hangs");
+    let error = router.invalidate([&key]).await.expect_err("nobody acknowledges its echo");
+    let Error::InvalidationIncomplete { pending } = &error else { panic!("{error}") };
+    assert_eq!(pending[0].pending.steps().map(|(step, _)| step).collect::<Vec<_>>(), [Step::Echo]);
+    eventually("it is filled", async || read(&router, &key).await.1 == ServedBy::Primary).await;
+    let before = router.health().counters.invalidations_incomplete;
+    eventually("it is announced in vain", async || router.health().counters.invalidations_incomplete > before + 1)
+        .await;
+    assert_eq!(read(&router, &key).await.1, ServedBy::Primary, "it was not deleted again");
+    cluster.resume(other).expect("it goes on");
+    eventually("it is announced", async || marks(&cluster, &key).await[1].is_some()).await;
+    assert_eq!(read(&router, &key).await.1, ServedBy::Primary);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn in_a_slot_that_is_moved_by_hand_it_reaches_both_nodes() {
     let cluster = start_cluster(3, 0).await;
     let router = router(&cluster).await;
@@ -298,6 +333,9 @@ async fn many_keys_go_together_and_bad_ones_are_refused() {
     router.invalidate(none).await.expect("nothing to do");
     let refused = router.invalidate((0..=1_000_000).map(|n: u32| n.to_string()));
     assert!(matches!(refused.await, Err(Error::InvalidArgument { argument: "keys", .. })));
+    let refused = router.invalidate((0..65).map(|n: u8| vec![n; 1 << 20])).await;
+    assert!(matches!(refused, Err(Error::InvalidArgument { argument: "keys", .. })), "65 MiB of names");
+    assert_eq!(router.health().invalidations, 20_000, "none of a call that is refused is known");
     router.close().await;
     assert!(matches!(router.invalidate(["k"]).await, Err(Error::Closed)));
 }

@@ -60,7 +60,8 @@ impl Sim<'_> {
             let call = Invalidation::again(&self.routers[r].config, due);
             let floor = self.check.floor_of(r, key_of(call.key()));
             self.trace.say(self.now, || format!("router {r} sends the invalidation of {:?} again", call.key()));
-            self.take_step(r, Part::Key, Box::new(Invalidating { call, floor, writer: None }));
+            let first = if call.is_told() { Part::Echo } else { Part::Key };
+            self.take_step(r, first, Box::new(Invalidating { call, floor, writer: None }));
         }
     }
 
