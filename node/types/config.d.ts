@@ -36,7 +36,15 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   connectTimeoutMs?: number | undefined
   /** How often the slot map and the nodes are checked when nothing is wrong. 15,000 by default. */
   slotRefreshIntervalMs?: number | undefined
-  /** How old the answer of a replica that stands in may be; 0 means that none does. 30,000 by default. */
+  /**
+   * How old the answer of a replica that stands in may be where invalidations of its keys may have been missed;
+   * `outageBudgetMs` at the most. 2,000 by default.
+   */
+  stalenessBudgetMs?: number | undefined
+  /**
+   * How old it may be where all invalidations since then are known; 0 means that no replica ever stands in. 30,000 by
+   * default.
+   */
   outageBudgetMs?: number | undefined
   /** Whether a loaded value is written back to the primary that confirmed the miss. `true` by default. */
   fill?: boolean | undefined
@@ -46,6 +54,8 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   ttlJitter?: number | undefined
   /** For how long an invalidation is known, and sent again; `outageBudgetMs` counts up to this. 60,000 by default. */
   invalidationTtlMs?: number | undefined
+  /** How old the proof may be that a node still tells its invalidations. 1,000 by default. */
+  trustWindowMs?: number | undefined
   /** For how long a writer inside `writing` holds its keys unless it is done earlier. 10,000 by default. */
   holdMs?: number | undefined
   /** The most time that callers wait for a load, its time in line included. 10,000 by default. */

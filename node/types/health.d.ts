@@ -41,6 +41,12 @@ export interface NodeHealth {
   failed: boolean
   /** On which side of a partition it is. */
   verdict: Verdict
+  /**
+   * How it is listened to for invalidations: `heard` (all that it tells is known), `open` (up to when that is complete is
+   * not known just now), `closed`, `denied` (it does not let us) or `too_costly` (it has too many clients); null if it
+   * owns no slots.
+   */
+  listening: 'heard' | 'open' | 'closed' | 'denied' | 'too_costly' | null
   /** How many requests it has not answered yet. */
   inFlight: number
   /** Whether it says that `cluster_state` is ok; false until it was first asked. */
@@ -157,7 +163,7 @@ export interface Health {
   queuedLoads: number
   /** How many callbacks are still running after `loadTimeoutMs`. */
   detachedLoads: number
-  /** How many keys this router invalidated, or set, within `invalidationTtlMs`. */
+  /** How many keys this router invalidated, or heard that another one did, within `invalidationTtlMs`. */
   invalidations: number
   /**
    * How many of them no node has acknowledged to be gone, or another owner may have lost: they are read from their

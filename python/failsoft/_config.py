@@ -29,7 +29,10 @@ class Config(TypedDict, total=False):
     connect_timeout: float
     #: How often the slot map and the nodes are looked at when nothing is wrong.
     slot_refresh_interval: float
-    #: How old the answer of a replica that stands in may be; 0 means that none does.
+    #: How old the answer of a replica that stands in may be where invalidations of its keys may have been missed. No more
+    #: than `outage_budget` counts.
+    staleness_budget: float
+    #: How old it may be where all invalidations since then are known; 0 means that no replica ever stands in.
     outage_budget: float
     #: Whether a loaded value is written back to the primary that confirmed the miss.
     fill: bool
@@ -40,6 +43,8 @@ class Config(TypedDict, total=False):
     #: For how long an invalidation is known: no replica serves what is older, and it is sent again after a failover. No
     #: more than this of `outage_budget` counts.
     invalidation_ttl: float
+    #: How old the proof may be that a node still tells its invalidations.
+    trust_window: float
     #: For how long a writer inside `writing` holds its keys; its transaction has to be over by then.
     hold: float
     #: The most time that callers wait for a load, its time in line included.

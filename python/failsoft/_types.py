@@ -178,6 +178,10 @@ class NodeHealth(TypedDict):
     #: On which side of a partition it is: `majority` (or nothing speaks against it), `minority` (it is in quarantine),
     #: or `unknown`.
     verdict: Literal["majority", "minority", "unknown"]
+    #: How it is listened to for invalidations: `heard` (all that it tells is known), `open` (up to when that is complete
+    #: is not known just now), `closed`, `denied` (it does not let us), or `too_costly` (it has too many clients). None if
+    #: it owns no slots.
+    listening: Literal["heard", "open", "closed", "denied", "too_costly"] | None
     #: Requests in flight to it.
     in_flight: int
     #: `cluster_state` is ok, by its own word.
@@ -233,7 +237,7 @@ class Health(TypedDict):
     queued_loads: int
     #: Callbacks that run on after `load_timeout`.
     detached_loads: int
-    #: Keys that this router invalidated, or set, within `invalidation_ttl`.
+    #: Keys that this router invalidated, or heard that another one did, within `invalidation_ttl`.
     invalidations: int
     #: Those of them that no node has acknowledged, or that another owner may have lost: they are read from their
     #: callbacks alone until they are told again.

@@ -24,7 +24,7 @@ use std::mem::MaybeUninit;
 /// - `waiters`: reads that wait for a loader
 /// - `queued_loads`: loads that wait in line because `max_concurrent_loads` are running
 /// - `detached_loads`: loaders that are still running after `load_timeout`
-/// - `invalidations`: keys that this router invalidated, or set, within `invalidation_ttl_ms`
+/// - `invalidations`: keys that this router invalidated, or heard that another one did, within `invalidation_ttl_ms`
 /// - `invalidations_owed`: how many of them no node has acknowledged to be gone; these are read from loaders alone
 /// - `stalled`: whether the router's background work panicked when it last ran, so that views and probes may be
 ///   missing. That is a defect of Failsoft; the work is tried again after five seconds at most
@@ -50,6 +50,9 @@ use std::mem::MaybeUninit;
 /// - `failed`: whether the cluster counts it as failed
 /// - `verdict`: its side of a partition: "majority" (also if nothing speaks against it), "minority" (it gets no reads
 ///   and no writes) or "unknown"
+/// - `listening`: how it is listened to for invalidations: "heard" (all that it tells is known), "open" (up to when that
+///   is complete is not known just now), "closed", "denied" (it does not let us) or "too_costly" (it has too many
+///   clients); null if it owns no slots
 /// - `in_flight`: requests that it has not answered yet
 /// - `cluster_ok`: whether it says that `cluster_state` is ok; false until it was first asked
 /// - `current_epoch`: the highest epoch that it has seen

@@ -20,6 +20,7 @@
 mod ballots;
 mod census;
 mod facts;
+mod hearing;
 mod invalidations;
 mod probes;
 mod report;
@@ -33,6 +34,7 @@ pub use routes::{Blocked, WriteGate};
 
 use crate::budget::Budget;
 use crate::config::Config;
+use crate::hearing::Hearing;
 use crate::invalidations::Invalidations;
 use crate::nodes::{Node, Nodes, Step};
 use crate::pace;
@@ -94,6 +96,7 @@ pub enum Command {
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Cluster {
+    staleness_budget: Duration,
     outage_budget: Duration,
     attempt_timeout: Duration,
     interval: Duration,
@@ -128,6 +131,9 @@ pub struct Cluster {
     closing: Vec<NodeKey>,
     dirty: bool,
     invalidations: Invalidations,
+    hearing: Hearing,
+    /// The slot part of the snapshot by which nodes are listened to.
+    followed: Option<Arc<[u16]>>,
 }
 
 impl Cluster {
@@ -137,6 +143,7 @@ impl Cluster {
         let mut timers = Timers::default();
         timers.start(Timer::Starting, now + config.attempt_timeout());
         Self {
+            staleness_budget: config.staleness_budget(),
             // Beyond that nobody knows any more what a replica may lack.
             outage_budget: config.outage_budget().min(config.invalidation_ttl()),
             attempt_timeout: config.attempt_timeout(),
@@ -162,6 +169,8 @@ impl Cluster {
             closing: Vec::new(),
             dirty: true,
             invalidations: Invalidations::new(config.invalidation_ttl()),
+            hearing: Hearing::new(config),
+            followed: None,
         }
     }
 

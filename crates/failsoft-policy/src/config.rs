@@ -84,7 +84,11 @@ settings! {
     /// How often the slot map and the nodes are looked at when nothing is wrong.
     slot_refresh_interval: Duration as Duration,
         between(Duration::from_millis(100), HOUR), millis(15_000);
-    /// How old the answer of a replica that stands in may be; 0 means it never stands in.
+    /// How old the answer of a replica that stands in may be where invalidations of its keys may have been missed; 0 means
+    /// that it does not stand in then. No more than `outage_budget` counts.
+    staleness_budget: Duration as Duration, between(Duration::ZERO, DAY), millis(2_000);
+    /// How old it may be where all invalidations since then are known, because the nodes that tell them have been listened
+    /// to without a gap; 0 means that no replica ever stands in.
     outage_budget: Duration as Duration, between(Duration::ZERO, DAY), millis(30_000);
     /// Whether a loaded value is written back to the primary that confirmed the miss.
     fill: bool as bool, Kind::Bool, Setting::Bool(true);
@@ -95,6 +99,9 @@ settings! {
     /// For how long an invalidation is known: no replica serves what is older, and it is sent again after a failover.
     /// No more than this of `outage_budget` counts.
     invalidation_ttl: Duration as Duration, between(Duration::from_secs(1), HOUR), millis(60_000);
+    /// How old the proof may be that a node still tells its invalidations. Three probes are sent in this time while keys of
+    /// the node are being read.
+    trust_window: Duration as Duration, between(Duration::from_millis(100), MINUTE), millis(1_000);
     /// For how long a writer inside `writing` holds its keys, so that nothing that is loaded meanwhile is written back: its
     /// transaction has to be over by then.
     hold: Duration as Duration, between(MS, HOUR), millis(10_000);

@@ -180,6 +180,7 @@ mod tests {
             validated: true,
             failed: false,
             verdict,
+            listening: None,
             report: NodeReport::default(),
         }
     }

@@ -11,7 +11,7 @@
 //! own end; and where the secondary store is read from copies that lag. Its own hold alone is lifted afterwards.
 
 use crate::config::Config;
-use crate::invalidations::Due;
+use crate::invalidations::{Due, Id};
 use crate::time::Instant;
 use crate::turn::Turn;
 use crate::wire::echo_slot;
@@ -88,6 +88,12 @@ impl Invalidation {
     pub fn again(config: &Config, Due { slot, key, called_at, owed }: Due) -> Self {
         let (limit, pending) = (config.deadline(), Pending::default());
         Self { slot, key, called_at, is_told: !owed, limit, deadline: None, pending }
+    }
+
+    /// It sets out under this id. Gives the config epoch of the key's owner, which its marks name.
+    pub fn begin(&self, id: Id, turn: &mut Turn<'_>) -> u64 {
+        turn.cluster.invalidations().begun(self.slot, &self.key, id);
+        turn.cluster.reign(self.slot).map_or(0, |(_, epoch)| epoch)
     }
 
     /// Whether its node was told before: then there is no key step, which would delete what was filled since then.

@@ -1,5 +1,5 @@
-//! The invalidations that this process made a moment ago: which keys may not be read from a node now, of which age a
-//! replica has to be for the others, and which have to be sent again.
+//! The invalidations of a moment ago, those that this process made and those of others that it heard of: which keys may
+//! not be read from a node now, of which age a replica has to be for the others, and which have to be sent again.
 //!
 //! From the call of `invalidate` until a node has acknowledged that the key is gone, the key is *owed*: nothing that a
 //! node or an older load has of it is served, for a read on another connection may overtake the deletion. Afterwards it
@@ -7,10 +7,15 @@
 //! over to another owner, or the owner to another epoch, what was acknowledged may be lost; then the key is owed once
 //! more, and the router sends the deletion again by itself.
 //!
+//! One that another process made is known from when it was heard of. That process is the one that sends it again after a
+//! change of the owner; until its bell is heard from the new owner, the key is owed here, too. Were it sent again by all
+//! who heard of it, a fleet would delete a key as often as it has routers.
+//!
 //! Beyond [`MAX_KEYS`] or [`MAX_BYTES`] the oldest are known of their slot only: no replica stands in for any of its
 //! keys unless it is younger, and after a change of the owner all of them go to the callback until the time is over.
 
 use crate::time::Instant;
+use crate::wire::Bell;
 use crate::words::{NodeKey, Slot};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -28,6 +33,9 @@ const DOUBLINGS: u32 = 4;
 
 /// Who owned a slot, and with which config epoch: what was acknowledged under one reign may be lost under the next.
 pub type Reign = (NodeKey, u64);
+
+/// The id of an attempt to invalidate a key, which stands in its marks and in the names of its bells.
+pub type Id = [u8; 16];
 
 /// What an invalidation means for a read of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +63,31 @@ struct Entry {
     failed: u32,
     /// When it is sent again.
     due: Option<Instant>,
-    /// When the last acknowledgement came, and of whom.
-    told: Option<(Instant, Reign)>,
+    /// When the last acknowledgement came, and of whom; or when it was last heard of, and who owned its slot then.
+    told: Option<(Instant, Option<Reign>)>,
+    /// This process made it, and sends it again.
+    own: bool,
+    /// The id of its own last attempt, whose bells tell it nothing.
+    sent: Option<Id>,
+    /// The last one of others whose bell was heard in the key's own slot: that of its echo tells nothing more.
+    heard: Option<Id>,
+}
+
+impl Entry {
+    fn new(called_at: Instant) -> Self {
+        Self {
+            called_at,
+            owed: false,
+            unannounced: false,
+            under_way: 0,
+            failed: 0,
+            due: None,
+            told: None,
+            own: false,
+            sent: None,
+            heard: None,
+        }
+    }
 }
 
 /// A key that is sent again.
@@ -133,12 +164,42 @@ impl Invalidations {
         self.remember(slot, key, now);
         self.change(slot, key, |entry| {
             entry.called_at = now;
+            entry.own = true;
             entry.owed = true;
             entry.unannounced = true;
             entry.under_way += 1;
             entry.failed = 0;
         });
         self.make_room();
+    }
+
+    /// An attempt begins, under this id.
+    pub fn begun(&mut self, slot: Slot, key: &Bytes, id: Id) {
+        self.change(slot, key, |entry| entry.sent = Some(id));
+    }
+
+    /// A bell of it was heard. `reign` is who owns the key's slot, and `of_owner` says whether it was that node who told.
+    /// Returns whether it is news: what was read or loaded before may be out of date.
+    pub fn heard(&mut self, bell: &Bell<'_>, of_owner: bool, reign: Option<Reign>, now: Instant) -> bool {
+        let known = self.slots.get(&bell.slot).and_then(|of| of.keys.get(bell.key));
+        // A process that made it has detached everything by itself, and knows better when it was acknowledged. An echo that
+        // comes first is news, and so is what follows it: the key was there until then.
+        if known.is_some_and(|e| e.sent == Some(bell.id) || (!bell.own && e.heard == Some(bell.id))) {
+            return false;
+        }
+        self.expire(now);
+        let key = Bytes::copy_from_slice(bell.key);
+        self.remember(bell.slot, &key, now);
+        self.change(bell.slot, &key, |entry| {
+            entry.called_at = now;
+            entry.told = Some((now, reign));
+            if bell.own {
+                entry.heard = Some(bell.id);
+            }
+            entry.owed &= entry.own || !(bell.own && of_owner);
+        });
+        self.make_room();
+        true
     }
 
     /// In an attempt for the call at `called_at`, the key's node has acknowledged that it is gone, asked under the reign
@@ -152,7 +213,7 @@ impl Invalidations {
         now: Instant,
     ) {
         self.change(slot, key, |entry| {
-            entry.told = Some((now, by));
+            entry.told = Some((now, Some(by)));
             if entry.called_at <= called_at && reign == Some(by) {
                 entry.owed = false;
             }
@@ -198,16 +259,18 @@ impl Invalidations {
                 of.all_owed_until = of.all_owed_until.max(Some(until));
                 self.changed.insert(slot);
             }
-            let lost = |entry: &Entry| !entry.owed && entry.told.is_some_and(|(_, by)| by != reign);
+            let lost = |entry: &Entry| !entry.owed && entry.told.is_some_and(|(_, by)| by != Some(reign));
             again.extend(of.keys.iter().filter(|(_, e)| lost(e)).map(|(key, _)| (slot, key.clone())));
         }
         for (slot, key) in again {
             self.change(slot, &key, |entry| {
                 if now < entry.called_at + ttl {
                     entry.owed = true;
-                    entry.unannounced = true;
-                    entry.failed = 0;
-                    entry.due = (entry.under_way == 0).then_some(now);
+                    if entry.own {
+                        entry.unannounced = true;
+                        entry.failed = 0;
+                        entry.due = (entry.under_way == 0).then_some(now);
+                    }
                 }
             });
         }
@@ -273,10 +336,7 @@ impl Invalidations {
                 self.order.remove(&(entry.called_at, slot, key.clone()));
             }
             None => {
-                let (told, due) = (None, None);
-                let (under_way, failed) = (0, 0);
-                let entry = Entry { called_at: now, owed: false, unannounced: false, under_way, failed, due, told };
-                of.keys.insert(key.clone(), entry);
+                of.keys.insert(key.clone(), Entry::new(now));
                 self.bytes += key.len();
             }
         }
@@ -335,7 +395,7 @@ impl Invalidations {
             self.changed.insert(slot);
         }
         if let Some((told, by)) = entry.told {
-            of.reign.get_or_insert(by);
+            of.reign = of.reign.or(by);
             let folded = of.folded.unwrap_or((told, until));
             of.folded = Some((folded.0.max(told), folded.1.max(until)));
         }

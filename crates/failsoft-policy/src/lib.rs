@@ -22,6 +22,7 @@ pub mod error;
 pub mod events;
 pub mod fills;
 pub mod flight;
+pub mod hearing;
 pub mod invalidate;
 pub mod invalidations;
 pub mod lease;

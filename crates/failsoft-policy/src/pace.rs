@@ -17,6 +17,13 @@ const BELIEVED: u64 = 65_536;
 /// Turns shorter than this are not worth taking.
 const SHORTEST_TURN: Duration = Duration::from_millis(50);
 
+/// The most probes a second that all listeners of a node send together. One is the cheapest command there is.
+const LISTENED: u64 = 4_000;
+/// What it costs a node to tell one listener, in nanoseconds; what is rung in the same turn of its loop goes together.
+const TOLD: u64 = 7_000;
+/// The share of its processor that all of that may take, in permille.
+const TELLS: u64 = 100;
+
 /// The longest turn where a caller waits for the answer.
 pub(crate) const SHORT_TURN: Duration = Duration::from_secs(1);
 
@@ -41,6 +48,19 @@ pub(crate) fn views_permille(clients: u64, nodes: usize) -> u32 {
     u32::try_from(1000 * tenth / one / routers(clients).max(1)).unwrap_or(u32::MAX).clamp(1, 1000)
 }
 
+/// Whether every router may listen to a node and send it a probe once in this time, where nodes have so many clients.
+pub(crate) fn affords_probes(clients: u64, every: Duration) -> bool {
+    let most = u128::from(LISTENED) * every.as_millis() / 1000;
+    u128::from(routers(clients)) <= most
+}
+
+/// Whether a node that told a listener something so many times in this time may tell all of them, where nodes have so
+/// many clients.
+pub(crate) fn affords_bells(clients: u64, times: u32, span: Duration) -> bool {
+    let busy = u128::from(routers(clients) * TOLD) * u128::from(times);
+    busy * 1000 <= span.as_nanos() * u128::from(TELLS)
+}
+
 /// How many routers so many clients of a node may be.
 fn routers(clients: u64) -> u64 {
     clients.min(BELIEVED) / CONNECTIONS
@@ -63,6 +83,15 @@ mod tests {
         assert_eq!(pause(20_000), Duration::from_secs(100));
         assert_eq!((views_permille(20_000, 2_000), views_permille(20_000, 6)), (9, 107));
         assert_eq!((views_permille(200, 200), views_permille(0, 2_000)), (1000, 1000));
+    }
+
+    #[test]
+    fn listeners_stay_away_before_they_cost_a_node_too_much() {
+        let third = Duration::from_millis(333);
+        assert!(affords_probes(2 * 1_332, third) && !affords_probes(2 * 1_340, third));
+        let ten = Duration::from_secs(10);
+        assert!(affords_bells(2_000, 140, ten), "1,000 routers, 14 bells a second: 9.8% of the node");
+        assert!(!affords_bells(2_000, 150, ten) && affords_bells(u64::MAX, 0, ten));
     }
 
     #[test]

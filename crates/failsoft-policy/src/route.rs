@@ -26,7 +26,7 @@ pub struct StandIn {
     pub node: NodeKey,
     /// The last moment at which it was known to hold all that its primary had; `None` if unknown.
     pub current_at: Option<Instant>,
-    /// When its answers become too old (`outage_budget`): from then on it does not stand in.
+    /// When its answers become too old (`outage_budget`, `staleness_budget`): from then on it does not stand in.
     pub until: Instant,
 }
 

@@ -4,6 +4,7 @@
 //! have the form `failsoft:l:{tag}KEY`, where the tag is hashed in place of the name (cluster specification, "Hash
 //! tags") and the key follows as it is.
 
+use crate::slot::slot_of;
 use crate::words::Slot;
 use alloc::vec::Vec;
 
@@ -22,6 +23,11 @@ const MARK: u8 = b'i';
 /// A bell: set and deleted at once, so that whoever listens hears its name.
 const BELL: u8 = b'b';
 
+/// What the names of all bells begin with: what a listener asks to be told of.
+pub const BELLS: &str = "failsoft:b:";
+
+/// The bytes of the id of an invalidation.
+const ID: usize = 16;
 /// The bytes of a tag.
 const TAG: usize = 4;
 /// Every letter of a tag is one of the sixteen from here on: `@`, `A` to `O`.
@@ -66,7 +72,7 @@ pub fn token(dice: u64) -> [u8; 17] {
 }
 
 /// The id of an invalidation or of a writer, made of a random number.
-pub fn id(dice: u64) -> [u8; 16] {
+pub fn id(dice: u64) -> [u8; ID] {
     core::array::from_fn(|place| digit(dice, place))
 }
 
@@ -76,7 +82,7 @@ fn digit(dice: u64, place: usize) -> u8 {
 
 /// What stands at a mark: the version of this form, the invalidation's id, the server's time in microseconds since 1970
 /// (0 where no script could ask for it), and the config epoch of the key's owner.
-pub fn mark(id: &[u8; 16], epoch: u64) -> Vec<u8> {
+pub fn mark(id: &[u8; ID], epoch: u64) -> Vec<u8> {
     [b"1 ", &id[..], b" 0 ", alloc::format!("{epoch}").as_bytes()].concat()
 }
 
@@ -90,9 +96,43 @@ pub fn hold_name(slot: Slot, key: &[u8]) -> Vec<u8> {
     name(HOLD, slot, key)
 }
 
-/// The names of a key's mark and of its bell in a slot: the key's own, or that of its echo.
-pub fn mark_names(slot: Slot, key: &[u8]) -> [Vec<u8>; 2] {
-    [name(MARK, slot, key), name(BELL, slot, key)]
+/// The name of a key's mark in a slot: the key's own, or that of its echo.
+pub fn mark_name(slot: Slot, key: &[u8]) -> Vec<u8> {
+    name(MARK, slot, key)
+}
+
+/// The name of the bell of one invalidation, whose id stands before the key: a process that hears it knows its own ones.
+pub fn bell_name(slot: Slot, id: &[u8; ID], key: &[u8]) -> Vec<u8> {
+    name(BELL, slot, &[&id[..], key].concat())
+}
+
+/// A bell, by the name that a listener is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bell<'n> {
+    /// Of which invalidation.
+    pub id: [u8; ID],
+    /// The key that is invalidated.
+    pub key: &'n [u8],
+    /// The key's slot.
+    pub slot: Slot,
+    /// Whether it was rung there; otherwise in the slot of the echo.
+    pub own: bool,
+}
+
+impl<'n> Bell<'n> {
+    /// None if it is a name that no router of this version gives.
+    pub fn of(name: &'n [u8]) -> Option<Self> {
+        let (tag, rest) = name.strip_prefix(BELLS.as_bytes())?.strip_prefix(b"{")?.split_at_checked(TAG)?;
+        let (id, key) = rest.strip_prefix(b"}")?.split_at_checked(ID)?;
+        let (rung_in, slot) = (slot_of(tag), slot_of(key));
+        let own = rung_in == slot;
+        (own || rung_in == echo_slot(slot)).then_some(Self { id: id.try_into().ok()?, key, slot, own })
+    }
+}
+
+/// A name in this slot that is never there: of a bell without an id and a key.
+pub fn absent_name(slot: Slot) -> Vec<u8> {
+    name(BELL, slot, b"")
 }
 
 /// The slot of the echo: another node owns it nearly always, so that whoever has lost the key's own one still hears.
@@ -121,7 +161,6 @@ fn tag_of(slot: Slot) -> [u8; TAG] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slot::slot_of;
 
     #[test]
     fn every_name_is_in_the_slot_of_its_key() {
@@ -133,8 +172,27 @@ mod tests {
             let slot = slot_of(key);
             assert_eq!([lease_name(slot, key), hold_name(slot, key)].map(|name| slot_of(&name)), [slot; 2], "{key:?}");
             for slot in [slot, echo_slot(slot)] {
-                assert_eq!(mark_names(slot, key).map(|name| slot_of(&name)), [slot, slot], "{key:?}");
+                let names = [mark_name(slot, key), bell_name(slot, &id(7), key), absent_name(slot)];
+                assert_eq!(names.map(|name| slot_of(&name)), [slot; 3], "{key:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_bell_says_which_invalidation_of_which_key_it_is_and_where_it_was_rung() {
+        let (key, id) = (&b"user:42"[..], id(7));
+        let slot = slot_of(key);
+        for (rung_in, own) in [(slot, true), (echo_slot(slot), false)] {
+            let name = bell_name(rung_in, &id, key);
+            assert!(name.starts_with(BELLS.as_bytes()));
+            assert_eq!(Bell::of(&name), Some(Bell { id, key, slot, own }));
+        }
+        let elsewhere = Slot((slot.number() + 1) % Slot::COUNT);
+        let mark = mark_name(slot, key);
+        for name in
+            [&bell_name(elsewhere, &id, key)[..], &absent_name(slot), &mark, b"failsoft:b:", b"failsoft:b:{@@@@", b""]
+        {
+            assert_eq!(Bell::of(name), None, "{name:?}");
         }
     }
 

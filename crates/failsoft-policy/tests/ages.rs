@@ -106,7 +106,10 @@ fn id(n: usize) -> String {
 impl World {
     fn new(told: bool) -> Self {
         let now = 10_000;
-        let mut cluster = Cluster::new(&Config::default(), vec![endpoint(PRIMARY)], at(now));
+        // Nobody listens to a node here.
+        let mut config = Config::default();
+        config.set_text("staleness_budget_ms", "30000").expect("in range");
+        let mut cluster = Cluster::new(&config, vec![endpoint(PRIMARY)], at(now));
         while cluster.poll(at(now), 0).is_some() {}
         let node = |n: usize| ViewNode {
             id: id(n),

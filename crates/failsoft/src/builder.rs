@@ -130,13 +130,17 @@ impl Builder {
         connect_timeout,
         /// How often the slot map and the nodes are looked at when nothing is wrong. 15 s.
         slot_refresh_interval,
-        /// How old the answer of a replica that stands in may be. 30 s.
+        /// How old the answer of a replica that stands in may be where invalidations of its keys may have been missed. 2 s.
+        staleness_budget,
+        /// How old it may be where all invalidations since then are known. 30 s.
         outage_budget,
         /// The time to live of a value that is written back. 300 s.
         fill_ttl,
         /// For how long an invalidation is known: no replica serves what is older, and after a failover it is sent again.
         /// 60 s.
         invalidation_ttl,
+        /// How old the proof may be that a node still tells its invalidations. 1 s.
+        trust_window,
         /// For how long a writer inside [`writing`](crate::Router::writing) holds its keys. 10 s.
         hold,
         /// The most time that callers wait for one run of a callback. 10 s.

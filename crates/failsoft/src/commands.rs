@@ -3,7 +3,7 @@
 use crate::member::Use;
 use failsoft_policy::Slot;
 use failsoft_policy::slot::slot_of;
-use failsoft_policy::wire::{echo_slot, hold_name, id, lease_name, mark, mark_names};
+use failsoft_policy::wire::{bell_name, echo_slot, hold_name, id, lease_name, mark, mark_name};
 use failsoft_policy::write::{Batch, Which};
 use std::time::Duration;
 
@@ -58,10 +58,11 @@ impl<'a> Message<'a> {
         Self { slot, on, key, value, token, lives, lease, hold, writer: Writer::default(), note: Note::default() }
     }
 
-    /// Invalidates a key whose owner has this config epoch; the mark lives so long. `writer` is who holds it, or did.
-    pub(crate) fn invalidation(key: &'a [u8], epoch: u64, ttl: Duration, writer: Writer) -> Self {
+    /// Invalidates a key whose owner has this config epoch, under this id; the mark lives so long. `writer` is who holds
+    /// it, or did.
+    pub(crate) fn invalidation(key: &'a [u8], id: [u8; 16], epoch: u64, ttl: Duration, writer: Writer) -> Self {
         let slot = slot_of(key);
-        let note = Note { id: id(fastrand::u64(..)), epoch: epoch.to_string(), ..Note::default() };
+        let note = Note { id, epoch: epoch.to_string(), ..Note::default() };
         let (lease, hold) = (lease_name(slot, key), hold_name(slot, key));
         let (on, lives) = (Use::Invalidations, milliseconds(ttl));
         let message = Self { slot, on, key, value: &[], token: &[], lives, lease, hold, writer, note };
@@ -76,7 +77,7 @@ impl<'a> Message<'a> {
 
     fn marked_in(mut self, slot: Slot, epoch: u64) -> Self {
         self.slot = slot;
-        [self.note.mark, self.note.bell] = mark_names(slot, self.key);
+        (self.note.mark, self.note.bell) = (mark_name(slot, self.key), bell_name(slot, &self.note.id, self.key));
         self.note.text = mark(&self.note.id, epoch);
         self
     }

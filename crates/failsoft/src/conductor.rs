@@ -3,6 +3,7 @@
 use crate::connection::Attempt;
 use crate::endings::Ending;
 use crate::events::Watch;
+use crate::listening;
 use crate::member::Member;
 use crate::panics;
 use crate::shared::Shared;
@@ -41,30 +42,41 @@ async fn rounds(shared: &Arc<Shared>, watch: &Mutex<Option<Watch>>) {
         if shared.now() >= tick {
             tick = shared.now() + TICK;
             let table = shared.table.load();
-            contacts.extend(table.members().filter_map(|m| Some((m.key, m.contact()?))));
+            contacts.extend(table.members().filter_map(|m| Some((m.key, m.contact()?, m.used()))));
             for member in table.members().filter(|m| m.is_unchecked()) {
                 shared.spawn(check(Arc::clone(shared), Arc::clone(member)));
             }
         }
-        let (commands, next) = shared.conduct(|cluster, now| {
+        let ((commands, listening), next) = shared.conduct(|cluster, now| {
             cluster.handle_successes(gained);
             for Ending { node, blame } in shared.opener.endings.take() {
                 cluster.handle_failure(node, blame.reason, blame.since.unwrap_or(now), blame.contact, now);
             }
-            for (node, at) in contacts {
+            for (node, at, used) in contacts {
                 cluster.handle_contact(node, at);
+                if let Some(at) = used {
+                    cluster.handle_use(node, at, now);
+                }
             }
-            let mut commands = Vec::new();
+            let (mut commands, mut listening) = (Vec::new(), Vec::new());
             let polled = catch_unwind(AssertUnwindSafe(|| {
                 while let Some(command) = poll(shared, cluster, now) {
                     commands.push(command);
                 }
+                while let Some(command) = cluster.listen(now, fastrand::u32(..)) {
+                    listening.push(command);
+                }
             }));
-            (commands, polled.map(|()| cluster.next_timeout()))
+            let next =
+                polled.map(|()| cluster.next_timeout().into_iter().chain(cluster.next_listening_timeout()).min());
+            ((commands, listening), next)
         });
         // The policy takes them for sent, even if it panicked at the next one.
         for command in commands {
             carry_out(shared, command);
+        }
+        for command in listening {
+            listening::carry_out(shared, command);
         }
         let next = next.unwrap_or_else(|panic| resume_unwind(panic));
         shared.stalled.store(false, Ordering::Relaxed);

@@ -5,6 +5,7 @@ use crate::shared::Shared;
 use crate::tally::Counters;
 use failsoft_policy::Kind;
 use failsoft_policy::cluster::{BallotStatus, NodeStatus};
+use failsoft_policy::hearing::Listening;
 use failsoft_policy::view::Role;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -45,7 +46,7 @@ pub struct Health {
     pub queued_loads: usize,
     /// Callbacks that run on after `load_timeout`.
     pub detached_loads: usize,
-    /// Keys that this router invalidated within `invalidation_ttl`.
+    /// Keys that this router invalidated, or heard that another one did, within `invalidation_ttl`.
     pub invalidations: usize,
     /// Those of them that no node has acknowledged, or that another owner may have lost: they are read from their
     /// callbacks alone until they are told again.
@@ -121,6 +122,10 @@ pub struct NodeHealth {
     /// On which side of a partition it is: `majority` (or nothing speaks against it), `minority` (it is
     /// in quarantine), or `unknown`.
     pub verdict: &'static str,
+    /// How it is listened to for invalidations: `heard` (all that it tells is known), `open` (up to when that is complete is
+    /// not known just now), `closed`, `denied` (by its rights, or its version), or `too_costly` (it has too many clients).
+    /// None if it owns no slots.
+    pub listening: Option<&'static str>,
     /// Requests in flight to it.
     pub in_flight: usize,
     /// `cluster_state` is ok, by its own word; false until it was first asked.
@@ -241,6 +246,7 @@ impl NodeHealth {
             validated: node.validated,
             failed: node.failed,
             verdict: node.verdict.as_str(),
+            listening: node.listening.map(Listening::as_str),
             in_flight: member.map_or(0, Member::in_flight),
             cluster_ok: said.cluster_ok,
             current_epoch: said.current_epoch,

@@ -8,6 +8,7 @@ use crate::writes;
 use bytes::Bytes;
 use failsoft_policy::invalidate::{Invalidation, Pending};
 use failsoft_policy::slot::slot_of;
+use failsoft_policy::wire::id;
 use failsoft_policy::write::Cause;
 use failsoft_policy::{Instant, NodeKey, Slot, Turn};
 use futures_util::future::try_join_all;
@@ -193,12 +194,13 @@ impl UnderWay {
         let shared = Arc::clone(&self.shared);
         let Some(call) = self.call.as_mut() else { return Ok(None) };
         let key = call.key().clone();
-        let epoch = shared.with_cluster(|cluster, _| cluster.reign(call.slot())).map_or(0, |(_, epoch)| epoch);
+        let id = id(fastrand::u64(..));
+        let epoch = shared.with_cluster(|cluster, now| call.begin(id, &mut Turn { cluster, now, dice: 0 }));
         let writer = match self.holding {
             Holding::No => Writer::default(),
             Holding::Begins(writer) | Holding::Ends(writer) => writer,
         };
-        let message = Message::invalidation(&key, epoch, shared.config().invalidation_ttl(), writer);
+        let message = Message::invalidation(&key, id, epoch, shared.config().invalidation_ttl(), writer);
         if let Holding::Begins(_) = self.holding {
             let held = writes::run(&shared, &mut call.hold(shared.config(), shared.now()), &message).await?;
             call.hold_ended(held.err());

@@ -22,6 +22,7 @@ mod frame;
 mod health;
 mod invalidations;
 mod leases;
+mod listening;
 mod loads;
 mod many;
 mod member;

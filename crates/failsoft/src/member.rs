@@ -1,7 +1,7 @@
 //! The nodes as the driver holds them: their connections, opened when they are first needed.
 
 use crate::clock::Clock;
-use crate::connection::{Attempt, Failure, Lane, LaneConfig, Phase, Report, SubmitError, TlsSetup};
+use crate::connection::{Attempt, Failure, Lane, LaneConfig, Phase, Pushes, Report, SubmitError, TlsSetup};
 use crate::endings::{Ending, Endings};
 use crate::events::Observer;
 use arc_swap::ArcSwapOption;
@@ -32,7 +32,14 @@ impl Opener {
         place.map_or_else(|_| endpoint.clone(), |at| map[at].1.clone())
     }
 
-    fn open(&self, node: NodeKey, endpoint: &Endpoint, node_id: Option<Arc<str>>, of: Use) -> Arc<Lane> {
+    fn open(
+        &self,
+        node: NodeKey,
+        endpoint: &Endpoint,
+        node_id: Option<Arc<str>>,
+        of: Use,
+        pushes: Option<Arc<Pushes>>,
+    ) -> Arc<Lane> {
         let endings = Arc::clone(&self.endings);
         let report: Arc<Report> = Arc::new(move |blame| endings.push(Ending { node, blame }));
         let config = LaneConfig {
@@ -47,7 +54,7 @@ impl Opener {
             client_name: self.config.client_name().map(str::to_owned),
             tls: self.tls.clone(),
             report: Some(report),
-            pushes: None,
+            pushes,
         };
         Lane::open(Arc::new(config), self.clock, &self.runtime)
     }
@@ -62,6 +69,8 @@ pub(crate) enum Use {
     Replica,
     /// Invalidations: no read stands behind thousands of them.
     Invalidations,
+    /// The node tells on it what is invalidated.
+    Listening,
 }
 
 impl From<Source> for Use {
@@ -79,7 +88,7 @@ pub(crate) struct Member {
     pub(crate) endpoint: Endpoint,
     /// Who is to answer there, once that is known.
     node_id: OnceLock<Arc<str>>,
-    lanes: [ArcSwapOption<Lane>; 3],
+    lanes: [ArcSwapOption<Lane>; 4],
     /// Why the last lane that did not come about was refused, or by whom.
     refusal: Mutex<Option<String>>,
     /// Held while a lane is replaced, so that two callers don't open two.
@@ -116,13 +125,14 @@ impl Member {
         request(&*self.reopen(of, opener)?)
     }
 
-    /// Submits a request on the lane of this number, for what the node is asked as the owner, and on no other one.
+    /// Submits a request on the lane of this number, and on no other one.
     pub(crate) fn submit_on<T>(
         &self,
+        of: Use,
         line: u64,
         request: impl Fn(&Lane) -> Result<T, SubmitError>,
     ) -> Result<T, SubmitError> {
-        match &*self.lanes[Use::Owner as usize].load() {
+        match &*self.lanes[of as usize].load() {
             Some(lane) if lane.line() == line => request(lane),
             _ => Err(SubmitError::Ended(Failure::Closed)),
         }
@@ -138,9 +148,33 @@ impl Member {
             return Ok(lane);
         }
         self.note(place.load().as_deref());
-        let lane = opener.open(self.key, &self.endpoint, self.node_id.get().cloned(), of);
+        let lane = opener.open(self.key, &self.endpoint, self.node_id.get().cloned(), of, None);
         place.store(Some(Arc::clone(&lane)));
         Ok(lane)
+    }
+
+    /// Opens a lane in place of the one that there may be, for what the node tells on it; none if it is known no longer.
+    pub(crate) fn listen(&self, opener: &Opener, pushes: Arc<Pushes>) -> Option<Arc<Lane>> {
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.gone.load(Ordering::Acquire) {
+            return None;
+        }
+        let of = Use::Listening;
+        let lane = opener.open(self.key, &self.endpoint, self.node_id.get().cloned(), of, Some(pushes));
+        if let Some(before) = self.lanes[of as usize].swap(Some(Arc::clone(&lane))) {
+            before.close(Failure::Closed);
+        }
+        Some(lane)
+    }
+
+    /// Closes the lane of this number on which the node is listened to.
+    pub(crate) fn stop_listening(&self, line: u64) {
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = &self.lanes[Use::Listening as usize];
+        if let Some(lane) = place.load_full().filter(|lane| lane.line() == line) {
+            place.store(None);
+            lane.close(Failure::Closed);
+        }
     }
 
     /// Whether a lane was opened before it was known who is to answer there, and is not checked yet.
@@ -172,6 +206,12 @@ impl Member {
     /// When the node is known to have been there, by what it answered on any of its lanes.
     pub(crate) fn contact(&self) -> Option<Instant> {
         self.lanes.iter().filter_map(|l| l.load().as_ref().and_then(|l| l.contact())).max()
+    }
+
+    /// The same by what it was asked for reads and writes of keys.
+    pub(crate) fn used(&self) -> Option<Instant> {
+        let lanes = [Use::Owner, Use::Replica].map(|of| &self.lanes[of as usize]);
+        lanes.into_iter().filter_map(|l| l.load().as_ref().and_then(|l| l.contact())).max()
     }
 
     /// Requests in flight on all lanes.

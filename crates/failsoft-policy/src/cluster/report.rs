@@ -1,6 +1,7 @@
 //! The account of the cluster that `health()` gives.
 
 use super::Cluster;
+use crate::hearing::Listening;
 use crate::partition::{Ballot, Verdict};
 use crate::rank;
 use crate::time::Instant;
@@ -59,6 +60,8 @@ pub struct NodeStatus {
     pub failed: bool,
     /// On which side of a partition it is.
     pub verdict: Verdict,
+    /// How it is listened to; none if it owns no slots.
+    pub listening: Option<Listening>,
     /// What it last said of itself.
     pub report: NodeReport,
 }
@@ -124,6 +127,7 @@ impl Cluster {
             validated: n.is_proved(),
             failed: n.has_failed(),
             verdict: n.verdict(),
+            listening: self.hearing.listening(n.key(), now),
             report: said_by(n),
         };
         let ballot = |b: &Ballot| {

@@ -244,9 +244,9 @@ impl Cluster {
     }
 
     fn stand_in(&self, replica: &Node) -> StandIn {
-        debug_assert!(matches!(replica.role(), Role::Replica(_)));
         let dated = rank::dated(&self.nodes, replica);
-        let until = dated.map_or(Instant::ZERO, |d| d.counts_from + self.outage_budget);
+        let of = if let Role::Replica(of) = replica.role() { of } else { None };
+        let until = of.zip(dated).map_or(Instant::ZERO, |(of, dated)| self.stands_in_until(of, dated));
         StandIn { node: replica.key(), current_at: dated.and_then(|d| d.current_at), until }
     }
 }

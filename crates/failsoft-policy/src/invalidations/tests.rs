@@ -154,3 +154,57 @@ fn beyond_the_limit_the_oldest_are_known_of_their_slot_alone() {
     all.expire(at(60_002));
     assert!(all.is_empty() && all.bytes == 0);
 }
+
+/// A bell of `k`, rung for the invalidation with this id in the key's own slot, or in that of its echo.
+fn bell(id: u8, own: bool) -> Bell<'static> {
+    Bell { id: [id; 16], key: b"k", slot: SLOT, own }
+}
+
+#[test]
+fn what_others_invalidate_is_known_from_when_it_was_heard() {
+    let mut all = Invalidations::new(TTL);
+    let owner = Some(reign(1, 1));
+    assert!(all.heard(&bell(1, true), true, owner, at(10)));
+    assert_eq!(all.standing(SLOT, b"k", at(10)), Standing::Since(at(10)));
+    assert!(!all.heard(&bell(1, false), false, owner, at(20)), "its echo tells nothing more");
+    assert_eq!(all.standing(SLOT, b"k", at(20)), Standing::Since(at(10)));
+    assert!(all.heard(&bell(2, false), false, owner, at(30)), "an echo may be all that is heard");
+    assert!(all.heard(&bell(2, true), true, owner, at(40)), "until now the key may have been there");
+    assert_eq!(all.standing(SLOT, b"k", at(40)), Standing::Since(at(40)));
+    assert_eq!((all.counts(), all.take_due(9, at(50_000))), ((1, 0), [].into()), "who made it sends it again");
+    all.expire(at(60_040));
+    assert!(all.is_empty());
+}
+
+#[test]
+fn its_own_bells_tell_a_process_nothing_and_those_of_others_do() {
+    let mut all = Invalidations::new(TTL);
+    let (k, owner) = (key("k"), reign(1, 1));
+    all.call(SLOT, &k, at(10));
+    all.begun(SLOT, &k, [1; 16]);
+    all.told((SLOT, &k, at(10)), owner, Some(owner), at(20));
+    assert!(!all.heard(&bell(1, true), true, Some(owner), at(21)));
+    assert!(!all.heard(&bell(1, false), false, Some(owner), at(22)));
+    assert_eq!(all.standing(SLOT, b"k", at(22)), Standing::Since(at(20)));
+    assert!(all.heard(&bell(2, true), true, Some(owner), at(30)));
+    assert_eq!(all.standing(SLOT, b"k", at(30)), Standing::Since(at(30)));
+    all.call(SLOT, &k, at(40));
+    assert!(all.heard(&bell(3, true), true, Some(owner), at(50)));
+    assert_eq!(all.standing(SLOT, b"k", at(50)), Standing::Owed, "its own is not acknowledged");
+}
+
+#[test]
+fn under_another_owner_what_was_heard_is_owed_until_its_maker_has_told_that_one() {
+    let mut all = Invalidations::new(TTL);
+    all.heard(&bell(1, true), true, Some(reign(1, 1)), at(10));
+    let now = Some(reign(2, 2));
+    all.compare(|_| now, at(1_000));
+    assert_eq!(all.standing(SLOT, b"k", at(1_000)), Standing::Owed);
+    assert_eq!(all.take_due(9, at(50_000)), [], "a fleet would delete it as often as it has routers");
+    assert!(all.heard(&bell(2, false), false, now, at(50_000)));
+    assert_eq!(all.standing(SLOT, b"k", at(50_000)), Standing::Owed, "that is no word of its owner");
+    assert!(all.heard(&bell(2, true), false, now, at(50_001)));
+    assert_eq!(all.standing(SLOT, b"k", at(50_001)), Standing::Owed, "nor is that of the owner before");
+    assert!(all.heard(&bell(3, true), true, now, at(50_002)));
+    assert_eq!(all.standing(SLOT, b"k", at(50_002)), Standing::Since(at(50_002)));
+}

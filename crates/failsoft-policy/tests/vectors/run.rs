@@ -44,6 +44,8 @@ struct Run<'v> {
 /// Gives what was wrong, with the step.
 pub(crate) fn run(file: &File, vector: &Vector) -> Result<(), String> {
     let mut config = Config::default();
+    // Nobody listens to a node here, and most vectors are about something else than what follows from that.
+    config.set_text("staleness_budget_ms", "30000").map_err(|e| e.to_string())?;
     for (key, value) in &vector.settings {
         config.set_text(key, value).map_err(|e| e.to_string())?;
     }

@@ -27,7 +27,7 @@ mod tests;
 pub(crate) use error::SubmitError;
 pub(crate) use failsoft_policy::connection::{Attempt, Failure, Phase};
 pub(crate) use guarded::{Blame, Report};
-pub(crate) use lane::{Lane, LaneConfig, Pending, Sent};
+pub(crate) use lane::{Lane, LaneConfig, Pending, Pushes, Sent};
 pub(crate) use notices::{Outcome, Sink};
 pub(crate) use resp::Reply;
 pub(crate) use stream::keepalive;

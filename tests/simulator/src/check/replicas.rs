@@ -55,7 +55,7 @@ impl Check {
                 && !matches!(n.breaker, "open" | "half_open")
                 && !n.report.primary
                 && asked.checked_shr(n.key.index).unwrap_or(0) & 1 == 0
-                && n.lag.is_some_and(|lag| lag < budget)
+                && n.lag.is_some_and(|lag| lag < budget.min(router.config.staleness_budget()))
                 && rank(n) < rank(status)
         });
         self.that(better.is_none(), || {

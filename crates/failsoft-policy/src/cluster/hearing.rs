@@ -1,0 +1,136 @@
+//! Which nodes are listened to, what that which was heard means to reads, and until when replicas may stand in for it.
+
+use super::Cluster;
+use crate::hearing::{Answer, Command};
+use crate::rank::Dated;
+use crate::reply::ErrorReply;
+use crate::time::Instant;
+use crate::wire::{Bell, echo_slot};
+use crate::words::{NodeKey, Slot};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+impl Cluster {
+    /// What is to be done for listening, one a call, until there is nothing more. A driver that never asks does not
+    /// listen.
+    pub fn listen(&mut self, now: Instant, dice: u32) -> Option<Command> {
+        if let Some((slots, _)) = &self.slots
+            && !self.followed.as_ref().is_some_and(|followed| Arc::ptr_eq(followed, slots))
+        {
+            let slots = Arc::clone(slots);
+            self.hearing.follow(self.listened(), now);
+            self.followed = Some(slots);
+        }
+        let (nodes, down) = (&self.nodes, self.down);
+        let admits = |node| !down && nodes.get(node).is_some_and(|n| n.admits());
+        let command = self.hearing.poll(admits, self.clients, now, dice);
+        self.note_hearing(now);
+        command
+    }
+
+    /// When [`Self::listen`] has something to do, if no fact comes before.
+    pub fn next_listening_timeout(&self) -> Option<Instant> {
+        self.hearing.next_timeout()
+    }
+
+    /// A node was read from at this time.
+    pub fn handle_use(&mut self, node: NodeKey, at: Instant, now: Instant) {
+        self.hearing.handle_use(node, at, now);
+    }
+
+    /// A [`Command::Open`] has ended.
+    pub fn handle_listening(&mut self, node: NodeKey, opened: Result<u64, Answer>, now: Instant, dice: u32) {
+        self.hearing.handle_opened(node, opened, now, dice);
+        self.note_hearing(now);
+    }
+
+    /// A [`Command::Probe`] has ended.
+    pub fn handle_listening_probe(
+        &mut self,
+        (node, line): (NodeKey, u64),
+        sent_at: Instant,
+        answer: &Answer,
+        now: Instant,
+        dice: u32,
+    ) {
+        // While its slot is being handed over, a node sends those who ask for what is not there to the target.
+        let owner = matches!(answer, Answer::Refused(ErrorReply::Ask(..)));
+        let answer = if owner { &Answer::Owner } else { answer };
+        if matches!(
+            answer,
+            Answer::Refused(ErrorReply::Moved(..) | ErrorReply::ClusterDown | ErrorReply::SlotUncovered)
+        ) {
+            self.handle_doubt();
+        }
+        self.hearing.handle_answer((node, line), sent_at, answer, now, dice);
+        self.note_hearing(now);
+    }
+
+    /// A node told the names of bells, all of one push. Gives the keys of which that is news: what is being loaded of them
+    /// serves nobody who asks from now on.
+    pub fn handle_bells<'n>(
+        &mut self,
+        node: NodeKey,
+        names: impl IntoIterator<Item = &'n [u8]>,
+        now: Instant,
+        dice: u32,
+    ) -> Vec<&'n [u8]> {
+        self.hearing.handle_push(node, self.clients, now, dice);
+        let mut news = Vec::new();
+        for bell in names.into_iter().filter_map(Bell::of) {
+            let reign = self.reign(bell.slot);
+            let of_owner = reign.is_some_and(|(owner, _)| owner == node);
+            if self.invalidations.heard(&bell, of_owner, reign, now) {
+                news.push(bell.key);
+            }
+        }
+        self.note_hearing(now);
+        news
+    }
+
+    /// A node said that any of its keys may have changed.
+    pub fn handle_flush(&mut self, node: NodeKey, now: Instant) {
+        self.hearing.handle_flush(node, now);
+        self.note_hearing(now);
+    }
+
+    /// Until when the replicas of this node may stand in whose answers are as of then.
+    pub(super) fn stands_in_until(&self, owner: NodeKey, dated: Dated) -> Instant {
+        let stale = dated.counts_from + self.staleness_budget.min(self.outage_budget);
+        let complete = dated.current_at.and_then(|at| self.hearing.complete_until(owner, at));
+        complete.map_or(stale, |complete| stale.max(complete.min(dated.counts_from + self.outage_budget)))
+    }
+
+    /// The routes name until when replicas may stand in.
+    fn note_hearing(&mut self, now: Instant) {
+        let news = self.hearing.take_news();
+        // A stand-in may be as old as is known to be complete, and that begins now: so is it compared with its primary.
+        for of in news.gained.iter().flat_map(|&node| self.hearing.told_by(node)) {
+            if self.nodes.replicas_of(of).next().is_some()
+                && let Some(primary) = self.nodes.get_mut(of)
+            {
+                primary.probe_by(now);
+            }
+        }
+        if (news.changed || news.renewed) && self.nodes.troubled().next().is_some() {
+            self.dirty |= news.changed;
+            self.rejuvenate(now);
+        }
+    }
+
+    /// All owners of slots, each with one of its slots and the owners of its echoes. Where nobody else tells those of a
+    /// slot, its owner is one of them.
+    fn listened(&self) -> Vec<(NodeKey, Slot, Vec<NodeKey>)> {
+        let ranges = self.topology.ranges();
+        let owners: Vec<_> =
+            ranges.iter().flat_map(|&(first, last, owner)| (first..=last).map(move |_| owner)).collect();
+        let mut of: BTreeMap<NodeKey, (Slot, BTreeSet<NodeKey>)> = BTreeMap::new();
+        for slot in (0..Slot::COUNT).filter_map(Slot::new) {
+            let Some(owner) = owners[slot.index()] else { continue };
+            let (_, echoes) = of.entry(owner).or_insert_with(|| (slot, BTreeSet::new()));
+            echoes.insert(owners[echo_slot(slot).index()].unwrap_or(owner));
+        }
+        of.into_iter().map(|(owner, (slot, echoes))| (owner, slot, echoes.into_iter().collect())).collect()
+    }
+}

@@ -1,0 +1,121 @@
+//! Listens to nodes: opens the connections on which they tell what is invalidated, asks on them, and hands over what is
+//! told.
+
+use crate::connection::{Attempt, Pushes, Reply};
+use crate::member::Use;
+use crate::panics;
+use crate::shared::Shared;
+use bytes::Bytes;
+use failsoft_policy::hearing::{Answer, Command};
+use failsoft_policy::reply::classify;
+use failsoft_policy::wire::{BELLS, absent_name};
+use failsoft_policy::{Instant, NodeKey, Slot};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Carries out what the policy wants to be done.
+pub(crate) fn carry_out(shared: &Arc<Shared>, command: Command) {
+    match command {
+        Command::Open { node } => {
+            shared.spawn(open(Arc::clone(shared), node));
+        }
+        Command::Probe { node, line, slot, at } => {
+            shared.spawn(probe(Arc::clone(shared), (node, line), slot, at));
+        }
+        Command::Close { node, line } => {
+            if let Some(member) = shared.table.load().member(node) {
+                member.stop_listening(line);
+            }
+        }
+    }
+}
+
+async fn open(shared: Arc<Shared>, node: NodeKey) {
+    let opened = panics::caught(subscribe(&shared, node)).await.unwrap_or_else(|_| {
+        shared.tally.panicked();
+        Err(Answer::Lost)
+    });
+    shared.tell_cluster(|cluster, now| cluster.handle_listening(node, opened, now, fastrand::u32(..)));
+}
+
+/// Opens a connection and has it told the bells; gives its number.
+async fn subscribe(shared: &Arc<Shared>, node: NodeKey) -> Result<u64, Answer> {
+    let member = shared.table.load().member(node).cloned().ok_or(Answer::Lost)?;
+    let lane = member.listen(&shared.opener, pushes(shared, node)).ok_or(Answer::Lost)?;
+    let words: [&[u8]; 6] = [b"CLIENT", b"TRACKING", b"ON", b"BCAST", b"PREFIX", BELLS.as_bytes()];
+    let said = match lane.command(&words, false, attempt(shared)) {
+        Ok(pending) => pending.await.map_or(Answer::Lost, answer_of),
+        Err(_) => Answer::Lost,
+    };
+    let answer = match said {
+        // It would tell nothing on a connection that also answers.
+        Answer::Owner if lane.greeted().is_some_and(|greeted| greeted.refused.contains(&"HELLO")) => Answer::Dumb,
+        answer => answer,
+    };
+    if answer == Answer::Owner {
+        return Ok(lane.line());
+    }
+    member.stop_listening(lane.line());
+    Err(answer)
+}
+
+/// Asks for the name that is never there. What the node had told before its answer is handed over before.
+async fn probe(shared: Arc<Shared>, (node, line): (NodeKey, u64), slot: Slot, at: Instant) {
+    let name = absent_name(slot);
+    let asked = shared.table.load().member(node).map(|member| {
+        let attempt = attempt(&shared);
+        member.submit_on(Use::Listening, line, |lane| lane.command(&[b"EXISTS", &name], false, attempt))
+    });
+    let answer = match asked {
+        Some(Ok(pending)) => pending.await.map_or(Answer::Lost, answer_of),
+        _ => Answer::Lost,
+    };
+    shared.tell_cluster(|cluster, now| {
+        cluster.handle_listening_probe((node, line), at, &answer, now, fastrand::u32(..));
+    });
+}
+
+fn answer_of(reply: Reply) -> Answer {
+    match reply {
+        Reply::Error(line) => Answer::Refused(classify(&line)),
+        _ => Answer::Owner,
+    }
+}
+
+/// Hands over what a node tells, on the thread that reads it: what is answered later is handed over later.
+fn pushes(shared: &Arc<Shared>, node: NodeKey) -> Arc<Pushes> {
+    // The router holds the connection.
+    let shared = Arc::downgrade(shared);
+    Arc::new(move |push| {
+        let Some(shared) = shared.upgrade() else { return };
+        if catch_unwind(AssertUnwindSafe(|| take(&shared, node, &push))).is_err() {
+            shared.tally.panicked();
+            // What was told may be lost.
+            shared.with_cluster(|cluster, now| cluster.handle_flush(node, now));
+        }
+    })
+}
+
+fn take(shared: &Shared, node: NodeKey, push: &[Reply]) {
+    match push {
+        [Reply::Value(kind), Reply::Array(names)] if kind == "invalidate" => {
+            let names =
+                names.iter().filter_map(|name| if let Reply::Value(name) = name { Some(&name[..]) } else { None });
+            let news = shared.with_cluster(|cluster, now| cluster.handle_bells(node, names, now, fastrand::u32(..)));
+            if !news.is_empty() {
+                let keys: Vec<Bytes> = news.into_iter().map(Bytes::copy_from_slice).collect();
+                shared.loads.detach(&keys);
+            }
+        }
+        [Reply::Value(kind), Reply::Nil] if kind == "invalidate" => {
+            shared.with_cluster(|cluster, now| cluster.handle_flush(node, now));
+        }
+        _ => {}
+    }
+}
+
+/// How long a question may take: the connection may still be being opened.
+fn attempt(shared: &Shared) -> Attempt {
+    let config = shared.config();
+    Attempt::until(shared.now() + config.connect_timeout() + config.attempt_timeout())
+}
