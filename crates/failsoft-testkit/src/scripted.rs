@@ -46,7 +46,8 @@ const WAIT_LIMIT: Duration = Duration::from_secs(10);
 /// and EXISTS of one key from a map in memory (at most 100,000 keys). It takes SCRIPT LOAD, and the router's scripts are
 /// commands like any other, whose rules and counts go by these names: `LEASE key lease hold token ms`,
 /// `FILL key lease hold token value ms`, `INVALIDATE key lease mark bell id epoch ms`, `MARK mark bell id epoch ms` and
-/// `HOLD hold writer ms`, whose writers ZREM takes out again. With a [`Topology`] it is one
+/// `HOLD hold writer ms`, whose writers ZREM takes out again. After CLIENT TRACKING a connection is told the bells of
+/// INVALIDATE and MARK. With a [`Topology`] it is one
 /// node of several: other nodes' slots are answered with MOVED, as is a replica's without READONLY.
 ///
 /// A rule changes the answer: for one key or for a command as a whole, for the next calls or for good,

@@ -27,7 +27,8 @@ use super::{
 const QUEUE: usize = 1024;
 
 /// A command that came, and what it meets.
-struct Pending {
+#[derive(Debug)]
+pub(super) struct Pending {
     came: Instant,
     behaviour: Behaviour,
     /// The proper answer, for `Behaviour::Normal`.
@@ -59,7 +60,7 @@ async fn read(mut input: OwnedReadHalf, shared: Arc<Shared>, queue: mpsc::Sender
     loop {
         while let Some(words) = request::take(&mut buffer).transpose() {
             let (pending, last) = match words {
-                Ok(words) => (judge(&shared, &mut session, &words), rules::is_command(&words, "QUIT")),
+                Ok(words) => (judge(&shared, &mut session, &queue, &words), rules::is_command(&words, "QUIT")),
                 Err(request::Malformed) => (malformed(), true),
             };
             if queue.send(pending).await.is_err() || last {
@@ -72,7 +73,7 @@ async fn read(mut input: OwnedReadHalf, shared: Arc<Shared>, queue: mpsc::Sender
     }
 }
 
-fn judge(shared: &Shared, session: &mut Session, words: &[Bytes]) -> Pending {
+fn judge(shared: &Shared, session: &mut Session, queue: &mpsc::Sender<Pending>, words: &[Bytes]) -> Pending {
     let came = Instant::now();
     let (behaviour, normal) = {
         let mut state = shared.lock();
@@ -82,10 +83,40 @@ fn judge(shared: &Shared, session: &mut Session, words: &[Bytes]) -> Pending {
         let behaviour = state.rules.take(words).unwrap_or(Behaviour::Normal);
         // A command that is answered by a script must not have its effect as well.
         let normal = if is_normal(&behaviour) { replies::answer(&mut state, session, words) } else { Bytes::new() };
+        if is_normal(&behaviour) && session.resp3 && rules::is_command(words, "CLIENT TRACKING") {
+            state.listeners.enter(queue);
+        }
         (behaviour, normal)
     };
     shared.news.notify_waiters();
     Pending { came, behaviour, normal, resp3: session.resp3 }
+}
+
+impl Pending {
+    /// A push that tells these names.
+    fn push(names: &[Bytes]) -> Pending {
+        let push = Reply::new(true).push(2).bulk("invalidate").array(names.len());
+        let push = names.iter().fold(push, |push, name| push.bulk(name));
+        Pending { came: Instant::now(), behaviour: Behaviour::Reply(push.finish()), normal: Bytes::new(), resp3: true }
+    }
+}
+
+/// The connections that are told the bells, whatever prefix they asked for.
+#[derive(Debug, Default)]
+pub(super) struct Listeners(Vec<mpsc::WeakSender<Pending>>);
+
+impl Listeners {
+    fn enter(&mut self, queue: &mpsc::Sender<Pending>) {
+        self.0.retain(|listener| listener.strong_count() > 0);
+        self.0.push(queue.downgrade());
+    }
+
+    /// A connection that reads too slowly is told nothing.
+    pub(super) fn tell(&self, name: &Bytes) {
+        for listener in self.0.iter().filter_map(mpsc::WeakSender::upgrade) {
+            let _ = listener.try_send(Pending::push(std::slice::from_ref(name)));
+        }
+    }
 }
 
 fn malformed() -> Pending {

@@ -43,6 +43,11 @@ impl Reply {
         if self.resp3 { self.line('_', "") } else { self.line('$', "-1") }
     }
 
+    /// The header of a push.
+    pub(super) fn push(self, length: usize) -> Reply {
+        self.line('>', &length.to_string())
+    }
+
     pub(super) fn array(self, length: usize) -> Reply {
         self.line('*', &length.to_string())
     }

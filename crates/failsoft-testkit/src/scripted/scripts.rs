@@ -110,11 +110,12 @@ pub(super) fn invalidate(state: &mut State, reply: Reply, words: &[Bytes]) -> Re
 
 /// The mark of an invalidation: `MARK mark bell id epoch ms`.
 pub(super) fn mark(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
-    let [_, mark, _bell, id, epoch, ms] = words else { return reply.error("ERR wrong number of arguments") };
+    let [_, mark, bell, id, epoch, ms] = words else { return reply.error("ERR wrong number of arguments") };
     let Some(ends) = ends(ms) else { return reply.error("ERR invalid expire time") };
     let micros = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
     let [id, epoch] = [id, epoch].map(|word| String::from_utf8_lossy(word));
     state.store.insert(mark.clone(), Bytes::from(format!("1 {id} {micros} {epoch}")), Some(ends));
+    state.listeners.tell(bell);
     reply.number(1)
 }
 

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::{Topology, holds::Holds, rules::Rules, scripts::Scripts};
+use super::{Topology, connection::Listeners, holds::Holds, rules::Rules, scripts::Scripts};
 
 /// Commands that are remembered.
 const MAX_RECEIVED: usize = 100_000;
@@ -36,6 +36,7 @@ pub(super) struct State {
     pub(super) store: Store,
     pub(super) holds: Holds,
     pub(super) scripts: Scripts,
+    pub(super) listeners: Listeners,
     pub(super) topology: Option<Topology>,
     pub(super) standalone: bool,
     /// Fields of INFO and CLUSTER INFO that were given a value.
