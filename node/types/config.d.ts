@@ -46,6 +46,8 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   ttlJitter?: number | undefined
   /** For how long an invalidation is known, and sent again; `outageBudgetMs` counts up to this. 60,000 by default. */
   invalidationTtlMs?: number | undefined
+  /** Who has to have an invalidation before it is complete; failed replicas do not count. `replica` by default. */
+  invalidateDurability?: Durability | undefined
   /** For how long a writer inside `writing` holds its keys unless it is done earlier. 10,000 by default. */
   holdMs?: number | undefined
   /** The most time that callers wait for a load, its time in line included. 10,000 by default. */

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from ._failsoft import Tls, settings
+from ._types import Durability
 
 
 class Config(TypedDict, total=False):
@@ -40,6 +41,8 @@ class Config(TypedDict, total=False):
     #: For how long an invalidation is known: no replica serves what is older, and it is sent again after a failover. No
     #: more than this of `outage_budget` counts.
     invalidation_ttl: float
+    #: Who has to have an invalidation before it is complete: its primary alone, one replica, too, or all of them.
+    invalidate_durability: Durability
     #: For how long a writer inside `writing` holds its keys; its transaction has to be over by then.
     hold: float
     #: The most time that callers wait for a load, its time in line included.

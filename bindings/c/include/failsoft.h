@@ -229,9 +229,10 @@ failsoft_config *failsoft_config_new(const char *nodes);
  *
  * Keys: `max_retries` (3), `max_redirects` (5), `base_backoff_ms` (50), `attempt_timeout_ms` (250), `deadline_ms`
  * (1000), `connect_timeout_ms` (500), `slot_refresh_interval_ms` (15000), `outage_budget_ms` (30000), `fill` (true),
- * `fill_ttl_ms` (300000), `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000), `hold_ms` (10000), `load_timeout_ms`
- * (10000), `failure_pause_ms` (off), `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map`
- * (`from=to,...`), `username`, `password`, `client_name`. The README says what they mean. These exist only in C:
+ * `fill_ttl_ms` (300000), `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000), `invalidate_durability` (`primary`,
+ * `replica`, which is the default, or `all`), `hold_ms` (10000), `load_timeout_ms` (10000), `failure_pause_ms` (off),
+ * `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map` (`from=to,...`), `username`, `password`,
+ * `client_name`. The README says what they mean. These exist only in C:
  *
  * - `delivery`: `threads` (the default) or `fd`; see failsoft_router_open.
  * - `tls` (false): encrypts all connections. Only with it: `tls_ca_pem` (authorities to trust instead of Mozilla's),
@@ -742,9 +743,10 @@ void failsoft_outcomes_free(failsoft_outcomes *outcomes);
  * FAILSOFT_WRITE_REFUSED: the slot's owner may not be written to now, or refused. failsoft_last_error_detail gives the
  * cause: "slot_uncovered", "no_view", "breaker_open", "quarantined", "verdict_unknown", "cluster_down", "loading",
  * "no_contact", "not_proved", "owner_changed", "redirect_limit", "exists", "lease_gone", "held", "server_refused",
- * "denied", "error_reply", "protocol", "timeout", "connection" or "busy"; later versions may add words.
- * "verdict_unknown", "owner_changed", "exists", "lease_gone" and "held" are only for loaded values that are not written
- * back. After "timeout" and "connection" it is not known whether the value was written.
+ * "denied", "error_reply", "protocol", "timeout", "connection", "not_replicated" or "busy"; later versions may add
+ * words. "verdict_unknown", "owner_changed", "exists", "lease_gone" and "held" are only for loaded values that are not
+ * written back, "not_replicated" is only for invalidations. After "timeout" and "connection" it is not known whether the
+ * value was written.
  */
 failsoft_status failsoft_set(failsoft_router *router,
                              const uint8_t *key,
@@ -780,8 +782,9 @@ failsoft_status failsoft_set_async(failsoft_router *router,
  * FAILSOFT_INVALIDATION_INCOMPLETE: steps were not acknowledged within `deadline_ms`. They are sent again in the
  * background for `invalidation_ttl_ms`, and meanwhile reads of keys whose deletion is pending go to their loaders, with
  * the reason "invalidated". failsoft_last_error says how many keys that are; failsoft_last_error_detail gives the steps
- * that the first one lacks, each with a cause of failsoft_set: "key" (it is deleted where it lives) and "echo" (it is
- * announced in another shard), as in "key timeout, echo connection".
+ * that the first one lacks, each with a cause of failsoft_set: "key" (it is deleted where it lives), "echo" (it is
+ * announced in another shard) and "replicas" (those that `invalidate_durability` asks for have it), as in "key timeout,
+ * echo connection". The cause "not_replicated" means that a primary has it, and too few replicas have it yet.
  */
 failsoft_status failsoft_invalidate(failsoft_router *router,
                                     const uint8_t *const *keys,
@@ -823,8 +826,8 @@ failsoft_status failsoft_invalidate_and_hold(failsoft_router *router,
  * `*out` becomes NULL, or what the caller gives to failsoft_writing_end after the transaction, whether that failed or
  * not.
  *
- * FAILSOFT_INVALIDATION_INCOMPLETE: a key could not be held (the step "hold") or deleted ("key"), so the transaction
- * should not begin; nothing has to be ended.
+ * FAILSOFT_INVALIDATION_INCOMPLETE: a key could not be held (the step "hold") or deleted ("key"), or replicas lack
+ * that ("replicas"), so the transaction should not begin; nothing has to be ended.
  */
 failsoft_status failsoft_writing_begin(failsoft_router *router,
                                        const uint8_t *const *keys,

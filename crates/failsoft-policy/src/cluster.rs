@@ -38,6 +38,7 @@ use crate::nodes::{Node, Nodes, Step};
 use crate::pace;
 use crate::partition::Partition;
 use crate::refresh::{Refresh, Scope};
+use crate::replication::Behind;
 use crate::time::Instant;
 use crate::topology::{Kind, Topology};
 use crate::view::Role;
@@ -128,6 +129,7 @@ pub struct Cluster {
     closing: Vec<NodeKey>,
     dirty: bool,
     invalidations: Invalidations,
+    behind: Behind,
 }
 
 impl Cluster {
@@ -162,6 +164,7 @@ impl Cluster {
             closing: Vec::new(),
             dirty: true,
             invalidations: Invalidations::new(config.invalidation_ttl()),
+            behind: Behind::new(config.invalidation_ttl()),
         }
     }
 

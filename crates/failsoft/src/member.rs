@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::connection::{Attempt, Failure, Lane, LaneConfig, Phase, Report, SubmitError, TlsSetup};
 use crate::endings::{Ending, Endings};
 use crate::events::Observer;
+use crate::replicas::Rounds;
 use arc_swap::ArcSwapOption;
 use failsoft_policy::config::Config;
 use failsoft_policy::route::{Snapshot, Source};
@@ -87,6 +88,8 @@ pub(crate) struct Member {
     gone: AtomicBool,
     /// What the batches of all callers share; made by the first one.
     batches: OnceLock<Semaphore>,
+    /// What its replicas are waited for.
+    pub(crate) rounds: Rounds,
 }
 
 impl Member {
@@ -94,7 +97,7 @@ impl Member {
         let lanes = std::array::from_fn(|_| ArcSwapOption::empty());
         let (node_id, refusal) = (OnceLock::new(), Mutex::new(None));
         let (opening, gone, batches) = (Mutex::new(()), AtomicBool::new(false), OnceLock::new());
-        Self { key, endpoint, node_id, lanes, refusal, opening, gone, batches }
+        Self { key, endpoint, node_id, lanes, refusal, opening, gone, batches, rounds: Rounds::new() }
     }
 
     /// Submits a request on the lane for this use; a lane that is not there, or died of something that
@@ -116,13 +119,14 @@ impl Member {
         request(&*self.reopen(of, opener)?)
     }
 
-    /// Submits a request on the lane of this number, for what the node is asked as the owner, and on no other one.
+    /// Submits a request on the lane of this number, which has this use, and on no other one.
     pub(crate) fn submit_on<T>(
         &self,
+        of: Use,
         line: u64,
         request: impl Fn(&Lane) -> Result<T, SubmitError>,
     ) -> Result<T, SubmitError> {
-        match &*self.lanes[Use::Owner as usize].load() {
+        match &*self.lanes[of as usize].load() {
             Some(lane) if lane.line() == line => request(lane),
             _ => Err(SubmitError::Ended(Failure::Closed)),
         }
