@@ -22,7 +22,7 @@ use bytes::Bytes;
 use core::time::Duration;
 
 /// The most nodes that are known to be behind.
-pub const MAX_BEHIND: usize = 8_192;
+pub const MAX_BEHIND: usize = 1_024;
 /// How long after a failed attempt the next one follows, at first.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often that doubles.
