@@ -63,6 +63,8 @@ test('bad settings are named as they were written', () => {
     ['maxRetries', () => 1, /allowed: 0 to 10/],
     ['addressMap', { 'a:': 'b' }, /address/],
     ['addressMap', { '127.0.0.1:1': 3 }, /a number is not allowed; allowed: addresses, as strings/],
+    ['invalidateDurability', 'some', /"some" is not allowed; allowed: primary, replica or all/],
+    ['invalidateDurability', 1, /is not a text; allowed: primary, replica or all/],
     ['encoding', 'latin1', /allowed: 'utf8', 'utf-8', or null/],
     ['tls', 3, /a number is not allowed; allowed: true, false, or a plain object of ca, cert, key, servername, rejectUnauthorized$/],
     ['password', '', /1 to 65536/]
@@ -86,7 +88,7 @@ test('every form of a setting is taken', () => {
   new Router('127.0.0.1:1, [::1]:2,redis://localhost:3')
   new Router(NODES, { addressMap: { '127.0.0.1:1': '127.0.0.1:2' } })
   new Router(NODES, { addressMap: 'off', password: 'off', failurePauseMs: null })
-  new Router(NODES, { addressMap: ['127.0.0.1:1=127.0.0.1:2'], tls: true })
+  new Router(NODES, { addressMap: ['127.0.0.1:1=127.0.0.1:2'], tls: true, invalidateDurability: 'all' })
   new Router(NODES, { tls: { servername: 'cache', rejectUnauthorized: false } })
   new Router(NODES, { tls: false, encoding: 'utf8' })
   new Router(NODES, { encoding: 'utf-8' })

@@ -56,6 +56,8 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   invalidationTtlMs?: number | undefined
   /** How old the proof may be that a node still tells its invalidations. 1,000 by default. */
   trustWindowMs?: number | undefined
+  /** Who has to have an invalidation before it is complete; failed replicas do not count. `replica` by default. */
+  invalidateDurability?: Durability | undefined
   /** For how long a writer inside `writing` holds its keys unless it is done earlier. 10,000 by default. */
   holdMs?: number | undefined
   /** The most time that callers wait for a load, its time in line included. 10,000 by default. */

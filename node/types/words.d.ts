@@ -41,10 +41,14 @@ export type Cause =
   | 'protocol'
   | 'timeout'
   | 'connection'
+  | 'not_replicated'
   | 'busy'
 
 /** A step of an invalidation. */
-export type Step = 'hold' | 'key' | 'echo'
+export type Step = 'hold' | 'key' | 'echo' | 'replicas'
+
+/** Who has to have an invalidation before it is complete: its primary alone, one replica, too, or all of them. */
+export type Durability = 'primary' | 'replica' | 'all'
 
 /** What a message of the channels `failsoft:view`, `failsoft:node`, `failsoft:verdict`, `failsoft:fill` and `failsoft:panic` is about. */
 export type EventKind =

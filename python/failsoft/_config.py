@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from ._failsoft import Tls, settings
+from ._types import Durability
 
 
 class Config(TypedDict, total=False):
@@ -45,6 +46,8 @@ class Config(TypedDict, total=False):
     invalidation_ttl: float
     #: How old the proof may be that a node still tells its invalidations.
     trust_window: float
+    #: Who has to have an invalidation before it is complete: its primary alone, one replica, too, or all of them.
+    invalidate_durability: Durability
     #: For how long a writer inside `writing` holds its keys; its transaction has to be over by then.
     hold: float
     #: The most time that callers wait for a load, its time in line included.

@@ -47,12 +47,16 @@ Cause: TypeAlias = Literal[
     "protocol",
     "timeout",
     "connection",
+    "not_replicated",
     "busy",
 ]
 
-#: A step of an invalidation: the key is held, if it was to be (`hold`), it is deleted (`key`), and that is announced in
-#: another shard (`echo`).
-Step: TypeAlias = Literal["hold", "key", "echo"]
+#: A step of an invalidation: the key is held, if it was to be (`hold`), it is deleted (`key`), that is announced in
+#: another shard (`echo`), and replicas have it (`replicas`).
+Step: TypeAlias = Literal["hold", "key", "echo", "replicas"]
+
+#: Who has to have an invalidation before it is complete: its primary alone, one replica, too, or all of them.
+Durability: TypeAlias = Literal["primary", "replica", "all"]
 
 
 class PendingInvalidation(NamedTuple):

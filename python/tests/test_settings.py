@@ -67,6 +67,8 @@ def test_bad_settings_are_named(router: type[Any]) -> None:
         ("max_retries", object(), "object is not a setting; allowed: 0 to 10"),
         ("address_map", {"a:": "b"}, "address"),
         ("address_map", {"a:1": 2}, "a dict of something else than str is not a setting; allowed: at most"),
+        ("invalidate_durability", "some", '"some" is not allowed; allowed: primary, replica or all'),
+        ("invalidate_durability", 1, "is not a text; allowed: primary, replica or all"),
         ("decode_responses", "yes", "allowed: true or false"),
         ("tls", 3, "allowed: true or false"),
         ("password", "", "1 to 65536"),

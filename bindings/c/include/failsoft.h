@@ -228,10 +228,11 @@ failsoft_config *failsoft_config_new(const char *nodes);
  * `address_map`. As a `username`, `password` or `client_name` it is a text like any other: the password is then "off".
  *
  * Keys: `max_retries` (3), `max_redirects` (5), `base_backoff_ms` (50), `attempt_timeout_ms` (250), `deadline_ms`
- * (1000), `connect_timeout_ms` (500), `slot_refresh_interval_ms` (15000), `outage_budget_ms` (30000), `fill` (true),
- * `fill_ttl_ms` (300000), `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000), `hold_ms` (10000), `load_timeout_ms`
- * (10000), `failure_pause_ms` (off), `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map`
- * (`from=to,...`), `username`, `password`, `client_name`. The README says what they mean. These exist only in C:
+ * (1000), `connect_timeout_ms` (500), `slot_refresh_interval_ms` (15000), `staleness_budget_ms` (2000),
+ * `outage_budget_ms` (30000), `fill` (true), `fill_ttl_ms` (300000), `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000),
+ * `trust_window_ms` (1000), `invalidate_durability` (replica), `hold_ms` (10000), `load_timeout_ms` (10000),
+ * `failure_pause_ms` (off), `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map` (`from=to,...`),
+ * `username`, `password`, `client_name`. The README says what they mean. These exist only in C:
  *
  * - `delivery`: `threads` (the default) or `fd`; see failsoft_router_open.
  * - `tls` (false): encrypts all connections. Only with it: `tls_ca_pem` (authorities to trust instead of Mozilla's),
@@ -336,7 +337,7 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  * - `waiters`: reads that wait for a loader
  * - `queued_loads`: loads that wait in line because `max_concurrent_loads` are running
  * - `detached_loads`: loaders that are still running after `load_timeout`
- * - `invalidations`: keys that this router invalidated, or set, within `invalidation_ttl_ms`
+ * - `invalidations`: keys that this router invalidated, or heard that another one did, within `invalidation_ttl_ms`
  * - `invalidations_owed`: how many of them no node has acknowledged to be gone; these are read from loaders alone
  * - `stalled`: whether the router's background work panicked when it last ran, so that views and probes may be
  *   missing. That is a defect of Failsoft; the work is tried again after five seconds at most
@@ -362,6 +363,9 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  * - `failed`: whether the cluster counts it as failed
  * - `verdict`: its side of a partition: "majority" (also if nothing speaks against it), "minority" (it gets no reads
  *   and no writes) or "unknown"
+ * - `listening`: how it is listened to for invalidations: "heard" (all that it tells is known), "open" (up to when that
+ *   is complete is not known just now), "closed", "denied" (it does not let us) or "too_costly" (it has too many
+ *   clients); null if it owns no slots
  * - `in_flight`: requests that it has not answered yet
  * - `cluster_ok`: whether it says that `cluster_state` is ok; false until it was first asked
  * - `current_epoch`: the highest epoch that it has seen
@@ -742,9 +746,10 @@ void failsoft_outcomes_free(failsoft_outcomes *outcomes);
  * FAILSOFT_WRITE_REFUSED: the slot's owner may not be written to now, or refused. failsoft_last_error_detail gives the
  * cause: "slot_uncovered", "no_view", "breaker_open", "quarantined", "verdict_unknown", "cluster_down", "loading",
  * "no_contact", "not_proved", "owner_changed", "redirect_limit", "exists", "lease_gone", "held", "server_refused",
- * "denied", "error_reply", "protocol", "timeout", "connection" or "busy"; later versions may add words.
- * "verdict_unknown", "owner_changed", "exists", "lease_gone" and "held" are only for loaded values that are not written
- * back. After "timeout" and "connection" it is not known whether the value was written.
+ * "denied", "error_reply", "protocol", "timeout", "connection", "not_replicated" or "busy"; later versions may add
+ * words. "verdict_unknown", "owner_changed", "exists", "lease_gone" and "held" are only for loaded values that are not
+ * written back, "not_replicated" is only for invalidations. After "timeout" and "connection" it is not known whether the
+ * value was written.
  */
 failsoft_status failsoft_set(failsoft_router *router,
                              const uint8_t *key,
@@ -780,8 +785,9 @@ failsoft_status failsoft_set_async(failsoft_router *router,
  * FAILSOFT_INVALIDATION_INCOMPLETE: steps were not acknowledged within `deadline_ms`. They are sent again in the
  * background for `invalidation_ttl_ms`, and meanwhile reads of keys whose deletion is pending go to their loaders, with
  * the reason "invalidated". failsoft_last_error says how many keys that are; failsoft_last_error_detail gives the steps
- * that the first one lacks, each with a cause of failsoft_set: "key" (it is deleted where it lives) and "echo" (it is
- * announced in another shard), as in "key timeout, echo connection".
+ * that the first one lacks, each with a cause of failsoft_set: "key" (it is deleted where it lives), "echo" (it is
+ * announced in another shard) and "replicas" (those that `invalidate_durability` asks for have it), as in "key timeout,
+ * echo connection". The cause "not_replicated" means that a primary has it, and too few replicas have it yet.
  */
 failsoft_status failsoft_invalidate(failsoft_router *router,
                                     const uint8_t *const *keys,
@@ -823,8 +829,8 @@ failsoft_status failsoft_invalidate_and_hold(failsoft_router *router,
  * `*out` becomes NULL, or what the caller gives to failsoft_writing_end after the transaction, whether that failed or
  * not.
  *
- * FAILSOFT_INVALIDATION_INCOMPLETE: a key could not be held (the step "hold") or deleted ("key"), so the transaction
- * should not begin; nothing has to be ended.
+ * FAILSOFT_INVALIDATION_INCOMPLETE: a key could not be held (the step "hold") or deleted ("key"), or replicas lack
+ * that ("replicas"), so the transaction should not begin; nothing has to be ended.
  */
 failsoft_status failsoft_writing_begin(failsoft_router *router,
                                        const uint8_t *const *keys,

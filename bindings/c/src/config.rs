@@ -191,8 +191,9 @@ pub unsafe extern "C" fn failsoft_config_new(nodes: *const c_char) -> Option<Box
 /// Keys: `max_retries` (3), `max_redirects` (5), `base_backoff_ms` (50), `attempt_timeout_ms` (250), `deadline_ms`
 /// (1000), `connect_timeout_ms` (500), `slot_refresh_interval_ms` (15000), `staleness_budget_ms` (2000),
 /// `outage_budget_ms` (30000), `fill` (true), `fill_ttl_ms` (300000), `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000),
-/// `trust_window_ms` (1000), `hold_ms` (10000), `load_timeout_ms` (10000), `failure_pause_ms` (off), `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map`
-/// (`from=to,...`), `username`, `password`, `client_name`. The README says what they mean. These exist only in C:
+/// `trust_window_ms` (1000), `invalidate_durability` (replica), `hold_ms` (10000), `load_timeout_ms` (10000),
+/// `failure_pause_ms` (off), `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map` (`from=to,...`),
+/// `username`, `password`, `client_name`. The README says what they mean. These exist only in C:
 ///
 /// - `delivery`: `threads` (the default) or `fd`; see failsoft_router_open.
 /// - `tls` (false): encrypts all connections. Only with it: `tls_ca_pem` (authorities to trust instead of Mozilla's),

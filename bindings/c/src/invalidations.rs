@@ -20,8 +20,9 @@ use std::mem::MaybeUninit;
 /// FAILSOFT_INVALIDATION_INCOMPLETE: steps were not acknowledged within `deadline_ms`. They are sent again in the
 /// background for `invalidation_ttl_ms`, and meanwhile reads of keys whose deletion is pending go to their loaders, with
 /// the reason "invalidated". failsoft_last_error says how many keys that are; failsoft_last_error_detail gives the steps
-/// that the first one lacks, each with a cause of failsoft_set: "key" (it is deleted where it lives) and "echo" (it is
-/// announced in another shard), as in "key timeout, echo connection".
+/// that the first one lacks, each with a cause of failsoft_set: "key" (it is deleted where it lives), "echo" (it is
+/// announced in another shard) and "replicas" (those that `invalidate_durability` asks for have it), as in "key timeout,
+/// echo connection". The cause "not_replicated" means that a primary has it, and too few replicas have it yet.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_invalidate(
     router: *mut Router,

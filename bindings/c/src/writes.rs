@@ -19,9 +19,10 @@ pub type OnDone = Option<unsafe extern "C" fn(status: Status, done_data: *mut c_
 /// FAILSOFT_WRITE_REFUSED: the slot's owner may not be written to now, or refused. failsoft_last_error_detail gives the
 /// cause: "slot_uncovered", "no_view", "breaker_open", "quarantined", "verdict_unknown", "cluster_down", "loading",
 /// "no_contact", "not_proved", "owner_changed", "redirect_limit", "exists", "lease_gone", "held", "server_refused",
-/// "denied", "error_reply", "protocol", "timeout", "connection" or "busy"; later versions may add words.
-/// "verdict_unknown", "owner_changed", "exists", "lease_gone" and "held" are only for loaded values that are not written
-/// back. After "timeout" and "connection" it is not known whether the value was written.
+/// "denied", "error_reply", "protocol", "timeout", "connection", "not_replicated" or "busy"; later versions may add
+/// words. "verdict_unknown", "owner_changed", "exists", "lease_gone" and "held" are only for loaded values that are not
+/// written back, "not_replicated" is only for invalidations. After "timeout" and "connection" it is not known whether the
+/// value was written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_set(
     router: *mut Router,

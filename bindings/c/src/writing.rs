@@ -45,8 +45,8 @@ pub unsafe extern "C" fn failsoft_invalidate_and_hold(
 /// `*out` becomes NULL, or what the caller gives to failsoft_writing_end after the transaction, whether that failed or
 /// not.
 ///
-/// FAILSOFT_INVALIDATION_INCOMPLETE: a key could not be held (the step "hold") or deleted ("key"), so the transaction
-/// should not begin; nothing has to be ended.
+/// FAILSOFT_INVALIDATION_INCOMPLETE: a key could not be held (the step "hold") or deleted ("key"), or replicas lack
+/// that ("replicas"), so the transaction should not begin; nothing has to be ended.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_writing_begin(
     router: *mut Router,

@@ -99,6 +99,7 @@ pub(crate) fn table(env: &Env) -> napi::Result<Object<'_>> {
             Setting::Integer(number) => row.set("default", *number)?,
             Setting::Bool(yes) => row.set("default", *yes)?,
             Setting::Text(text) => row.set("default", text)?,
+            Setting::Word(word) => row.set("default", *word)?,
             Setting::List(list) => row.set("default", list)?,
             Setting::Off => row.set("default", napi::bindgen_prelude::Null)?,
         }

@@ -4,8 +4,8 @@ use crate::convert::{described, failed, number, one, type_name};
 use crate::errors::raised;
 use crate::tls::Tls;
 use failsoft::{
-    Builder, Cause, Config, ConfigError, EventKind, KeySpec, Reason, Router, ServedBy, Setting, SettingKind, Step,
-    unknown_key,
+    Builder, Cause, Config, ConfigError, Durability, EventKind, KeySpec, Reason, Router, ServedBy, Setting,
+    SettingKind, Step, unknown_key,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -98,6 +98,7 @@ pub(crate) fn vocabulary(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     table.set_item("reason", Reason::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     table.set_item("cause", Cause::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     table.set_item("step", Step::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    table.set_item("durability", Durability::WORDS)?;
     table.set_item("event", EventKind::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     Ok(table)
 }
@@ -120,6 +121,7 @@ fn default(py: Python<'_>, setting: &Setting) -> PyResult<Py<PyAny>> {
         Setting::Number(n) => PyFloat::new(py, *n).into_any().unbind(),
         Setting::Bool(b) => PyBool::new(py, *b).to_owned().into_any().unbind(),
         Setting::Text(text) => PyString::new(py, text).into_any().unbind(),
+        Setting::Word(word) => PyString::new(py, word).into_any().unbind(),
         Setting::List(list) => PyList::new(py, list)?.into_any().unbind(),
         Setting::Off => py.None(),
     })

@@ -40,6 +40,7 @@ use crate::nodes::{Node, Nodes, Step};
 use crate::pace;
 use crate::partition::Partition;
 use crate::refresh::{Refresh, Scope};
+use crate::replication::Behind;
 use crate::time::Instant;
 use crate::topology::{Kind, Topology};
 use crate::view::Role;
@@ -134,6 +135,7 @@ pub struct Cluster {
     hearing: Hearing,
     /// The slot part of the snapshot by which nodes are listened to.
     followed: Option<Arc<[u16]>>,
+    behind: Behind,
 }
 
 impl Cluster {
@@ -171,6 +173,7 @@ impl Cluster {
             invalidations: Invalidations::new(config.invalidation_ttl()),
             hearing: Hearing::new(config),
             followed: None,
+            behind: Behind::new(config.invalidation_ttl()),
         }
     }
 

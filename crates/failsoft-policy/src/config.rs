@@ -1,6 +1,7 @@
 //! The settings: one table of keys, defaults and ranges, and a [`Config`] that is always valid.
 
 use crate::error::{ConfigError, quoted};
+use crate::replication::Durability;
 use crate::setting::{Field, Secret};
 use crate::words::Endpoint;
 use alloc::format;
@@ -102,6 +103,10 @@ settings! {
     /// How old the proof may be that a node still tells its invalidations. Three probes are sent in this time while keys of
     /// the node are being read.
     trust_window: Duration as Duration, between(Duration::from_millis(100), MINUTE), millis(1_000);
+    /// Who has to have an invalidation before it is complete: the `primary` alone, one `replica`, too, or `all` of them.
+    /// Replicas that the cluster counts as failed, or that say that they lost their primary, are none.
+    invalidate_durability: Durability as Durability,
+        Kind::Choice { words: Durability::WORDS }, Setting::Word(Durability::Replica.as_str());
     /// For how long a writer inside `writing` holds its keys, so that nothing that is loaded meanwhile is written back: its
     /// transaction has to be over by then.
     hold: Duration as Duration, between(MS, HOUR), millis(10_000);

@@ -4,7 +4,7 @@
 //! in the opposite slot, which another shard nearly always owns, so that whoever has lost the key's own shard can still
 //! learn of it. It comes after the key step; or at once, when that has failed. The invalidation is complete when both are
 //! acknowledged. What is not is sent again in the background for `invalidation_ttl`, and after a key step that was late
-//! the echo once more ([`crate::invalidations`]).
+//! the echo once more ([`crate::invalidations`]). Both also have to reach replicas ([`crate::replication`]).
 //!
 //! A writer may *hold* the key first: for so long, by the server's clock, nobody takes a lease of it, so whatever is loaded
 //! meanwhile is served and kept nowhere. It does so before its transaction, since what it commits may be followed by its
@@ -12,6 +12,8 @@
 
 use crate::config::Config;
 use crate::invalidations::{Due, Id};
+use crate::read::Answer;
+use crate::replication::{Landed, Wait};
 use crate::time::Instant;
 use crate::turn::Turn;
 use crate::wire::echo_slot;
@@ -29,6 +31,8 @@ words! {
         Key = "key",
         /// It is announced in another slot.
         Echo = "echo",
+        /// Replicas have it, so that a failover does not lose it.
+        Replicas = "replicas",
     }
 }
 
@@ -41,6 +45,8 @@ pub struct Pending {
     pub key: Option<Cause>,
     /// Why the echo was not.
     pub echo: Option<Cause>,
+    /// Why replicas of the key's node may lack what that has acknowledged, a hold among it.
+    pub replicas: Option<Cause>,
 }
 
 impl Pending {
@@ -49,14 +55,16 @@ impl Pending {
         *self == Self::default()
     }
 
-    /// Whether a transaction may begin under the hold: the key is gone, and stays away for that time.
+    /// Whether a transaction may begin under the hold: the key is gone, and stays away for that time, also after a
+    /// failover.
     pub fn lets_write(&self) -> bool {
-        self.hold.is_none() && self.key.is_none()
+        self.hold.is_none() && self.key.is_none() && self.replicas.is_none()
     }
 
     /// The steps with their causes.
     pub fn steps(&self) -> impl Iterator<Item = (Step, Cause)> {
-        let all = [(Step::Hold, self.hold), (Step::Key, self.key), (Step::Echo, self.echo)];
+        let all =
+            [(Step::Hold, self.hold), (Step::Key, self.key), (Step::Echo, self.echo), (Step::Replicas, self.replicas)];
         all.into_iter().filter_map(|(step, cause)| Some((step, cause?)))
     }
 }
@@ -74,6 +82,8 @@ pub struct Invalidation {
     limit: Duration,
     /// When that is over, once it has begun.
     deadline: Option<Instant>,
+    /// Where the key step and the echo were acknowledged.
+    landed: [Option<Landed>; 2],
     pending: Pending,
 }
 
@@ -86,8 +96,8 @@ impl Invalidation {
 
     /// The router sends it again: of [`crate::invalidations::Invalidations::take_due`].
     pub fn again(config: &Config, Due { slot, key, called_at, owed }: Due) -> Self {
-        let (limit, pending) = (config.deadline(), Pending::default());
-        Self { slot, key, called_at, is_told: !owed, limit, deadline: None, pending }
+        let (limit, landed, pending) = (config.deadline(), [None, None], Pending::default());
+        Self { slot, key, called_at, is_told: !owed, limit, deadline: None, landed, pending }
     }
 
     /// It sets out under this id. Gives the config epoch of the key's owner, which its marks name.
@@ -137,6 +147,7 @@ impl Invalidation {
     /// What came of it. If it was acknowledged by who owns the slot now, the key may be read again.
     pub fn key_step_ended(&mut self, write: &Write, refused: Option<Cause>, turn: &mut Turn<'_>) {
         self.pending.key = refused;
+        self.landed[0] = write.landed().filter(|_| refused.is_none());
         if let Some(at) = write.written_at().filter(|_| refused.is_none()) {
             let reign = turn.cluster.reign(self.slot);
             let call = (self.slot, &self.key, self.called_at);
@@ -162,10 +173,31 @@ impl Invalidation {
         echo_slot(self.slot)
     }
 
-    /// What came of it, and what the whole lacks. Also to be told of one that was given up half way.
-    pub fn echo_ended(&mut self, refused: Option<Cause>, turn: &mut Turn<'_>) -> Pending {
+    /// What came of it.
+    pub fn echo_ended(&mut self, write: &Write, refused: Option<Cause>) {
         self.pending.echo = refused;
-        turn.cluster.invalidations().ended((self.slot, &self.key, self.called_at), refused.is_none(), turn.now);
+        self.landed[1] = write.landed().filter(|_| refused.is_none());
+    }
+
+    /// What is asked about the replicas of the key's node, and of its echo's; the two may be asked at once. None where
+    /// there is nothing to be waited for.
+    pub fn waits(&self, config: &Config, turn: &Turn<'_>) -> [Option<Wait>; 2] {
+        self.landed.each_ref().map(|landed| Wait::after(landed.as_ref()?, config, turn))
+    }
+
+    /// What these came to. An echo that replicas lack is as good as none that was left.
+    pub fn waits_ended(&mut self, said: [Option<(Wait, Result<i64, Answer>)>; 2], turn: &mut Turn<'_>) {
+        let about = (&self.key, self.called_at);
+        let [key, echo] = said.map(|said| said.and_then(|(wait, said)| wait.ended(said, about, turn)));
+        self.pending.replicas = key;
+        self.pending.echo = self.pending.echo.or(echo);
+    }
+
+    /// It is over, or was given up half way: what it lacks. Replicas are asked again for a whole node, and not for each
+    /// key.
+    pub fn ended(&self, turn: &mut Turn<'_>) -> Pending {
+        let announced = self.landed[1].is_some();
+        turn.cluster.invalidations().ended((self.slot, &self.key, self.called_at), announced, turn.now);
         self.pending
     }
 }

@@ -34,6 +34,7 @@ pub mod partition;
 pub mod rank;
 pub mod read;
 pub mod refresh;
+pub mod replication;
 pub mod reply;
 pub mod route;
 mod runs;

@@ -24,6 +24,8 @@ pub enum Setting {
     Bool(bool),
     /// A text. For `address_map` a list, parted by commas.
     Text(String),
+    /// One of the words of a choice.
+    Word(&'static str),
     /// Several texts.
     List(Vec<String>),
     /// Not set, where that exists.
@@ -70,6 +72,11 @@ pub enum Kind {
     },
     /// `true` or `false`.
     Bool,
+    /// One of these words.
+    Choice {
+        /// All of them.
+        words: &'static [&'static str],
+    },
     /// A text of 1 to `max` bytes without spaces and control characters, or off.
     Word {
         /// The most bytes.
@@ -112,6 +119,7 @@ impl fmt::Display for Setting {
             Self::Number(n) => f.write_str(&number(*n)),
             Self::Bool(b) => b.fmt(f),
             Self::Text(text) => f.write_str(&quoted(text)),
+            Self::Word(word) => f.write_str(word),
             Self::List(list) => write!(f, "a list of {}", list.len()),
             Self::Off => f.write_str("off"),
         }
@@ -138,6 +146,10 @@ impl fmt::Display for Kind {
             Self::Integer { min, max } => write!(f, "{min} to {max}"),
             Self::Number { min, max } => write!(f, "{min} to {max}"),
             Self::Bool => f.write_str("true or false"),
+            Self::Choice { words } => match words {
+                [first @ .., last] if !first.is_empty() => write!(f, "{} or {last}", first.join(", ")),
+                _ => f.write_str(&words.concat()),
+            },
             Self::Word { max, ascii } => {
                 let what = if *ascii { "ASCII characters" } else { "bytes" };
                 write!(f, "1 to {max} {what} without spaces and control characters, or off")
@@ -243,6 +255,30 @@ impl Field for bool {
             Setting::Bool(value) => Ok(value),
             other => Err(mismatch(&other, "boolean", kind)),
         }
+    }
+    fn view(&self) -> Self {
+        *self
+    }
+}
+
+/// A type that is a closed list of words.
+pub(crate) trait Choice: Copy + 'static {
+    /// All of them.
+    fn all() -> &'static [Self];
+    /// This one's word.
+    fn word(self) -> &'static str;
+}
+
+impl<C: Choice> Field for C {
+    type View<'a> = Self;
+    fn take(setting: Setting, kind: Kind) -> Result<Self, String> {
+        let word = match &setting {
+            Setting::Text(text) => text,
+            Setting::Word(word) => *word,
+            _ => return Err(mismatch(&setting, "text", kind)),
+        };
+        let chosen = C::all().iter().find(|choice| choice.word() == word);
+        chosen.copied().ok_or_else(|| format!("{setting} is not allowed; allowed: {kind}"))
     }
     fn view(&self) -> Self {
         *self

@@ -67,6 +67,9 @@ macro_rules! words {
             /// Every word of the list, in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
+            /// The words themselves.
+            pub const WORDS: &'static [&'static str] = &[$($word,)+];
+
             /// The word as it appears in every language, in metrics and in traces.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }

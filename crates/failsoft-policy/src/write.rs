@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::invalidations::Reign;
 use crate::lease::Lessor;
 use crate::read::Answer;
+use crate::replication::Landed;
 use crate::reply::{ErrorReply, Target};
 use crate::text::{Text, Then};
 use crate::time::Instant;
@@ -195,6 +196,12 @@ impl Write {
     /// Where it was written: the owner as it was when this was sent, and the connection.
     pub fn written_at(&self) -> Option<Lessor> {
         self.reign.map(|(node, epoch)| Lessor { node, epoch, line: self.line })
+    }
+
+    /// Where it was acknowledged, for who asks about its replicas.
+    pub fn landed(&self) -> Option<Landed> {
+        let (node, reign) = (self.node?, self.reign?);
+        Some(Landed { node, line: self.line, reign, slot: self.slot, sent_at: self.sent_at })
     }
 
     /// Whether it was sent without knowing that its node is in the majority.

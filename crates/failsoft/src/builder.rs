@@ -10,6 +10,7 @@ use failsoft_policy::Endpoint;
 use failsoft_policy::config::{Config, Setting, check_nodes, split_nodes};
 use failsoft_policy::error::ConfigError;
 use failsoft_policy::events::Event;
+use failsoft_policy::replication::Durability;
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -168,6 +169,11 @@ impl Builder {
     /// The most reads in flight to one node; beyond it a read goes to the next source. 10,000.
     pub fn max_in_flight(self, value: u32) -> Self {
         self.set("max_in_flight", Setting::Integer(value.into()))
+    }
+
+    /// Who has to have an invalidation before it is complete. [`Durability::Replica`].
+    pub fn invalidate_durability(self, value: Durability) -> Self {
+        self.set("invalidate_durability", Setting::Word(value.as_str()))
     }
 
     /// Whether a loaded value is written back. `true`.

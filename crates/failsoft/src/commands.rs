@@ -75,7 +75,8 @@ impl<'a> Message<'a> {
         self.marked_in(slot, epoch)
     }
 
-    fn marked_in(mut self, slot: Slot, epoch: u64) -> Self {
+    /// The same marked in that slot.
+    pub(crate) fn marked_in(mut self, slot: Slot, epoch: u64) -> Self {
         self.slot = slot;
         (self.note.mark, self.note.bell) = (mark_name(slot, self.key), bell_name(slot, &self.note.id, self.key));
         self.note.text = mark(&self.note.id, epoch);

@@ -3,15 +3,17 @@
 use crate::commands::{Message, Writer};
 use crate::error::{Error, Incomplete};
 use crate::panics;
+use crate::replicas;
 use crate::shared::Shared;
 use crate::writes;
 use bytes::Bytes;
+use failsoft_policy::cluster::Cluster;
 use failsoft_policy::invalidate::{Invalidation, Pending};
+use failsoft_policy::replication::Wait;
 use failsoft_policy::slot::slot_of;
 use failsoft_policy::wire::id;
-use failsoft_policy::write::Cause;
 use failsoft_policy::{Instant, NodeKey, Slot, Turn};
-use futures_util::future::try_join_all;
+use futures_util::future::{join, try_join_all};
 use futures_util::stream;
 use futures_util::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
@@ -72,7 +74,8 @@ impl Gate {
     }
 
     /// Takes over what has changed. Called under the lock of what the policy knows, before new routes are in force.
-    pub(crate) fn update(&self, known: &mut failsoft_policy::invalidations::Invalidations) {
+    pub(crate) fn update(&self, cluster: &mut Cluster) {
+        let known = cluster.invalidations();
         let any = !known.is_empty();
         if !any && !self.has_any() {
             return;
@@ -86,7 +89,7 @@ impl Gate {
             };
         }
         self.any.store(any, Ordering::Relaxed);
-        let due = known.next_timeout().map_or(u64::MAX, Instant::as_nanos);
+        let due = cluster.next_again().map_or(u64::MAX, Instant::as_nanos);
         if due < self.due.swap(due, Ordering::Relaxed) {
             self.earlier.notify_one();
         }
@@ -150,12 +153,13 @@ pub(crate) fn complete(incomplete: Vec<Incomplete>) -> Result<(), Error> {
 /// Sends again what was not acknowledged, or may be lost under another owner.
 pub(crate) async fn send_again(shared: Arc<Shared>) {
     loop {
-        let (due, next) = shared.with_cluster(|cluster, now| {
+        let (due, behind, next) = shared.with_cluster(|cluster, now| {
             let due = cluster.invalidations().take_due(WINDOW, now);
             let again = |due| Invalidation::again(shared.config(), due);
-            (due.into_iter().map(again).collect::<Vec<_>>(), cluster.invalidations().next_timeout())
+            let due: Vec<_> = due.into_iter().map(again).collect();
+            (due, cluster.behind().take_due(now), cluster.next_again())
         });
-        if due.is_empty() {
+        if due.is_empty() && behind.is_empty() {
             let next = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(shared.opener.clock.std(at)).await,
@@ -170,7 +174,11 @@ pub(crate) async fn send_again(shared: Arc<Shared>) {
         }
         let calls = due.into_iter().map(|call| UnderWay::new(&shared, call, Holding::No));
         let all = stream::iter(calls).map(UnderWay::carry_out).buffer_unordered(WINDOW);
-        if panics::caught(all.for_each(|_| std::future::ready(()))).await.is_err() {
+        let behind = stream::iter(behind).map(|again| replicas::ask_again(&shared, again)).buffer_unordered(WINDOW);
+        let all = async {
+            tokio::join!(all.for_each(|_| std::future::ready(())), behind.for_each(|_| std::future::ready(())))
+        };
+        if panics::caught(all).await.is_err() {
             shared.tally.panicked();
         }
     }
@@ -218,20 +226,32 @@ impl UnderWay {
         }
         let mut echo = call.echo(shared.config(), shared.now());
         let announced = writes::run(&shared, &mut echo, &message.echo(epoch)).await?;
-        let pending = self.end(announced.err());
+        call.echo_ended(&echo, announced.err());
+        let waits = shared.with_cluster(|cluster, now| call.waits(shared.config(), &Turn { cluster, now, dice: 0 }));
+        if waits.iter().any(Option::is_some) {
+            let ask = async |wait: Option<Wait>| {
+                let said = replicas::ask(&shared, wait.as_ref()?).await;
+                Some((wait?, said))
+            };
+            let [key, echo] = waits;
+            let (key, echo) = join(ask(key), ask(echo)).await;
+            shared.check_open()?;
+            shared.with_cluster(|cluster, now| call.waits_ended([key, echo], &mut Turn { cluster, now, dice: 0 }));
+        }
+        let pending = self.end();
         shared.tally.invalidation(!pending.is_empty());
         Ok((!pending.is_empty()).then_some(Incomplete { key, pending }))
     }
 
-    fn end(&mut self, echo: Option<Cause>) -> Pending {
-        let Some(mut call) = self.call.take() else { return Pending::default() };
-        self.shared.with_cluster(|cluster, now| call.echo_ended(echo, &mut Turn { cluster, now, dice: 0 }))
+    fn end(&mut self) -> Pending {
+        let Some(call) = self.call.take() else { return Pending::default() };
+        self.shared.with_cluster(|cluster, now| call.ended(&mut Turn { cluster, now, dice: 0 }))
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.end(Some(Cause::Connection));
+        self.end();
         if self.shared.gate.under_way.fetch_sub(1, Ordering::Release) == 1 {
             self.shared.gate.idle.notify_waiters();
         }

@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::connection::{Attempt, Failure, Lane, LaneConfig, Phase, Pushes, Report, SubmitError, TlsSetup};
 use crate::endings::{Ending, Endings};
 use crate::events::Observer;
+use crate::replicas::Rounds;
 use arc_swap::ArcSwapOption;
 use failsoft_policy::config::Config;
 use failsoft_policy::route::{Snapshot, Source};
@@ -96,6 +97,8 @@ pub(crate) struct Member {
     gone: AtomicBool,
     /// What the batches of all callers share; made by the first one.
     batches: OnceLock<Semaphore>,
+    /// What its replicas are waited for.
+    pub(crate) rounds: Rounds,
 }
 
 impl Member {
@@ -103,7 +106,7 @@ impl Member {
         let lanes = std::array::from_fn(|_| ArcSwapOption::empty());
         let (node_id, refusal) = (OnceLock::new(), Mutex::new(None));
         let (opening, gone, batches) = (Mutex::new(()), AtomicBool::new(false), OnceLock::new());
-        Self { key, endpoint, node_id, lanes, refusal, opening, gone, batches }
+        Self { key, endpoint, node_id, lanes, refusal, opening, gone, batches, rounds: Rounds::new() }
     }
 
     /// Submits a request on the lane for this use; a lane that is not there, or died of something that
@@ -125,7 +128,7 @@ impl Member {
         request(&*self.reopen(of, opener)?)
     }
 
-    /// Submits a request on the lane of this number, and on no other one.
+    /// Submits a request on the lane of this number, which has this use, and on no other one.
     pub(crate) fn submit_on<T>(
         &self,
         of: Use,
@@ -380,6 +383,7 @@ mod tests {
             assert!(tokio::time::Instant::now() < end, "nobody asked");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert_eq!(new.count("HELLO"), 1, "on the connection that there is");
+        new.wait_for("CLIENT TRACKING", 1).await.expect("it is listened to");
+        assert_eq!(new.count("HELLO"), 2, "on the connection that there is");
     }
 }

@@ -45,7 +45,7 @@ impl Run<'_> {
         };
         let submit = |lane: &Lane| self.submit(lane, time);
         let submitted = match line {
-            Some(line) => member.submit_on(Use::Owner, line, submit),
+            Some(line) => member.submit_on(of, line, submit),
             None => member.submit(of, &shared.opener, submit),
         };
         let (result, line) = match submitted {

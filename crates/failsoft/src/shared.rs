@@ -140,7 +140,7 @@ impl Shared {
 
     /// Puts new routes in force, if there are any.
     fn publish(&self, cluster: &mut Cluster) -> bool {
-        self.gate.update(cluster.invalidations());
+        self.gate.update(cluster);
         if !cluster.is_dirty() || self.is_closed() {
             return false;
         }

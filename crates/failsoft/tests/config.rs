@@ -153,6 +153,7 @@ fn wrong(kind: Kind) -> Vec<Setting> {
             ]
         }
         Kind::Bool => vec![Setting::Integer(1), Setting::Text("yes".into())],
+        Kind::Choice { .. } => vec![Setting::Integer(1), Setting::Text("off".into()), Setting::Word("no word of it")],
         Kind::Word { max, .. } => {
             ["", "two words", "a\r\nb", &"x".repeat(max + 1)].map(|t| Setting::Text(t.into())).into()
         }
@@ -166,7 +167,10 @@ fn wrong(kind: Kind) -> Vec<Setting> {
             Setting::Bool(true),
         ],
     };
-    if matches!(kind, Kind::Duration { off: false, .. } | Kind::Integer { .. } | Kind::Number { .. } | Kind::Bool) {
+    if !matches!(
+        kind,
+        Kind::Duration { off: true, .. } | Kind::Word { .. } | Kind::Secret { .. } | Kind::AddressMap { .. }
+    ) {
         wrong.push(Setting::Off);
         wrong.push(Setting::List(Vec::new()));
     }

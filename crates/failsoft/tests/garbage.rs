@@ -106,7 +106,7 @@ async fn nodes_that_say_not_now() {
     }
     // Too many clients is what a server says instead of a welcome.
     let pair = Pair::start().await;
-    pair.a.next("HELLO", Behaviour::error("ERR max number of clients reached"));
+    pair.a.on("HELLO", Behaviour::error("ERR max number of clients reached"));
     let router = quick(&pair).await;
     let (outcome, calls) = read_both("too many clients", &pair, &router).await;
     assert_eq!((outcome.served_by, outcome.reason, calls), (ServedBy::Secondary, Some(Reason::Loading), 1));

@@ -2,7 +2,7 @@
 
 mod support;
 
-use failsoft::{Bytes, Error, Reason, Router, ServedBy, Step, slot_of};
+use failsoft::{Bytes, Durability, Error, Reason, Router, ServedBy, Step, slot_of};
 use failsoft_policy::wire::{INVALIDATE_SCRIPT, MARK_SCRIPT, Script, echo_slot, lease_name, mark_name};
 use failsoft_testkit::{Cluster, Flavour, key_in};
 use std::time::Duration;
@@ -240,7 +240,7 @@ async fn in_a_slot_that_is_moved_at_once_it_is_sent_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_failover_loses_is_sent_again_and_never_read_here() {
     let cluster = start_cluster(3, 1).await;
-    let router = router(&cluster).await;
+    let router = ready_router(patient(cluster.addresses()).invalidate_durability(Durability::Primary)).await;
     let key = key_in(SLOT);
     let owner = cluster.owner_of(SLOT).await.expect("an owner");
     let replica = cluster.replica_of(owner, 0);
@@ -301,7 +301,7 @@ async fn the_rights_that_are_documented_are_those_that_it_takes() {
     let script = if server().at_least(7, 0) { "+script|load" } else { "+script" };
     let commands = "-@all +get +set +readonly +cluster|slots +del";
     let users = [
-        ("whole", format!("~app:* ~failsoft:* {commands} +time +evalsha {script}")),
+        ("whole", format!("~app:* ~failsoft:* {commands} +time +wait +evalsha {script}")),
         ("scriptless", format!("~app:* ~failsoft:* {commands}")),
     ];
     let mut builder = Cluster::builder().server(&server()).primaries(3).replicas(0);

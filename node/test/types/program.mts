@@ -41,7 +41,7 @@ try {
 } catch (error) {
   if (!(error instanceof InvalidationIncomplete)) throw error
   for (const { key, step, cause } of error.pending) {
-    const told: [Buffer, 'hold' | 'key' | 'echo', string] = [key, step, cause]
+    const told: [Buffer, 'hold' | 'key' | 'echo' | 'replicas', string] = [key, step, cause]
     if (told.length !== 3) throw new Error(error.code satisfies 'INVALIDATION_INCOMPLETE')
   }
 }

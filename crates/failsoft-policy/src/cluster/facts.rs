@@ -89,6 +89,14 @@ impl Cluster {
         }
     }
 
+    /// A node has refused to wait for its replicas, and is not asked again for a while.
+    pub(crate) fn handle_no_wait(&mut self, node: NodeKey, now: Instant) {
+        let until = now + denied::pause(self.interval);
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.deny_waits(until);
+        }
+    }
+
     /// A node does not know a script. Whether another call has sent it the text on this connection; otherwise this one
     /// does.
     pub(crate) fn handle_no_script(&mut self, node: NodeKey, which: Which, line: u64) -> bool {

@@ -97,6 +97,9 @@ fn said_by(node: &crate::nodes::Node) -> NodeReport {
     if node.leases_denied().is_some() {
         report.denied.push("EVALSHA");
     }
+    if node.waits_denied().is_some() {
+        report.denied.push("WAIT");
+    }
     report
 }
 

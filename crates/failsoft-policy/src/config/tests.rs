@@ -31,6 +31,7 @@ fn the_defaults() {
     assert_eq!(config.load_timeout(), ms(10_000));
     assert_eq!((config.max_concurrent_loads(), config.failure_pause()), (256, None));
     assert_eq!((config.fill(), config.ttl_jitter()), (true, 0.1));
+    assert_eq!(config.invalidate_durability(), Durability::Replica);
     assert_eq!((config.username(), config.password(), config.client_name()), (None, None, None));
     assert_eq!(config.address_map(), []);
 }
@@ -48,6 +49,8 @@ fn the_table_can_be_read() {
     assert_eq!(spec("outage_budget").default.to_string(), "30 s");
     assert_eq!(spec("username").default.to_string(), "off");
     assert_eq!(spec("failure_pause").kind.to_string(), "1 ms to 60 s, or off");
+    assert_eq!(spec("invalidate_durability").kind.to_string(), "primary, replica or all");
+    assert_eq!(spec("invalidate_durability").default.to_string(), "replica");
 }
 
 #[test]
@@ -87,6 +90,10 @@ fn every_range_holds_its_ends_and_no_more() {
                 ],
             ),
             Kind::Bool => (vec![Setting::Bool(true), Setting::Bool(false)], vec![Setting::Integer(1)]),
+            Kind::Choice { words } => (
+                words.iter().flat_map(|&word| [Setting::Word(word), Setting::Text(word.into())]).collect(),
+                ["", "off", "nonsense", "Primary"].map(|word| Setting::Text(word.into())).into(),
+            ),
             Kind::Word { max, .. } | Kind::Secret { max } => (
                 vec![Setting::Off, Setting::Text("x".repeat(max))],
                 vec![Setting::Text(String::new()), Setting::Text("x".repeat(max + 1)), Setting::Bool(false)],
@@ -123,6 +130,8 @@ fn another_kind_is_refused() {
         let taken = values.iter().filter(|value| Config::default().set(spec.name, (*value).clone()).is_ok()).count();
         // Two forms each: with its unit or without, whole or not, text or list, and off.
         let expected = match spec.kind {
+            // None of these is one of its words.
+            Kind::Choice { .. } => 0,
             Kind::Bool => 1,
             Kind::Duration { off: true, .. } => 3,
             _ => 2,

@@ -27,9 +27,14 @@ fn a_transaction_begins_only_if_the_key_is_held_and_gone() {
     let whole = Pending::default();
     assert!(whole.is_empty() && whole.lets_write());
     assert!(Pending { echo: cause, ..whole }.lets_write(), "whoever reads the key's own shard finds it gone");
-    for lacks in [Pending { hold: cause, ..whole }, Pending { key: cause, ..whole }] {
+    for lacks in [
+        Pending { hold: cause, ..whole },
+        Pending { key: cause, ..whole },
+        // The replica may be promoted before it has the hold.
+        Pending { replicas: cause, ..whole },
+    ] {
         assert!(!lacks.is_empty() && !lacks.lets_write(), "{lacks:?}");
     }
-    let all = Pending { hold: cause, key: cause, echo: cause };
-    assert_eq!(all.steps().map(|(step, _)| step.as_str()).collect::<Vec<_>>(), ["hold", "key", "echo"]);
+    let all = Pending { hold: cause, key: cause, echo: cause, replicas: cause };
+    assert_eq!(all.steps().map(|(step, _)| step.as_str()).collect::<Vec<_>>(), ["hold", "key", "echo", "replicas"]);
 }

@@ -54,6 +54,8 @@ pub struct Node {
     offsets: Offsets,
     /// It has refused a lease, or a fill, for want of rights, and is not asked for one until then.
     leases_denied: Option<Instant>,
+    /// It has refused a `WAIT`, and is not asked for one until then.
+    waits_denied: Option<Instant>,
     texts: Sent,
 }
 
@@ -87,6 +89,7 @@ impl Node {
             linked_at: None,
             offsets: Offsets::default(),
             leases_denied: None,
+            waits_denied: None,
             texts: Sent::default(),
         }
     }
@@ -99,6 +102,16 @@ impl Node {
     /// Until when it is not asked for leases, if it has refused one and given none since.
     pub(crate) fn leases_denied(&self) -> Option<Instant> {
         self.leases_denied
+    }
+
+    /// It is not asked to wait for its replicas until then.
+    pub(crate) fn deny_waits(&mut self, until: Instant) {
+        self.waits_denied = Some(until);
+    }
+
+    /// Until when it is not asked for that, if it has refused it.
+    pub(crate) fn waits_denied(&self) -> Option<Instant> {
+        self.waits_denied
     }
 
     /// On which connections it was sent the texts of scripts.
@@ -213,6 +226,8 @@ impl Node {
         self.role = role;
         self.proved = false;
         (self.step, self.linked_at) = (Step::default(), None);
+        // As a replica it takes no `WAIT` either, which is no matter of rights.
+        self.waits_denied = None;
         self.offsets.clear();
     }
 }

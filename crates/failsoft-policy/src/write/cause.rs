@@ -48,6 +48,8 @@ words! {
         Timeout = "timeout",
         /// The connection was lost: whether it was written is not known.
         Connection = "connection",
+        /// The primary has it, but too few replicas have it yet.
+        NotReplicated = "not_replicated",
         /// Too many writes are under way.
         Busy = "busy",
     }

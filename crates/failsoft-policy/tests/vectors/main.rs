@@ -1,5 +1,6 @@
 //! Carries out the vectors of `tests/vectors/*.yaml` in the root of the repository against the policy alone.
 
+mod replicas;
 mod run;
 mod schema;
 mod words;

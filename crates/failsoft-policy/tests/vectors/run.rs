@@ -1,5 +1,6 @@
 //! Carries out one vector: events in, what the policy answers compared with what is expected.
 
+use crate::replicas::Replicas;
 use crate::schema::{File, Nodes, Step, Vector, View as ViewText};
 use crate::words::{Names, answer, endpoint, name_of, reason, report, returned, view_node};
 use bytes::Bytes;
@@ -16,29 +17,30 @@ use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, ServedBy, Slot, Turn};
 use std::time::Duration;
 
 /// The key of all calls.
-const KEY: Bytes = Bytes::from_static(b"k");
+pub(crate) const KEY: Bytes = Bytes::from_static(b"k");
 
-enum Call {
+pub(crate) enum Call {
     None,
     Read(Read),
     Write(Write),
     Lease(Taking, Attempt),
 }
 
-enum Done {
+pub(crate) enum Done {
     None,
-    Lease(String),
+    Said(String),
     Read(Action),
     Write(WriteAction),
 }
 
-struct Run<'v> {
+pub(crate) struct Run<'v> {
     file: &'v File,
-    config: Config,
-    cluster: Cluster,
-    names: Names,
+    pub(crate) config: Config,
+    pub(crate) cluster: Cluster,
+    pub(crate) names: Names,
     round: u64,
-    call: Call,
+    pub(crate) call: Call,
+    pub(crate) replicas: Replicas,
 }
 
 /// Gives what was wrong, with the step.
@@ -53,7 +55,8 @@ pub(crate) fn run(file: &File, vector: &Vector) -> Result<(), String> {
     let nodes = vector.cluster.as_ref().map_or(&none, |c| &file.clusters[c]);
     let seeds: Vec<String> = vector.seeds.clone().unwrap_or_else(|| nodes.keys().cloned().collect());
     let cluster = Cluster::new(&config, seeds.iter().map(|s| endpoint(s)).collect(), Instant::ZERO);
-    let mut run = Run { file, config, cluster, names: Names::default(), round: 0, call: Call::None };
+    let replicas = Replicas::default();
+    let mut run = Run { file, config, cluster, names: Names::default(), round: 0, call: Call::None, replicas };
     if let Some(name) = &vector.cluster {
         run.join(name, nodes, &vector.silent);
     }
@@ -97,7 +100,7 @@ impl Run<'_> {
             Done::None => None,
             Done::Read(action) => Some(self.names.action(action)),
             Done::Write(action) => Some(self.names.write_action(*action)),
-            Done::Lease(text) => Some(text.clone()),
+            Done::Said(text) => Some(text.clone()),
         };
         same("action", &got, &step.expect)?;
         if let Some(expected) = &step.poll {
@@ -176,7 +179,7 @@ impl Run<'_> {
             let by = text.by_ms.map(Instant::from_millis);
             let missing = Missing { key, node: self.key(&text.node)?, by };
             let mut turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
-            return Ok(Done::Lease(match Taking::begin(&missing, slot(text.slot), &self.config, &mut turn) {
+            return Ok(Done::Said(match Taking::begin(&missing, slot(text.slot), &self.config, &mut turn) {
                 Ok((taking, attempt)) => {
                     self.call = Call::Lease(taking, attempt);
                     format!("lease until {}", attempt.until.as_nanos() / 1_000_000)
@@ -192,7 +195,7 @@ impl Run<'_> {
                 text => Given::Neither(answer(text)),
             };
             let mut turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
-            return Ok(Done::Lease(match taking.on(7, given, contact, &mut turn) {
+            return Ok(Done::Said(match taking.on(7, given, contact, &mut turn) {
                 lease::Step::Again { with_text: false } => {
                     format!("lease again until {}", attempt.until.as_nanos() / 1_000_000)
                 }
@@ -239,6 +242,9 @@ impl Run<'_> {
                 }
                 Call::Lease(..) | Call::None => Err("an answer to nothing".into()),
             };
+        }
+        if step.waits || step.said.is_some() || step.again {
+            return self.of_replicas(step, now);
         }
         if step.woken {
             let turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };

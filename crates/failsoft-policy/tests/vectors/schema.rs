@@ -46,6 +46,14 @@ pub(crate) struct Step {
     #[serde(default)]
     pub(crate) woken: bool,
     pub(crate) pinged: Option<bool>,
+    /// What is asked about the replicas of who has acknowledged the last write.
+    #[serde(default)]
+    pub(crate) waits: bool,
+    /// What that answers.
+    pub(crate) said: Option<String>,
+    /// A node that is behind is asked again, if one is due.
+    #[serde(default)]
+    pub(crate) again: bool,
     pub(crate) view: Option<View>,
     #[serde(default)]
     pub(crate) refresh_done: bool,

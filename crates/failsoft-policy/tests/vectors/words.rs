@@ -135,7 +135,7 @@ impl Names {
         }
     }
 
-    fn of(&self, key: NodeKey) -> &str {
+    pub(crate) fn of(&self, key: NodeKey) -> &str {
         self.0.get(&key).map_or("?", String::as_str)
     }
 

@@ -99,7 +99,8 @@ impl Sim<'_> {
             Part::Key => of.call.key_step_ended(write, refused, &mut turn),
             Part::Lift => {}
             Part::Echo => {
-                let pending = of.call.echo_ended(refused, &mut turn);
+                of.call.echo_ended(write, refused);
+                let pending = of.call.ended(&mut turn);
                 let key = key_of(of.call.key());
                 self.trace
                     .say(self.now, || format!("router {r}: of the invalidation of key {key} is left {pending:?}"));
