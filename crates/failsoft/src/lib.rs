@@ -33,6 +33,7 @@ mod router;
 mod scripts;
 mod shared;
 mod tally;
+mod tending;
 mod writes;
 mod writing;
 

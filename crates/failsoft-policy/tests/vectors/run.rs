@@ -7,10 +7,12 @@ use failsoft_policy::action::{Action, Event};
 use failsoft_policy::cluster::{Cluster, Command};
 use failsoft_policy::config::Config;
 use failsoft_policy::connection::Attempt;
-use failsoft_policy::lease::{self, Given, Lease, Lessor, Missing, Taken, Taking};
+use failsoft_policy::lease::{self, Given, Lease, Lessor, Missing, Taken, Taking, token};
 use failsoft_policy::read::Read;
 use failsoft_policy::route::Bounds;
+use failsoft_policy::tend::{Tend, Tended, Tending};
 use failsoft_policy::view::{ClusterInfo, Probe, View};
+use failsoft_policy::wire::{self, Tenure};
 use failsoft_policy::write::{Write, WriteAction, WriteEvent};
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, ServedBy, Slot, Turn};
 use std::time::Duration;
@@ -18,11 +20,15 @@ use std::time::Duration;
 /// The key of all calls.
 const KEY: Bytes = Bytes::from_static(b"k");
 
+/// The number of the token that the call sends.
+const OWN: u64 = 7;
+
 enum Call {
     None,
     Read(Read),
     Write(Write),
     Lease(Taking, Attempt),
+    Tend(Tend, Tending, Attempt),
 }
 
 enum Done {
@@ -174,7 +180,8 @@ impl Run<'_> {
             let by = text.by_ms.map(Instant::from_millis);
             let missing = Missing { key, node: self.key(&text.node)?, by };
             let mut turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
-            return Ok(Done::Lease(match Taking::begin(&missing, slot(text.slot), &self.config, &mut turn) {
+            let of = (slot(text.slot), Bytes::copy_from_slice(&token(&self.config, OWN)));
+            return Ok(Done::Lease(match Taking::begin(&missing, of, &self.config, &mut turn) {
                 Ok((taking, attempt)) => {
                     self.call = Call::Lease(taking, attempt);
                     format!("lease until {}", attempt.until.as_nanos() / 1_000_000)
@@ -182,9 +189,14 @@ impl Run<'_> {
                 Err(cause) => format!("refused {cause}"),
             }));
         }
+        if let Some(done) = self.tend(step, now, contact)? {
+            return Ok(done);
+        }
         if let (Some(text), Call::Lease(taking, attempt)) = (&step.answer, &mut self.call) {
             let given = match text.as_str() {
-                "token" => Given::Token(Bytes::from_static(b"t")),
+                "token" => Given::Token(Bytes::copy_from_slice(&token(&self.config, OWN))),
+                "kept by another" => Given::Token(Bytes::copy_from_slice(&wire::token(Tenure::Kept, !OWN))),
+                "fixed by another" => Given::Token(Bytes::copy_from_slice(&wire::token(Tenure::Fixed, !OWN))),
                 "value" => Given::Value(Bytes::from_static(b"v")),
                 "held" => Given::Held,
                 text => Given::Neither(answer(text)),
@@ -197,9 +209,11 @@ impl Run<'_> {
                 lease::Step::Again { with_text: true } => {
                     format!("lease with its script until {}", attempt.until.as_nanos() / 1_000_000)
                 }
-                lease::Step::Over(Taken::Leased(Lease { lessor, .. })) => {
-                    format!("leased epoch {} line {}", lessor.epoch, lessor.line)
+                lease::Step::Over(Taken::Leased(Lease { lessor, kept, .. })) => {
+                    let kept = if kept { " kept" } else { "" };
+                    format!("leased epoch {} line {}{kept}", lessor.epoch, lessor.line)
                 }
+                lease::Step::Over(Taken::Elsewhere(_)) => "elsewhere".to_owned(),
                 lease::Step::Over(Taken::Found(_)) => "found".to_owned(),
                 lease::Step::Over(Taken::Refused(cause)) => format!("refused {cause}"),
             }));
@@ -235,7 +249,7 @@ impl Run<'_> {
                 Call::Write(write) => {
                     Ok(Done::Write(write.on(WriteEvent::Answered { answer, line: 1, contact }, turn)))
                 }
-                Call::Lease(..) | Call::None => Err("an answer to nothing".into()),
+                Call::Lease(..) | Call::Tend(..) | Call::None => Err("an answer to nothing".into()),
             };
         }
         if step.woken {
@@ -243,7 +257,7 @@ impl Run<'_> {
             return match &mut self.call {
                 Call::Read(read) => Ok(Done::Read(read.on(Event::Woken, turn))),
                 Call::Write(write) => Ok(Done::Write(write.on(WriteEvent::Woken, turn))),
-                Call::Lease(..) | Call::None => Err("nobody waits".into()),
+                Call::Lease(..) | Call::Tend(..) | Call::None => Err("nobody waits".into()),
             };
         }
         if let (Some(answered), Call::Write(write)) = (step.pinged, &mut self.call) {
@@ -252,6 +266,37 @@ impl Run<'_> {
         }
         self.fact(step, now, contact)?;
         Ok(Done::None)
+    }
+
+    /// A lease of the load's own is prolonged or released, or that has ended.
+    fn tend(&mut self, step: &Step, now: Instant, contact: Option<Instant>) -> Result<Option<Done>, String> {
+        let begun = [(Tend::Prolong, &step.prolong), (Tend::Release, &step.release)];
+        if let Some((what, asked)) = begun.into_iter().find_map(|(what, asked)| Some((what, asked.as_ref()?))) {
+            let node = self.key(&asked.node)?;
+            let epoch = asked.epoch.or_else(|| self.cluster.epoch(node)).unwrap_or(0);
+            let token = Bytes::copy_from_slice(&token(&self.config, OWN));
+            let lease = Lease { lessor: Lessor { node, epoch, line: 7 }, token, at: now, kept: true };
+            let mut turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
+            let Some((tending, attempt)) = Tending::begin(what, &lease, slot(asked.slot), &self.config, &mut turn)
+            else {
+                return Ok(Some(Done::Lease("not asked".to_owned())));
+            };
+            self.call = Call::Tend(what, tending, attempt);
+            return Ok(Some(Done::Lease(tending_text(what, "", attempt))));
+        }
+        let (Some(text), Call::Tend(what, tending, attempt)) = (&step.answer, &mut self.call) else { return Ok(None) };
+        let came = match text.as_str() {
+            "done" => Ok(1),
+            "lease_gone" => Ok(0),
+            text => Err(answer(text)),
+        };
+        let mut turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
+        Ok(Some(Done::Lease(match tending.on(came, contact, &mut turn) {
+            Tended::Again { with_text: false } => tending_text(*what, " again", *attempt),
+            Tended::Again { with_text: true } => tending_text(*what, " with its script", *attempt),
+            Tended::Stands => "stands".to_owned(),
+            Tended::Gone => "gone".to_owned(),
+        })))
     }
 
     fn fact(&mut self, step: &Step, now: Instant, contact: Option<Instant>) -> Result<(), String> {
@@ -337,6 +382,11 @@ impl Run<'_> {
         let found = self.cluster.endpoints().find(|(_, e)| **e == endpoint(name));
         found.map(|(key, _)| key).ok_or_else(|| format!("the router knows no node {name}"))
     }
+}
+
+fn tending_text(what: Tend, how: &str, attempt: Attempt) -> String {
+    let what = if what == Tend::Prolong { "prolong" } else { "release" };
+    format!("{what}{how} until {}", attempt.until.as_nanos() / 1_000_000)
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, expected: &T) -> Result<(), String> {
