@@ -80,8 +80,10 @@ impl Leases {
     }
 
     /// Those that are this load's own to be released.
-    pub(crate) fn kept(self) -> impl Iterator<Item = (Bytes, Lease)> {
-        self.taken.into_iter().filter_map(|(key, lease)| Some((key, lease.ok().filter(|lease| lease.kept)?)))
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (Bytes, Lease)> {
+        let kept =
+            |(key, lease): &Fillable| Some((key.clone(), lease.as_ref().ok().filter(|lease| lease.kept)?.clone()));
+        self.taken.iter().filter_map(kept)
     }
 }
 
@@ -105,7 +107,7 @@ pub struct Keeping {
 impl Keeping {
     pub(crate) fn new(leases: &Leases, ttl: Option<Duration>) -> Self {
         let every = ttl.unwrap_or_default() / 3;
-        let kept: Vec<(Bytes, Lease)> = leases.clone().kept().collect();
+        let kept: Vec<(Bytes, Lease)> = ttl.map(|_| leases.kept().collect()).unwrap_or_default();
         let next = kept.iter().map(|(_, lease)| lease.at).min().unwrap_or(Instant::ZERO) + every;
         Self { leases: kept, every, next, ends: leases.limit }
     }

@@ -219,7 +219,7 @@ impl Loads {
         // Also of a load whose limit passed right before it was to begin.
         let leases = self.leases.remove(&load);
         let Some(completed) = self.flights.complete(load) else {
-            self.released.extend(leases.into_iter().flat_map(Leases::kept));
+            self.released.extend(leases.iter().flat_map(Leases::kept));
             return None;
         };
         let (mut dropped, mut kept) = (Vec::new(), false);
@@ -233,7 +233,7 @@ impl Loads {
         let mut fills = Vec::new();
         match (leases, ending) {
             (Some(leases), Ending::Loaded { .. }) => fills = leases.taken,
-            (leases, _) => self.released.extend(leases.into_iter().flat_map(Leases::kept)),
+            (leases, _) => self.released.extend(leases.iter().flat_map(Leases::kept)),
         }
         Some(Finished { waiters: completed.waiters.len(), fills, kept, dropped })
     }
@@ -283,7 +283,7 @@ impl Loads {
     /// These loads are over, with nothing to come of them. Those that run keep their places until they have stopped.
     fn drop_all(&mut self, loads: &[LoadId]) {
         for &load in loads {
-            self.released.extend(self.leases.remove(&load).into_iter().flat_map(Leases::kept));
+            self.released.extend(self.leases.remove(&load).iter().flat_map(Leases::kept));
             self.bulkhead.leave(load);
         }
     }

@@ -159,11 +159,16 @@ fn deliver(shared: &Arc<Shared>, finished: Finished, running: Running, loaded: L
     if let Ok(values) = &loaded.result {
         // Before the waiters get the result: one of them may close the router at once, which waits
         // for the fills that are under way.
-        let (there, absent): (Vec<_>, Vec<_>) =
-            finished.fills.into_iter().map(|(key, lease)| (values.get(&key), key, lease)).partition(|v| v.0.is_some());
-        let there = there.into_iter().filter_map(|(value, key, lease)| Some((value?, key, lease)));
+        let mut absent = Vec::new();
+        let there = finished.fills.into_iter().filter_map(|(key, lease)| match values.get(&key) {
+            Some(value) => Some((value, key, lease)),
+            None => {
+                absent.extend(lease.ok().filter(|lease| lease.kept).map(|lease| (key, lease)));
+                None
+            }
+        });
         fills::offer(shared, there, running.ttl);
-        tending::release(shared, absent.into_iter().filter_map(|(_, key, lease)| Some((key, lease.ok()?))).collect());
+        tending::release(shared, absent);
     }
     if finished.waiters > 0 {
         running.done.send_replace(Some(loaded));
