@@ -64,6 +64,11 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   loadTimeoutMs?: number | undefined
   /** For how long callers of a key whose load failed get the same error without another load. Off by default. */
   failurePauseMs?: number | null | undefined
+  /**
+   * For how long a lease stands that its load does not prolong. With it a load waits for another process's load of the
+   * same key, and takes over when that one's lease is gone. Off by default.
+   */
+  leaseTtlMs?: number | null | undefined
   /** The most loads that run at once; others wait in line, except those that a callback asks for. 256 by default. */
   maxConcurrentLoads?: number | undefined
   /** The most reads in flight to one node; further ones go to the next source. 10,000 by default. */

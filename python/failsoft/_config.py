@@ -54,6 +54,9 @@ class Config(TypedDict, total=False):
     load_timeout: float
     #: For how long callers of a key whose load failed get the same error without another load.
     failure_pause: float | None
+    #: For how long a lease stands that its load does not prolong. With it a load waits for another process's load of the
+    #: same key, and takes over when that one's lease is gone.
+    lease_ttl: float | None
     #: The most loads that run at once; others wait in line, except those that a callback asks for.
     max_concurrent_loads: int
     #: The most reads in flight to one node; further ones go to the next source.

@@ -114,6 +114,10 @@ settings! {
     load_timeout: Duration as Duration, TIMEOUT, millis(10_000);
     /// For how long callers of a key whose load failed get the same error, without another load.
     failure_pause: Option<Duration> as Option<Duration>, Kind::Duration { min: MS, max: MINUTE, off: true }, Setting::Off;
+    /// For how long a lease stands that its load does not prolong. With it a load waits for the load of the same key that
+    /// another process has under way, and takes over when that one's lease is gone.
+    lease_ttl: Option<Duration> as Option<Duration>,
+        Kind::Duration { min: Duration::from_secs(1), max: MINUTE, off: true }, Setting::Off;
     /// The most loads that run at once; beyond it they wait in line, in order. A call for many keys is one load. What a
     /// callback asks this router for does not wait.
     max_concurrent_loads: u32 as u32, Kind::Integer { min: 1, max: 65_536 }, Setting::Integer(256);

@@ -38,7 +38,7 @@ pub enum Offer<T> {
     /// It waits in the queue.
     Waits,
     /// There is no room for it.
-    Dropped,
+    Dropped(Fill<T>),
 }
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl<T> Fills<T> {
     pub fn offer(&mut self, fill: Fill<T>) -> Offer<T> {
         let idle = self.bytes == 0;
         if !idle && self.bytes + fill.bytes > MAX_BYTES {
-            return Offer::Dropped;
+            return Offer::Dropped(fill);
         }
         let line = self.lines.entry(fill.node).or_insert_with(|| Line { under_way: 0, waiting: VecDeque::new() });
         if line.under_way < WINDOW {
@@ -75,7 +75,7 @@ impl<T> Fills<T> {
             return Offer::Write(fill);
         }
         if self.waiting >= MAX_WAITING {
-            return Offer::Dropped;
+            return Offer::Dropped(fill);
         }
         self.waiting += 1;
         self.bytes += fill.bytes;
@@ -166,18 +166,18 @@ mod tests {
     fn the_line_is_bounded_in_fills_and_in_bytes() {
         let mut fills = Fills::default();
         for what in 0..WINDOW + MAX_WAITING {
-            assert!(!matches!(fills.offer(fill(0, 1, what)), Offer::Dropped));
+            assert!(!matches!(fills.offer(fill(0, 1, what)), Offer::Dropped(_)));
         }
-        assert!(matches!(fills.offer(fill(0, 1, 0)), Offer::Dropped));
+        assert!(matches!(fills.offer(fill(0, 1, 0)), Offer::Dropped(_)));
         assert!(matches!(fills.offer(fill(1, 1, 0)), Offer::Write(_)));
 
         let mut fills = Fills::default();
         assert!(matches!(fills.offer(fill(0, MAX_BYTES + 1, 0)), Offer::Write(_)), "one alone may be longer");
-        assert!(matches!(fills.offer(fill(1, 1, 0)), Offer::Dropped));
+        assert!(matches!(fills.offer(fill(1, 1, 0)), Offer::Dropped(_)));
         assert!(fills.written(node(0), MAX_BYTES + 1, Instant::ZERO, &mut Vec::new()).is_none());
         assert!(matches!(fills.offer(fill(1, MAX_BYTES - 1, 0)), Offer::Write(_)));
         assert!(matches!(fills.offer(fill(1, 1, 0)), Offer::Write(_)));
-        assert!(matches!(fills.offer(fill(1, 1, 0)), Offer::Dropped));
+        assert!(matches!(fills.offer(fill(1, 1, 0)), Offer::Dropped(_)));
     }
 
     #[test]

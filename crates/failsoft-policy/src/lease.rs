@@ -4,11 +4,12 @@
 //! cluster afterwards. So a load that may be written back first takes a lease of each key, on the primary that confirmed
 //! the miss: a random token under a name beside the key ([`crate::wire`]). Whoever changes the key deletes the lease
 //! before, so only its *presence* proves anything: expired, evicted, deleted, replaced or lost, the value is served and
-//! not written (the leases of "Scaling Memcache at Facebook", NSDI 2013, without their waiting).
+//! not written (the leases of "Scaling Memcache at Facebook", NSDI 2013).
 //!
 //! One script takes it, on the server, where the key is still absent ([`LEASE_SCRIPT`](crate::wire::LEASE_SCRIPT)). Where
-//! another load holds the lease its token is as good as an own one. Every one that is sent is a token of its own, for a
-//! server executes also what came on a connection that is closed by now. If the key has a value again, that is served.
+//! another load holds the lease its token is as good as an own one; with `lease_ttl` its end is waited for instead
+//! ([`crate::fleet`]). Every one that is sent is a token of its own, for a server executes also what came on a connection
+//! that is closed by now. If the key has a value again, that is served.
 //!
 //! The fill goes only to the process that answered: the same node, with the same config epoch, on the same connection. A
 //! node that was restarted may have an old lease beside an old value, and one that was promoted may lack the deletion.
@@ -21,9 +22,9 @@ use crate::reply::ErrorReply;
 use crate::text::{Text, Then, Which};
 use crate::time::Instant;
 use crate::turn::Turn;
+use crate::wire::{self, Tenure};
 use crate::words::{NodeKey, Slot};
 use crate::write::{Cause, cause_of_answer, heed};
-use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
@@ -38,10 +39,15 @@ pub struct Missing {
     pub by: Option<Instant>,
 }
 
-/// How long a lease lasts: as long as its load may run, its fill included.
+/// How long a lease lasts: until it would have to be prolonged, or as long as its load may run, its fill included.
 pub fn lasts(config: &Config) -> Duration {
     // After its limit a load runs on for as long again.
-    config.load_timeout() * 2 + config.deadline()
+    config.lease_ttl().unwrap_or(config.load_timeout() * 2 + config.deadline())
+}
+
+/// The token of a lease that is to be taken, made of a random number.
+pub fn token(config: &Config, dice: u64) -> [u8; 17] {
+    wire::token(if config.lease_ttl().is_some() { Tenure::Kept } else { Tenure::Fixed }, dice)
 }
 
 /// One lease that is being taken.
@@ -49,19 +55,22 @@ pub fn lasts(config: &Config) -> Duration {
 pub struct Taking {
     slot: Slot,
     lessor: Lessor,
+    token: Bytes,
+    /// Another's lease is waited for, if its owner keeps it.
+    waits: bool,
     sent_at: Instant,
     text: Text,
 }
 
 impl Taking {
-    /// Begins to take the lease of a key in this slot. Gives the time that the script has. The node is not asked if the
+    /// Begins to take the lease of a key in this slot, with this token. Gives the time that the script has. The node is not asked if the
     /// slot has another owner by now, if it gets no reads, if it has refused leases, or if there is no time.
     ///
     /// # Errors
     /// Why it is not asked.
     pub fn begin(
         missing: &Missing,
-        slot: Slot,
+        (slot, token): (Slot, Bytes),
         config: &Config,
         turn: &mut Turn<'_>,
     ) -> Result<(Self, Attempt), Cause> {
@@ -86,7 +95,7 @@ impl Taking {
         let (until, limit) = (now + config.attempt_timeout(), now + config.deadline());
         let lessor = Lessor { node, epoch, line: 0 };
         Ok((
-            Self { slot, lessor, sent_at: now, text: Text::default() },
+            Self { slot, lessor, token, waits: config.lease_ttl().is_some(), sent_at: now, text: Text::default() },
             Attempt { until: until.min(last), limit: limit.min(last) },
         ))
     }
@@ -98,7 +107,10 @@ impl Taking {
             Given::Token(token) => {
                 turn.cluster.handle_lease(node, true, turn.now);
                 let lessor = Lessor { line, ..self.lessor };
-                return Step::Over(Taken::Leased(Lease { lessor, token }));
+                let (own, kept) = (token == self.token, Tenure::Kept.is_of(&token));
+                let lease = Lease { lessor, token, at: self.sent_at, kept: own && kept };
+                let elsewhere = self.waits && !own && kept;
+                return Step::Over(if elsewhere { Taken::Elsewhere(lease) } else { Taken::Leased(lease) });
             }
             Given::Value(value) => return Step::Over(Taken::Found(value)),
             Given::Held => {
@@ -144,6 +156,10 @@ pub struct Lease {
     pub lessor: Lessor,
     /// What stands there.
     pub token: Bytes,
+    /// When it was asked for: it stands until later than its time to live from then.
+    pub at: Instant,
+    /// It is this load's own, to be prolonged and, if nothing comes of it, released.
+    pub kept: bool,
 }
 
 /// What became of a lease.
@@ -151,6 +167,8 @@ pub struct Lease {
 pub enum Taken {
     /// The key is absent, and this may be written back.
     Leased(Lease),
+    /// Another process loads the key, and keeps this lease meanwhile.
+    Elsewhere(Lease),
     /// The key has a value again.
     Found(Bytes),
     /// No lease: what is loaded is served and not written back.
@@ -184,11 +202,3 @@ pub enum Step {
 
 /// A key whose value may be written back, with its lease or the reason why there is none.
 pub type Fillable = (Bytes, Result<Lease, Cause>);
-
-/// The leases of one load.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Leases {
-    /// Not asked for yet.
-    pub(crate) missing: Vec<Missing>,
-    pub(crate) taken: Vec<Fillable>,
-}

@@ -2,7 +2,7 @@
 //!
 //! Its stages are those of the [flights](crate::flight): queued until its callback is started, running, overdue
 //! once its limit has passed, and over. Between its turn and its callback it takes leases, if it may be written back
-//! ([`crate::lease`]). Around the stages this module decides which callers need no load, because one
+//! ([`crate::lease`]), and waits while another process loads its keys ([`crate::fleet`]). Around the stages this module decides which callers need no load, because one
 //! that had not ended when they set out answers them ([`crate::echo`]), and what happens to a result: which
 //! callers get it, which load anew, what is kept for late callers, and what is written back.
 //!
@@ -14,11 +14,13 @@
 use crate::bulkhead::Bulkhead;
 use crate::config::Config;
 use crate::echo::Echoes;
+use crate::fleet::{Came, Leases, Next};
 use crate::flight::{Counts, Flights, LoadId, LoadKeys, Reentrant, WaiterId};
-use crate::lease::{Fillable, Leases, Missing};
+use crate::lease::{Fillable, Lease, Missing};
 use crate::time::Instant;
 use crate::wire::LONGEST_KEY;
 use crate::words::NodeKey;
+use crate::write::Cause;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -77,7 +79,8 @@ pub struct Joined {
 pub struct Finished {
     /// How many callers get the result; `None` after its limit, when they already got `DeadlineExceeded`.
     pub waiters: usize,
-    /// The keys whose values are written back, or the reasons why not: those whose miss a primary had confirmed.
+    /// The keys whose values are written back, or the reasons why not: those whose miss a primary had confirmed. A kept
+    /// lease of a key that does not exist is released.
     pub fills: Vec<Fillable>,
     /// The result is kept, for callers who set out before now.
     pub kept: bool,
@@ -104,6 +107,9 @@ pub struct Loads {
     echoes: Echoes,
     /// Of the loads that may be written back.
     leases: BTreeMap<LoadId, Leases>,
+    /// To be released, for [`Loads::released`].
+    released: Vec<(Bytes, Lease)>,
+    lease_ttl: Option<Duration>,
     timeout: Duration,
     /// How long a failed load is not repeated.
     pause: Option<Duration>,
@@ -120,6 +126,8 @@ impl Loads {
             bulkhead: Bulkhead::new(config.max_concurrent_loads() as usize),
             echoes: Echoes::default(),
             leases: BTreeMap::new(),
+            released: Vec::new(),
+            lease_ttl: config.lease_ttl(),
             timeout: config.load_timeout(),
             pause: config.failure_pause(),
             keep: config.deadline().max(config.failure_pause().unwrap_or_default()),
@@ -151,13 +159,22 @@ impl Loads {
             let confirmed = wanted.iter().filter(|w| of(&w.key) && w.key.len() <= LONGEST_KEY);
             let missing =
                 confirmed.filter_map(|w| Some(Missing { key: w.key.clone(), node: w.confirmed?, by: w.lease_by }));
-            let leases = Leases { missing: missing.collect(), taken: Vec::new() };
-            if !leases.missing.is_empty() {
-                self.leases.insert(lead.load, leases);
+            let missing: Vec<Missing> = missing.collect();
+            if !missing.is_empty() {
+                let by = missing.iter().filter_map(|missing| missing.by).min();
+                let patience = by.unwrap_or(Instant::MAX).min(began + self.timeout / 2);
+                let patience = if missing.len() == lead.keys.len() { patience } else { Instant::ZERO };
+                let limit = now + self.timeout;
+                self.leases.insert(lead.load, Leases { missing, taken: Vec::new(), rounds: 0, patience, limit });
             }
         }
         let answered = answered.into_iter().map(|(load, keys)| LoadKeys { load, keys }).collect();
         let nested = parents.iter().any(|&parent| self.bulkhead.is_running(parent));
+        if nested {
+            for load in join.lead.iter().chain(&join.waits).map(|load| load.load) {
+                self.leases.entry(load).and_modify(|leases| leases.patience = Instant::ZERO);
+            }
+        }
         let needed = join.waits.iter().filter(|_| nested).map(|theirs| theirs.load);
         let mut begin: Vec<LoadId> = needed.filter(|&load| self.bulkhead.promote(load)).collect();
         let lead = join.lead.iter().map(|lead| lead.load);
@@ -170,11 +187,20 @@ impl Loads {
         self.leases.get_mut(&load).map(|leases| core::mem::take(&mut leases.missing)).unwrap_or_default()
     }
 
-    /// What came of the leases of a load; of keys that were found nothing is said here.
-    pub fn leased(&mut self, load: LoadId, taken: Vec<Fillable>) {
-        if let Some(leases) = self.leases.get_mut(&load) {
-            leases.taken = taken;
-        }
+    /// What came of the leases of a load; of keys that were found nothing is said here. `None` if the load is over.
+    pub fn leased(&mut self, load: LoadId, came: Came, now: Instant, dice: u32) -> Option<Next> {
+        let Some(leases) = self.leases.get_mut(&load) else {
+            self.released.extend(came.taken.into_iter().filter_map(|(key, lease)| Some((key, own(lease)?))));
+            return None;
+        };
+        Some(leases.came(came, self.lease_ttl, now, dice))
+    }
+
+    /// The leases to be released: their loads came to nothing, and whoever waits for one in another process goes on at
+    /// once. To be asked after each call that ends loads, and after [`Loads::leased`].
+    #[must_use = "others wait for them"]
+    pub fn released(&mut self) -> Vec<(Bytes, Lease)> {
+        core::mem::take(&mut self.released)
     }
 
     /// The driver is about to start the callback of a load; false if it is over already.
@@ -191,8 +217,11 @@ impl Loads {
     /// A load ended. `None` for one that was stopped, or has ended before: its result is ignored.
     pub fn finish(&mut self, load: LoadId, ending: Ending, now: Instant) -> Option<Finished> {
         // Also of a load whose limit passed right before it was to begin.
-        let leases = self.leases.remove(&load).unwrap_or_default();
-        let completed = self.flights.complete(load)?;
+        let leases = self.leases.remove(&load);
+        let Some(completed) = self.flights.complete(load) else {
+            self.released.extend(leases.iter().flat_map(Leases::kept));
+            return None;
+        };
         let (mut dropped, mut kept) = (Vec::new(), false);
         // After the limit the callers have had `DeadlineExceeded` and may have loaded anew. A callback that is
         // gone has no result.
@@ -201,7 +230,11 @@ impl Loads {
             let until = self.pause.filter(|_| ending == Ending::Failed).map(|pause| now + pause);
             kept = self.echoes.keep(load, completed.keys, bytes, (now, until), &mut dropped);
         }
-        let fills = if matches!(ending, Ending::Loaded { .. }) { leases.taken } else { Vec::new() };
+        let mut fills = Vec::new();
+        match (leases, ending) {
+            (Some(leases), Ending::Loaded { .. }) => fills = leases.taken,
+            (leases, _) => self.released.extend(leases.iter().flat_map(Leases::kept)),
+        }
         Some(Finished { waiters: completed.waiters.len(), fills, kept, dropped })
     }
 
@@ -250,10 +283,15 @@ impl Loads {
     /// These loads are over, with nothing to come of them. Those that run keep their places until they have stopped.
     fn drop_all(&mut self, loads: &[LoadId]) {
         for &load in loads {
-            self.leases.remove(&load);
+            self.released.extend(self.leases.remove(&load).iter().flat_map(Leases::kept));
             self.bulkhead.leave(load);
         }
     }
+}
+
+/// A lease that is its load's own to be released.
+fn own(lease: Result<Lease, Cause>) -> Option<Lease> {
+    lease.ok().filter(|lease| lease.kept)
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 //! on a connection: what is sent after the text needs none of its own.
 
 use crate::turn::Turn;
-use crate::wire::{FILL_SCRIPT, HOLD_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, Script};
+use crate::wire::{
+    FILL_SCRIPT, HOLD_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, PROLONG_SCRIPT, RELEASE_SCRIPT, Script,
+};
 use crate::words::NodeKey;
 
 /// Which script.
@@ -20,11 +22,15 @@ pub enum Which {
     Mark,
     /// Holds a key for a writer.
     Hold,
+    /// Prolongs a lease.
+    Prolong,
+    /// Releases a lease.
+    Release,
 }
 
 impl Which {
     /// How many there are.
-    const COUNT: usize = 5;
+    const COUNT: usize = 7;
 
     /// Its text and name.
     pub fn script(self) -> &'static Script {
@@ -34,6 +40,8 @@ impl Which {
             Self::Invalidate => &INVALIDATE_SCRIPT,
             Self::Mark => &MARK_SCRIPT,
             Self::Hold => &HOLD_SCRIPT,
+            Self::Prolong => &PROLONG_SCRIPT,
+            Self::Release => &RELEASE_SCRIPT,
         }
     }
 }

@@ -10,7 +10,9 @@ use alloc::vec::Vec;
 
 mod scripts;
 
-pub use scripts::{FILL_SCRIPT, HOLD_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, Script};
+pub use scripts::{
+    FILL_SCRIPT, HOLD_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, PROLONG_SCRIPT, RELEASE_SCRIPT, Script,
+};
 
 /// What all names begin with.
 pub const NAMESPACE: &str = "failsoft:";
@@ -66,9 +68,33 @@ impl Filled {
     }
 }
 
-/// A token of a lease, made of a random number: it begins with the version of this form.
-pub fn token(dice: u64) -> [u8; 17] {
-    core::array::from_fn(|place| place.checked_sub(1).map_or(b'1', |place| digit(dice, place)))
+/// What a lease says of its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenure {
+    /// It stands for as long as a load may take, whatever becomes of its load.
+    Fixed,
+    /// Its owner prolongs it while the load runs, and releases it when nothing comes of that: one may wait for it.
+    Kept,
+}
+
+impl Tenure {
+    /// What a token begins with: the version of its form.
+    fn version(self) -> u8 {
+        match self {
+            Self::Fixed => b'1',
+            Self::Kept => b'2',
+        }
+    }
+
+    /// Whether this token is of such a lease.
+    pub fn is_of(self, token: &[u8]) -> bool {
+        token.first() == Some(&self.version())
+    }
+}
+
+/// A token of a lease, made of a random number: it begins with the version of its form.
+pub fn token(tenure: Tenure, dice: u64) -> [u8; 17] {
+    core::array::from_fn(|place| place.checked_sub(1).map_or(tenure.version(), |place| digit(dice, place)))
 }
 
 /// The id of an invalidation or of a writer, made of a random number.
@@ -198,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_token_is_its_version_and_its_number() {
-        assert_eq!(&token(0xfedc_ba98_7654_3210), b"10123456789abcdef");
+        assert_eq!(&token(Tenure::Fixed, 0xfedc_ba98_7654_3210), b"10123456789abcdef");
+        assert_eq!(&token(Tenure::Kept, 0xfedc_ba98_7654_3210), b"20123456789abcdef");
     }
 
     #[test]

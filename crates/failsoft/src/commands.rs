@@ -120,6 +120,8 @@ impl<'a> Message<'a> {
             Which::Lease | Which::Fill => {
                 (vec![&self.lease, self.key, &self.hold], vec![self.token, self.value, self.lives.as_bytes()])
             }
+            Which::Prolong => (vec![&self.lease], vec![self.token, self.lives.as_bytes()]),
+            Which::Release => (vec![&self.lease], vec![self.token]),
             Which::Hold => (vec![&self.hold], vec![&self.writer.id, lasts.as_bytes()]),
             Which::Invalidate => (vec![&self.lease, self.key, mark, bell], note),
             Which::Mark => (vec![mark, bell], note),

@@ -2,7 +2,7 @@
 
 use crate::panics;
 use crate::shared::Shared;
-use crate::writes;
+use crate::{tending, writes};
 use bytes::Bytes;
 use failsoft_policy::NodeKey;
 use failsoft_policy::fills::{Fill, Fills as Lines, Offer, time_to_live};
@@ -72,7 +72,10 @@ pub(crate) fn offer(
                 shared.spawn(worker.write(fill));
             }
             Offer::Waits => {}
-            Offer::Dropped => shared.tally.fill(Some(Cause::Busy)),
+            Offer::Dropped(fill) => {
+                shared.tally.fill(Some(Cause::Busy));
+                tending::release(shared, vec![(fill.what.key, fill.what.lease)]);
+            }
         }
     }
 }
@@ -92,7 +95,12 @@ impl Worker {
             // A panic is a defect, which must not take the place of this worker away. An error means that the
             // router was closed.
             match panics::caught(filled).await {
-                Ok(Ok(written)) => self.shared.tally.fill(written.err()),
+                Ok(Ok(written)) => {
+                    self.shared.tally.fill(written.err());
+                    if written.is_err() {
+                        tending::release(&self.shared, vec![(key, lease)]);
+                    }
+                }
                 Ok(Err(_)) => {}
                 Err(_) => self.shared.tally.panicked(),
             }
@@ -107,9 +115,10 @@ impl Worker {
             let next = lines.written(self.node, bytes, self.shared.now(), &mut late);
             (next, lines.is_idle())
         };
-        for _ in late {
+        for _ in &late {
             self.shared.tally.fill(Some(Cause::Busy));
         }
+        tending::release(&self.shared, late.into_iter().map(|fill| (fill.what.key, fill.what.lease)).collect());
         if idle {
             self.shared.fills.idle.notify_waiters();
         }

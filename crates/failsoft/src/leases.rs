@@ -6,11 +6,12 @@ use crate::scripts::{Ran, Run};
 use crate::shared::Shared;
 use bytes::Bytes;
 use failsoft_policy::Turn;
-use failsoft_policy::lease::{Fillable, Given, Missing, Step, Taken, Taking, lasts};
+use failsoft_policy::fleet::Came;
+use failsoft_policy::lease::{Given, Missing, Step, Taken, Taking, lasts, token};
 use failsoft_policy::read::Answer;
 use failsoft_policy::route::batch_window;
 use failsoft_policy::slot::slot_of;
-use failsoft_policy::wire::{LEASE_SCRIPT, hold_name, lease_name, token};
+use failsoft_policy::wire::{LEASE_SCRIPT, hold_name, lease_name};
 use futures_util::StreamExt;
 use futures_util::stream;
 use std::collections::HashMap;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 /// What came of the leases of a load.
 #[derive(Default)]
 pub(crate) struct Leases {
-    pub(crate) taken: Vec<Fillable>,
+    pub(crate) came: Came,
     /// The keys that have a value again.
     pub(crate) found: HashMap<Bytes, Bytes>,
 }
@@ -34,15 +35,16 @@ pub(crate) async fn take(shared: &Shared, missing: Vec<Missing>) -> Leases {
             _ => None,
         };
         let taken = take_one(shared, &missing).await;
-        (missing.key, taken)
+        (missing, taken)
     });
     let mut leases = Leases::default();
     let mut all = std::pin::pin!(all.buffer_unordered(window.unwrap_or(1)));
-    while let Some((key, taken)) = all.next().await {
+    while let Some((missing, taken)) = all.next().await {
         match taken {
-            Taken::Leased(lease) => leases.taken.push((key, Ok(lease))),
-            Taken::Refused(cause) => leases.taken.push((key, Err(cause))),
-            Taken::Found(value) => drop(leases.found.insert(key, value)),
+            Taken::Leased(lease) => leases.came.taken.push((missing.key, Ok(lease))),
+            Taken::Refused(cause) => leases.came.taken.push((missing.key, Err(cause))),
+            Taken::Elsewhere(lease) => leases.came.elsewhere.push((missing, lease)),
+            Taken::Found(value) => drop(leases.found.insert(missing.key, value)),
         }
     }
     leases
@@ -50,14 +52,16 @@ pub(crate) async fn take(shared: &Shared, missing: Vec<Missing>) -> Leases {
 
 async fn take_one(shared: &Shared, missing: &Missing) -> Taken {
     let slot = slot_of(&missing.key);
+    let token = token(shared.config(), fastrand::u64(..));
     let begun = shared.with_cluster(|cluster, now| {
-        Taking::begin(missing, slot, shared.config(), &mut Turn { cluster, now, dice: fastrand::u32(..) })
+        let turn = &mut Turn { cluster, now, dice: fastrand::u32(..) };
+        Taking::begin(missing, (slot, Bytes::copy_from_slice(&token)), shared.config(), turn)
     });
     let (mut taking, time) = match begun {
         Ok(begun) => begun,
         Err(cause) => return Taken::Refused(cause),
     };
-    let (lease, token) = (lease_name(slot, &missing.key), token(fastrand::u64(..)));
+    let lease = lease_name(slot, &missing.key);
     let lasts = lasts(shared.config()).as_millis().to_string();
     let arguments: [&[u8]; 2] = [&token, lasts.as_bytes()];
     let hold = hold_name(slot, &missing.key);

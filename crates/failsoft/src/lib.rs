@@ -35,6 +35,7 @@ mod router;
 mod scripts;
 mod shared;
 mod tally;
+mod tending;
 mod writes;
 mod writing;
 

@@ -6,6 +6,7 @@
 use crate::error::Error;
 use crate::frame::{self, Frame};
 use crate::shared::Shared;
+use crate::tending;
 use bytes::Bytes;
 use failsoft_policy::Instant;
 use failsoft_policy::config::Config;
@@ -115,14 +116,6 @@ impl Loads {
         }
         stop(running.into_values().collect());
     }
-
-    fn leave(&self, waiter: WaiterId) {
-        let mut state = self.lock();
-        let over = state.policy.leave(waiter);
-        let running = state.take_running(&over);
-        drop(state);
-        stop(running);
-    }
 }
 
 /// Outside the lock: what a callback holds may call us when it is dropped.
@@ -134,13 +127,18 @@ fn stop(running: Vec<Running>) {
 
 /// Leaves the loads when the caller goes away, or has what it wanted.
 struct Waiting<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     waiter: WaiterId,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.shared.loads.leave(self.waiter);
+        let mut state = self.shared.loads.lock();
+        let over = state.policy.leave(self.waiter);
+        let (running, released) = (state.take_running(&over), state.policy.released());
+        drop(state);
+        stop(running);
+        tending::release(self.shared, released);
     }
 }
 

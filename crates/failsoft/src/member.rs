@@ -43,6 +43,8 @@ impl Opener {
     ) -> Arc<Lane> {
         let endings = Arc::clone(&self.endings);
         let report: Arc<Report> = Arc::new(move |blame| endings.push(Ending { node, blame }));
+        // Servers close connections that are told more than they read: that says nothing of how the node serves.
+        let report = (of != Use::Listening).then_some(report);
         let config = LaneConfig {
             endpoint: self.reached_at(endpoint),
             node_id,
@@ -54,7 +56,7 @@ impl Opener {
             password: self.config.password().map(str::to_owned),
             client_name: self.config.client_name().map(str::to_owned),
             tls: self.tls.clone(),
-            report: Some(report),
+            report,
             pushes,
         };
         Lane::open(Arc::new(config), self.clock, &self.runtime)

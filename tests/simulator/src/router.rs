@@ -12,6 +12,7 @@ mod loads;
 mod reads;
 mod running;
 mod state;
+mod tending;
 mod writes;
 
 pub(crate) use call::{Call, Job, Part, Work, Writer};
@@ -36,14 +37,18 @@ pub(crate) fn name_of(key: u8) -> Bytes {
     Bytes::from_static(&NAMES[usize::from(key)..=usize::from(key)])
 }
 
-/// A token as the policy has it.
+/// Of the tokens of leases that their owners keep.
+pub(crate) const KEPT: u32 = 1 << 31;
+
+/// A token as the policy has it: it begins with the version of its form.
 pub(crate) fn token_of(token: u32) -> Bytes {
-    Bytes::copy_from_slice(&token.to_be_bytes())
+    let version = if token & KEPT == 0 { b'1' } else { b'2' };
+    [&[version][..], &token.to_be_bytes()].concat().into()
 }
 
 /// A token as the model has it.
 pub(crate) fn token_in(token: &Bytes) -> u32 {
-    token.as_ref().try_into().map_or(0, u32::from_be_bytes)
+    token.get(1..).and_then(|token| token.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
 /// The key of a name.
@@ -74,6 +79,7 @@ impl Sim<'_> {
             Local::Cancel { caller, serial } => self.on_cancelled(r, caller, serial),
             Local::Deadline { caller, serial } => self.on_deadline(r, caller, serial),
             Local::Begin { load } => self.start_load(r, load),
+            Local::Prolong { load } => self.prolong_leases(r, load),
             Local::Loaded { load } => self.on_loaded(r, load),
             Local::Commit { key, writer } => self.commit(r, key, writer),
             Local::View { round, view, loading } => self.on_view(r, round, view, loading),
@@ -144,6 +150,7 @@ impl Sim<'_> {
 
     /// What the router's process did in an event is over: new routes are in force, errands are run.
     pub(crate) fn settle(&mut self, r: usize, told: bool) {
+        self.release_leases(r);
         self.check.closings(r, &self.routers[r], self.now);
         let errands = self.routers[r].cluster.has_errands();
         let published = self.publish(r);

@@ -28,18 +28,22 @@ fn loads() -> Loads {
 /// A lease as this node gives it.
 fn lease() -> Result<Lease, Cause> {
     let lessor = Lessor { node: node(), epoch: 1, line: 1 };
-    Ok(Lease { lessor, token: Bytes::from_static(b"token") })
+    Ok(Lease { lessor, token: Bytes::from_static(b"1token"), at: at(0), kept: false })
 }
 
 /// Takes the leases of a load whose turn has come; those of keys whose names are `refused` are not to be had.
 fn take_leases(loads: &mut Loads, load: LoadId, refused: &[&str]) {
     let missing = loads.leases(load);
     assert!(missing.iter().all(|missing| missing.node == node()));
+    if missing.is_empty() {
+        return;
+    }
     let taken = |m: Missing| {
         let no = refused.iter().any(|name| m.key == name.as_bytes());
         (m.key, if no { Err(Cause::Timeout) } else { lease() })
     };
-    loads.leased(load, missing.into_iter().map(taken).collect());
+    let came = Came { taken: missing.into_iter().map(taken).collect(), elsewhere: vec![] };
+    assert!(matches!(loads.leased(load, came, at(0), 0), Some(Next::Run(_))));
 }
 
 /// Joins as the leader, takes the leases, and begins.

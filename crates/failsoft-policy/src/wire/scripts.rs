@@ -54,6 +54,28 @@ return 1
     sha: "8c2b288661c5b70ea7593e077d1c68305096e0c8",
 };
 
+/// Prolongs a lease, if it still is the one that was taken: one that an invalidation has deleted does not come back.
+///
+/// `KEYS`: the lease. `ARGV`: the token, the time to live in milliseconds. Returns 1, or 0 if that lease is gone.
+pub const PROLONG_SCRIPT: Script = Script {
+    text: "-- failsoft prolong 1
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+",
+    sha: "20210794b6bc4949cd793c2a568092048b1caa79",
+};
+
+/// Releases a lease of which nothing came, if it still is the one that was taken.
+///
+/// `KEYS`: the lease. `ARGV`: the token. Returns 1, or 0 if that lease is gone.
+pub const RELEASE_SCRIPT: Script = Script {
+    text: "-- failsoft release 1
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+",
+    sha: "d051c9b42671bf367c2966334fdfc3f253206142",
+};
+
 /// Invalidates a key: its lease and the key go, a mark is left, and the bell is rung.
 ///
 /// `KEYS`: the lease, the key, the mark, the bell. `ARGV`: the invalidation's id, the owner's config epoch, the mark's

@@ -90,7 +90,7 @@ impl Which {
     /// The commands that do the same, one by one; none where only a script will do.
     fn in_commands(self) -> Option<Form> {
         match self {
-            Self::Lease | Self::Fill | Self::Hold => None,
+            Self::Lease | Self::Fill | Self::Hold | Self::Prolong | Self::Release => None,
             Self::Invalidate => Some(Form::Batch(Batch::Delete)),
             Self::Mark => Some(Form::Batch(Batch::Mark)),
         }

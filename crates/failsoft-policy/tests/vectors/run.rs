@@ -8,22 +8,30 @@ use failsoft_policy::action::{Action, Event};
 use failsoft_policy::cluster::{Cluster, Command};
 use failsoft_policy::config::Config;
 use failsoft_policy::connection::Attempt;
-use failsoft_policy::lease::{self, Given, Lease, Lessor, Missing, Taken, Taking};
+use failsoft_policy::lease::{self, Given, Lease, Lessor, Missing, Taken, Taking, token};
 use failsoft_policy::read::Read;
 use failsoft_policy::route::Bounds;
+use failsoft_policy::tend::{Tend, Tending};
 use failsoft_policy::view::{ClusterInfo, Probe, View};
+use failsoft_policy::wire::{self, Tenure};
 use failsoft_policy::write::{Write, WriteAction, WriteEvent};
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, ServedBy, Slot, Turn};
 use std::time::Duration;
 
+mod tend;
+
 /// The key of all calls.
 pub(crate) const KEY: Bytes = Bytes::from_static(b"k");
+
+/// The number of the token that the call sends.
+const OWN: u64 = 7;
 
 pub(crate) enum Call {
     None,
     Read(Read),
     Write(Write),
     Lease(Taking, Attempt),
+    Tend(Tend, Tending, Attempt),
 }
 
 pub(crate) enum Done {
@@ -179,7 +187,8 @@ impl Run<'_> {
             let by = text.by_ms.map(Instant::from_millis);
             let missing = Missing { key, node: self.key(&text.node)?, by };
             let mut turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
-            return Ok(Done::Said(match Taking::begin(&missing, slot(text.slot), &self.config, &mut turn) {
+            let of = (slot(text.slot), Bytes::copy_from_slice(&token(&self.config, OWN)));
+            return Ok(Done::Said(match Taking::begin(&missing, of, &self.config, &mut turn) {
                 Ok((taking, attempt)) => {
                     self.call = Call::Lease(taking, attempt);
                     format!("lease until {}", attempt.until.as_nanos() / 1_000_000)
@@ -187,9 +196,14 @@ impl Run<'_> {
                 Err(cause) => format!("refused {cause}"),
             }));
         }
+        if let Some(done) = self.tend(step, now, contact)? {
+            return Ok(done);
+        }
         if let (Some(text), Call::Lease(taking, attempt)) = (&step.answer, &mut self.call) {
             let given = match text.as_str() {
-                "token" => Given::Token(Bytes::from_static(b"t")),
+                "token" => Given::Token(Bytes::copy_from_slice(&token(&self.config, OWN))),
+                "kept by another" => Given::Token(Bytes::copy_from_slice(&wire::token(Tenure::Kept, !OWN))),
+                "fixed by another" => Given::Token(Bytes::copy_from_slice(&wire::token(Tenure::Fixed, !OWN))),
                 "value" => Given::Value(Bytes::from_static(b"v")),
                 "held" => Given::Held,
                 text => Given::Neither(answer(text)),
@@ -202,9 +216,11 @@ impl Run<'_> {
                 lease::Step::Again { with_text: true } => {
                     format!("lease with its script until {}", attempt.until.as_nanos() / 1_000_000)
                 }
-                lease::Step::Over(Taken::Leased(Lease { lessor, .. })) => {
-                    format!("leased epoch {} line {}", lessor.epoch, lessor.line)
+                lease::Step::Over(Taken::Leased(Lease { lessor, kept, .. })) => {
+                    let kept = if kept { " kept" } else { "" };
+                    format!("leased epoch {} line {}{kept}", lessor.epoch, lessor.line)
                 }
+                lease::Step::Over(Taken::Elsewhere(_)) => "elsewhere".to_owned(),
                 lease::Step::Over(Taken::Found(_)) => "found".to_owned(),
                 lease::Step::Over(Taken::Refused(cause)) => format!("refused {cause}"),
             }));
@@ -240,7 +256,7 @@ impl Run<'_> {
                 Call::Write(write) => {
                     Ok(Done::Write(write.on(WriteEvent::Answered { answer, line: 1, contact }, turn)))
                 }
-                Call::Lease(..) | Call::None => Err("an answer to nothing".into()),
+                Call::Lease(..) | Call::Tend(..) | Call::None => Err("an answer to nothing".into()),
             };
         }
         if step.waits || step.said.is_some() || step.again {
@@ -251,7 +267,7 @@ impl Run<'_> {
             return match &mut self.call {
                 Call::Read(read) => Ok(Done::Read(read.on(Event::Woken, turn))),
                 Call::Write(write) => Ok(Done::Write(write.on(WriteEvent::Woken, turn))),
-                Call::Lease(..) | Call::None => Err("nobody waits".into()),
+                Call::Lease(..) | Call::Tend(..) | Call::None => Err("nobody waits".into()),
             };
         }
         if let (Some(answered), Call::Write(write)) = (step.pinged, &mut self.call) {

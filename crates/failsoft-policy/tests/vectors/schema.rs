@@ -41,6 +41,8 @@ pub(crate) struct Step {
     pub(crate) read: Option<Read>,
     pub(crate) write: Option<Write>,
     pub(crate) lease: Option<Asked>,
+    pub(crate) prolong: Option<Asked>,
+    pub(crate) release: Option<Asked>,
     pub(crate) answer: Option<String>,
     pub(crate) contact_ms: Option<u64>,
     #[serde(default)]
@@ -102,6 +104,7 @@ pub(crate) struct Asked {
     #[serde(default)]
     pub(crate) slot: u16,
     pub(crate) by_ms: Option<u64>,
+    pub(crate) epoch: Option<u64>,
 }
 
 #[derive(Deserialize)]

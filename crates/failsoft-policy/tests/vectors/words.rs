@@ -180,6 +180,8 @@ impl Names {
                     Which::Invalidate => "invalidate",
                     Which::Mark => "announce",
                     Which::Hold => "hold",
+                    Which::Prolong => "prolong",
+                    Which::Release => "release",
                 };
                 let with_text = if with_text { " with its script" } else { "" };
                 format!("{script} {}{}{with_text} until {}", self.of(node), how(asking, false), ms(until))

@@ -52,17 +52,21 @@ pub(super) fn answer(state: &mut State, session: &mut Session, words: &[Bytes]) 
         ("CLUSTER", Some(sub)) => cluster(state, reply, &sub.to_ascii_uppercase(), words),
         ("SCRIPT", _) => scripts::load(state, reply, words),
         ("EVALSHA", _) => reply.error("NOSCRIPT No matching script. Please use EVAL."),
-        ("GET" | "SET" | "DEL" | "EXISTS" | "ZREM" | "LEASE" | "FILL" | "INVALIDATE" | "MARK" | "HOLD", Some(key)) => {
-            match redirect(state, key, name == "GET" && session.readonly, asking) {
-                Some(error) => reply.error(&error),
-                None if name == "LEASE" => scripts::lease(state, reply, words),
-                None if name == "FILL" => scripts::fill(state, reply, words),
-                None if name == "INVALIDATE" => scripts::invalidate(state, reply, words),
-                None if name == "MARK" => scripts::mark(state, reply, words),
-                None if name == "HOLD" => scripts::hold(state, reply, words),
-                None => keyed(state, reply, &name, key, &words[2..]),
-            }
-        }
+        (
+            "GET" | "SET" | "DEL" | "EXISTS" | "ZREM" | "LEASE" | "PROLONG" | "RELEASE" | "FILL" | "INVALIDATE"
+            | "MARK" | "HOLD",
+            Some(key),
+        ) => match redirect(state, key, name == "GET" && session.readonly, asking) {
+            Some(error) => reply.error(&error),
+            None if name == "LEASE" => scripts::lease(state, reply, words),
+            None if name == "PROLONG" => scripts::prolong(state, reply, words),
+            None if name == "RELEASE" => scripts::release(state, reply, words),
+            None if name == "FILL" => scripts::fill(state, reply, words),
+            None if name == "INVALIDATE" => scripts::invalidate(state, reply, words),
+            None if name == "MARK" => scripts::mark(state, reply, words),
+            None if name == "HOLD" => scripts::hold(state, reply, words),
+            None => keyed(state, reply, &name, key, &words[2..]),
+        },
         ("CLUSTER" | "GET" | "SET" | "DEL" | "EXISTS" | "ZREM" | "ECHO", None) => {
             reply.error(&format!("ERR wrong number of arguments for '{}' command", name.to_ascii_lowercase()))
         }

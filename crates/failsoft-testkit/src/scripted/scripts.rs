@@ -34,7 +34,7 @@ impl Scripts {
 }
 
 /// A call of a script that is known, as the command that it is to the node: its name, the user's key, and the rest. Of a
-/// `MARK` and a `HOLD`, which have no key of a user's, the mark or the hold comes first.
+/// `MARK`, a `HOLD`, a `PROLONG` and a `RELEASE`, which have no key of a user's, the mark, hold or lease comes first.
 pub(super) fn as_command(state: &State, words: &[Bytes]) -> Option<Vec<Bytes>> {
     let [call, sha, count, rest @ ..] = words else { return None };
     let called = call.eq_ignore_ascii_case(b"EVALSHA");
@@ -42,7 +42,7 @@ pub(super) fn as_command(state: &State, words: &[Bytes]) -> Option<Vec<Bytes>> {
     let mut command = vec![Bytes::from(name.clone())];
     match (name.as_str(), &count[..], rest) {
         ("MARK", b"2", _) => command.extend_from_slice(rest),
-        ("HOLD", b"1", _) => command.extend_from_slice(rest),
+        ("HOLD" | "PROLONG" | "RELEASE", b"1", _) => command.extend_from_slice(rest),
         ("LEASE" | "FILL", b"3", [lease, key, more @ ..]) | ("INVALIDATE", b"4", [lease, key, more @ ..]) => {
             command.extend([key.clone(), lease.clone()]);
             command.extend_from_slice(more);
@@ -80,6 +80,27 @@ pub(super) fn lease(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
         Some(token) => reply.array(2).bulk(token).nil(),
         None => reply.array(2).nil().nil(),
     }
+}
+
+/// A lease is prolonged: `PROLONG lease token ms`.
+pub(super) fn prolong(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
+    let [_, lease, token, ms] = words else { return reply.error("ERR wrong number of arguments") };
+    let Some(ends) = ends(ms) else { return reply.error("ERR invalid expire time") };
+    let stands = state.store.get(lease).as_ref() == Some(token);
+    if stands {
+        state.store.insert(lease.clone(), token.clone(), Some(ends));
+    }
+    reply.number(u8::from(stands))
+}
+
+/// A lease is released: `RELEASE lease token`.
+pub(super) fn release(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
+    let [_, lease, token] = words else { return reply.error("ERR wrong number of arguments") };
+    let stands = state.store.get(lease).as_ref() == Some(token);
+    if stands {
+        state.store.remove(lease);
+    }
+    reply.number(u8::from(stands))
 }
 
 /// A fill: `FILL key lease hold token value ms`.

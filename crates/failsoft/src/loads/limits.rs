@@ -4,6 +4,7 @@ use super::{Loaded, stop};
 use crate::error::Error;
 use crate::panics;
 use crate::shared::Shared;
+use crate::tending;
 use failsoft_policy::Instant;
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ pub(crate) async fn keep_limits(shared: Arc<Shared>) {
     panics::supervised(passes, || shared.tally.panicked()).await;
 }
 
-async fn pass(shared: &Shared) {
+async fn pass(shared: &Arc<Shared>) {
     let next = expire(shared);
     let sleep = async {
         match next {
@@ -34,7 +35,7 @@ async fn pass(shared: &Shared) {
 }
 
 /// Carries out the limits that are due; when the next one is.
-fn expire(shared: &Shared) -> Option<Instant> {
+fn expire(shared: &Arc<Shared>) -> Option<Instant> {
     let mut state = shared.loads.lock();
     let due = state.policy.expire(shared.now());
     for running in due.timed_out.iter().filter_map(|load| state.running.get(load)) {
@@ -42,11 +43,13 @@ fn expire(shared: &Shared) -> Option<Instant> {
         running.done.send_replace(Some(Loaded::failed(Error::DeadlineExceeded { limit })));
     }
     let (running, results) = (state.take_running(&due.stop), state.take_results(&due.dropped));
+    let released = state.policy.released();
     let next = state.policy.next_timeout();
     state.covered = next.unwrap_or(Instant::MAX);
     drop(state);
     // What they hold may call us when it is dropped.
     stop(running);
     drop(results);
+    tending::release(shared, released);
     next
 }

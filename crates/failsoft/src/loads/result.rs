@@ -76,8 +76,16 @@ impl Call {
 pub(super) struct Loaded {
     pub(super) ending: Ending,
     pub(super) result: Result<Arc<Values>, Error>,
-    /// What the primary had when leases were to be taken; the callback was not asked for these keys.
-    found: Option<Arc<HashMap<Bytes, Bytes>>>,
+    /// None, if it was nothing.
+    found: Option<Arc<Found>>,
+}
+
+/// What the primary had when leases were to be taken; the callback was not asked for these keys.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) values: HashMap<Bytes, Bytes>,
+    /// Another process was waited for before.
+    pub(super) waited: bool,
 }
 
 impl Loaded {
@@ -85,14 +93,14 @@ impl Loaded {
         Self { ending: Ending::Loaded { bytes: values.bytes() }, result: Ok(Arc::new(values)), found: None }
     }
 
-    /// The primary had all of them.
-    pub(super) fn found(values: HashMap<Bytes, Bytes>) -> Self {
-        Self::values(Values::Many(HashMap::new())).and_found(values)
+    /// The callback was asked for nothing.
+    pub(super) fn none() -> Self {
+        Self::values(Values::Many(HashMap::new()))
     }
 
     /// However the callback ended, the primary had these: its failure fails only the keys that it was asked for.
-    pub(super) fn and_found(self, found: HashMap<Bytes, Bytes>) -> Self {
-        Self { found: (!found.is_empty()).then(|| Arc::new(found)), ..self }
+    pub(super) fn and_found(self, found: Found) -> Self {
+        Self { found: (!found.values.is_empty()).then(|| Arc::new(found)), ..self }
     }
 
     pub(super) fn failed(error: Error) -> Self {
@@ -108,12 +116,17 @@ impl Loaded {
     }
 
     pub(super) fn key(&self, key: Bytes, coalesced: bool) -> Got {
-        let found = self.found.as_ref().and_then(|found| found.get(&key));
-        let result = match found {
-            Some(value) => Ok(Some(value.clone())),
-            None => self.result.as_ref().map(|values| values.get(&key)).map_err(Clone::clone),
-        };
-        Got { found: found.is_some(), key, ending: self.ending, result, coalesced }
+        let found = self.found.as_ref().and_then(|found| Some((found.values.get(&key)?, found.waited)));
+        match found {
+            Some((value, waited)) => {
+                let (result, ending) = (Ok(Some(value.clone())), Ending::Loaded { bytes: 0 });
+                Got { found: true, key, ending, result, coalesced: coalesced || waited }
+            }
+            None => {
+                let result = self.result.as_ref().map(|values| values.get(&key)).map_err(Clone::clone);
+                Got { found: false, key, ending: self.ending, result, coalesced }
+            }
+        }
     }
 }
 
@@ -122,7 +135,7 @@ pub(crate) struct Got {
     pub(crate) key: Bytes,
     pub(super) ending: Ending,
     pub(crate) result: Result<Option<Bytes>, Error>,
-    /// Another caller's load served it.
+    /// Another caller's load served it, here or in another process.
     pub(crate) coalesced: bool,
     /// The primary had it when its lease was to be taken.
     pub(crate) found: bool,

@@ -1,16 +1,18 @@
 //! Starts callbacks as tasks of their own, and carries out what follows from their end.
 
+use super::result::Found;
 use super::{Call, Loaded, Queued, Running};
 use crate::error::{CallbackPanicked, Error};
 use crate::frame::{self, Frame};
 use crate::shared::Shared;
-use crate::{fills, leases, panics};
+use crate::{fills, leases, panics, tending};
 use bytes::Bytes;
+use failsoft_policy::fleet::Next;
 use failsoft_policy::flight::LoadId;
 use failsoft_policy::lease::Missing;
 use failsoft_policy::load::Finished;
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Ends a load that never came to an end of its own: its task was dropped with its runtime.
@@ -88,25 +90,40 @@ fn start(shared: &Arc<Shared>, load: LoadId, queued: Queued, missing: Vec<Missin
 async fn run(
     shared: &Arc<Shared>,
     load: LoadId,
-    (mut keys, missing): (Vec<Bytes>, Vec<Missing>),
+    (mut keys, mut missing): (Vec<Bytes>, Vec<Missing>),
     call: Call,
 ) -> Loaded {
-    let mut found = HashMap::new();
-    if !missing.is_empty() {
-        let leases = leases::take(shared, missing).await;
-        found = leases.found;
-        keys.retain(|key| !found.contains_key(key));
-        shared.loads.lock().policy.leased(load, leases.taken);
+    let (mut found, mut keeping) = (Found::default(), None);
+    while !missing.is_empty() {
+        let leases = leases::take(shared, std::mem::take(&mut missing)).await;
+        found.values.extend(leases.found);
+        let (next, released) = {
+            let mut state = shared.loads.lock();
+            let next = state.policy.leased(load, leases.came, shared.now(), fastrand::u32(..));
+            (next, state.policy.released())
+        };
+        tending::release(shared, released);
+        match next {
+            Some(Next::Wait { until, missing: again }) => {
+                found.waited = true;
+                tokio::time::sleep_until(shared.opener.clock.std(until)).await;
+                missing = again;
+            }
+            Some(Next::Run(ours)) => keeping = Some(ours),
+            None => {}
+        }
     }
+    keys.retain(|key| !found.values.contains_key(key));
     // It may be over by now.
     if !shared.loads.lock().policy.begin(load) {
         return Loaded::gone();
     }
     if keys.is_empty() {
-        return Loaded::found(found);
+        return Loaded::none().and_found(found);
     }
     shared.tally.load();
-    let loaded = match panics::caught(async move { call.run(keys).await }).await {
+    let callback = panics::caught(async move { call.run(keys).await });
+    let loaded = match tending::keep(shared, keeping, callback).await {
         Ok(Ok(values)) => Loaded::values(values),
         Ok(Err(error)) => Loaded::of_callback(error),
         Err(message) => Loaded::failed(Error::Fallback(Arc::new(CallbackPanicked { message }))),
@@ -116,7 +133,7 @@ async fn run(
 
 /// A load has ended. The load that begins in its place.
 fn finish(shared: &Arc<Shared>, load: LoadId, loaded: Loaded) -> Option<LoadId> {
-    let (finished, running, dropped, next) = {
+    let (finished, running, dropped, released, next) = {
         let mut state = shared.loads.lock();
         let next = state.policy.release(load);
         let finished = state.policy.finish(load, loaded.ending, shared.now());
@@ -128,9 +145,10 @@ fn finish(shared: &Arc<Shared>, load: LoadId, loaded: Loaded) -> Option<LoadId> 
         if state.policy.next_timeout().is_some_and(|next| next < state.covered) {
             shared.loads.earlier.notify_one();
         }
-        (finished, running, dropped, next)
+        (finished, running, dropped, state.policy.released(), next)
     };
     drop(dropped);
+    tending::release(shared, released);
     if let (Some(finished), Some(running)) = (finished, running) {
         deliver(shared, finished, running, loaded);
     }
@@ -141,8 +159,16 @@ fn deliver(shared: &Arc<Shared>, finished: Finished, running: Running, loaded: L
     if let Ok(values) = &loaded.result {
         // Before the waiters get the result: one of them may close the router at once, which waits
         // for the fills that are under way.
-        let values = finished.fills.into_iter().filter_map(|(key, lease)| Some((values.get(&key)?, key, lease)));
-        fills::offer(shared, values, running.ttl);
+        let mut absent = Vec::new();
+        let there = finished.fills.into_iter().filter_map(|(key, lease)| match values.get(&key) {
+            Some(value) => Some((value, key, lease)),
+            None => {
+                absent.extend(lease.ok().filter(|lease| lease.kept).map(|lease| (key, lease)));
+                None
+            }
+        });
+        fills::offer(shared, there, running.ttl);
+        tending::release(shared, absent);
     }
     if finished.waiters > 0 {
         running.done.send_replace(Some(loaded));

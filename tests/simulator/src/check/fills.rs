@@ -47,6 +47,8 @@ impl Check {
             Ask::Ping
             | Ask::Get { .. }
             | Ask::Lease { .. }
+            | Ask::Prolong { .. }
+            | Ask::Release { .. }
             | Ask::Delete { .. }
             | Ask::Mark { .. }
             | Ask::Hold { .. }

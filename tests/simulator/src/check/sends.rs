@@ -88,7 +88,8 @@ impl Check {
         self.that(!superseded, || {
             format!("router {r} asks address {at} for block {block}, which another one claims with a higher epoch")
         });
-        if !matches!(ask, Ask::Lease { .. }) && ask.key().is_some_and(|(_, writes)| writes) {
+        let of_lease = matches!(ask, Ask::Lease { .. } | Ask::Prolong { .. } | Ask::Release { .. });
+        if !of_lease && ask.key().is_some_and(|(_, writes)| writes) {
             self.write_sent(r, node, at, now);
         }
     }

@@ -25,6 +25,17 @@ pub(crate) enum Ask {
         token: u32,
         lasts: Time,
     },
+    /// The lease stands for so long from now on, if it has this token.
+    Prolong {
+        key: u8,
+        token: u32,
+        lasts: Time,
+    },
+    /// The lease is deleted, if it has this token.
+    Release {
+        key: u8,
+        token: u32,
+    },
     /// The key is set if it is absent and the lease has this token, which is deleted then.
     Fill {
         key: u8,
@@ -70,7 +81,12 @@ impl Ask {
             | Self::Mark { asking, .. }
             | Self::Hold { asking, .. }
             | Self::Lift { asking, .. } => asking,
-            Self::Ping | Self::Lease { .. } | Self::Fill { .. } | Self::Invalidate { .. } => false,
+            Self::Ping
+            | Self::Lease { .. }
+            | Self::Prolong { .. }
+            | Self::Release { .. }
+            | Self::Fill { .. }
+            | Self::Invalidate { .. } => false,
         }
     }
 
@@ -81,6 +97,8 @@ impl Ask {
             Self::Get { key, .. } => Some((key, false)),
             Self::Set { key, .. }
             | Self::Lease { key, .. }
+            | Self::Prolong { key, .. }
+            | Self::Release { key, .. }
             | Self::Fill { key, .. }
             | Self::Invalidate { key }
             | Self::Delete { key, .. }
@@ -176,7 +194,12 @@ impl Model {
                 // The mark is none of what the node has.
                 Ask::Invalidate { .. } if node.data[key] != 0 => return Said::TryAgain,
                 Ask::Invalidate { .. } | Ask::Mark { .. } => return asked,
-                // The hold is a key of its own.
+                // A lease is a key of its own.
+                Ask::Prolong { token, .. } | Ask::Release { token, .. } if node.lease(key, now) != token => {
+                    return asked;
+                }
+                Ask::Prolong { .. } | Ask::Release { .. } => return self.apply(n, ask, key, now),
+                // So is the hold.
                 Ask::Hold { .. } | Ask::Lift { .. } if !node.is_held(key, None, now) => return asked,
                 Ask::Hold { .. } | Ask::Lift { .. } => return self.apply(n, ask, key, now),
                 // The lease is a key like any other, and is deleted where it is.
@@ -235,6 +258,15 @@ impl Model {
             Ask::Fill { .. } if held != 0 => Said::Exists,
             Ask::Fill { value, .. } => {
                 self.put(n, key, value, now);
+                self.nodes[n].delete_lease(key, now);
+                Said::Done
+            }
+            Ask::Prolong { token, .. } | Ask::Release { token, .. } if lease != token => Said::LeaseGone,
+            Ask::Prolong { token, lasts, .. } => {
+                self.nodes[n].replicate(key, Change::Lease(Lease { token, until: now + lasts }), now);
+                Said::Done
+            }
+            Ask::Release { .. } => {
                 self.nodes[n].delete_lease(key, now);
                 Said::Done
             }

@@ -4,9 +4,10 @@ use crate::model::{Said, Time};
 use crate::sim::LaneId;
 use failsoft_policy::flight::LoadId;
 use failsoft_policy::invalidate::Invalidation;
-use failsoft_policy::lease::{Lease, Taking};
+use failsoft_policy::lease::{Lease, Missing, Taking};
 use failsoft_policy::read::{Answer, Read};
 use failsoft_policy::route::{Bounds, Source, Step};
+use failsoft_policy::tend::Tending;
 use failsoft_policy::write::{Batch, Write};
 use failsoft_policy::{Instant, NodeKey};
 
@@ -27,7 +28,9 @@ pub(crate) enum Work {
         batch: Option<Batch>,
     },
     /// A load takes a lease.
-    Lease { load: LoadId, taking: Taking, line: u64, token: u32 },
+    Lease { load: LoadId, missing: Missing, taking: Taking, line: u64, token: u32 },
+    /// A lease of a load is prolonged or, without one, released.
+    Tend { load: Option<LoadId>, tending: Tending, token: u32 },
 }
 
 /// What a write is for.

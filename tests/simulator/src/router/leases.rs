@@ -1,9 +1,10 @@
 //! Takes the leases of a load before its callback begins.
 
 use super::call::{Call, Work};
-use super::{key_of, name_of, slot_of, token_in, token_of};
+use super::{KEPT, key_of, slot_of, token_in, token_of};
 use crate::model::Said;
 use crate::sim::{Local, Sim, instant};
+use failsoft_policy::fleet::Next;
 use failsoft_policy::flight::LoadId;
 use failsoft_policy::lease::{Given, Missing, Step, Taken, Taking};
 use failsoft_policy::read::Answer;
@@ -11,35 +12,40 @@ use failsoft_policy::route::{Bounds, Source};
 use failsoft_policy::{Instant, NodeKey, Turn};
 
 impl Sim<'_> {
-    /// The turn of a load has come.
+    /// The turn of a load has come, or it has waited for another router's.
     pub(super) fn start_load(&mut self, r: usize, load: LoadId) {
         let router = &mut self.routers[r];
         let Some(running) = router.running.get_mut(&load) else { return };
-        let missing = router.loads.leases(load);
+        let missing = match std::mem::take(&mut running.again) {
+            again if again.is_empty() => router.loads.leases(load),
+            again => again,
+        };
         running.leasing = missing.len();
         for missing in missing {
-            self.take_lease(r, load, &missing);
+            self.take_lease(r, load, missing);
         }
         self.leases_taken(r, load);
         // Its limit counts from now.
         self.settle(r, true);
     }
 
-    fn take_lease(&mut self, r: usize, load: LoadId, missing: &Missing) {
+    fn take_lease(&mut self, r: usize, load: LoadId, missing: Missing) {
         let now = instant(self.now);
         let (router, key) = (&mut self.routers[r], key_of(&missing.key));
-        let mut turn = Turn { cluster: &mut router.cluster, now, dice: 0 };
-        let (taking, attempt) = match Taking::begin(missing, slot_of(key), &router.config, &mut turn) {
-            Ok(begun) => begun,
-            Err(cause) => return self.lease_came(r, load, key, Taken::Refused(cause)),
-        };
         let token = router.next_tag() << 2 | r as u32;
+        let token = if router.config.lease_ttl().is_some() { token | KEPT } else { token & !KEPT };
+        let of = (slot_of(key), token_of(token));
+        let mut turn = Turn { cluster: &mut router.cluster, now, dice: 0 };
+        let (taking, attempt) = match Taking::begin(&missing, of, &router.config, &mut turn) {
+            Ok(begun) => begun,
+            Err(cause) => return self.lease_came(r, load, missing, Taken::Refused(cause)),
+        };
         let bounds = Bounds::new(&router.config, now);
         let tag = router.next_tag();
         let call = router.new_call(Call::new(
             u32::MAX,
             key,
-            Work::Lease { load, taking, line: 0, token },
+            Work::Lease { load, missing: missing.clone(), taking, line: 0, token },
             self.now,
             bounds,
             tag,
@@ -50,7 +56,7 @@ impl Sim<'_> {
     /// The commands of one key ended.
     pub(super) fn lease_ended(&mut self, r: usize, id: u32, answer: &Answer, contact: Option<Instant>) {
         let Some(call) = self.routers[r].calls[id as usize].take() else { return };
-        let Work::Lease { load, ref taking, line, .. } = call.work else { return };
+        let Work::Lease { load, ref missing, ref taking, line, .. } = call.work else { return };
         let given = match (answer, call.said) {
             (Answer::Value, Some(Said::Value(value))) => {
                 self.check.value(r, &call, &mut self.model, self.now);
@@ -66,27 +72,48 @@ impl Sim<'_> {
         let Step::Over(taken) = taking.clone().on(line, given, contact, &mut turn) else { return };
         self.publish(r);
         self.trace.say(self.now, || format!("router {r}: {load:?} of key {}: {taken:?}", call.key));
-        self.lease_came(r, load, call.key, taken);
+        self.lease_came(r, load, missing.clone(), taken);
         self.leases_taken(r, load);
     }
 
-    fn lease_came(&mut self, r: usize, load: LoadId, key: u8, taken: Taken) {
+    fn lease_came(&mut self, r: usize, load: LoadId, missing: Missing, taken: Taken) {
         let Some(running) = self.routers[r].running.get_mut(&load) else { return };
         running.leasing -= 1;
         match taken {
-            Taken::Leased(lease) => running.leases.push((name_of(key), Ok(lease))),
-            Taken::Found(value) => running.found.push((key, token_in(&value))),
-            Taken::Refused(cause) => running.leases.push((name_of(key), Err(cause))),
+            Taken::Leased(lease) => running.leases.taken.push((missing.key, Ok(lease))),
+            Taken::Elsewhere(lease) => running.leases.elsewhere.push((missing, lease)),
+            Taken::Found(value) => running.found.push((key_of(&missing.key), token_in(&value))),
+            Taken::Refused(cause) => running.leases.taken.push((missing.key, Err(cause))),
         }
     }
 
-    /// If nothing is asked for any more, the callback begins.
+    /// If nothing is asked for any more, the callback begins, unless another router's is waited for.
     fn leases_taken(&mut self, r: usize, load: LoadId) {
         let router = &mut self.routers[r];
         let Some(running) = router.running.get_mut(&load).filter(|l| l.leasing == 0 && !l.begun) else { return };
+        let came = std::mem::take(&mut running.leases);
+        let (dice, now) = (self.now as u32, instant(self.now));
+        // Its turn has not come by any of what it asked for.
+        let theirs = came.elsewhere.len();
+        let passes = came.taken.is_empty() && theirs > 0 && theirs + running.found.len() == running.keys.len();
+        let may_pass = running.impatient || now >= instant(running.set_out) + router.config.load_timeout() / 2;
+        match router.loads.leased(load, came, now, dice) {
+            Some(Next::Wait { until, missing }) => {
+                running.again = missing;
+                let until = until.as_nanos();
+                return self.local(r, until.saturating_sub(self.now), Local::Begin { load });
+            }
+            Some(Next::Run(keeping)) => {
+                running.keeping = Some(keeping);
+                self.check
+                    .that(!passes || may_pass, || format!("router {r}: {load:?} does not wait for another's load"));
+            }
+            None => {}
+        }
         running.begun = true;
-        router.loads.leased(load, std::mem::take(&mut running.leases));
-        if running.found.len() == running.keys.len() {
+        let all_found = running.found.len() == running.keys.len();
+        self.next_prolonging(r, load);
+        if all_found {
             return self.local(r, 0, Local::Loaded { load });
         }
         self.begin_load(r, load);

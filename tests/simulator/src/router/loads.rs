@@ -95,11 +95,18 @@ impl Sim<'_> {
         self.check.that(!circle, || format!("router {r}: a callback waits for itself"));
         let lead = join.lead.as_ref().map(|lead| lead.load);
         if let (Some(lead), Some(behaviour)) = (join.lead, callback) {
+            let load = lead.load;
             self.queue_load(r, lead, behaviour);
+            if let Some(running) = self.routers[r].running.get_mut(&load) {
+                (running.set_out, running.impatient) = (began, lease_by.is_some());
+            }
         }
         let begin = join.begin;
         if inside.is_some() {
             let awaited = lead.into_iter().chain(join.waits.iter().map(|theirs| theirs.load));
+            for load in awaited.clone() {
+                self.routers[r].running.entry(load).and_modify(|running| running.impatient = true);
+            }
             let waits = |load: &LoadId| self.routers[r].running.get(load).is_some_and(|l| l.place == Place::Line);
             let held = awaited.filter(waits).find(|load| !begin.contains(load));
             self.check.that(held.is_none(), || format!("router {r}: {held:?} waits in line, and a callback for it"));
@@ -212,8 +219,10 @@ impl Sim<'_> {
         if let Ok(values) = &result {
             for (key, lease) in ended.fills {
                 let key = key_of(&key);
-                if let (Some(&(_, value)), Ok(lease)) = (values.iter().find(|v| v.0 == key && v.1 != 0), lease) {
-                    self.fill(r, key, value, lease);
+                match (values.iter().find(|v| v.0 == key && v.1 != 0), lease) {
+                    (Some(&(_, value)), Ok(lease)) => self.fill(r, key, value, lease),
+                    (None, Ok(lease)) => self.release_lease(r, key, &lease),
+                    (_, Err(_)) => {}
                 }
             }
         }

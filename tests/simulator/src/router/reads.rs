@@ -200,6 +200,11 @@ impl Sim<'_> {
                     (Part::Key, Some(_)) => Ask::Delete { key, asking },
                 }
             }
+            Work::Tend { load, token, .. } => {
+                let (key, token) = (call.key, *token);
+                let lasts = failsoft_policy::lease::lasts(&router.config).as_nanos() as Time;
+                if load.is_some() { Ask::Prolong { key, token, lasts } } else { Ask::Release { key, token } }
+            }
             Work::Lease { token, .. } => {
                 let lasts = failsoft_policy::lease::lasts(&router.config).as_nanos() as Time;
                 Ask::Lease { key: call.key, token: *token, lasts }
@@ -300,7 +305,7 @@ impl Sim<'_> {
         match call.work {
             Work::Read { .. } => self.feed_read(r, id, Event::Woken),
             Work::Write { .. } => self.feed_write(r, id, failsoft_policy::write::WriteEvent::Woken),
-            Work::Lease { .. } => {}
+            Work::Lease { .. } | Work::Tend { .. } => {}
         }
         self.settle(r, false);
     }
@@ -325,6 +330,8 @@ impl Sim<'_> {
         self.check.answered(r, call, node, at, &answer, admitted, self.now);
         if let Work::Lease { .. } = call.work {
             self.lease_ended(r, id, &answer, contact);
+        } else if let Work::Tend { .. } = call.work {
+            self.tending_ended(r, id, &answer, contact);
         } else if let Work::Write { .. } = call.work {
             self.write_ended(r, id, answer.clone(), contact);
         } else if answer == Answer::Value

@@ -3,7 +3,8 @@
 use super::state::Failure;
 use crate::model::{KEYS, Time};
 use crate::plan::Behaviour;
-use failsoft_policy::lease::Fillable;
+use failsoft_policy::fleet::{Came, Keeping};
+use failsoft_policy::lease::Missing;
 
 /// Where a load is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,14 @@ pub(crate) struct Running {
     pub(crate) nested_failed: bool,
     /// The leases that are still asked for, and what has come of the others.
     pub(crate) leasing: usize,
-    pub(crate) leases: Vec<Fillable>,
+    pub(crate) leases: Came,
+    /// Those that are asked for once more, since another router loads the keys.
+    pub(crate) again: Vec<Missing>,
+    pub(crate) keeping: Option<Keeping>,
+    /// When the caller that leads it set out, and whether it may pass over another router's load at once: a callback of
+    /// this router waits for it, or its caller has a deadline.
+    pub(crate) set_out: Time,
+    pub(crate) impatient: bool,
     /// Keys that had a value again.
     pub(crate) found: Vec<(u8, u32)>,
     /// Its leases are taken, and its callback has begun.
@@ -59,7 +67,11 @@ impl Running {
             nested: None,
             nested_failed: false,
             leasing: 0,
-            leases: Vec::new(),
+            leases: Came::default(),
+            again: Vec::new(),
+            keeping: None,
+            set_out: began,
+            impatient: false,
             found: Vec::new(),
             begun: false,
             detached: Vec::new(),

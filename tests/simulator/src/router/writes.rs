@@ -30,8 +30,10 @@ impl Sim<'_> {
         let router = &mut self.routers[r];
         let deadline = instant(self.now) + router.config.deadline();
         let fill = Fill { node: lease.lessor.node, deadline, bytes: FILL, what: (key, value, lease) };
-        if let Offer::Write(fill) = router.fills.offer(fill) {
-            self.begin_fill(r, fill);
+        match router.fills.offer(fill) {
+            Offer::Write(fill) => self.begin_fill(r, fill),
+            Offer::Waits => {}
+            Offer::Dropped(Fill { what: (key, _, lease), .. }) => self.release_lease(r, key, &lease),
         }
     }
 
@@ -130,12 +132,20 @@ impl Sim<'_> {
     fn written(&mut self, r: usize, id: u32, refused: Option<Cause>) {
         let router = &mut self.routers[r];
         let Some(call) = router.calls[id as usize].take() else { return };
+        let mut late = Vec::new();
         let next = match call.work {
             Work::Write { job: Job::Fill { ref lease, .. }, .. } => {
-                router.fills.written(lease.lessor.node, FILL, instant(self.now), &mut Vec::new())
+                let next = router.fills.written(lease.lessor.node, FILL, instant(self.now), &mut late);
+                if refused.is_some() {
+                    self.release_lease(r, call.key, lease);
+                }
+                next
             }
-            Work::Write { .. } | Work::Read { .. } | Work::Lease { .. } => None,
+            Work::Write { .. } | Work::Read { .. } | Work::Lease { .. } | Work::Tend { .. } => None,
         };
+        for Fill { what: (key, _, lease), .. } in late {
+            self.release_lease(r, key, &lease);
+        }
         self.trace.say(self.now, || format!("router {r} call {id}: write of key {} ended {refused:?}", call.key));
         let now: Time = self.now;
         self.check.write_ended(r, &call, refused, now);

@@ -135,6 +135,10 @@ pub(crate) enum Local {
     Begin {
         load: LoadId,
     },
+    /// The leases of a load are to be prolonged.
+    Prolong {
+        load: LoadId,
+    },
     Loaded {
         load: LoadId,
     },
@@ -175,6 +179,7 @@ impl Local {
             | Self::Failed { .. }
             | Self::Saturated { .. }
             | Self::Begin { .. }
+            | Self::Prolong { .. }
             | Self::Loaded { .. }
             | Self::Commit { .. }
             | Self::View { .. }
@@ -222,6 +227,7 @@ pub(super) fn local_kind(event: &Local) -> u64 {
         Local::Loaded { .. } => (10, 0, 0),
         Local::Commit { writer, .. } => (20, 0, writer.id),
         Local::Begin { .. } => (19, 0, 0),
+        Local::Prolong { .. } => (21, 0, 0),
         Local::View { round, .. } => (11, *round as u32, 0),
         Local::Probed(probe) => (12, probe.node.index, u32::from(probe.report.is_ok())),
         Local::AskWitness { address, .. } => (13, *address as u32, 0),
