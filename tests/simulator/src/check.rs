@@ -1,5 +1,6 @@
 //! What must hold in every run. The checks know what each router was told, and what is true.
 
+mod bells;
 mod blame;
 mod calls;
 mod fills;
@@ -41,6 +42,8 @@ pub(crate) struct Check {
     replaced: bool,
     /// What fills are measured by.
     floor: fills::Floor,
+    /// What is true of invalidations of which others are told.
+    bells: bells::Bells,
     /// Whether nodes move to other addresses in this run, so that an address does not tell who is there.
     moves: bool,
 }
@@ -62,6 +65,7 @@ impl Check {
             contradicted,
             rewritten: votes::rewrites(plan),
             floor: fills::Floor::default(),
+            bells: bells::Bells::default(),
             moves: plan.faults.iter().any(|f| matches!(f.fault, Fault::Swap(..) | Fault::Move(_))),
             replaced: plan.faults.iter().any(|f| matches!(f.fault, Fault::Replace(_))),
         }

@@ -8,6 +8,7 @@ mod conduct;
 mod invalidations;
 mod lanes;
 mod leases;
+mod listening;
 mod loads;
 mod reads;
 mod running;
@@ -16,6 +17,7 @@ mod tending;
 mod writes;
 
 pub(crate) use call::{Call, Job, Part, Work, Writer};
+pub(crate) use listening::Asked as AskedToListen;
 pub(crate) use running::{Place, Running};
 pub(crate) use state::{Caller, Failure, Member, Router};
 
@@ -25,16 +27,20 @@ use crate::sim::{Local, Sim};
 use bytes::Bytes;
 use failsoft_policy::Slot;
 use failsoft_policy::read::Answer;
+use listening::LISTENING;
 
 /// The slot of a key.
 pub(crate) fn slot_of(key: u8) -> Slot {
     Slot::new(slot_number(key % BLOCKS as u8)).expect("blocks are inside the slots")
 }
 
-/// The name of a key.
+/// The name of a key: one that is in its slot, as whoever is told it by a node finds that out by itself.
 pub(crate) fn name_of(key: u8) -> Bytes {
-    const NAMES: &[u8; KEYS] = b"abcdefghijklmnop";
-    Bytes::from_static(&NAMES[usize::from(key)..=usize::from(key)])
+    const NAMES: [&str; KEYS] = [
+        "a8226", "b10848", "c7808", "d7859", "e5662", "f18286", "g27875", "h38397", "i21718", "j14897", "k100384",
+        "l21918", "m3655", "n5529", "o10869", "p27816",
+    ];
+    Bytes::from_static(NAMES[usize::from(key)].as_bytes())
 }
 
 /// Of the tokens of leases that their owners keep.
@@ -73,7 +79,9 @@ impl Sim<'_> {
             Local::NotOpened { id } => self.on_not_opened(r, id),
             Local::LaneTimer { id } => self.on_lane_timer(r, id),
             Local::Reply { id, tag, said, asking } => self.on_reply(r, id, tag, said, asking),
+            Local::Failed { call: LISTENING, tag, .. } => self.listening_ended(r, tag, None),
             Local::Failed { call, tag, answer } => self.on_failed(r, call, tag, answer),
+            Local::Told { id, bell } => self.on_told(r, id, bell),
             Local::Saturated { call, tag } => self.on_saturated(r, call, tag),
             Local::Woken { call, tag } => self.on_woken(r, call, tag),
             Local::Cancel { caller, serial } => self.on_cancelled(r, caller, serial),
@@ -180,5 +188,18 @@ impl Sim<'_> {
             self.at(now, crate::sim::Ev::Local(r as u8, Local::Woken { call, tag }));
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_in_the_slot_of_its_key() {
+        for key in 0..KEYS as u8 {
+            assert_eq!(failsoft_policy::slot::slot_of(&name_of(key)), slot_of(key));
+            assert_eq!(key_of(&name_of(key)), key);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! One run: the queue of events in virtual time, and who gets each.
 
+mod bells;
 mod endings;
 mod event;
 mod faults;
@@ -7,6 +8,7 @@ mod moves;
 mod servers;
 mod watch;
 
+pub(crate) use bells::Rung;
 pub(crate) use event::{Asked, Dial, Ev, LaneId, Local, Message, Process, Question};
 
 use crate::check::Check;
@@ -68,6 +70,10 @@ pub(crate) struct Sim<'p> {
     shut: BTreeMap<(usize, u32), bool>,
     /// The control plane's connections that are kept: of which router, to which address, and whom they lead to.
     lines: BTreeMap<(usize, usize), Process>,
+    /// The connections on which processes tell bells.
+    listeners: Vec<bells::Listener>,
+    /// Attempts to invalidate a key, in the whole run.
+    bells: u32,
     pub(crate) store: Store,
     pub(crate) routers: Vec<Router>,
     pub(crate) check: Check,
@@ -121,6 +127,8 @@ impl<'p> Sim<'p> {
             stopped: BTreeSet::new(),
             shut: BTreeMap::new(),
             lines: BTreeMap::new(),
+            listeners: Vec::new(),
+            bells: 0,
             store: Store { versions: std::array::from_fn(|k| 1 + k as u32), newest: KEYS as u32, slow_by: 0 },
             routers: plan.routers.iter().map(|r| Router::new(r, plan.setup.clients, lies, moved_on)).collect(),
             check: Check::new(plan),
@@ -196,6 +204,7 @@ impl<'p> Sim<'p> {
             Ev::Arrive(m) => 0x1_0000 + u64::from(m.call) + (u64::from(m.tag) << 32),
             Ev::Asked(asked) => 0x500 + asked.address as u64,
             Ev::Sweep(f) => 0x900 + u64::from(*f),
+            Ev::Late(r, serial) => 0xB00 + u64::from(*r) + (u64::from(*serial) << 32),
             Ev::Resumed(r) => 0xA00 + u64::from(*r),
             Ev::Local(r, l) => 0x600 + u64::from(*r) + local_kind(l),
         };
@@ -212,6 +221,7 @@ impl<'p> Sim<'p> {
             Ev::Asked(asked) => self.asked(*asked),
             Ev::Resumed(r) => self.resumed(usize::from(r)),
             Ev::Sweep(f) => self.sweep(usize::from(f)),
+            Ev::Late(r, serial) => self.tell_late(usize::from(r), serial),
             Ev::Local(r, event) => {
                 let r = usize::from(r);
                 let resumes = self.routers[r].suspended_until;

@@ -17,7 +17,7 @@ pub(super) struct Floor {
     kept: BTreeSet<(u8, u32)>,
 }
 
-/// What a router's own readers get of a key at the least, and since when.
+/// What a router's own readers get of each key at the least, and since when.
 pub(super) type Own = [Option<(u32, Time)>; KEYS];
 
 impl Check {
@@ -28,9 +28,12 @@ impl Check {
             && said == Said::Done
         {
             // A `set` is ordered by its arrival: what it brings back is its own.
-            for own in self.routers.iter_mut().map(|heard| &mut heard.own[usize::from(key)]) {
-                own.take_if(|(floor, _)| value < *floor);
+            for heard in &mut self.routers {
+                for known in [&mut heard.own, &mut heard.told] {
+                    known[usize::from(key)].take_if(|(floor, _)| value < *floor);
+                }
             }
+            self.bells.overruled(key, value);
         }
         let block = usize::from(key) % BLOCKS;
         if said != Said::Done || model.true_owner(block) != Some(n) {
@@ -45,6 +48,8 @@ impl Check {
                 });
             }
             Ask::Ping
+            | Ask::Listen
+            | Ask::Exists { .. }
             | Ask::Get { .. }
             | Ask::Lease { .. }
             | Ask::Prolong { .. }
@@ -101,11 +106,15 @@ impl Check {
     /// A caller that set out at `began` gets this value of a key.
     pub(crate) fn fresh(&mut self, r: usize, (key, value): (u8, u32), began: Time, now: Time) {
         let heard = &self.routers[r];
-        let Some((floor, since)) = heard.own[usize::from(key)] else { return };
         // After that it is forgotten.
-        let known = now < since + heard.remembers;
-        self.that(value == 0 || value >= floor || began <= since || !known, || {
-            format!("router {r} gives {value} of key {key}, though it invalidated it when that was {floor}")
-        });
+        let (key_at, until) = (usize::from(key), heard.remembers);
+        for (known, how) in
+            [(heard.own[key_at], "invalidated it"), (heard.told[key_at], "was told that it was invalid")]
+        {
+            let Some((floor, since)) = known.filter(|(_, since)| now < since + until) else { continue };
+            self.that(value == 0 || value >= floor || began <= since, || {
+                format!("router {r} gives {value} of key {key}, though it {how} when that was {floor}")
+            });
+        }
     }
 }

@@ -78,6 +78,12 @@ pub(super) struct Heard {
     /// Keys that are being loaded.
     pub(super) loading: Vec<u8>,
     pub(super) own: super::fills::Own,
+    /// The same by what it heard that others invalidated.
+    pub(super) told: super::fills::Own,
+    /// How old the proof may be that a node tells what is invalidated.
+    pub(super) trust: Time,
+    /// How old a replica may be that stands in although something may have been missed.
+    pub(super) stale: Time,
     /// Keys that it has invalidated: not every replica stands in for them.
     pub(super) written: [bool; KEYS],
     /// How long an invalidation is known.
@@ -126,6 +132,9 @@ impl Heard {
             suspended_until: 0,
             loading: Vec::new(),
             own: [None; KEYS],
+            told: [None; KEYS],
+            trust: config.trust_window().as_nanos() as Time,
+            stale: config.staleness_budget().min(config.outage_budget()).as_nanos() as Time,
             written: [false; KEYS],
             remembers: plan.config.invalidation_ttl().as_nanos() as Time,
             retries: 10_000,

@@ -28,6 +28,9 @@ impl Check {
             Source::Primary => Some(call.sent),
             Source::Replica => call.current_at.map(Instant::as_nanos),
         };
+        if *source == Source::Replica {
+            self.lacks_nothing(r, call, value, last);
+        }
         let comparable = *source == Source::Replica && call.comparable;
         let lost = self.rewritten || model.promotions > 0;
         self.that(call.current_at.is_some() || !comparable || lost, || {

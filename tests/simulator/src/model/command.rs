@@ -8,6 +8,12 @@ use crate::net::Net;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     Ping,
+    /// Bells are to be told on this connection from now on.
+    Listen,
+    /// A name in the key's slot that is never there.
+    Exists {
+        key: u8,
+    },
     Get {
         key: u8,
         readonly: bool,
@@ -42,13 +48,15 @@ pub(crate) enum Ask {
         value: u32,
         token: u32,
     },
-    /// The lease and the key are deleted, in one script with their mark.
+    /// The lease and the key are deleted, in one script with their mark and their bell.
     Invalidate {
         key: u8,
+        number: u32,
     },
     /// The same by single commands; where the slot moves, the last of them tells whether something is left.
     Delete {
         key: u8,
+        number: u32,
         asking: bool,
     },
     /// A writer holds the key for so long.
@@ -64,9 +72,11 @@ pub(crate) enum Ask {
         writer: u32,
         asking: bool,
     },
-    /// A mark is left in the slot of this key, by a script or by single commands.
+    /// A mark is left in the slot of this key, by a script or by single commands, and the bell of another one is rung.
     Mark {
         key: u8,
+        of: u8,
+        number: u32,
         asking: bool,
     },
 }
@@ -82,6 +92,8 @@ impl Ask {
             | Self::Hold { asking, .. }
             | Self::Lift { asking, .. } => asking,
             Self::Ping
+            | Self::Listen
+            | Self::Exists { .. }
             | Self::Lease { .. }
             | Self::Prolong { .. }
             | Self::Release { .. }
@@ -93,14 +105,14 @@ impl Ask {
     /// The key that it is about, and whether it changes something there.
     pub(crate) fn key(self) -> Option<(u8, bool)> {
         match self {
-            Self::Ping => None,
-            Self::Get { key, .. } => Some((key, false)),
+            Self::Ping | Self::Listen => None,
+            Self::Get { key, .. } | Self::Exists { key } => Some((key, false)),
             Self::Set { key, .. }
             | Self::Lease { key, .. }
             | Self::Prolong { key, .. }
             | Self::Release { key, .. }
             | Self::Fill { key, .. }
-            | Self::Invalidate { key }
+            | Self::Invalidate { key, .. }
             | Self::Delete { key, .. }
             | Self::Hold { key, .. }
             | Self::Lift { key, .. }
@@ -169,7 +181,7 @@ impl Model {
     pub(crate) fn command(&mut self, net: &Net, n: usize, ask: Ask, now: Time) -> Said {
         let node = &self.nodes[n];
         let Some((key, write)) = ask.key().map(|(key, write)| (usize::from(key), write)) else {
-            return if now < node.loading_until { Said::Loading } else { Said::Done };
+            return if ask == Ask::Ping && now < node.loading_until { Said::Loading } else { Said::Done };
         };
         let readonly = matches!(ask, Ask::Get { readonly: true, .. });
         if now < node.loading_until {
@@ -211,6 +223,7 @@ impl Model {
                     self.nodes[n].delete_lease(key, now);
                     return asked;
                 }
+                Ask::Exists { .. } => return asked,
                 _ if node.data[key] == 0 => return asked,
                 _ => return self.apply(n, ask, key, now),
             }
@@ -231,7 +244,8 @@ impl Model {
     fn apply(&mut self, n: usize, ask: Ask, key: usize, now: Time) -> Said {
         let (held, lease) = (self.nodes[n].data[key], self.nodes[n].lease(key, now));
         match ask {
-            Ask::Ping => Said::Done,
+            Ask::Ping | Ask::Listen => Said::Done,
+            Ask::Exists { .. } => Said::Nil,
             Ask::Set { value, .. } => {
                 self.nodes[n].delete_lease(key, now);
                 self.put(n, key, value, now);
@@ -243,7 +257,7 @@ impl Model {
                     self.put(n, key, 0, now);
                 }
                 // Of the last of the commands nothing is left to be deleted.
-                if ask == (Ask::Delete { key: key as u8, asking: false }) { Said::Nil } else { Said::Done }
+                if matches!(ask, Ask::Delete { asking: false, .. }) { Said::Nil } else { Said::Done }
             }
             Ask::Mark { .. } => Said::Done,
             Ask::Hold { writer, lasts, .. } => {

@@ -46,6 +46,14 @@ pub(super) fn router(rng: &mut fastrand::Rng, addresses: usize) -> RouterPlan {
         if rng.u8(0..3) == 0 {
             millis("invalidation_ttl", 1_000..3_000, rng);
         }
+        if rng.bool() {
+            millis("trust_window", 100..1_500, rng);
+        }
+        match rng.u8(0..4) {
+            0 => millis("staleness_budget", 0..1, rng),
+            1 | 2 => millis("staleness_budget", 20..800, rng),
+            _ => {}
+        }
         match rng.u8(0..4) {
             0 => millis("outage_budget", 0..1, rng),
             1 => millis("outage_budget", 50..1_500, rng),

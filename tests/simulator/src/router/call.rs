@@ -63,6 +63,8 @@ pub(crate) struct Invalidating {
     pub(crate) call: Invalidation,
     pub(crate) floor: u32,
     pub(crate) writer: Option<Writer>,
+    /// The number of the attempt, which names its bells.
+    pub(crate) number: u32,
 }
 
 /// A writer that holds the key, and then does something that takes so long and changes the store.
@@ -93,6 +95,8 @@ pub(crate) struct Call {
     /// How current a replica that is asked is said to be, and whether that can't but be known.
     pub(crate) current_at: Option<Instant>,
     pub(crate) comparable: bool,
+    /// From when on its age counts.
+    pub(crate) counts_from: Option<Instant>,
     /// When the attempt under way began and is given up.
     pub(crate) sent: Time,
     pub(crate) until: Time,
@@ -127,6 +131,7 @@ impl Call {
             place: None,
             current_at: None,
             comparable: false,
+            counts_from: None,
             sent: begun,
             until: begun,
             last: None,

@@ -22,6 +22,9 @@ impl Sim<'_> {
             if let Some(at) = member.contact() {
                 router.cluster.handle_contact(member.key, at);
             }
+            if let Some(at) = member.used() {
+                router.cluster.handle_use(member.key, at, now);
+            }
         }
         self.send_again(r);
         let mut commands = 0;
@@ -35,12 +38,14 @@ impl Sim<'_> {
             }
             self.carry_out(r, command);
         }
+        self.listen(r);
         self.publish(r);
         let limits = self.expire(r);
         let router = &mut self.routers[r];
         let next = router.cluster.next_timeout().map(failsoft_policy::Instant::as_nanos);
         let again = router.cluster.invalidations().next_timeout().map(failsoft_policy::Instant::as_nanos);
-        let soonest = next.into_iter().chain(limits).chain(again).fold(self.now + TICK, Time::min);
+        let listens = router.cluster.next_listening_timeout().map(failsoft_policy::Instant::as_nanos);
+        let soonest = next.into_iter().chain(limits).chain(again).chain(listens).fold(self.now + TICK, Time::min);
         self.check.that(soonest > self.now, || format!("router {r}: something is due still after all was polled"));
         if soonest != router.conduct_at {
             router.conduct_at = soonest;

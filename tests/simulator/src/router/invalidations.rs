@@ -1,6 +1,7 @@
 //! Carries out invalidations: the callers' own, those of writers around what they do, and those that are sent again.
 
 use super::call::{Invalidating, Job, Part, Writer};
+use super::listening::id_of;
 use super::{key_of, name_of, slot_of};
 use crate::model::{BLOCKS, Time};
 use crate::sim::{Local, Sim, instant};
@@ -39,16 +40,15 @@ impl Sim<'_> {
     }
 
     fn invalidate(&mut self, r: usize, key: u8, floor: u32, writer: Option<Writer>) {
-        let router = &mut self.routers[r];
-        let name = name_of(key);
-        router.loads.detach(&name);
-        router.running.values_mut().for_each(|running| running.detach(key));
+        self.detach(r, key);
+        let (router, name) = (&mut self.routers[r], name_of(key));
         let mut turn = Turn { cluster: &mut router.cluster, now: instant(self.now), dice: 0 };
         let call = Invalidation::call(&router.config, slot_of(key), name, &mut turn);
         self.trace.say(self.now, || format!("router {r} invalidates key {key}, which is {floor} by now, {writer:?}"));
         self.check.invalidated(r, key, floor, self.now);
         let first = if writer.is_some_and(|writer| !writer.done) { Part::Hold } else { Part::Key };
-        self.take_step(r, first, Box::new(Invalidating { call, floor, writer }));
+        let number = self.set_out(r, &call, floor);
+        self.take_step(r, first, Box::new(Invalidating { call, floor, writer, number }));
         self.settle(r, true);
     }
 
@@ -61,8 +61,25 @@ impl Sim<'_> {
             let floor = self.check.floor_of(r, key_of(call.key()));
             self.trace.say(self.now, || format!("router {r} sends the invalidation of {:?} again", call.key()));
             let first = if call.is_told() { Part::Echo } else { Part::Key };
-            self.take_step(r, first, Box::new(Invalidating { call, floor, writer: None }));
+            let number = self.set_out(r, &call, floor);
+            self.take_step(r, first, Box::new(Invalidating { call, floor, writer: None, number }));
         }
+    }
+
+    /// An attempt begins, under a number of its own.
+    fn set_out(&mut self, r: usize, call: &Invalidation, floor: u32) -> u32 {
+        let number = self.next_bell();
+        let (cluster, now) = (&mut self.routers[r].cluster, instant(self.now));
+        call.begin(id_of(number), &mut Turn { cluster, now, dice: 0 });
+        self.check.sets_out(number, r, key_of(call.key()), floor);
+        number
+    }
+
+    /// What is being loaded of a key serves nobody who asks from now on.
+    pub(super) fn detach(&mut self, r: usize, key: u8) {
+        let router = &mut self.routers[r];
+        router.loads.detach(&name_of(key));
+        router.running.values_mut().for_each(|running| running.detach(key));
     }
 
     fn take_step(&mut self, r: usize, part: Part, mut of: Box<Invalidating>) {
@@ -85,8 +102,7 @@ impl Sim<'_> {
             Job::Fill { .. } => return,
             Job::Set { .. } => {
                 if refused.is_none() {
-                    router.loads.detach(&name_of(key));
-                    router.running.values_mut().for_each(|running| running.detach(key));
+                    self.detach(r, key);
                     self.check.load_let_go(r, key);
                 }
                 return;
@@ -102,6 +118,9 @@ impl Sim<'_> {
                 of.call.echo_ended(write, refused);
                 let pending = of.call.ended(&mut turn);
                 let key = key_of(of.call.key());
+                if pending.is_empty() {
+                    self.check.completed(of.number, self.now);
+                }
                 self.trace
                     .say(self.now, || format!("router {r}: of the invalidation of key {key} is left {pending:?}"));
                 match of.writer {

@@ -1,5 +1,6 @@
 //! A router's connections: the policy's machine for each, and what goes through the model's network for it.
 
+use super::listening::LISTENING;
 use super::state::Lane;
 use crate::model::{Ask, Said, Time, address, answer, number_of};
 use crate::sim::{Dial, Ev, LaneId, Local, Message, Process, Sim, instant};
@@ -9,6 +10,8 @@ use failsoft_policy::{Instant, NodeKey};
 
 /// The connection for invalidations, after those for what a node is asked as the owner and as a replica.
 pub(super) const INVALIDATIONS: usize = 2;
+/// The connection on which a node tells what is invalidated.
+pub(super) const TELLS: usize = 3;
 
 /// The length of any request.
 const REQUEST: usize = 32;
@@ -52,7 +55,7 @@ impl Sim<'_> {
     }
 
     /// The connection of this use: the one that is there, or a new one.
-    fn lane(&mut self, r: usize, node: NodeKey, number: usize) -> Option<LaneId> {
+    pub(super) fn lane(&mut self, r: usize, node: NodeKey, number: usize) -> Option<LaneId> {
         let router = &mut self.routers[r];
         let serial = router.next_tag();
         let (patience, most) = (router.config.attempt_timeout(), router.config.max_in_flight() as usize);
@@ -178,6 +181,10 @@ impl Sim<'_> {
             self.routers[r].cluster.handle_failure(id.node, reason, sent_at, contact, instant(self.now));
         }
         for ((call, tag), outcome) in out.0 {
+            if let (LISTENING, Ok(said)) = (call, &outcome) {
+                self.listening_ended(r, tag, Some(*said));
+                continue;
+            }
             // Its place is another one's from now on.
             let waits = self.routers[r].calls.get_mut(call as usize).and_then(Option::as_mut).filter(|c| c.tag == tag);
             waits.into_iter().for_each(|c| c.place = None);

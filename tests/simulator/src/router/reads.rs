@@ -3,7 +3,7 @@
 use super::call::{Call, Job, Part, Work};
 use super::lanes::INVALIDATIONS;
 use super::state::{Caller, Failure};
-use super::{name_of, slot_of, token_in};
+use super::{key_of, name_of, slot_of, token_in};
 use crate::model::{Ask, Said, Time, address};
 use crate::plan::Behaviour;
 use crate::sim::{Local, Sim, instant};
@@ -195,9 +195,11 @@ impl Sim<'_> {
                         Ask::Hold { key, writer, lasts: router.config.hold().as_nanos() as Time, asking }
                     }
                     (Part::Lift, _) => Ask::Lift { key, writer, asking },
-                    (Part::Echo, _) | (Part::Key, Some(Batch::Mark)) => Ask::Mark { key, asking },
-                    (Part::Key, None) => Ask::Invalidate { key },
-                    (Part::Key, Some(_)) => Ask::Delete { key, asking },
+                    (Part::Echo, _) | (Part::Key, Some(Batch::Mark)) => {
+                        Ask::Mark { key, of: key_of(of.call.key()), number: of.number, asking }
+                    }
+                    (Part::Key, None) => Ask::Invalidate { key, number: of.number },
+                    (Part::Key, Some(_)) => Ask::Delete { key, number: of.number, asking },
                 }
             }
             Work::Tend { load, token, .. } => {
@@ -235,6 +237,7 @@ impl Sim<'_> {
             call.comparable = self.check.comparable(r, node, primary);
             let recent = self.check.has_written(r, call.key);
             let first = call.attempts[source as usize] == 1 && !call.crowded && !recent;
+            call.counts_from = router.cluster.dated(node).map(|dated| dated.counts_from);
             let asked = call.asked;
             self.check.stands_in(r, node, first.then_some(asked), &self.routers[r], self.now);
         }

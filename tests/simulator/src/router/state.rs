@@ -1,5 +1,6 @@
 //! What a router's process holds: the policy's machines, its connections, calls and loads.
 
+use super::AskedToListen;
 use super::call::Call;
 use super::running::{Loaded, Running};
 use crate::model::{Ask, MS, Said, Time, endpoint};
@@ -54,12 +55,12 @@ impl Lane {
     }
 }
 
-/// One node's connections, for what it is asked as the owner and as a replica, and for invalidations.
+/// One node's connections, for what it is asked as the owner and as a replica, for invalidations, and for listening.
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) key: NodeKey,
     pub(crate) endpoint: Endpoint,
-    pub(crate) lanes: [Option<Lane>; 3],
+    pub(crate) lanes: [Option<Lane>; 4],
 }
 
 impl Member {
@@ -68,9 +69,14 @@ impl Member {
         self.lanes.iter().flatten().filter_map(|l| l.machine.contact()).max()
     }
 
+    /// The same by what it was asked for reads and writes of keys.
+    pub(crate) fn used(&self) -> Option<Instant> {
+        self.lanes[..2].iter().flatten().filter_map(|l| l.machine.contact()).max()
+    }
+
     /// Requests that wait on its connections.
-    pub(crate) fn waiting(&self) -> [usize; 3] {
-        [0, 1, 2].map(|lane: usize| self.lanes[lane].as_ref().map_or(0, |l| l.machine.waiting()))
+    pub(crate) fn waiting(&self) -> [usize; 4] {
+        [0, 1, 2, 3].map(|lane: usize| self.lanes[lane].as_ref().map_or(0, |l| l.machine.waiting()))
     }
 }
 
@@ -129,6 +135,8 @@ pub(crate) struct Router {
     pub(crate) successes: u64,
     pub(crate) credited: u64,
     pub(crate) fills: Fills<(u8, u32, Lease)>,
+    /// What is under way on the connections for listening, by the tag of the request.
+    pub(crate) asked_to_listen: BTreeMap<u32, AskedToListen>,
     pub(crate) conduct_at: Time,
     pub(crate) round_left: (u64, usize),
     pub(crate) started: bool,
@@ -165,6 +173,7 @@ impl Router {
             successes: 0,
             credited: 0,
             fills: Fills::default(),
+            asked_to_listen: BTreeMap::new(),
             conduct_at: Time::MAX,
             round_left: (0, 0),
             started: false,
@@ -219,7 +228,7 @@ impl Router {
             }
             let old = self.members.get_mut(place).and_then(|m| m.take_if(|m| m.key == key && m.endpoint == *endpoint));
             next[place] =
-                Some(old.unwrap_or_else(|| Member { key, endpoint: endpoint.clone(), lanes: [None, None, None] }));
+                Some(old.unwrap_or_else(|| Member { key, endpoint: endpoint.clone(), lanes: [const { None }; 4] }));
         }
         let gone = std::mem::replace(&mut self.members, next);
         gone.into_iter().flatten().flat_map(|m| m.lanes).flatten().collect()

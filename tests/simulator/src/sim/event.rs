@@ -1,5 +1,6 @@
 //! What happens in a run: messages, questions, connections on their way, and what comes to a router.
 
+use super::bells::Rung;
 use crate::model::{Ask, Said, Time};
 use crate::router::Writer;
 use failsoft_policy::NodeKey;
@@ -102,6 +103,11 @@ pub(crate) enum Local {
     LaneTimer {
         id: LaneId,
     },
+    /// A bell was told on a connection.
+    Told {
+        id: LaneId,
+        bell: Rung,
+    },
     /// What came back for the request of this number.
     Reply {
         id: LaneId,
@@ -175,6 +181,7 @@ impl Local {
             Self::Start
             | Self::Opened { .. }
             | Self::Broken { .. }
+            | Self::Told { .. }
             | Self::Reply { .. }
             | Self::Failed { .. }
             | Self::Saturated { .. }
@@ -204,6 +211,8 @@ pub(crate) enum Ev {
     Asked(Box<Asked>),
     /// The servers close what is idle.
     Sweep(u16),
+    /// A process tells a bell late, on the connection of this router and number.
+    Late(u8, u32),
     /// A router's process that was stopped goes on.
     Resumed(u8),
     Local(u8, Local),
@@ -231,6 +240,7 @@ pub(super) fn local_kind(event: &Local) -> u64 {
         Local::View { round, .. } => (11, *round as u32, 0),
         Local::Probed(probe) => (12, probe.node.index, u32::from(probe.report.is_ok())),
         Local::AskWitness { address, .. } => (13, *address as u32, 0),
+        Local::Told { id, bell } => (21, id.serial, bell.number),
         Local::AskAnew(asked) => (14, asked.address as u32, 0),
     };
     (kind << 8) + (u64::from(call) << 20) + (u64::from(tag) << 40)

@@ -103,6 +103,7 @@ impl Sim<'_> {
             _ => self.model.command(&self.net, n, ask, self.now),
         };
         self.check.applied(&message, said, n, &self.model);
+        self.bells_of(&message, said, n);
         if let (STRANGERS, Some((key, true))) = (self.model.nodes[n].group, ask.key()) {
             self.check
                 .that(false, || format!("router {} writes key {key} to another cluster at {address}", message.router));
@@ -121,7 +122,7 @@ impl Sim<'_> {
 
     /// How long something takes on a connection. What is lost is sent again, while all behind it waits; what
     /// meets a cut stops the connection for good, for nobody waits as long as the next attempt would take.
-    fn carry(&mut self, router: usize, address: usize, id: LaneId, open: bool) -> Option<Time> {
+    pub(super) fn carry(&mut self, router: usize, address: usize, id: LaneId, open: bool) -> Option<Time> {
         if !open {
             self.stopped.insert((router, id.serial));
         }

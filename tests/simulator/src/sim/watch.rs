@@ -2,7 +2,7 @@
 
 use super::{Ev, Sim};
 use crate::model::{ADDRESSES, BLOCKS, KEYS, MS, Time, Up, endpoint};
-use crate::plan::{Behaviour, CallPlan, Denied, End, What};
+use crate::plan::{Behaviour, CallPlan, Denied, End, Fault, FaultPlan, Misbehaviour, What};
 use crate::router::slot_of;
 use failsoft_policy::route::Route;
 
@@ -124,6 +124,11 @@ impl Sim<'_> {
         for r in 0..self.routers.len() {
             self.check.quarantines_over(r, &self.routers[r], &self.model);
             self.check.account(r, &self.routers[r], self.now);
+            // Who was not let in does not try again soon, nor does anybody where nodes have many clients.
+            let denies = |f: &FaultPlan| matches!(f.fault, Fault::Misbehave { what: Misbehaviour::Denied, .. });
+            if self.plan.setup.clients.is_none() && !self.plan.faults.iter().any(denies) {
+                self.check.hears_all(r, &self.routers[r], self.now);
+            }
             for block in 0..BLOCKS {
                 let route = self.routers[r].cluster.route(slot_of(block as u8));
                 let owner = self.model.true_owner(block).map(|n| endpoint(self.model.nodes[n].address));

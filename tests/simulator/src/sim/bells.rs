@@ -1,0 +1,117 @@
+//! How processes tell bells: to every connection that listens, in the order of all else on it, some of them late.
+
+use super::{Ev, LaneId, Local, Message, Process, Sim};
+use crate::model::{Ask, MS, Said};
+
+/// A bell that was rung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rung {
+    /// By which attempt to invalidate a key.
+    pub(crate) number: u32,
+    /// Of which key.
+    pub(crate) key: u8,
+    /// In the slot of this one.
+    pub(crate) at: u8,
+}
+
+/// A connection on which a process tells bells.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    router: usize,
+    address: usize,
+    id: LaneId,
+    process: Process,
+    /// What it has yet to tell, and whether a probe was answered before that.
+    late: Vec<(Rung, bool)>,
+}
+
+impl Sim<'_> {
+    pub(crate) fn next_bell(&mut self) -> u32 {
+        self.bells += 1;
+        self.bells
+    }
+
+    /// A process has carried out a command: whoever listens is told of it.
+    pub(super) fn bells_of(&mut self, message: &Message, said: Said, n: usize) {
+        match message.ask {
+            Ask::Listen if said == Said::Done => {
+                let (router, address) = (usize::from(message.router), usize::from(message.address));
+                let lives = |p: Process| self.model.nodes[usize::from(p.node)].life == p.life;
+                self.listeners.retain(|l| lives(l.process));
+                let late = Vec::new();
+                self.listeners.push(Listener { router, address, id: message.id, process: message.to, late });
+            }
+            Ask::Exists { .. } => self.tell_before(message),
+            Ask::Invalidate { key, number } | Ask::Delete { key, number, asking: true } if said == Said::Done => {
+                self.ring(Rung { number, key, at: key }, n);
+            }
+            Ask::Mark { key: at, of: key, number, .. } if said == Said::Done => self.ring(Rung { number, key, at }, n),
+            _ => {}
+        }
+    }
+
+    fn ring(&mut self, bell: Rung, n: usize) {
+        self.check.rung(bell, n, &self.model);
+        let process = Process { node: n as u8, life: self.model.nodes[n].life };
+        for place in 0..self.listeners.len() {
+            let listener = &mut self.listeners[place];
+            if listener.process != process {
+                continue;
+            }
+            let (router, id) = (listener.router, listener.id);
+            // What is told on a connection keeps its order.
+            if !listener.late.is_empty() || self.rng.u8(0..4) == 0 {
+                listener.late.push((bell, false));
+                let pause = self.rng.u64(0..60) * MS;
+                self.after(pause, Ev::Late(router as u8, id.serial));
+            } else {
+                self.tell_bell(place, bell);
+            }
+        }
+    }
+
+    /// A server with threads of its own for what it sends may answer one probe before it tells what was rung before that,
+    /// but not the next one.
+    fn tell_before(&mut self, probe: &Message) {
+        let Some(place) = self.listener(usize::from(probe.router), probe.id.serial) else { return };
+        let late = std::mem::take(&mut self.listeners[place].late);
+        for (bell, passed) in late {
+            if passed {
+                self.tell_bell(place, bell);
+            } else {
+                self.listeners[place].late.push((bell, true));
+            }
+        }
+    }
+
+    /// What is late is told now, unless the process hangs.
+    pub(super) fn tell_late(&mut self, router: usize, serial: u32) {
+        let Some(place) = self.listener(router, serial) else { return };
+        let Process { node, life } = self.listeners[place].process;
+        if self.model.nodes[usize::from(node)].life != life {
+            return;
+        }
+        if !self.model.running(usize::from(node)) {
+            return self.after(20 * MS, Ev::Late(router as u8, serial));
+        }
+        for (bell, _) in std::mem::take(&mut self.listeners[place].late) {
+            self.tell_bell(place, bell);
+        }
+    }
+
+    fn listener(&self, router: usize, serial: u32) -> Option<usize> {
+        self.listeners.iter().position(|l| l.router == router && l.id.serial == serial)
+    }
+
+    fn tell_bell(&mut self, place: usize, bell: Rung) {
+        let Listener { router, address, id, .. } = self.listeners[place];
+        if self.is_shut(router, id) {
+            return;
+        }
+        let open = self.net.node_to_router(address, router);
+        if let Some(time) = self.carry(router, address, id, open) {
+            let at = self.order.next(router, id.serial, true, self.now + time);
+            self.local(router, at - self.now, Local::Told { id, bell });
+        }
+    }
+}
