@@ -219,9 +219,9 @@ impl Member {
         lanes.into_iter().filter_map(|l| l.load().as_ref().and_then(|l| l.contact())).max()
     }
 
-    /// Requests in flight on all lanes.
+    /// Requests in flight, those that ask whether the node still tells something apart.
     pub(crate) fn in_flight(&self) -> usize {
-        self.lanes.iter().filter_map(|l| l.load().as_ref().map(|l| l.in_flight())).sum()
+        self.lanes[..Use::Listening as usize].iter().filter_map(|l| l.load().as_ref().map(|l| l.in_flight())).sum()
     }
 
     /// What the node said instead of letting us in, or who answers in its place; none once a lane is open.
