@@ -2,7 +2,7 @@
 
 mod support;
 
-use failsoft::{Bytes, Reason, Router, ServedBy};
+use failsoft::{Bytes, Durability, Reason, Router, ServedBy};
 use failsoft_testkit::{Cluster, key_in};
 use std::time::Duration;
 use support::{
@@ -90,7 +90,8 @@ async fn a_replica_stands_in_while_its_echoes_are_heard() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_lacks_what_was_heard_does_not_stand_in() {
     let cluster = start_cluster(3, 3).await;
-    let (maker, other) = (router(&cluster).await, strict(&cluster).await);
+    let alone = patient(cluster.addresses()).invalidate_durability(Durability::Primary);
+    let (maker, other) = (ready_router(alone).await, strict(&cluster).await);
     let key = key_in(SLOT);
     maker.set(&key, "old", None).await.expect("a set");
     hears_all(&other).await;
