@@ -30,8 +30,8 @@ class Config(TypedDict, total=False):
     connect_timeout: float
     #: How often the slot map and the nodes are looked at when nothing is wrong.
     slot_refresh_interval: float
-    #: How old the answer of a replica that stands in may be where invalidations of its keys may have been missed. No more
-    #: than `outage_budget` counts.
+    #: How old the answer of a replica that stands in may be where invalidations of its keys may have been missed. No
+    #: more than `outage_budget` counts.
     staleness_budget: float
     #: How old it may be where all invalidations since then are known; 0 means that no replica ever stands in.
     outage_budget: float
@@ -54,8 +54,8 @@ class Config(TypedDict, total=False):
     load_timeout: float
     #: For how long callers of a key whose load failed get the same error without another load.
     failure_pause: float | None
-    #: For how long a lease stands that its load does not prolong. With it a load waits for another process's load of the
-    #: same key, and takes over when that one's lease is gone.
+    #: For how long a lease stands that its load does not prolong. With it a load waits for another process's load of
+    #: the same key, and takes over when that one's lease is gone.
     lease_ttl: float | None
     #: The most loads that run at once; others wait in line, except those that a callback asks for.
     max_concurrent_loads: int

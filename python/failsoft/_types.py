@@ -182,9 +182,9 @@ class NodeHealth(TypedDict):
     #: On which side of a partition it is: `majority` (or nothing speaks against it), `minority` (it is in quarantine),
     #: or `unknown`.
     verdict: Literal["majority", "minority", "unknown"]
-    #: How it is listened to for invalidations: `heard` (all that it tells is known), `open` (up to when that is complete
-    #: is not known just now), `closed`, `denied` (it does not let us), or `too_costly` (it has too many clients). None if
-    #: it owns no slots.
+    #: How it is listened to for invalidations: `heard` (all that it tells is known), `open` (up to when that is
+    #: complete is not known just now), `closed`, `denied` (it does not let us), or `too_costly` (it has too many
+    #: clients). None if it owns no slots.
     listening: Literal["heard", "open", "closed", "denied", "too_costly"] | None
     #: Requests in flight to it.
     in_flight: int
