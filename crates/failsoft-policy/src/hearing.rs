@@ -13,10 +13,11 @@
 //! node, or one whose echoes it tells, is being read from; otherwise as rare as routine, and then it is not heard.
 //!
 //! What listeners cost is bounded: a router does not listen to a node whose clients are so many that their probes, or the
-//! bells that all of them are told, would take more of its processor than [`pace`] allows.
+//! bells that all of them are told, would take more of its processor than a fixed share allows.
+
+mod listener;
 
 use crate::config::Config;
-use crate::denied;
 use crate::pace;
 use crate::reply::ErrorReply;
 use crate::time::Instant;
@@ -24,6 +25,7 @@ use crate::words::{NodeKey, Slot, words};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
+use listener::{Listener, Phase};
 
 /// So many probes are sent in one `trust_window`: two have to be answered in it.
 const PROBES: u32 = 3;
@@ -91,47 +93,6 @@ pub enum Answer {
     Lost,
     /// The server speaks no protocol in which it could tell anything.
     Dumb,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Nothing is open; tried again then.
-    Closed { again_at: Instant, why: Listening },
-    /// Being opened; the end of that will not be told any more after this time.
-    Opening { lost_at: Instant },
-    /// It tells.
-    Open { line: u64 },
-}
-
-/// From when, and up to when a node was heard without a lapse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Heard {
-    since: Instant,
-    until: Instant,
-}
-
-/// One node that is listened to, or is to be.
-#[derive(Clone, Debug)]
-struct Listener {
-    /// A slot of the node.
-    slot: Slot,
-    /// Those who own the slots of its echoes.
-    echoes: Vec<NodeKey>,
-    phase: Phase,
-    /// Connections that failed in a row.
-    failures: u32,
-    /// When the probe under way was sent.
-    asked_at: Option<Instant>,
-    /// When the next one is due.
-    probe_at: Instant,
-    /// When the last answered one was sent, on this connection.
-    answered: Option<Instant>,
-    heard: Option<Heard>,
-    /// What it told before may not be complete.
-    complete_from: Instant,
-    in_use_until: Instant,
-    /// Bells told since then.
-    bells: (Instant, u32),
 }
 
 /// See the module.
@@ -431,55 +392,6 @@ impl Answer {
             Self::Dumb | Self::Refused(ErrorReply::Denied | ErrorReply::Other) => Listening::Denied,
             Self::Owner | Self::Refused(_) | Self::Lost => Listening::Closed,
         }
-    }
-}
-
-impl Listener {
-    fn new(slot: Slot, now: Instant) -> Self {
-        Self {
-            slot,
-            echoes: Vec::new(),
-            phase: Phase::Closed { again_at: now, why: Listening::Closed },
-            failures: 0,
-            asked_at: None,
-            probe_at: now,
-            answered: None,
-            heard: None,
-            complete_from: now,
-            // Whoever begins to listen is about to read.
-            in_use_until: now + IN_USE,
-            bells: (now, 0),
-        }
-    }
-
-    /// A probe that was sent at this time was answered. True if it is heard from now on.
-    fn answered(&mut self, sent_at: Instant, trust: Duration, now: Instant) -> bool {
-        let before = self.answered.replace(sent_at);
-        let Some(until) = before.filter(|at| *at >= self.complete_from && now <= *at + trust) else { return false };
-        let since = self.heard.map_or(until, |heard| heard.since);
-        self.heard.replace(Heard { since, until }).is_none()
-    }
-
-    /// True if it was heard until now.
-    fn lapse(&mut self, trust: Duration, now: Instant) -> bool {
-        self.heard.take_if(|heard| now > heard.until + trust).is_some()
-    }
-
-    /// The connection has ended. True if it was heard until now.
-    fn close(&mut self, why: Listening, interval: Duration, now: Instant, dice: u32) -> bool {
-        let pause = match why {
-            Listening::Denied => denied::pause(interval),
-            _ => (PAUSE * (1 << self.failures.min(16))).min(interval.max(PAUSE)),
-        };
-        self.failures += 1;
-        // All routers lose a node at once.
-        self.end(now + pause / 2 + pause / 2000 * (dice % 1000), why)
-    }
-
-    fn end(&mut self, again_at: Instant, why: Listening) -> bool {
-        self.phase = Phase::Closed { again_at, why };
-        (self.answered, self.asked_at) = (None, None);
-        self.heard.take().is_some()
     }
 }
 

@@ -14,6 +14,8 @@
 //! Beyond [`MAX_KEYS`] or [`MAX_BYTES`] the oldest are known of their slot only: no replica stands in for any of its
 //! keys unless it is younger, and after a change of the owner all of them go to the callback until the time is over.
 
+mod entry;
+
 use crate::time::Instant;
 use crate::wire::Bell;
 use crate::words::{NodeKey, Slot};
@@ -21,6 +23,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
+use entry::Entry;
 
 /// The most keys that are known one by one.
 pub const MAX_KEYS: usize = 1_000_000;
@@ -46,48 +49,6 @@ pub enum Standing {
     Since(Instant),
     /// No node may be asked, nothing may be written back, and no load that began before may serve it.
     Owed,
-}
-
-/// One key that was invalidated.
-#[derive(Clone, Debug)]
-struct Entry {
-    /// When it was last called for. An acknowledgement of an earlier call is none of this one.
-    called_at: Instant,
-    /// The node has to be told, as far as this process knows.
-    owed: bool,
-    /// The key was told to its node, but not announced elsewhere.
-    unannounced: bool,
-    /// Attempts under way.
-    under_way: u32,
-    /// Attempts to announce it that failed in a row.
-    failed: u32,
-    /// When it is sent again.
-    due: Option<Instant>,
-    /// When the last acknowledgement came, and of whom; or when it was last heard of, and who owned its slot then.
-    told: Option<(Instant, Option<Reign>)>,
-    /// This process made it, and sends it again.
-    own: bool,
-    /// The id of its own last attempt, whose bells tell it nothing.
-    sent: Option<Id>,
-    /// The last one of others whose bell was heard in the key's own slot: that of its echo tells nothing more.
-    heard: Option<Id>,
-}
-
-impl Entry {
-    fn new(called_at: Instant) -> Self {
-        Self {
-            called_at,
-            owed: false,
-            unannounced: false,
-            under_way: 0,
-            failed: 0,
-            due: None,
-            told: None,
-            own: false,
-            sent: None,
-            heard: None,
-        }
-    }
 }
 
 /// A key that is sent again.

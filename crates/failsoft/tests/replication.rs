@@ -13,8 +13,13 @@ const SLOT: u16 = 6_000;
 
 /// A cluster that does not find out, while a test lasts, that a node hangs.
 async fn slow_cluster(replicas: usize) -> Cluster {
-    let builder = Cluster::builder().server(&server()).primaries(3).replicas(replicas);
-    builder.node_timeout(Duration::from_secs(120)).start().await.expect("a cluster")
+    let cluster = start_cluster(3, replicas).await;
+    // Only then: a handshake between two nodes that fails is begun anew after that time.
+    for node in 0..cluster.nodes().len() {
+        let words = ["CONFIG", "SET", "cluster-node-timeout", "120000"];
+        cluster.command(node, &words).await.expect("a setting");
+    }
+    cluster
 }
 
 /// Servers are waited for half of an attempt.
