@@ -171,7 +171,9 @@ impl Sim<'_> {
     fn deliver(&mut self, r: usize, id: LaneId, out: Outcomes) {
         self.look_at_clock(r, id);
         let Some(lane) = self.routers[r].lane_mut(id) else { return };
-        let (blame, contact) = (lane.machine.take_blame(), lane.machine.contact());
+        // What becomes of one on which the node is listened to is not held against it.
+        let blame = lane.machine.take_blame().filter(|_| usize::from(id.lane) != TELLS);
+        let contact = lane.machine.contact();
         let sent_at = lane.machine.silent_since().unwrap_or(instant(self.now));
         if let Some(reason) = blame {
             self.trace.say(self.now, || format!("router {r}: {id:?} ended, which is held against the node: {reason}"));
