@@ -90,12 +90,17 @@ impl Check {
     pub(crate) fn invalidated(&mut self, r: usize, key: u8, floor: u32, now: Time) {
         self.load_let_go(r, key);
         self.routers[r].own[usize::from(key)] = Some((floor, now));
-        self.routers[r].written[usize::from(key)] = true;
+        self.knows(r, key);
     }
 
-    /// Whether a router has invalidated a key, so that not every replica stands in for it.
-    pub(crate) fn has_written(&self, r: usize, key: u8) -> bool {
-        self.routers[r].written[usize::from(key)]
+    /// A router has invalidated a key, or heard that another one did.
+    pub(crate) fn knows(&mut self, r: usize, key: u8) {
+        self.routers[r].known[usize::from(key)] = true;
+    }
+
+    /// Whether it has, so that not every replica stands in for the key.
+    pub(crate) fn has_known(&self, r: usize, key: u8) -> bool {
+        self.routers[r].known[usize::from(key)]
     }
 
     /// What the router's own readers get of a key at the least.

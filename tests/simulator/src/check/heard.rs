@@ -84,8 +84,8 @@ pub(super) struct Heard {
     pub(super) trust: Time,
     /// How old a replica may be that stands in although something may have been missed.
     pub(super) stale: Time,
-    /// Keys that it has invalidated: not every replica stands in for them.
-    pub(super) written: [bool; KEYS],
+    /// Keys of which it knows an invalidation: not every replica stands in for them.
+    pub(super) known: [bool; KEYS],
     /// How long an invalidation is known.
     pub(super) remembers: Time,
     /// Thousandths of retries that it may make.
@@ -135,7 +135,7 @@ impl Heard {
             told: [None; KEYS],
             trust: config.trust_window().as_nanos() as Time,
             stale: config.staleness_budget().min(config.outage_budget()).as_nanos() as Time,
-            written: [false; KEYS],
+            known: [false; KEYS],
             remembers: plan.config.invalidation_ttl().as_nanos() as Time,
             retries: 10_000,
             tries_again: 10_000,

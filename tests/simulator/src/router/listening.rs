@@ -129,6 +129,7 @@ impl Sim<'_> {
         for &key in &news {
             self.detach(r, key);
             self.check.load_let_go(r, key);
+            self.check.knows(r, key);
         }
         self.check.told(r, bell, &self.routers[r], self.now);
         self.settle(r, true);

@@ -235,7 +235,7 @@ impl Sim<'_> {
         self.check.sent(r, call, node, address, source, asking, ask, verdict, self.now);
         if source == Source::Replica {
             call.comparable = self.check.comparable(r, node, primary);
-            let recent = self.check.has_written(r, call.key);
+            let recent = self.check.has_known(r, call.key);
             let first = call.attempts[source as usize] == 1 && !call.crowded && !recent;
             call.counts_from = router.cluster.dated(node).map(|dated| dated.counts_from);
             let asked = call.asked;
