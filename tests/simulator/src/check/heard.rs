@@ -86,6 +86,8 @@ pub(super) struct Heard {
     pub(super) stale: Time,
     /// Keys of which it knows an invalidation: not every replica stands in for them.
     pub(super) known: [bool; KEYS],
+    /// Loads that wait for another process may take the few places that reads have at a node.
+    pub(super) crowded: bool,
     /// How long an invalidation is known.
     pub(super) remembers: Time,
     /// Thousandths of retries that it may make.
@@ -135,6 +137,7 @@ impl Heard {
             told: [None; KEYS],
             trust: config.trust_window().as_nanos() as Time,
             stale: config.staleness_budget().min(config.outage_budget()).as_nanos() as Time,
+            crowded: config.lease_ttl().is_some() && config.max_in_flight() < 8,
             known: [false; KEYS],
             remembers: plan.config.invalidation_ttl().as_nanos() as Time,
             retries: 10_000,
