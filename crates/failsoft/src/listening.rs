@@ -1,7 +1,7 @@
 //! Listens to nodes: opens the connections on which they tell what is invalidated, asks on them, and hands over what is
 //! told.
 
-use crate::connection::{Attempt, Pushes, Reply};
+use crate::connection::{Attempt, Phase, Pushes, Reply};
 use crate::member::Use;
 use crate::panics;
 use crate::shared::Shared;
@@ -43,9 +43,18 @@ async fn subscribe(shared: &Arc<Shared>, node: NodeKey) -> Result<u64, Answer> {
     let member = shared.table.load().member(node).cloned().ok_or(Answer::Lost)?;
     let lane = member.listen(&shared.opener, pushes(shared, node)).ok_or(Answer::Lost)?;
     let words: [&[u8]; 6] = [b"CLIENT", b"TRACKING", b"ON", b"BCAST", b"PREFIX", BELLS.as_bytes()];
-    let said = match lane.command(&words, false, attempt(shared)) {
-        Ok(pending) => pending.await.map_or(Answer::Lost, answer_of),
-        Err(_) => Answer::Lost,
+    let attempt = attempt(shared);
+    let said = loop {
+        let said = match lane.command(&words, false, attempt) {
+            Ok(pending) => pending.await,
+            Err(_) => break Answer::Lost,
+        };
+        match said {
+            Ok(reply) => break answer_of(reply),
+            // A node in trouble lets nobody wait for a connection that is still being opened: but here nobody is kept.
+            Err(_) if lane.state() == Phase::Connecting && shared.now() < attempt.until => {}
+            Err(_) => break Answer::Lost,
+        }
     };
     let answer = match said {
         // It would tell nothing on a connection that also answers.
