@@ -138,6 +138,27 @@ fn where_a_node_is_lost_those_who_tell_its_echoes_are_enough() {
 }
 
 #[test]
+fn all_who_tell_the_echoes_have_to_be_heard() {
+    let mut world = World::new();
+    let third = NodeKey { index: 3, generation: 0 };
+    let owners = [
+        (NODE, Slot(1), [ECHO, third].into()),
+        (ECHO, Slot(9_000), [NODE].into()),
+        (third, Slot(9_001), [NODE].into()),
+    ];
+    world.hearing.follow(owners.into(), at(0));
+    assert_eq!(world.poll(0).len(), 3);
+    for node in [ECHO, third] {
+        world.hearing.handle_opened(node, Ok(LINE), at(10), 0);
+    }
+    world.run(20, 1_000, &[ECHO]);
+    assert_eq!(world.complete(NODE, 900), None, "some of its slots have their echoes at the third one");
+    world.run(1_000, 1_600, &[ECHO, third]);
+    assert_eq!(world.complete(NODE, 900), None, "that one was silent until now");
+    assert!(world.complete(ECHO, 900).is_some());
+}
+
+#[test]
 fn what_is_not_read_is_probed_as_seldom_as_routine_until_it_is_read() {
     let mut world = World::open();
     world.run(20, 7_000, &[NODE, ECHO]);
