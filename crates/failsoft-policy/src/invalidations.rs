@@ -124,7 +124,7 @@ impl Invalidations {
         self.expire(now);
         self.remember(slot, key, now);
         self.change(slot, key, |entry| {
-            entry.called_at = now;
+            (entry.called_at, entry.kept_from) = (now, now);
             entry.own = true;
             entry.owed = true;
             entry.unannounced = true;
@@ -152,7 +152,7 @@ impl Invalidations {
         let key = Bytes::copy_from_slice(bell.key);
         self.remember(bell.slot, &key, now);
         self.change(bell.slot, &key, |entry| {
-            entry.called_at = now;
+            entry.kept_from = now;
             entry.told = Some((now, reign));
             if bell.own {
                 entry.heard = Some(bell.id);
@@ -199,7 +199,7 @@ impl Invalidations {
         if of.all_owed_until.is_some_and(|until| now < until) {
             return Standing::Owed;
         }
-        let entry = of.keys.get(key).filter(|entry| now < entry.called_at + self.ttl);
+        let entry = of.keys.get(key).filter(|entry| now < entry.kept_from + self.ttl);
         if entry.is_some_and(|entry| entry.owed) {
             return Standing::Owed;
         }
@@ -225,7 +225,7 @@ impl Invalidations {
         }
         for (slot, key) in again {
             self.change(slot, &key, |entry| {
-                if now < entry.called_at + ttl {
+                if now < entry.kept_from + ttl {
                     entry.owed = true;
                     if entry.own {
                         entry.unannounced = true;
@@ -294,7 +294,7 @@ impl Invalidations {
         let of = self.slots.entry(slot).or_default();
         match of.keys.get(key) {
             Some(entry) => {
-                self.order.remove(&(entry.called_at, slot, key.clone()));
+                self.order.remove(&(entry.kept_from, slot, key.clone()));
             }
             None => {
                 of.keys.insert(key.clone(), Entry::new(now));

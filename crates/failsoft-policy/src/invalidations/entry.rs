@@ -6,6 +6,8 @@ use crate::time::Instant;
 /// One key that was invalidated.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
+    /// From when on it is kept: when it was last called for, or heard of.
+    pub(super) kept_from: Instant,
     /// When it was last called for. An acknowledgement of an earlier call is none of this one.
     pub(super) called_at: Instant,
     /// The node has to be told, as far as this process knows.
@@ -31,6 +33,7 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn new(called_at: Instant) -> Self {
         Self {
+            kept_from: called_at,
             called_at,
             owed: false,
             unannounced: false,

@@ -194,6 +194,21 @@ fn its_own_bells_tell_a_process_nothing_and_those_of_others_do() {
 }
 
 #[test]
+fn what_is_heard_while_its_own_is_under_way_does_not_keep_it_owed() {
+    let mut all = Invalidations::new(TTL);
+    let (k, owner) = (key("k"), reign(1, 1));
+    all.call(SLOT, &k, at(10));
+    all.begun(SLOT, &k, [1; 16]);
+    assert!(all.heard(&bell(2, true), true, Some(owner), at(15)));
+    all.told((SLOT, &k, at(10)), owner, Some(owner), at(20));
+    assert_eq!(all.standing(SLOT, b"k", at(20)), Standing::Since(at(20)));
+    all.ended((SLOT, &k, at(10)), true, at(21));
+    assert_eq!(all.take_due(9, at(50_000)), []);
+    assert_eq!(all.standing(SLOT, b"k", at(60_014)), Standing::Since(at(20)), "it is known from when it was heard");
+    assert_eq!(all.standing(SLOT, b"k", at(60_015)), Standing::Clear);
+}
+
+#[test]
 fn under_another_owner_what_was_heard_is_owed_until_its_maker_has_told_that_one() {
     let mut all = Invalidations::new(TTL);
     all.heard(&bell(1, true), true, Some(reign(1, 1)), at(10));
