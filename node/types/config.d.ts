@@ -1,5 +1,7 @@
 // The settings of a router. The core decides which exist, with their defaults and ranges; a test compares the names.
 
+import type { Durability } from './words.js'
+
 /** How connections are encrypted, with the names of Node's own `tls`. */
 export interface TlsOptions {
   /** The authorities to trust instead of Mozilla's, as PEM. */
@@ -36,15 +38,9 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   connectTimeoutMs?: number | undefined
   /** How often the slot map and the nodes are checked when nothing is wrong. 15,000 by default. */
   slotRefreshIntervalMs?: number | undefined
-  /**
-   * How old the answer of a replica that stands in may be where invalidations of its keys may have been missed;
-   * `outageBudgetMs` at the most. 2,000 by default.
-   */
+  /** How old the answer of a replica may be where invalidations of its keys may have been missed. 2,000 by default. */
   stalenessBudgetMs?: number | undefined
-  /**
-   * How old it may be where all invalidations since then are known; 0 means that no replica ever stands in. 30,000 by
-   * default.
-   */
+  /** How old it may be where all invalidations since are known; 0: no replica ever stands in. 30,000 by default. */
   outageBudgetMs?: number | undefined
   /** Whether a loaded value is written back to the primary that confirmed the miss. `true` by default. */
   fill?: boolean | undefined
