@@ -208,9 +208,10 @@ impl Member {
         self.batches.get_or_init(|| Semaphore::new(window))
     }
 
-    /// When the node is known to have been there, by what it answered on any of its lanes.
+    /// When the node is known to have been there, by what it answered on any of its lanes. That it tells what is
+    /// invalidated says nothing of how it serves.
     pub(crate) fn contact(&self) -> Option<Instant> {
-        self.lanes.iter().filter_map(|l| l.load().as_ref().and_then(|l| l.contact())).max()
+        self.lanes[..Use::Listening as usize].iter().filter_map(|l| l.load().as_ref().and_then(|l| l.contact())).max()
     }
 
     /// The same by what it was asked for reads and writes of keys.

@@ -66,7 +66,7 @@ pub(crate) struct Member {
 impl Member {
     /// When the node is known to have been there.
     pub(crate) fn contact(&self) -> Option<Instant> {
-        self.lanes.iter().flatten().filter_map(|l| l.machine.contact()).max()
+        self.lanes[..super::lanes::TELLS].iter().flatten().filter_map(|l| l.machine.contact()).max()
     }
 
     /// The same by what it was asked for reads and writes of keys.
