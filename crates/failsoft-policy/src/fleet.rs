@@ -1,10 +1,10 @@
 //! One load for a key in all processes, with the setting `lease_ttl`: how long a load waits for another process's, and how
 //! its own lease is kept while its callback runs.
 //!
-//! The lease is the one that the fill needs anyway ([`crate::lease`]). Who finds the lease of another load that keeps it
-//! does not run a callback but asks again, by the script that takes a lease, until the key has a value, or the lease is
-//! gone and so its own. The owner prolongs it each third of its time to live; if it dies or hangs, the lease is gone within
-//! that time, and the next one takes over.
+//! The lease is the one that the fill needs anyway ([`crate::lease`]). A load that finds another
+//! load's lease does not run its callback but asks again, by the script that takes a lease, until the key has a value, or
+//! the lease is gone and so its own. The owner prolongs it each third of its time to live; if it dies or hangs, the lease
+//! is gone within that time, and the next one takes over.
 //!
 //! Nobody waits for ever. After half of `load_timeout`, counted from when its caller set out, a load goes on without its
 //! turn, with the other's token and with at least as much time of its own: a source that hangs for the owner alone costs
@@ -112,7 +112,7 @@ impl Keeping {
         Self { leases: kept, every, next, ends: leases.limit }
     }
 
-    /// When leases are to be prolonged next; never, if there are none or the load has reached its limit.
+    /// When the leases have to be prolonged next; none if the load has none, or has reached its time limit.
     pub fn next(&self) -> Option<Instant> {
         (!self.leases.is_empty() && self.next < self.ends).then_some(self.next)
     }

@@ -1,12 +1,12 @@
 //! Listening: one connection to each primary, on which the node tells the names of the bells that are rung in its slots,
 //! and up to when what was told is known to be complete.
 //!
-//! An open connection that says nothing may be a node that has nothing to tell, or one that tells nobody any more: it was
+//! When nothing comes on an open connection, either nothing was invalidated, or the node does not push any more: it was
 //! demoted, it lost its majority, or it hangs. So the node is asked, on that connection, for a name in one of its slots
 //! that is never there: a demoted node redirects, one without a majority refuses. A `PING` is answered by both. One answer
 //! proves nothing yet: servers with threads of their own for I/O may acknowledge a writer, and answer such a probe, before
-//! they tell the bell. But nothing is told behind the answer to a probe that was sent after that one. So a node has been
-//! **heard up to** the moment at which a probe was sent that was answered before a further one, answered, too, was sent.
+//! they tell the bell. But by the time a further probe, sent after that answer, is answered, the bell has come. So a node
+//! has been **heard up to** the moment at which the first of two such probes was sent.
 //!
 //! It is **heard** while that moment is younger than `trust_window`, and **since** the first such moment without a lapse:
 //! after one, or on a new connection, it begins anew. Probes cost the node something, so they are frequent only while the

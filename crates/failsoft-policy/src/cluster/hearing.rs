@@ -12,8 +12,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 impl Cluster {
-    /// What is to be done for listening, one a call, until there is nothing more. A driver that never asks does not
-    /// listen.
+    /// The next thing that the driver has to do to keep listening; none when all is done. A driver that never calls this
+    /// does not listen to any node.
     pub fn listen(&mut self, now: Instant, dice: u32) -> Option<Command> {
         if let Some((slots, _)) = &self.slots
             && !self.followed.as_ref().is_some_and(|followed| Arc::ptr_eq(followed, slots))
@@ -54,7 +54,7 @@ impl Cluster {
         now: Instant,
         dice: u32,
     ) {
-        // While its slot is being handed over, a node sends those who ask for what is not there to the target.
+        // A node that is handing over the slot answers ASK for a key that it does not have: it is still the owner.
         let owner = matches!(answer, Answer::Refused(ErrorReply::Ask(..)));
         let answer = if owner { &Answer::Owner } else { answer };
         if matches!(
@@ -67,8 +67,8 @@ impl Cluster {
         self.note_hearing(now);
     }
 
-    /// A node told the names of bells, all of one push. Gives the keys of which that is news: what is being loaded of them
-    /// serves nobody who asks from now on.
+    /// A node pushed the names of these bells. Returns the keys whose invalidation is news: loads of them that are under
+    /// way must not serve callers who ask from now on.
     pub fn handle_bells<'n>(
         &mut self,
         node: NodeKey,
@@ -119,8 +119,8 @@ impl Cluster {
         }
     }
 
-    /// All owners of slots, each with one of its slots and the owners of its echoes. Where nobody else tells those of a
-    /// slot, its owner is one of them.
+    /// Every node that owns slots, with one of its slots and the nodes that own the opposite ones, where its echoes are
+    /// rung. Where the opposite slot has no owner, the node itself stands for it, so that nothing else does.
     fn listened(&self) -> Vec<(NodeKey, Slot, Vec<NodeKey>)> {
         let ranges = self.topology.ranges();
         let owners: Vec<_> =
