@@ -14,7 +14,6 @@ mod topology;
 
 use std::{
     collections::VecDeque,
-    net::Ipv4Addr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -164,8 +163,7 @@ impl ScriptedNode {
             let _ = task.await;
         }
         if !refuse {
-            let address = (Ipv4Addr::LOCALHOST, self.port());
-            let listener = TcpListener::bind(address).await.map_err(Error::io(self.address()))?;
+            let listener = self.port.listen().await?;
             let task = tokio::spawn(accept(listener, self.shared.clone()));
             *self.accept.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         }
