@@ -76,6 +76,11 @@ export interface ReadOptions {
   ttlMs?: number | undefined
   /** The most time, in milliseconds, for the whole call with its callback. None by default. */
   deadlineMs?: number | undefined
+  /**
+   * How old, in milliseconds, what stands in may be (the answer of a replica, or a copy in this process), instead of the
+   * settings `stalenessBudgetMs` and `outageBudgetMs`; 0: nothing stands in.
+   */
+  stalenessBudgetMs?: number | undefined
   /** When it is aborted, the promise is rejected with its reason. */
   signal?: AbortSignal | undefined
 }

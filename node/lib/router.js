@@ -13,7 +13,7 @@ const { read, given } = require('./settings.js')
 const signals = require('./signals.js')
 const { Writing, within } = require('./writing.js')
 
-const READ = ['ttlMs', 'deadlineMs', 'signal']
+const READ = ['ttlMs', 'deadlineMs', 'stalenessBudgetMs', 'signal']
 const WAIT = ['signal']
 const SET = ['ttlMs']
 const INVALIDATE = ['holdMs']
@@ -57,11 +57,11 @@ class Router {
 
   resolveMany(keys, fallback, options) {
     return attempt(() => {
-      const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
+      const { ttlMs: ttl, deadlineMs: deadline, stalenessBudgetMs: stalenessBudget, signal } = checked(options, READ)
       const asked = listed(keys, MAX_KEYS)
       callable('fallback', fallback)
       const entry = new Entry(this.#text, fallback, asked)
-      const wish = { ask: true, account: true, parent: parent(), ttl, deadline }
+      const wish = { ask: true, account: true, parent: parent(), ttl, deadline, stalenessBudget }
       return start(entry, signal, (token) => {
         for (const key of asked) octets('keys', key)
         return this.#native.readMany(token, asked, wish)
@@ -158,11 +158,11 @@ class Router {
   }
 
   #read(key, fallback, options, account) {
-    const { ttlMs: ttl, deadlineMs: deadline, signal } = checked(options, READ)
+    const { ttlMs: ttl, deadlineMs: deadline, stalenessBudgetMs: stalenessBudget, signal } = checked(options, READ)
     if (fallback !== undefined && fallback !== null) callable('fallback', fallback)
     const entry = new Entry(this.#text, fallback ?? undefined, key)
     const ask = entry.fallback !== undefined
-    const wish = { ask, account, parent: parent(), ttl, deadline }
+    const wish = { ask, account, parent: parent(), ttl, deadline, stalenessBudget }
     return start(entry, signal, (token) => {
       octets('key', key)
       return this.#native.read(token, key, wish)

@@ -38,10 +38,12 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   connectTimeoutMs?: number | undefined
   /** How often the slot map and the nodes are checked when nothing is wrong. 15,000 by default. */
   slotRefreshIntervalMs?: number | undefined
-  /** How old the answer of a replica may be where invalidations of its keys may have been missed. 2,000 by default. */
+  /** How old a replica's answer, or a copy, may be where invalidations may have been missed. 2,000 by default. */
   stalenessBudgetMs?: number | undefined
-  /** How old it may be where all invalidations since are known; 0: no replica ever stands in. 30,000 by default. */
+  /** How old it may be where all invalidations since are known; 0: nothing ever stands in. 30,000 by default. */
   outageBudgetMs?: number | undefined
+  /** The most bytes of copies in this process, which stand in when nothing else answers. 67,108,864 by default. */
+  standinBytes?: number | undefined
   /** Whether a loaded value is written back to the primary that confirmed the miss. `true` by default. */
   fill?: boolean | undefined
   /** The time to live of a value that is written back. 300,000 by default. */
@@ -58,6 +60,8 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   holdMs?: number | undefined
   /** The most time that callers wait for a load, its time in line included. 10,000 by default. */
   loadTimeoutMs?: number | undefined
+  /** After so long a caller gets a copy, if one may stand in, and the load goes on. `null` by default. */
+  softLoadTimeoutMs?: number | null | undefined
   /** For how long callers of a key whose load failed get the same error without another load. Off by default. */
   failurePauseMs?: number | null | undefined
   /**

@@ -163,6 +163,10 @@ export interface Health {
   queuedLoads: number
   /** How many callbacks are still running after `loadTimeoutMs`. */
   detachedLoads: number
+  /** How many copies of values there are in this process, which may stand in when nothing else can answer. */
+  copies: number
+  /** How many bytes they take, keys and what keeping them costs included; at most `standinBytes`. */
+  copiesBytes: number
   /** How many keys this router invalidated, or heard that another one did, within `invalidationTtlMs`. */
   invalidations: number
   /**

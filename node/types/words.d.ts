@@ -1,7 +1,7 @@
 // The lists of words, the same in every language. They come from the core; a test compares the two.
 
-/** Which source answered; `secondary` is the callback, and `none` means that the key does not exist. */
-export type ServedBy = 'primary' | 'replica' | 'secondary' | 'none'
+/** Which source answered; `secondary` is the callback, `stale` a copy in this process, and `none` means that the key does not exist. */
+export type ServedBy = 'primary' | 'replica' | 'secondary' | 'stale' | 'none'
 
 /** Why the primary did not serve a read. */
 export type Reason =
@@ -18,6 +18,8 @@ export type Reason =
   | 'error_reply'
   | 'protocol'
   | 'deadline'
+  | 'slow_source'
+  | 'failed_source'
 
 /** Why a `set` was refused, a loaded value not written back, or a step of an invalidation not acknowledged. */
 export type Cause =

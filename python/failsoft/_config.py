@@ -30,11 +30,14 @@ class Config(TypedDict, total=False):
     connect_timeout: float
     #: How often the slot map and the nodes are looked at when nothing is wrong.
     slot_refresh_interval: float
-    #: How old the answer of a replica that stands in may be where invalidations of its keys may have been missed. No
-    #: more than `outage_budget` counts.
+    #: How old a stand-in (the answer of a replica, or a copy in this process) may be where invalidations of its key may
+    #: have been missed. No more than `outage_budget` counts.
     staleness_budget: float
-    #: How old it may be where all invalidations since then are known; 0 means that no replica ever stands in.
+    #: How old it may be where all invalidations since then are known; 0 means that nothing ever stands in.
     outage_budget: float
+    #: The most bytes that copies of hot keys and of loaded values may take in this process, to stand in when nothing else
+    #: can answer; 0: there are none.
+    standin_bytes: int
     #: Whether a loaded value is written back to the primary that confirmed the miss.
     fill: bool
     #: The time to live of a value that is written back.
@@ -52,6 +55,8 @@ class Config(TypedDict, total=False):
     hold: float
     #: The most time that callers wait for a load, its time in line included.
     load_timeout: float
+    #: After so long a caller whose key has a copy that may stand in gets that, and the load goes on without it.
+    soft_load_timeout: float | None
     #: For how long callers of a key whose load failed get the same error without another load.
     failure_pause: float | None
     #: For how long a lease stands that its load does not prolong. With it a load waits for another process's load of

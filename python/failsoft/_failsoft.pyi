@@ -48,16 +48,40 @@ _ManyCallback = TypeVar("_ManyCallback", contravariant=True)
 @disjoint_base
 class Router(Generic[_One, _Account, _Many, _Values, _Nothing, _Callback, _ManyCallback]):
     def get_with_fallback(
-        self, key: Key, fallback: _Callback | None = None, *, ttl: float | None = None, deadline: float | None = None
+        self,
+        key: Key,
+        fallback: _Callback | None = None,
+        *,
+        ttl: float | None = None,
+        deadline: float | None = None,
+        staleness_budget: float | None = None,
     ) -> _One: ...
     def resolve(
-        self, key: Key, fallback: _Callback | None = None, *, ttl: float | None = None, deadline: float | None = None
+        self,
+        key: Key,
+        fallback: _Callback | None = None,
+        *,
+        ttl: float | None = None,
+        deadline: float | None = None,
+        staleness_budget: float | None = None,
     ) -> _Account: ...
     def resolve_many(
-        self, keys: Iterable[Key], fallback: _ManyCallback, *, ttl: float | None = None, deadline: float | None = None
+        self,
+        keys: Iterable[Key],
+        fallback: _ManyCallback,
+        *,
+        ttl: float | None = None,
+        deadline: float | None = None,
+        staleness_budget: float | None = None,
     ) -> _Many: ...
     def get_many_with_fallback(
-        self, keys: Iterable[Key], fallback: _ManyCallback, *, ttl: float | None = None, deadline: float | None = None
+        self,
+        keys: Iterable[Key],
+        fallback: _ManyCallback,
+        *,
+        ttl: float | None = None,
+        deadline: float | None = None,
+        staleness_budget: float | None = None,
     ) -> _Values: ...
     def set(self, key: Key, value: bytes | str | bytearray | memoryview, ttl: float | None = None) -> _Nothing: ...
     def invalidate(self, *keys: Key, hold: float | None = None) -> _Nothing: ...

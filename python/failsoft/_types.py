@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 #: Which source answered.
-ServedBy: TypeAlias = Literal["primary", "replica", "secondary", "none"]
+ServedBy: TypeAlias = Literal["primary", "replica", "secondary", "stale", "none"]
 
 #: Why the primary did not serve a read.
 Reason: TypeAlias = Literal[
@@ -23,6 +23,8 @@ Reason: TypeAlias = Literal[
     "error_reply",
     "protocol",
     "deadline",
+    "slow_source",
+    "failed_source",
 ]
 
 #: Why a write was refused, or a step of an invalidation was not acknowledged.
@@ -241,6 +243,10 @@ class Health(TypedDict):
     queued_loads: int
     #: Callbacks that run on after `load_timeout`.
     detached_loads: int
+    #: Copies of values in this process, which may stand in when nothing else can answer.
+    copies: int
+    #: How many bytes they take, keys and what keeping them costs included; at most `standin_bytes`.
+    copies_bytes: int
     #: Keys that this router invalidated, or heard that another one did, within `invalidation_ttl`.
     invalidations: int
     #: Those of them that no node has acknowledged, or that another owner may have lost: they are read from their

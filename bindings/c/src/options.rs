@@ -38,6 +38,8 @@ pub extern "C" fn failsoft_get_options_new() -> Box<GetOptions> {
 ///
 /// - `ttl_ms`: the time to live of a value that this read loads and writes back, instead of `fill_ttl_ms`.
 /// - `deadline_ms`: the most time for the whole read, the loader included.
+/// - `staleness_budget_ms`: how old what stands in may be (the answer of a replica, or a copy in this process), instead of
+///   the budgets of the router; 0 means that nothing stands in.
 ///
 /// FAILSOFT_INVALID_ARGUMENT: an unknown option, or not such a number; the option keeps its old value. Whether a server
 /// accepts the time to live is checked only by the read.
@@ -47,8 +49,8 @@ pub unsafe extern "C" fn failsoft_get_options_set(
     key: *const c_char,
     value: *const c_char,
 ) -> Status {
-    let unknown =
-        |key: &str| Failure::argument("key", &format!("{key:?} is not an option; allowed: ttl_ms, deadline_ms"));
+    let allowed = "ttl_ms, deadline_ms, staleness_budget_ms";
+    let unknown = |key: &str| Failure::argument("key", &format!("{key:?} is not an option; allowed: {allowed}"));
     guarded(|| {
         let options = options.ok_or_else(|| Failure::null("options"))?;
         // SAFETY: both are texts, as the header says.
@@ -56,6 +58,7 @@ pub unsafe extern "C" fn failsoft_get_options_set(
         let place = match key {
             "ttl_ms" => &mut options.read.ttl,
             "deadline_ms" => &mut options.read.deadline,
+            "staleness_budget_ms" => &mut options.read.staleness_budget,
             _ => return Err(unknown(key)),
         };
         *place = if value.is_empty() { None } else { Some(millis(key, value)?) };

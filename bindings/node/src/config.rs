@@ -22,6 +22,7 @@ pub(crate) fn by_core_name(key: &str) -> String {
 pub(crate) fn argument(argument: &str) -> String {
     match argument {
         "ttl" | "deadline" | "timeout" | "hold" => format!("{argument}Ms"),
+        "staleness_budget" => "stalenessBudgetMs".to_owned(),
         other => other.to_owned(),
     }
 }

@@ -28,11 +28,17 @@ pub struct Wish {
     pub ttl: Option<f64>,
     /// `deadlineMs`.
     pub deadline: Option<f64>,
+    /// `stalenessBudgetMs`.
+    pub staleness_budget: Option<f64>,
 }
 
 impl Wish {
     fn options(&self) -> std::result::Result<ReadOptions, Failure> {
-        Ok(ReadOptions { ttl: duration("ttl", self.ttl)?, deadline: duration("deadline", self.deadline)? })
+        Ok(ReadOptions {
+            ttl: duration("ttl", self.ttl)?,
+            deadline: duration("deadline", self.deadline)?,
+            staleness_budget: duration("staleness_budget", self.staleness_budget)?,
+        })
     }
 }
 

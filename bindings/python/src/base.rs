@@ -6,7 +6,7 @@ use crate::errors::raised;
 use crate::given::Form;
 use crate::messages::Messages;
 use crate::{blocking, convert, ending, loops};
-use failsoft::foreign::{Caller, Foreign, Pending};
+use failsoft::foreign::{Caller, Foreign, Pending, ReadOptions};
 use failsoft::{Bytes, Error};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -105,15 +105,14 @@ impl Core {
         &self,
         key: &Bound<'py, PyAny>,
         fallback: Option<&Bound<'py, PyAny>>,
-        ttl: Option<&Bound<'py, PyAny>>,
-        deadline: Option<&Bound<'py, PyAny>>,
+        options: PyResult<ReadOptions>,
         account: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         ending::watch();
         let py = key.py();
         let octets = convert::key(key)?;
         let callback = Callback::of_key(fallback, key, &octets)?;
-        let options = caller::options(ttl, deadline)?;
+        let options = options?;
         let ask = callback.is_some();
         let form = if self.opened()?.decode { Form::text(vec![Bytes::copy_from_slice(&octets)]) } else { Form::BYTES };
         self.call(py, callback, Manner::Short, form, |foreign, caller| {
@@ -129,14 +128,13 @@ impl Core {
         &self,
         keys: &Bound<'py, PyAny>,
         fallback: &Bound<'py, PyAny>,
-        ttl: Option<&Bound<'py, PyAny>>,
-        deadline: Option<&Bound<'py, PyAny>>,
+        options: PyResult<ReadOptions>,
         values: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         ending::watch();
         let (octets, given) = caller::keys(keys)?;
         let callback = Callback::of_keys(fallback, given, octets.clone())?;
-        let options = caller::options(ttl, deadline)?;
+        let options = options?;
         let form = if self.opened()?.decode { Form::text(octets.clone()) } else { Form::BYTES };
         self.call(keys.py(), Some(callback), Manner::Long, form.values(values), |foreign, caller| {
             foreign.resolve_many(caller, octets, options)

@@ -48,8 +48,16 @@ impl Callback {
     }
 }
 
-pub(crate) fn options(ttl: Option<&Bound<'_, PyAny>>, deadline: Option<&Bound<'_, PyAny>>) -> PyResult<ReadOptions> {
-    Ok(ReadOptions { ttl: seconds("ttl", ttl)?, deadline: seconds("deadline", deadline)? })
+pub(crate) fn options(
+    ttl: Option<&Bound<'_, PyAny>>,
+    deadline: Option<&Bound<'_, PyAny>>,
+    staleness_budget: Option<&Bound<'_, PyAny>>,
+) -> PyResult<ReadOptions> {
+    Ok(ReadOptions {
+        ttl: seconds("ttl", ttl)?,
+        deadline: seconds("deadline", deadline)?,
+        staleness_budget: seconds("staleness_budget", staleness_budget)?,
+    })
 }
 
 fn callable(fallback: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -1,6 +1,7 @@
 //! The calls of both routers, each with its arguments once.
 
 use crate::base::{Core, Manner, Opened};
+use crate::caller;
 use crate::config;
 use crate::convert::{all_octets, octets, seconds};
 use crate::ending;
@@ -44,6 +45,8 @@ impl Core {
     ///     ttl: seconds that a loaded value lives in the cluster, instead of the setting `fill_ttl`.
     ///     deadline: seconds for the whole call, the fallback included; without it the settings `deadline` and
     ///         `load_timeout` hold.
+    ///     staleness_budget: seconds; how old what stands in may be (the answer of a replica, or a copy in this process),
+    ///         instead of the settings `staleness_budget` and `outage_budget`; 0: nothing stands in.
     ///
     /// Returns:
     ///     bytes (str with `decode_responses=True`), or None if the key does not exist.
@@ -60,15 +63,16 @@ impl Core {
     /// Example (without `await` in `failsoft.blocking`):
     ///
     ///     user = await router.get_with_fallback("user:42", load_user, ttl=60)
-    #[pyo3(signature = (key, fallback=None, *, ttl=None, deadline=None))]
+    #[pyo3(signature = (key, fallback=None, *, ttl=None, deadline=None, staleness_budget=None))]
     fn get_with_fallback<'py>(
         &self,
         key: &Bound<'py, PyAny>,
         fallback: Option<&Bound<'py, PyAny>>,
         ttl: Option<&Bound<'py, PyAny>>,
         deadline: Option<&Bound<'py, PyAny>>,
+        staleness_budget: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.read(key, fallback, ttl, deadline, false)
+        self.read(key, fallback, caller::options(ttl, deadline, staleness_budget), false)
     }
 
     /// The same as `get_with_fallback`, with the account of how: an `Outcome`.
@@ -83,15 +87,16 @@ impl Core {
     ///
     ///     outcome = await router.resolve("user:42", load_user, deadline=0.5)
     ///     print(outcome.value, outcome.served_by, outcome.reason)
-    #[pyo3(signature = (key, fallback=None, *, ttl=None, deadline=None))]
+    #[pyo3(signature = (key, fallback=None, *, ttl=None, deadline=None, staleness_budget=None))]
     fn resolve<'py>(
         &self,
         key: &Bound<'py, PyAny>,
         fallback: Option<&Bound<'py, PyAny>>,
         ttl: Option<&Bound<'py, PyAny>>,
         deadline: Option<&Bound<'py, PyAny>>,
+        staleness_budget: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.read(key, fallback, ttl, deadline, true)
+        self.read(key, fallback, caller::options(ttl, deadline, staleness_budget), true)
     }
 
     /// Reads many keys at once, with an `Outcome` or an exception for each, in the order of the keys.
@@ -106,6 +111,7 @@ impl Core {
     ///     ttl: seconds that loaded values live in the cluster, instead of the setting `fill_ttl`.
     ///     deadline: seconds for the whole call, the fallback included; keys that have no answer by then get
     ///         DeadlineExceeded.
+    ///     staleness_budget: as in `get_with_fallback`.
     ///
     /// Raises:
     ///     InvalidArgument: too many keys, or a bad key or option. Everything else is told for each key.
@@ -114,15 +120,16 @@ impl Core {
     ///
     ///     for outcome in await router.resolve_many(["user:1", "user:2"], load_users):
     ///         print(outcome)
-    #[pyo3(signature = (keys, fallback, *, ttl=None, deadline=None))]
+    #[pyo3(signature = (keys, fallback, *, ttl=None, deadline=None, staleness_budget=None))]
     fn resolve_many<'py>(
         &self,
         keys: &Bound<'py, PyAny>,
         fallback: &Bound<'py, PyAny>,
         ttl: Option<&Bound<'py, PyAny>>,
         deadline: Option<&Bound<'py, PyAny>>,
+        staleness_budget: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.many(keys, fallback, ttl, deadline, false)
+        self.many(keys, fallback, caller::options(ttl, deadline, staleness_budget), false)
     }
 
     /// Reads many keys at once, the values in the order of the keys.
@@ -142,15 +149,16 @@ impl Core {
     /// Example (without `await` in `failsoft.blocking`):
     ///
     ///     one, two = await router.get_many_with_fallback(["user:1", "user:2"], load_users, deadline=0.5)
-    #[pyo3(signature = (keys, fallback, *, ttl=None, deadline=None))]
+    #[pyo3(signature = (keys, fallback, *, ttl=None, deadline=None, staleness_budget=None))]
     fn get_many_with_fallback<'py>(
         &self,
         keys: &Bound<'py, PyAny>,
         fallback: &Bound<'py, PyAny>,
         ttl: Option<&Bound<'py, PyAny>>,
         deadline: Option<&Bound<'py, PyAny>>,
+        staleness_budget: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.many(keys, fallback, ttl, deadline, true)
+        self.many(keys, fallback, caller::options(ttl, deadline, staleness_budget), true)
     }
 
     /// Writes a value. It does not expire unless `ttl` says when, in seconds.

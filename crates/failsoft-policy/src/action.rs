@@ -96,6 +96,11 @@ pub enum Finish {
         /// How current a replica's value is at the least; none for a primary's, or if nobody can say.
         current_at: Option<Instant>,
     },
+    /// The copy that this process holds stands in for a replica that is known to be current only up to an earlier time.
+    Stale {
+        /// Why the primary did not serve it.
+        reason: Option<Reason>,
+    },
     /// The primary confirmed that there is no such key, and there is no callback.
     Missing {
         /// The class of the miss.

@@ -19,6 +19,7 @@
 
 mod ballots;
 mod census;
+mod copies;
 mod facts;
 mod hearing;
 mod invalidations;
@@ -115,6 +116,8 @@ pub struct Cluster {
     isolated: bool,
     /// Whether a verdict changed since the last round of ballots began.
     unsettled: bool,
+    /// When this cluster was taken up in place of another one.
+    taken_up_at: Instant,
     /// The highest epoch that any node outside a minority is known to have seen, and since when.
     highest: (u64, Instant),
     /// The most clients that any node was said to have when it was last probed.
@@ -160,6 +163,7 @@ impl Cluster {
             down: false,
             isolated: false,
             unsettled: false,
+            taken_up_at: Instant::ZERO,
             highest: (0, now),
             clients: 0,
             witness: Witness::default(),

@@ -85,12 +85,15 @@ settings! {
     /// How often the slot map and the nodes are looked at when nothing is wrong.
     slot_refresh_interval: Duration as Duration,
         between(Duration::from_millis(100), HOUR), millis(15_000);
-    /// How old the answer of a replica that stands in may be where invalidations of its keys may have been missed; 0 means
-    /// that it does not stand in then. No more than `outage_budget` counts.
+    /// How old a stand-in (the answer of a replica, or a copy in this process) may be where invalidations of its key may
+    /// have been missed; 0 means that none stands in then. No more than `outage_budget` counts.
     staleness_budget: Duration as Duration, between(Duration::ZERO, DAY), millis(2_000);
     /// How old it may be where all invalidations since then are known, because the nodes that tell them have been listened
-    /// to without a gap; 0 means that no replica ever stands in.
+    /// to without a gap; 0 means that nothing ever stands in.
     outage_budget: Duration as Duration, between(Duration::ZERO, DAY), millis(30_000);
+    /// The most bytes that copies of hot keys and of loaded values may take in this process, keys and what keeping them costs
+    /// included. They stand in when no node and no callback can answer; 0 means that there are none.
+    standin_bytes: u32 as u32, Kind::Integer { min: 0, max: u32::MAX }, Setting::Integer(64 * 1024 * 1024);
     /// Whether a loaded value is written back to the primary that confirmed the miss.
     fill: bool as bool, Kind::Bool, Setting::Bool(true);
     /// The time to live of a value that is written back.
@@ -112,6 +115,8 @@ settings! {
     hold: Duration as Duration, between(MS, HOUR), millis(10_000);
     /// The most time that callers wait for one run of a callback.
     load_timeout: Duration as Duration, TIMEOUT, millis(10_000);
+    /// After so long a caller whose key has a copy that may stand in gets that, and the load goes on without it.
+    soft_load_timeout: Option<Duration> as Option<Duration>, Kind::Duration { min: MS, max: HOUR, off: true }, Setting::Off;
     /// For how long callers of a key whose load failed get the same error, without another load.
     failure_pause: Option<Duration> as Option<Duration>, Kind::Duration { min: MS, max: MINUTE, off: true }, Setting::Off;
     /// For how long a lease stands that its load does not prolong. With it a load waits for the load of the same key that

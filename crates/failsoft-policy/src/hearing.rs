@@ -326,13 +326,18 @@ impl Hearing {
     /// Until when all that was invalidated of a node's keys after `since` is known, by what is known now: the node itself
     /// has been heard, or all who tell its echoes.
     pub fn complete_until(&self, node: NodeKey, since: Instant) -> Option<Instant> {
-        let by = |node: NodeKey| {
-            let heard = self.listeners.get(&node)?.heard?;
-            (heard.since <= since).then_some(heard.until + self.trust_window)
-        };
-        let echoes = self.listeners.get(&node)?.echoes.iter().map(|&echo| by(echo));
-        let echoed = echoes.reduce(|a, b| a.zip(b).map(|(a, b)| a.min(b))).flatten();
-        by(node).max(echoed)
+        self.heard_until(node, since).max(self.echoed_until(node, since))
+    }
+
+    /// The same, where the node's own word is not enough: it may not have owned the keys since then.
+    pub fn echoed_until(&self, node: NodeKey, since: Instant) -> Option<Instant> {
+        let echoes = self.listeners.get(&node)?.echoes.iter().map(|&echo| self.heard_until(echo, since));
+        echoes.reduce(|a, b| a.zip(b).map(|(a, b)| a.min(b))).flatten()
+    }
+
+    fn heard_until(&self, node: NodeKey, since: Instant) -> Option<Instant> {
+        let heard = self.listeners.get(&node)?.heard?;
+        (heard.since <= since).then_some(heard.until + self.trust_window)
     }
 
     /// The nodes of whose keys this one tells something: its own, and echoes.

@@ -15,6 +15,7 @@ pub mod bulkhead;
 pub mod cluster;
 pub mod config;
 pub mod connection;
+pub mod copies;
 pub mod denied;
 pub mod echo;
 mod endpoint;

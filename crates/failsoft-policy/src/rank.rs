@@ -102,7 +102,8 @@ pub fn current_at(nodes: &Nodes, replica: &Node) -> Option<Instant> {
 }
 
 impl Dated {
-    fn at(at: Instant) -> Self {
+    /// Of this time, from which its budgets count.
+    pub(crate) fn at(at: Instant) -> Self {
         Self { current_at: Some(at), counts_from: at }
     }
 }

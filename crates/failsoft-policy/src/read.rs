@@ -2,11 +2,13 @@
 //!
 //! The driver builds it only when something other than a value came back from the first step
 //! ([`crate::route::first_step`]). Sources in their order: the primary, a replica, the primary again
-//! if it may have recovered, the caller's callback. Source: the cluster specification, "MOVED
-//! Redirection" and "ASK Redirection".
+//! if it may have recovered, the caller's callback. A copy in this process that is known to be current up to a later time
+//! than the replica stands in instead of it. Source: the cluster specification, "MOVED Redirection" and "ASK
+//! Redirection".
 
 use crate::config::Config;
 use crate::connection::Attempt;
+use crate::copies::Held;
 use crate::invalidations::Standing;
 use crate::reply::ErrorReply;
 use crate::route::{Bounds, Source, StandIn, Step, step_of};
@@ -46,6 +48,14 @@ struct Attempted {
     contact: Option<Instant>,
 }
 
+/// What stands in for the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Other {
+    Replica(StandIn),
+    /// The copy in this process.
+    Copy,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     /// The first view of the cluster.
@@ -70,6 +80,8 @@ pub struct Read {
     callback: bool,
     /// What the invalidations of this process mean for its key.
     standing: Standing,
+    /// The copy that this process holds.
+    held: Option<Held>,
     state: State,
     reason: Option<Reason>,
     /// How current the replica is that is asked: by what was known when it was asked, since an answer may be long on
@@ -100,6 +112,7 @@ impl Read {
             base_backoff: config.base_backoff(),
             callback,
             standing: Standing::Clear,
+            held: None,
             state: State::Over,
             reason: None,
             current_at: None,
@@ -114,6 +127,11 @@ impl Read {
         }
     }
 
+    /// This process holds such a copy of its key.
+    pub fn holding(self, held: Option<Held>) -> Self {
+        Self { held, ..self }
+    }
+
     /// The first action; the same as [`crate::route::first_step`] on a snapshot taken now, for a key that was not
     /// invalidated.
     pub fn start(&mut self, turn: Turn<'_>) -> Action {
@@ -125,25 +143,51 @@ impl Read {
         if self.standing == Standing::Owed {
             return self.missed(Reason::Invalidated, None);
         }
-        let step = self.first_step(&turn);
-        self.begin(step, turn.now)
+        self.take(self.first_step(&turn), &turn)
     }
 
-    /// Where the route leads; instead of to a replica that may lack the key's invalidation, to another one.
+    /// Where the route leads.
     fn first_step(&self, turn: &Turn<'_>) -> Step {
-        let step = step_of(turn.cluster.route(self.slot), turn.now, self.bounds, turn.dice);
-        match (step, self.since()) {
-            (Step::Send { source: Source::Replica, reason, current_at, until, limit, .. }, Some(since))
-                if current_at.is_none_or(|at| at < since) =>
-            {
-                let source = Source::Replica;
-                let other = turn.cluster.replica(self.slot, &self.tried, Some(since), turn.now);
-                other.map_or(
-                    Step::Secondary(reason.unwrap_or(Reason::BreakerOpen)),
-                    |StandIn { node, current_at, .. }| Step::Send { node, source, reason, current_at, until, limit },
-                )
+        step_of(turn.cluster.route(self.slot), turn.now, self.bounds, turn.dice)
+    }
+
+    /// Takes a first step; to a replica only if that may stand in for this very read.
+    fn take(&mut self, step: Step, turn: &Turn<'_>) -> Action {
+        let reason = match step {
+            Step::Send { source: Source::Replica, reason, .. } if self.is_particular() => reason,
+            // The routes go by the settings, and the caller may have asked for more.
+            Step::Secondary(reason) if self.bounds.staleness.is_some() => Some(reason),
+            _ => return self.begin(step, turn.now),
+        };
+        self.reason = reason;
+        match self.stand_in(turn) {
+            Some(other) => self.ask_other(other, turn.now),
+            None => self.begin(Step::Secondary(reason.unwrap_or(Reason::BreakerOpen)), turn.now),
+        }
+    }
+
+    /// Whether not every replica may stand in that may do so for other keys of its shard.
+    fn is_particular(&self) -> bool {
+        self.since().is_some() || self.held.is_some() || self.bounds.staleness.is_some()
+    }
+
+    /// What stands in for the primary next: the best replica that was not asked yet, or the copy, if that is known to be
+    /// current up to a later time. No replica does that is out of date against the copy: a reader does not go back.
+    fn stand_in(&self, turn: &Turn<'_>) -> Option<Other> {
+        let replica = |since| turn.cluster.replica(self.slot, &self.tried, since, self.bounds.staleness, turn.now);
+        let best = replica(self.since())?;
+        match self.held {
+            Some(held) if best.current_at.is_none_or(|at| at < held.current_at) => {
+                let key = (self.slot, &self.key[..]);
+                if turn.cluster.copy_serves(key, held, self.bounds.staleness, turn.now) {
+                    Some(Other::Copy)
+                } else if best.current_at.is_none() {
+                    Some(Other::Replica(best))
+                } else {
+                    replica(self.since().max(Some(held.current_at))).map(Other::Replica)
+                }
             }
-            _ => step,
+            _ => Some(Other::Replica(best)),
         }
     }
 
@@ -223,11 +267,15 @@ impl Read {
     }
 
     fn ask_primary(&mut self, owner: NodeKey, turn: &Turn<'_>) -> Action {
-        let backed = turn.cluster.replica(self.slot, &self.tried, self.since(), turn.now).is_some();
+        let backed = self.stand_in(turn).is_some();
         self.ask(owner, Source::Primary, self.bounds.attempt(turn.now, 1 + u32::from(backed)), turn.now)
     }
 
-    fn ask_replica(&mut self, replica: StandIn, now: Instant) -> Action {
+    fn ask_other(&mut self, other: Other, now: Instant) -> Action {
+        let replica = match other {
+            Other::Replica(replica) => replica,
+            Other::Copy => return self.serve_copy(),
+        };
         self.current_at = replica.current_at;
         self.ask(replica.node, Source::Replica, self.bounds.attempt(now, 1), now)
     }

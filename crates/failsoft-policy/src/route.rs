@@ -110,12 +110,15 @@ pub struct Bounds {
     pub deadline: Instant,
     /// Whether the whole call ends then: its caller set a deadline, and gave no callback.
     pub ends_call: bool,
+    /// How old what stands in may be, if the caller says so.
+    pub staleness: Option<Duration>,
 }
 
 impl Bounds {
     /// The limits of a call that begins now and has no deadline of its own.
     pub fn new(config: &Config, now: Instant) -> Self {
-        Self { attempt_timeout: config.attempt_timeout(), deadline: now + config.deadline(), ends_call: false }
+        let deadline = now + config.deadline();
+        Self { attempt_timeout: config.attempt_timeout(), deadline, ends_call: false, staleness: None }
     }
 
     /// The limits of a call that begins now and has to end within `limit`, the callback included: the cluster
@@ -123,7 +126,12 @@ impl Bounds {
     pub fn of_call(config: &Config, now: Instant, limit: Duration, callback: bool) -> Self {
         let share = if callback { limit / 2 } else { limit };
         let ends_call = !callback && limit <= config.deadline();
-        Self { attempt_timeout: config.attempt_timeout(), deadline: now + share.min(config.deadline()), ends_call }
+        Self { deadline: now + share.min(config.deadline()), ends_call, ..Self::new(config, now) }
+    }
+
+    /// What stands in may be no older than this, whatever the settings say; no more than `invalidation_ttl` counts.
+    pub fn no_staler_than(self, config: &Config, budget: Option<Duration>) -> Self {
+        Self { staleness: budget.map(|budget| budget.min(config.invalidation_ttl())), ..self }
     }
 
     /// How long an attempt that begins now may take, if `sources` (this one included) still share the time that is

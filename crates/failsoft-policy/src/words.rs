@@ -94,6 +94,8 @@ words! {
         Replica = "replica",
         /// The caller's own callback.
         Secondary = "secondary",
+        /// A copy in this process, standing in.
+        Stale = "stale",
         /// Nobody has it: a confirmed miss without a callback, or the callback says it does not exist.
         None = "none",
     }
@@ -128,6 +130,10 @@ words! {
         Protocol = "protocol",
         /// The time for the cluster side was used up.
         Deadline = "deadline",
+        /// A copy stood in for the callback, which took longer than the read had time for.
+        SlowSource = "slow_source",
+        /// A copy stood in for the callback, which failed.
+        FailedSource = "failed_source",
     }
 }
 
@@ -140,6 +146,8 @@ words! {
         PrimaryFailover = "primary_failover",
         /// A replica had the value.
         ReplicaHit = "replica_hit",
+        /// A copy in this process stood in.
+        StaleHit = "stale_hit",
         /// The caller's callback was asked.
         SecondaryFallback = "secondary_fallback",
         /// The primary confirmed that the key is missing.

@@ -2,6 +2,7 @@
 //!
 //! Every read comes here exactly once, whichever source served it and however it was called.
 
+use crate::copies::Copy;
 use crate::driver::Served;
 use crate::error::Error;
 use crate::outcome::Outcome;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use failsoft_policy::action::Notes;
 use failsoft_policy::route::Source;
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, ServedBy, Status};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a read ended.
@@ -33,8 +35,10 @@ pub(crate) enum ReadEnd {
     Found { value: Bytes, node: Option<NodeKey>, coalesced: bool, attempts: u32 },
     /// The callback was asked: by this caller, or (`coalesced`) by another one.
     Loaded { value: Option<Bytes>, reason: Reason, coalesced: bool, attempts: u32 },
+    /// A copy in this process stood in.
+    Stale { copy: Arc<Copy>, reason: Option<Reason>, attempts: u32 },
     /// The caller gets an error.
-    Failed { error: Error, reason: Option<Reason> },
+    Failed { error: Error, reason: Option<Reason>, attempts: u32 },
 }
 
 impl ReadEnd {
@@ -46,6 +50,7 @@ impl ReadEnd {
             Self::AtOnce(Served { value, .. }) | Self::Node { value, .. } | Self::Found { value, .. } => {
                 Ok(Some(value))
             }
+            Self::Stale { copy, .. } => Ok(Some(copy.value.clone())),
             Self::Missing { .. } => Ok(None),
             Self::Loaded { value, .. } => Ok(value),
             Self::Failed { error, .. } => Err(error),
@@ -71,6 +76,11 @@ impl ReadEnd {
                 let served_by = ServedBy::Primary;
                 Ok(Outcome { value: Some(value), served_by, reason: None, age, attempts, coalesced, node })
             }
+            Self::Stale { copy, reason, attempts } => {
+                let (value, age) = (Some(copy.value.clone()), Some(shared.now().since(copy.held.current_at)));
+                let (served_by, coalesced, node) = (ServedBy::Stale, false, None);
+                Ok(Outcome { value, served_by, reason, age, attempts, coalesced, node })
+            }
             Self::Missing { reason, attempts } => Ok(without_node(None, reason, attempts, false)),
             Self::Loaded { value, reason, coalesced, attempts } => Ok(without_node(value, reason, attempts, coalesced)),
             Self::Failed { error, .. } => Err(error),
@@ -87,6 +97,7 @@ impl ReadEnd {
             }
             Self::Node { served_by, reason, .. } => tally.read(Some(*served_by), *reason),
             Self::Found { .. } => tally.read(Some(ServedBy::Primary), None),
+            Self::Stale { reason, .. } => tally.read(Some(ServedBy::Stale), *reason),
             Self::Missing { reason, .. } => tally.read(Some(ServedBy::None), Some(*reason)),
             Self::Loaded { value, reason, .. } => tally.read(Some(loaded_by(value)), Some(*reason)),
             Self::Failed { reason, .. } => tally.read(None, *reason),

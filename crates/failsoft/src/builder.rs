@@ -131,7 +131,8 @@ impl Builder {
         connect_timeout,
         /// How often the slot map and the nodes are looked at when nothing is wrong. 15 s.
         slot_refresh_interval,
-        /// How old the answer of a replica that stands in may be where invalidations of its keys may have been missed. 2 s.
+        /// How old a stand-in (the answer of a replica, or a copy in this process) may be where invalidations of its key
+        /// may have been missed. 2 s.
         staleness_budget,
         /// How old it may be where all invalidations since then are known. 30 s.
         outage_budget,
@@ -146,6 +147,8 @@ impl Builder {
         hold,
         /// The most time that callers wait for one run of a callback. 10 s.
         load_timeout,
+        /// After so long a caller whose key has a copy that may stand in gets that, and the load goes on without it. Off.
+        soft_load_timeout,
         /// For how long callers of a key whose load failed get the same error, without another load. Off.
         failure_pause,
         /// For how long a lease stands that its load does not prolong. With it a load waits for the load of the same key
@@ -167,6 +170,12 @@ impl Builder {
     /// callback asks this router for does not wait. 256.
     pub fn max_concurrent_loads(self, value: u32) -> Self {
         self.set("max_concurrent_loads", Setting::Integer(value.into()))
+    }
+
+    /// The most bytes that copies of hot keys and of loaded values may take in this process, to stand in when nothing else
+    /// can answer; 0: there are none. 64 MiB.
+    pub fn standin_bytes(self, value: u32) -> Self {
+        self.set("standin_bytes", Setting::Integer(value.into()))
     }
 
     /// The most reads in flight to one node; beyond it a read goes to the next source. 10,000.

@@ -2,6 +2,7 @@
 
 use crate::account;
 use crate::connection::{Attempt, Outcome, Pending, Reply, SubmitError};
+use crate::copies::Copy;
 use crate::error::Error;
 use crate::member::Member;
 use crate::shared::Shared;
@@ -50,6 +51,8 @@ pub(crate) struct AttemptResult {
 pub(crate) enum Routed {
     /// A node had the value.
     Value { value: Bytes, served_by: ServedBy, node: NodeKey, reason: Option<Reason>, current_at: Option<Instant> },
+    /// The copy that this process holds stands in.
+    Stale { copy: Arc<Copy>, reason: Option<Reason> },
     /// The primary confirmed that it does not exist, and there is no callback.
     Missing(Reason),
     /// No node could answer, and there is no callback.
@@ -103,8 +106,10 @@ pub(crate) fn target(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) 
     let step = first_step(&table.snapshot, slot, now, bounds, fastrand::u32(..));
     let target = match step {
         // The machine has to look at what was invalidated.
-        Step::Send { source, .. }
-            if shared.gate.is_owed(slot) || (source == Source::Replica && shared.gate.has_any()) =>
+        Step::Send { .. } if shared.gate.is_owed(slot) => None,
+        // It, too, has to look at whether this replica may stand in for this key.
+        Step::Send { source: Source::Replica, .. }
+            if shared.gate.has_any() || bounds.staleness.is_some() || shared.copies.find(key).is_some() =>
         {
             None
         }
@@ -129,7 +134,9 @@ pub(crate) async fn route(
     shared.check_open()?;
     let Unserved { step, begun, mut result } = unserved;
     let slot = slot_of(key);
-    let mut read = Read::new(shared.config(), (slot, Bytes::copy_from_slice(key)), bounds, callback);
+    let copy = shared.copies.find(key);
+    let mut read = Read::new(shared.config(), (slot, Bytes::copy_from_slice(key)), bounds, callback)
+        .holding(copy.as_ref().map(|copy| copy.held));
     let mut value = None;
     let (mut action, mut waits) = shared.ask(slot, |turn| {
         // Without an attempt there is no need to hold on to the step that an older snapshot gave.
@@ -152,13 +159,25 @@ pub(crate) async fn route(
                 }
                 Event::Woken
             }
-            Action::Load { reason, confirmed } => return Ok((Routed::Load { reason, confirmed }, read.attempts())),
+            Action::Load { reason, confirmed } => {
+                if confirmed.is_some() {
+                    shared.copies.forget(key);
+                }
+                return Ok((Routed::Load { reason, confirmed }, read.attempts()));
+            }
             Action::Finish(finish) => {
+                if matches!(finish, Finish::Missing { .. }) {
+                    shared.copies.forget(key);
+                }
                 let routed = match (finish, value) {
                     (Finish::Value { served_by, node, reason, current_at }, Some(value)) => {
                         Routed::Value { value, served_by, node, reason, current_at }
                     }
                     (Finish::Value { .. }, None) => return Err(Error::Internal("a value was lost")),
+                    (Finish::Stale { reason }, _) => match copy {
+                        Some(copy) => Routed::Stale { copy, reason },
+                        None => return Err(Error::Internal("a copy was lost")),
+                    },
                     (Finish::Missing { reason }, _) => Routed::Missing(reason),
                     (Finish::Unavailable { reason }, _) => Routed::Unavailable(reason),
                     (Finish::DeadlineExceeded, _) => Routed::DeadlineExceeded,

@@ -272,7 +272,8 @@ impl Foreign {
         check_ttl(options.ttl)?;
         let router = self.open_router()?;
         if options.deadline.is_none() {
-            let asked = direct::Asked { key, ttl: options.ttl, callback: ask, account };
+            let ReadOptions { ttl, staleness_budget, .. } = options;
+            let asked = direct::Asked { key, ttl, staleness_budget, callback: ask, account };
             return Ok(direct::start(router, caller, asked));
         }
         let router = router.clone();

@@ -46,6 +46,10 @@ pub struct Health {
     pub queued_loads: usize,
     /// Callbacks that run on after `load_timeout`.
     pub detached_loads: usize,
+    /// Copies of values in this process, which may stand in when nothing else can answer.
+    pub copies: u64,
+    /// How many bytes they take, keys and what keeping them costs included; at most `standin_bytes`.
+    pub copies_bytes: u64,
     /// Keys that this router invalidated, or heard that another one did, within `invalidation_ttl`.
     pub invalidations: usize,
     /// Those of them that no node has acknowledged, or that another owner may have lost: they are read from their
@@ -162,6 +166,7 @@ impl Health {
                 refusals.entry(member.endpoint.to_string()).or_insert(refusal);
             }
         }
+        let (copies, copies_bytes) = shared.copies.size();
         Self {
             kind: match report.kind {
                 Kind::Unknown => "unknown",
@@ -181,6 +186,8 @@ impl Health {
             waiters: loads.waiters,
             queued_loads,
             detached_loads: loads.detached,
+            copies,
+            copies_bytes,
             invalidations,
             invalidations_owed,
             stalled: shared.stalled.load(Ordering::Relaxed),

@@ -1,6 +1,7 @@
 //! Many keys in one call: one pipeline for each node, one run of the callback, an outcome for each.
 
 use crate::account::ReadEnd;
+use crate::copies;
 use crate::driver::{self, FirstAttempt, Unserved};
 use crate::error::Error;
 use crate::loads::{self, BoxError, Call, Values};
@@ -150,6 +151,7 @@ impl Router {
             stream::iter(places).map(one).buffer_unordered(window).collect::<Vec<_>>()
         }))
         .await;
+        let or_stale = |place: usize, end| copies::or_stale(shared, &keys[place], end, true, bounds.staleness);
         let lease_by = options.deadline.map(|_| bounds.deadline);
         let mut wanted = Vec::new();
         let mut asked: HashMap<&Bytes, (usize, Missed)> = HashMap::new();
@@ -160,7 +162,7 @@ impl Router {
         routed.sort_unstable_by_key(|(place, _)| *place);
         for (place, side) in routed {
             match side {
-                Side::Over(end) => outcomes[place] = end.into_outcome(shared),
+                Side::Over(end) => outcomes[place] = or_stale(place, end).into_outcome(shared),
                 Side::Load(missed) => {
                     wanted.push(Wanted { key: keys[place].clone(), confirmed: missed.confirmed, lease_by });
                     asked.insert(&keys[place], (place, missed));
@@ -183,12 +185,12 @@ impl Router {
             Ok(got) => {
                 for got in got {
                     let Some((place, missed)) = asked.get(&got.key) else { continue };
-                    outcomes[*place] = missed.got(got).into_outcome(shared);
+                    outcomes[*place] = or_stale(*place, missed.got(got)).into_outcome(shared);
                 }
             }
             Err(error) => {
                 for (place, missed) in asked.into_values() {
-                    outcomes[place] = missed.failed(error.clone()).into_outcome(shared);
+                    outcomes[place] = or_stale(place, missed.failed(error.clone())).into_outcome(shared);
                 }
             }
         }
@@ -216,7 +218,10 @@ impl Router {
         };
         drop(room);
         match first {
-            FirstAttempt::Served(served) => Side::Over(ReadEnd::AtOnce(served)),
+            FirstAttempt::Served(served) => {
+                shared.copies.see(key, &served, now);
+                Side::Over(ReadEnd::AtOnce(served))
+            }
             FirstAttempt::Unserved(unserved) => Box::pin(reads::route(shared, key, bounds, true, unserved)).await,
         }
     }

@@ -15,7 +15,8 @@ pub struct Outcome {
     pub reason: Option<Reason>,
     /// Time since the value was last known to be current: zero from the primary and the callback,
     /// for a replica the time since it was last known to hold all that its primary had, and `None` if
-    /// that is unknown (its offset is not known, for instance because `INFO` is denied).
+    /// that is unknown (its offset is not known, for instance because `INFO` is denied); for a copy the time since its
+    /// node was asked for it, or since its load began.
     pub age: Option<Duration>,
     /// How many attempts were sent to nodes.
     pub attempts: u32,

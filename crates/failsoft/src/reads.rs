@@ -1,10 +1,12 @@
 //! One read, from its first attempt to its end: the same way for every caller.
 
 use crate::account::ReadEnd;
+use crate::copies;
 use crate::driver::{self, FirstAttempt, Routed, Unserved};
 use crate::error::Error;
 use crate::loads::{self, Call, Got};
 use crate::shared::Shared;
+use crate::sooner;
 use bytes::Bytes;
 use failsoft_policy::load::Wanted;
 use failsoft_policy::route::Bounds;
@@ -22,15 +24,18 @@ pub struct ReadOptions {
     pub ttl: Option<Duration>,
     /// The most time for the whole call, the callback included; zero has passed before anything begins.
     pub deadline: Option<Duration>,
+    /// How old what stands in may be, instead of the settings' budgets.
+    pub staleness_budget: Option<Duration>,
 }
 
 impl ReadOptions {
     /// What bounds a call that begins now.
     pub(crate) fn bounds(self, shared: &Shared, now: Instant, callback: bool) -> Bounds {
-        match self.deadline {
+        let bounds = match self.deadline {
             Some(limit) => Bounds::of_call(shared.config(), now, limit, callback),
             None => shared.bounds(now),
-        }
+        };
+        bounds.no_staler_than(shared.config(), self.staleness_budget)
     }
 }
 
@@ -45,7 +50,10 @@ pub(crate) async fn value(
     let bounds = shared.bounds(now);
     match driver::first_attempt(shared, key, bounds, now).await {
         // Made and taken apart in one place, it costs nothing.
-        FirstAttempt::Served(served) => ReadEnd::AtOnce(served).into_value(shared),
+        FirstAttempt::Served(served) => {
+            shared.copies.see(key, &served, now);
+            ReadEnd::AtOnce(served).into_value(shared)
+        }
         FirstAttempt::Unserved(unserved) => {
             Box::pin(go_on(shared, key, bounds, unserved, fallback(), ReadOptions::default())).await.into_value(shared)
         }
@@ -63,22 +71,39 @@ pub(crate) async fn read_with(
     if options.deadline.is_some_and(|limit| limit.is_zero()) {
         return past_deadline();
     }
-    let now = shared.now();
-    let bounds = options.bounds(shared, now, fallback.is_some());
+    let (now, callback) = (shared.now(), fallback.is_some());
+    let bounds = options.bounds(shared, now, callback);
     let whole = async {
         match driver::first_attempt(shared, key, bounds, now).await {
-            FirstAttempt::Served(served) => ReadEnd::AtOnce(served),
+            FirstAttempt::Served(served) => {
+                shared.copies.see(key, &served, now);
+                ReadEnd::AtOnce(served)
+            }
             FirstAttempt::Unserved(unserved) => go_on(shared, key, bounds, unserved, fallback, options).await,
         }
     };
-    match options.deadline {
-        None => Box::pin(whole).await,
-        Some(limit) => tokio::time::timeout(limit, Box::pin(whole)).await.unwrap_or_else(|_| past_deadline()),
+    let Some(limit) = options.deadline else { return Box::pin(whole).await };
+    match tokio::time::timeout(limit, Box::pin(whole)).await {
+        Ok(end) => end,
+        Err(_) => copies::or_stale(shared, key, past_deadline(), callback, bounds.staleness),
     }
 }
 
 /// Everything after the first attempt.
 pub(crate) async fn go_on(
+    shared: &Arc<Shared>,
+    key: &[u8],
+    bounds: Bounds,
+    unserved: Unserved,
+    fallback: Option<Fallback>,
+    options: ReadOptions,
+) -> ReadEnd {
+    let callback = fallback.is_some();
+    let end = by_nodes_and_callback(shared, key, bounds, unserved, fallback, options).await;
+    copies::or_stale(shared, key, end, callback, bounds.staleness)
+}
+
+async fn by_nodes_and_callback(
     shared: &Arc<Shared>,
     key: &[u8],
     bounds: Bounds,
@@ -93,7 +118,11 @@ pub(crate) async fn go_on(
     };
     let Some(fallback) = fallback else { return defect("a load without a callback") };
     let lease_by = options.deadline.map(|_| bounds.deadline);
-    load(shared, key, (began, lease_by), missed, options.ttl, fallback).await
+    let (times, asked) = ((began, lease_by), bounds.staleness);
+    match shared.config().soft_load_timeout().filter(|_| copies::serving(shared, key, asked).is_some()) {
+        Some(soft) => sooner::load(shared, key, times, missed, options.ttl, fallback, (soft, asked)).await,
+        None => load(shared, key, times, missed, options.ttl, fallback).await,
+    }
 }
 
 /// A key that the cluster did not serve, for its callback.
@@ -114,23 +143,26 @@ pub(crate) enum Side {
 pub(crate) async fn route(shared: &Shared, key: &[u8], bounds: Bounds, callback: bool, unserved: Unserved) -> Side {
     let (routed, attempts) = match driver::route(shared, key, bounds, callback, unserved).await {
         Ok(routed) => routed,
-        Err(error) => return Side::Over(ReadEnd::Failed { error, reason: None }),
+        Err(error) => return Side::Over(ReadEnd::Failed { error, reason: None, attempts: 0 }),
     };
     Side::Over(match routed {
         Routed::Load { reason, confirmed } => return Side::Load(Missed { reason, attempts, confirmed }),
         Routed::Value { value, served_by, node, reason, current_at } => {
             ReadEnd::Node { value, served_by, node, reason, current_at, attempts }
         }
+        Routed::Stale { copy, reason } => ReadEnd::Stale { copy, reason, attempts },
         Routed::Missing(reason) => ReadEnd::Missing { reason, attempts },
         Routed::Unavailable(reason) => ReadEnd::Failed {
             error: Error::Unavailable { reason, said: shared.control.a_refusal() },
             reason: Some(reason),
+            attempts,
         },
         Routed::DeadlineExceeded => past_deadline(),
     })
 }
 
-async fn load(
+/// Loads a key, for a caller who set out at the first of these times, and whose leases have to be there by the other.
+pub(crate) async fn load(
     shared: &Arc<Shared>,
     key: &[u8],
     (began, lease_by): (Instant, Option<Instant>),
@@ -161,15 +193,16 @@ impl Missed {
 
     /// There is no load, or no end of it.
     pub(crate) fn failed(&self, error: Error) -> ReadEnd {
-        ReadEnd::Failed { error, reason: Some(self.reason) }
+        ReadEnd::Failed { error, reason: Some(self.reason), attempts: self.attempts }
     }
 }
 
 /// The caller's own deadline has passed.
 pub(crate) fn past_deadline() -> ReadEnd {
-    ReadEnd::Failed { error: Error::DeadlineExceeded { limit: "deadline" }, reason: Some(Reason::Deadline) }
+    let error = Error::DeadlineExceeded { limit: "deadline" };
+    ReadEnd::Failed { error, reason: Some(Reason::Deadline), attempts: 0 }
 }
 
 fn defect(what: &'static str) -> ReadEnd {
-    ReadEnd::Failed { error: Error::Internal(what), reason: None }
+    ReadEnd::Failed { error: Error::Internal(what), reason: None, attempts: 0 }
 }

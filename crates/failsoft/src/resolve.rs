@@ -37,6 +37,14 @@ impl<'r, A> Resolve<'r, A> {
         self
     }
 
+    /// How old what stands in may be, instead of the budgets of the settings, whether or not all invalidations are known:
+    /// the answer of a replica, or a copy in this process. Zero means that nothing stands in; no more than
+    /// `invalidation_ttl` counts.
+    pub fn staleness_budget(mut self, budget: Duration) -> Self {
+        self.options.staleness_budget = Some(budget);
+        self
+    }
+
     /// The most time for the whole call, the callback included: then [`Error::DeadlineExceeded`], of many keys for
     /// those that have no answer by then. Loads go on while others wait for them. The cluster side has the shorter of
     /// this and the `deadline` setting; with a callback at most half of this, so that a node that hangs leaves it time.
@@ -79,8 +87,12 @@ impl<'r, K: AsRef<[u8]> + Send + 'r> IntoFuture for Resolve<'r, OneKey<K>> {
 
 impl<A> fmt::Debug for Resolve<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ReadOptions { ttl, deadline } = self.options;
-        f.debug_struct("Resolve").field("ttl", &ttl).field("deadline", &deadline).finish_non_exhaustive()
+        let ReadOptions { ttl, deadline, staleness_budget } = self.options;
+        f.debug_struct("Resolve")
+            .field("ttl", &ttl)
+            .field("deadline", &deadline)
+            .field("staleness_budget", &staleness_budget)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What all parts of one router share, and the one place where the policy's knowledge is changed.
 
 use crate::control::Control;
+use crate::copies::Copies;
 use crate::error::Error;
 use crate::fills::Fills;
 use crate::invalidations::Gate;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) loads: Loads,
     pub(crate) tally: Tally,
     pub(crate) fills: Fills,
+    pub(crate) copies: Copies,
     /// What reads have to know of invalidations.
     pub(crate) gate: Gate,
     /// Whether the conductor panicked in its last round.
@@ -64,6 +66,7 @@ impl Shared {
             loads: Loads::new(&opener.config),
             tally: Tally::new(),
             fills: Fills::default(),
+            copies: Copies::new(&opener.config),
             gate: Gate::new(),
             stalled: AtomicBool::new(false),
             #[cfg(test)]
@@ -213,6 +216,7 @@ impl Shared {
         // First, so that a callback's task that ends from here on finds its waiters answered.
         self.loads.close(self.config());
         self.closed.store(true, Ordering::Release);
+        self.copies.clear();
         let mut tasks = {
             let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *tasks)

@@ -258,7 +258,7 @@ async fn health_is_typed_and_json() {
     router.get_with_fallback("missing", give("v")).await.expect("a load");
     let json: serde_json::Value = serde_json::from_str(&router.health().to_json()).expect("JSON");
     let fields = "kind closed slots_assigned slots_ok moved_patches retry_tokens refreshes flights waiters \
-                  queued_loads detached_loads stalled refusals nodes counters";
+                  queued_loads detached_loads copies copies_bytes stalled refusals nodes counters";
     for field in fields.split_whitespace() {
         assert!(!json[field].is_null(), "{field} in {json}");
     }

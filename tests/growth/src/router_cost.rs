@@ -34,6 +34,7 @@ pub fn router_cost(primaries: usize, held: impl Fn() -> usize) -> RouterCost {
         attempt_timeout: Duration::from_millis(250),
         deadline: now + Duration::from_secs(1),
         ends_call: false,
+        staleness: None,
     };
     let began = Clock::now();
     for n in 0..READS {

@@ -3,6 +3,7 @@
 mod bells;
 mod blame;
 mod calls;
+mod copies;
 mod fills;
 mod heard;
 mod loads;

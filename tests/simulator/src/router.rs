@@ -5,6 +5,7 @@
 
 mod call;
 mod conduct;
+mod copies;
 mod invalidations;
 mod lanes;
 mod leases;

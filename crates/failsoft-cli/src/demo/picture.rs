@@ -201,6 +201,7 @@ fn color(source: ServedBy) -> Color {
         ServedBy::Primary => Color::Green,
         ServedBy::Replica => Color::Yellow,
         ServedBy::Secondary => Color::Magenta,
+        ServedBy::Stale => Color::Cyan,
         ServedBy::None => Color::Gray,
     }
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use std::fmt::Write as _;
 
 /// The columns of the sources: with the others, as wide as a small terminal.
-const SOURCE_WIDTHS: [usize; SOURCES] = [10, 9, 10, 5];
+const SOURCE_WIDTHS: [usize; SOURCES] = [9, 9, 10, 6, 5];
 
 /// The whole account. Its fields are those of `--json`.
 #[derive(Serialize)]
@@ -58,16 +58,18 @@ impl Report {
 
     /// The table of the phases, and what it comes to in words.
     pub(super) fn text(&self) -> String {
+        // One that a demo seldom has gets no column before it has served something.
+        let shown = self.served_by.map(|count| count > 0);
         let mut text = "\nReads by phase and by the source that served them; times in milliseconds.\n".to_owned();
         let _ = write!(text, "{:<15}{:>10}{:>7}{:>7}{:>7}", "phase", "reads", "failed", "worst", "p99");
-        for (source, width) in ServedBy::ALL.iter().zip(SOURCE_WIDTHS) {
+        for ((source, width), _) in ServedBy::ALL.iter().zip(SOURCE_WIDTHS).zip(shown).filter(|(_, shown)| *shown) {
             let _ = write!(text, "{:>width$}", source.as_str());
         }
         for phase in &self.phases {
             let PhaseReport { name, reads, failed, worst_ms, p99_ms, served_by } = phase;
-            row(&mut text, name, [*reads, *failed], [*worst_ms, *p99_ms], served_by);
+            row(&mut text, name, [*reads, *failed], [*worst_ms, *p99_ms], (served_by, shown));
         }
-        row(&mut text, "all", [self.reads, self.failed], [self.worst_ms, self.p99_ms], &self.served_by);
+        row(&mut text, "all", [self.reads, self.failed], [self.worst_ms, self.p99_ms], (&self.served_by, shown));
         let _ = write!(
             text,
             "\n\nfailed: {}\nloads: {}; of one key at the same time: at most {}\n\n{}",
@@ -111,11 +113,17 @@ impl PhaseReport {
     }
 }
 
-fn row(text: &mut String, name: &str, counts: [u64; 2], times: [f64; 2], served: &[u64; SOURCES]) {
+fn row(
+    text: &mut String,
+    name: &str,
+    counts: [u64; 2],
+    times: [f64; 2],
+    (served, shown): (&[u64; SOURCES], [bool; SOURCES]),
+) {
     let [reads, failed] = counts.map(thousands);
     let [worst, p99] = times;
     let _ = write!(text, "\n{name:<15}{reads:>10}{failed:>7}{worst:>7.1}{p99:>7.1}");
-    for (count, width) in served.iter().zip(SOURCE_WIDTHS) {
+    for ((count, width), _) in served.iter().zip(SOURCE_WIDTHS).zip(shown).filter(|(_, shown)| *shown) {
         let _ = write!(text, "{:>width$}", thousands(*count));
     }
 }
@@ -137,7 +145,7 @@ mod tests {
     /// The report of one phase with a million reads by each source, and that many that failed.
     fn report(failed: u64) -> Report {
         let mut tally = Tally::new();
-        tally.served = [1_000_000, 1_000_000, 1_000_000, 0];
+        tally.served = [1_000_000, 1_000_000, 1_000_000, 0, 0];
         (tally.failed, tally.reads) = (failed, 3_000_000 + failed);
         tally.latency.add(Duration::from_millis(573));
         let (name, began) = ("cluster cut off", Instant::now());

@@ -146,7 +146,7 @@ impl Cluster {
         if taken {
             self.topology.forget(&mut self.nodes);
             (self.down, self.isolated) = Default::default();
-            self.highest = (0, now);
+            (self.highest, self.taken_up_at) = ((0, now), now);
             self.partition.begin_anew();
             self.take_up(&views, if strong { Standing::Replaced } else { Standing::Provisional }, now);
             // The views of this round are ballots, too: one of its nodes may be cut off.

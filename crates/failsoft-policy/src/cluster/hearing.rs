@@ -2,7 +2,6 @@
 
 use super::Cluster;
 use crate::hearing::{Answer, Command};
-use crate::rank::Dated;
 use crate::reply::ErrorReply;
 use crate::time::Instant;
 use crate::wire::{Bell, echo_slot};
@@ -93,13 +92,6 @@ impl Cluster {
     pub fn handle_flush(&mut self, node: NodeKey, now: Instant) {
         self.hearing.handle_flush(node, now);
         self.note_hearing(now);
-    }
-
-    /// Until when the replicas of this node may stand in whose answers are as of then.
-    pub(super) fn stands_in_until(&self, owner: NodeKey, dated: Dated) -> Instant {
-        let stale = dated.counts_from + self.staleness_budget.min(self.outage_budget);
-        let complete = dated.current_at.and_then(|at| self.hearing.complete_until(owner, at));
-        complete.map_or(stale, |complete| stale.max(complete.min(dated.counts_from + self.outage_budget)))
     }
 
     /// The routes name until when replicas may stand in.

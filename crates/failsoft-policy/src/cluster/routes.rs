@@ -116,13 +116,20 @@ impl Cluster {
         self.topology.owner(slot).is_some()
     }
 
-    /// The best replica for a slot that is not among `tried`, with answers that are not too old; if `since` is given,
-    /// as of then at the earliest.
-    pub fn replica(&self, slot: Slot, tried: &[NodeKey], since: Option<Instant>, now: Instant) -> Option<StandIn> {
+    /// The best replica for a slot that is not among `tried`, with answers that are not too old, or not older than `asked`
+    /// if that is given; if `since` is given, as of then at the earliest.
+    pub fn replica(
+        &self,
+        slot: Slot,
+        tried: &[NodeKey],
+        since: Option<Instant>,
+        asked: Option<Duration>,
+        now: Instant,
+    ) -> Option<StandIn> {
         let owner = self.topology.owner(slot).filter(|_| !self.down)?;
         let ranked = rank::ranked(&self.nodes, owner);
         let serves = |r: &StandIn| !tried.contains(&r.node) && now < r.until && r.is_as_of(since);
-        ranked.into_iter().map(|n| self.stand_in(n)).find(serves)
+        ranked.into_iter().map(|n| self.stand_in(n, asked)).find(serves)
     }
 
     /// What is known of the age of a replica's answers; none if it must not stand in.
@@ -147,7 +154,7 @@ impl Cluster {
         match served_by {
             ServedBy::Replica => current_at.map(|at| now.since(at)),
             ServedBy::Primary if !self.is_original(node) => None,
-            ServedBy::Primary | ServedBy::Secondary | ServedBy::None => Some(Duration::ZERO),
+            ServedBy::Primary | ServedBy::Secondary | ServedBy::Stale | ServedBy::None => Some(Duration::ZERO),
         }
     }
 
@@ -230,7 +237,7 @@ impl Cluster {
             let reason = if reason == Reason::Quarantined { reason } else { Reason::ClusterDown };
             return Route::Secondary { reason };
         }
-        let replica = replica.map(|n| self.stand_in(n));
+        let replica = replica.map(|n| self.stand_in(n, None));
         match (node.admission(), replica) {
             (Admission::Permille(permille), Some(replica)) => {
                 Route::Readmitting { node: owner, permille, replica, reason }
@@ -243,10 +250,13 @@ impl Cluster {
         }
     }
 
-    fn stand_in(&self, replica: &Node) -> StandIn {
+    fn stand_in(&self, replica: &Node, asked: Option<Duration>) -> StandIn {
         let dated = rank::dated(&self.nodes, replica);
         let of = if let Role::Replica(of) = replica.role() { of } else { None };
-        let until = of.zip(dated).map_or(Instant::ZERO, |(of, dated)| self.stands_in_until(of, dated));
+        let until = of.zip(dated).map_or(Instant::ZERO, |(of, dated)| {
+            let complete = dated.current_at.and_then(|at| self.hearing.complete_until(of, at));
+            self.stands_in_until(dated, complete, asked)
+        });
         StandIn { node: replica.key(), current_at: dated.and_then(|d| d.current_at), until }
     }
 }

@@ -81,9 +81,9 @@ impl Read {
                 return self.ask_primary(owner, turn);
             }
             if source == Source::Replica
-                && let Some(replica) = turn.cluster.replica(self.slot, &self.tried, self.since(), turn.now)
+                && let Some(other) = self.stand_in(turn)
             {
-                return self.ask_replica(replica, turn.now);
+                return self.ask_other(other, turn.now);
             }
         }
         self.count_failure(source, Reason::Connection);
@@ -102,6 +102,13 @@ impl Read {
         let current_at = self.current_at.filter(|_| source == Source::Replica);
         self.note(status, reason);
         Action::Finish(Finish::Value { served_by, node, reason, current_at })
+    }
+
+    /// The copy in this process stands in.
+    pub(super) fn serve_copy(&mut self) -> Action {
+        self.state = State::Over;
+        self.note(Status::StaleHit, self.reason);
+        Action::Finish(Finish::Stale { reason: self.reason })
     }
 
     /// The key is gone: its primary says so, or this process has invalidated it.

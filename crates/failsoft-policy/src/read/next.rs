@@ -1,7 +1,7 @@
 //! What a read does next when a node could not answer: other sources, and further attempts.
 
-use super::{Action, REFRESH_WAIT, Read, Then};
-use crate::route::{StandIn, Step};
+use super::{Action, Other, REFRESH_WAIT, Read, Then};
+use crate::route::Step;
 use crate::time::Instant;
 use crate::topology::Kind;
 use crate::turn::Turn;
@@ -17,8 +17,8 @@ impl Read {
         if turn.now >= self.bounds.deadline {
             return self.give_up(Reason::Deadline, turn.now);
         }
-        if let Some(replica) = self.next_replica(turn) {
-            return self.ask_replica(replica, turn.now);
+        if let Some(other) = self.next_other(turn) {
+            return self.ask_other(other, turn.now);
         }
         if self.callback && !lost {
             return self.give_up(Reason::Connection, turn.now);
@@ -26,10 +26,10 @@ impl Read {
         self.retry(turn)
     }
 
-    /// A replica that was not asked yet, and that a further attempt may be spent on.
-    fn next_replica(&self, turn: &mut Turn<'_>) -> Option<StandIn> {
-        let replica = turn.cluster.replica(self.slot, &self.tried, self.since(), turn.now)?;
-        (self.replica_attempts == 0 || turn.cluster.take_retry()).then_some(replica)
+    /// What stands in; a replica only if a further attempt may be spent on it.
+    fn next_other(&self, turn: &mut Turn<'_>) -> Option<Other> {
+        let other = self.stand_in(turn)?;
+        (other == Other::Copy || self.replica_attempts == 0 || turn.cluster.take_retry()).then_some(other)
     }
 
     /// A further attempt on the primary: the first waits for a refresh, the others back off.
@@ -57,7 +57,7 @@ impl Read {
             Then::Begin => match self.first_step(turn) {
                 Step::Wait(_) if turn.now < until => self.wait(until, then),
                 Step::Wait(_) => self.begin(Step::Secondary(Reason::Connection), turn.now),
-                step => self.begin(step, turn.now),
+                step => self.take(step, turn),
             },
             Then::Follow(from) => self.follow_view(from, until, turn),
             Then::Retry => self.retry_now(until, turn),
@@ -83,8 +83,8 @@ impl Read {
         if self.callback || uncovered {
             return self.give_up(if uncovered { Reason::SlotUncovered } else { Reason::Connection }, turn.now);
         }
-        match self.next_replica(turn) {
-            Some(replica) => self.ask_replica(replica, turn.now),
+        match self.next_other(turn) {
+            Some(other) => self.ask_other(other, turn.now),
             // Nothing else can serve it: it waits for the routes to change while it has time.
             None => self.wait(self.bounds.deadline, Then::Retry),
         }

@@ -154,6 +154,9 @@ impl Names {
                 let dated = if *served_by == ServedBy::Replica { dated } else { String::new() };
                 format!("value {served_by} {}{dated}{because}", self.of(*node))
             }
+            Action::Finish(Finish::Stale { reason }) => {
+                format!("stale{}", reason.map_or(String::new(), |r| format!(" because {r}")))
+            }
             Action::Finish(Finish::Missing { reason }) => format!("missing {reason}"),
             Action::Finish(Finish::Unavailable { reason }) => format!("unavailable {reason}"),
             Action::Finish(Finish::DeadlineExceeded) => "deadline_exceeded".into(),

@@ -20,6 +20,8 @@ use tokio::task::AbortHandle;
 pub(super) struct Asked {
     pub(super) key: Key,
     pub(super) ttl: Option<Duration>,
+    /// How old what stands in may be, if the caller says so.
+    pub(super) staleness_budget: Option<Duration>,
     /// The caller has a callback.
     pub(super) callback: bool,
     /// It ends with an outcome instead of the bare value.
@@ -64,7 +66,7 @@ pub(super) struct DirectHandle {
 pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pending {
     let shared = router.shared();
     let begun = shared.now();
-    let bounds = shared.bounds(begun);
+    let bounds = shared.bounds(begun).no_staler_than(shared.config(), asked.staleness_budget);
     let unfinished = Unfinished { router: router.clone(), ending: caller.channel.ending(caller.token) };
     let parent = caller.parent.map(Parent::frame);
     let (step, target) = driver::target(shared, &asked.key, bounds, begun);
@@ -90,7 +92,8 @@ impl Unfinished {
         let Self { router, mut ending } = self;
         let fallback = asked.callback.then(|| run::fallback(ending.callee()));
         let shared = router.shared();
-        let options = ReadOptions { ttl: asked.ttl, deadline: None };
+        let Asked { ttl, staleness_budget, .. } = *asked;
+        let options = ReadOptions { ttl, deadline: None, staleness_budget };
         let end = reads::go_on(shared, &asked.key, bounds, unserved, fallback, options).await;
         ending.complete(Final::of_read(end, shared, asked.account));
     }
@@ -127,6 +130,7 @@ impl Sink for DirectRead {
                 drop(state);
                 // Dropping it completes the call with `Cancelled`.
                 let Some(Unfinished { router, ending }) = unfinished.filter(|_| !cancelled) else { return };
+                router.shared().copies.see(&self.asked.key, &served, self.begun);
                 let end = Final::of_read(ReadEnd::AtOnce(served), router.shared(), self.asked.account);
                 ending.complete_with(end, wakers);
             }

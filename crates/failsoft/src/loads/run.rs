@@ -1,18 +1,19 @@
 //! Starts callbacks as tasks of their own, and carries out what follows from their end.
 
 use super::result::Found;
-use super::{Call, Loaded, Queued, Running};
+use super::{Call, Loaded, Queued, Running, Values};
 use crate::error::{CallbackPanicked, Error};
 use crate::frame::{self, Frame};
 use crate::shared::Shared;
 use crate::{fills, leases, panics, tending};
 use bytes::Bytes;
+use failsoft_policy::copies::{self, Held};
 use failsoft_policy::fleet::Next;
 use failsoft_policy::flight::LoadId;
 use failsoft_policy::lease::Missing;
 use failsoft_policy::load::Finished;
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Ends a load that never came to an end of its own: its task was dropped with its runtime.
@@ -94,9 +95,11 @@ async fn run(
     call: Call,
 ) -> Loaded {
     let (mut found, mut keeping) = (Found::default(), None);
+    let mut taken = BTreeMap::new();
     while !missing.is_empty() {
         let leases = leases::take(shared, std::mem::take(&mut missing)).await;
         found.values.extend(leases.found);
+        taken.extend(leases.came.taken.iter().cloned());
         let (next, released) = {
             let mut state = shared.loads.lock();
             let next = state.policy.leased(load, leases.came, shared.now(), fastrand::u32(..));
@@ -122,13 +125,27 @@ async fn run(
         return Loaded::none().and_found(found);
     }
     shared.tally.load();
+    let (began, asked) = (shared.now(), keys.clone());
     let callback = panics::caught(async move { call.run(keys).await });
     let loaded = match tending::keep(shared, keeping, callback).await {
-        Ok(Ok(values)) => Loaded::values(values),
+        Ok(Ok(values)) => {
+            copy(shared, &asked, &values, |key| copies::of_load(began, taken.get(key)));
+            Loaded::values(values)
+        }
         Ok(Err(error)) => Loaded::of_callback(error),
         Err(message) => Loaded::failed(Error::Fallback(Arc::new(CallbackPanicked { message }))),
     };
     loaded.and_found(found)
+}
+
+/// Keeps copies of what a callback gave for these keys, as far as they may be kept.
+fn copy(shared: &Shared, keys: &[Bytes], values: &Values, held: impl Fn(&Bytes) -> Option<Held>) {
+    for key in keys {
+        match (values.get(key), held(key)) {
+            (Some(value), Some(held)) => shared.copies.keep(key, &value, held),
+            _ => shared.copies.forget(key),
+        }
+    }
 }
 
 /// A load has ended. The load that begins in its place.

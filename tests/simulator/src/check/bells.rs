@@ -81,15 +81,11 @@ impl Check {
     /// A replica has given this value, which was the key's until `last`: others had not completed an invalidation of it
     /// that the router must have heard of by now, or the replica is inside the budget for what may have been missed.
     pub(super) fn lacks_nothing(&mut self, r: usize, call: &Call, value: u32, last: Time) {
-        let (trust, stale) = (self.routers[r].trust, self.routers[r].stale);
+        let stale = self.routers[r].stale;
         if call.counts_from.is_none_or(|from| call.sent < from.as_nanos() + stale) {
             return;
         }
-        let missed = self.bells.completed[usize::from(call.key)].iter().find(|&&(by, floor, at)| {
-            // What came back since then was lost with the node that had it.
-            by != r && value < floor && at + trust < call.begun && last <= at
-        });
-        let missed = missed.copied();
+        let missed = self.missed(r, (call.key, value), last, call.begun);
         self.that(missed.is_none(), || {
             let (by, floor, at) = missed.unwrap_or_default();
             format!(
@@ -101,6 +97,23 @@ impl Check {
                 call.begun / MS
             )
         });
+    }
+
+    /// The invalidation of another router that was complete `trust_window` before `began`, and that this value lacks, which
+    /// was the key's until `last`: by whom, what the store had, and since when.
+    pub(super) fn missed(
+        &self,
+        r: usize,
+        (key, value): (u8, u32),
+        last: Time,
+        began: Time,
+    ) -> Option<(usize, u32, Time)> {
+        let trust = self.routers[r].trust;
+        let missed = |&&(by, floor, at): &&(usize, u32, Time)| {
+            // What came back since then was lost with the node that had it.
+            by != r && value < floor && at + trust < began && last <= at
+        };
+        self.bells.completed[usize::from(key)].iter().find(missed).copied()
     }
 
     /// All is well, and all keys are being read: every owner of slots is heard.

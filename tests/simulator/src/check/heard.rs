@@ -84,6 +84,8 @@ pub(super) struct Heard {
     pub(super) trust: Time,
     /// How old a replica may be that stands in although something may have been missed.
     pub(super) stale: Time,
+    /// How old anything may be that stands in.
+    pub(super) outage: Time,
     /// Keys of which it knows an invalidation: not every replica stands in for them.
     pub(super) known: [bool; KEYS],
     /// Loads that wait for another process may take the few places that reads have at a node.
@@ -137,6 +139,7 @@ impl Heard {
             told: [None; KEYS],
             trust: config.trust_window().as_nanos() as Time,
             stale: config.staleness_budget().min(config.outage_budget()).as_nanos() as Time,
+            outage: config.outage_budget().min(config.invalidation_ttl()).as_nanos() as Time,
             crowded: config.lease_ttl().is_some() && config.max_in_flight() < 8,
             known: [false; KEYS],
             remembers: plan.config.invalidation_ttl().as_nanos() as Time,

@@ -2,6 +2,7 @@
 
 use crate::model::{Said, Time};
 use crate::sim::LaneId;
+use failsoft_policy::copies::Held;
 use failsoft_policy::flight::LoadId;
 use failsoft_policy::invalidate::Invalidation;
 use failsoft_policy::lease::{Lease, Missing, Taking};
@@ -101,6 +102,8 @@ pub(crate) struct Call {
     pub(crate) sent: Time,
     pub(crate) until: Time,
     pub(crate) last: Option<(NodeKey, usize, Source, Answer)>,
+    /// The copy that its router held when its machine was made.
+    pub(crate) copy: Option<(u32, Held)>,
     /// The value that came last.
     pub(crate) value: Option<u32>,
     /// The node's last word.
@@ -135,6 +138,7 @@ impl Call {
             sent: begun,
             until: begun,
             last: None,
+            copy: None,
             value: None,
             said: None,
             woken: false,

@@ -92,6 +92,7 @@ impl Sim<'_> {
         let router = &mut self.routers[r];
         let Some(running) = router.running.get_mut(&load).filter(|l| l.leasing == 0 && !l.begun) else { return };
         let came = std::mem::take(&mut running.leases);
+        running.terms.extend(came.taken.iter().map(|(key, lease)| (key_of(key), lease.clone())));
         let (dice, now) = (self.now as u32, instant(self.now));
         // Its turn has not come by any of what it asked for.
         let theirs = came.elsewhere.len();

@@ -140,6 +140,7 @@ impl Sim<'_> {
         let Some(running) = router.running.get_mut(&load) else { return };
         let behaviour = running.behaviour;
         // Some read the store at once, and are slow to give what they have read.
+        running.callback_at = self.now;
         running.read = (behaviour.takes % 2 == 0).then_some(self.store.versions);
         let awaited = router.loads.begin(load);
         self.trace.say(self.now, || format!("router {r}: {load:?} begins: {behaviour:?}"));
@@ -217,6 +218,7 @@ impl Sim<'_> {
         }
         ended.dropped.iter().for_each(|load| drop(router.results.remove(load)));
         if let Ok(values) = &result {
+            self.routers[r].copy_loaded(&running, values);
             for (key, lease) in ended.fills {
                 let key = key_of(&key);
                 match (values.iter().find(|v| v.0 == key && v.1 != 0), lease) {
@@ -252,7 +254,7 @@ impl Sim<'_> {
     ) -> Vec<(u32, u32)> {
         let router = &mut self.routers[r];
         let mut waiting = 0;
-        let mut over = Vec::new();
+        let (mut over, mut failed) = (Vec::new(), Vec::new());
         for (id, caller) in router.callers.iter_mut().enumerate() {
             let Some(caller) = caller else { continue };
             let Some(at) = caller.awaited.iter().position(|a| a.0 == load) else { continue };
@@ -263,7 +265,10 @@ impl Sim<'_> {
                     let again = caller.wanted.iter().filter(|w| keys.contains(&w.0)).copied();
                     caller.gone.extend(again);
                 }
-                Err(failure) => (caller.failure, caller.excused) = (Some(*failure), excused),
+                Err(failure) => {
+                    failed.push((id as u32, keys, caller.began));
+                    (caller.failure, caller.excused) = (Some(*failure), excused);
+                }
                 Ok(values) => {
                     let theirs = values.iter().filter(|v| keys.contains(&v.0));
                     theirs.for_each(|&value| self.check.fresh(r, value, caller.began, self.now));
@@ -271,6 +276,13 @@ impl Sim<'_> {
             }
             if caller.awaited.is_empty() {
                 over.push((id as u32, caller.serial));
+            }
+        }
+        for (id, keys, began) in failed {
+            if self.serves_copies(r, &keys, began)
+                && let Some(caller) = self.routers[r].callers[id as usize].as_mut()
+            {
+                (caller.failure, caller.excused) = (None, false);
             }
         }
         self.check.that(waiting == told, || format!("router {r}: {waiting} wait for {load:?}, {told} are told"));

@@ -80,10 +80,11 @@ impl Sim<'_> {
             router.new_call(Call::new(caller, key, Work::Read { first: None, read: None }, self.now, bounds, tag));
         // The machine has to look at what was invalidated.
         let standing = router.cluster.standing(slot_of(key), &name_of(key), now);
+        let copy = router.copies.get(&key).copied();
         if let Step::Send { node, source, current_at, until, limit, .. } = step
             && router.member(node).is_some()
             && standing != Standing::Owed
-            && (source == Source::Primary || standing == Standing::Clear)
+            && (source == Source::Primary || (standing == Standing::Clear && copy.is_none()))
         {
             if let Some(Call { work: Work::Read { first, .. }, current_at: dated, .. }) =
                 &mut router.calls[call as usize]
@@ -93,10 +94,12 @@ impl Sim<'_> {
             return self.attempt(r, call, node, source, false, Attempt { until, limit });
         }
         let router = &mut self.routers[r];
-        let mut read = Box::new(Read::new(&router.config, (slot_of(key), name_of(key)), bounds, has_callback));
+        let read = Read::new(&router.config, (slot_of(key), name_of(key)), bounds, has_callback)
+            .holding(copy.map(|(_, held)| held));
+        let mut read = Box::new(read);
         let action = read.start(Turn { cluster: &mut router.cluster, now, dice });
-        if let Some(Call { work: Work::Read { read: place, .. }, .. }) = &mut router.calls[call as usize] {
-            *place = Some(read);
+        if let Some(Call { work: Work::Read { read: place, .. }, copy: held, .. }) = &mut router.calls[call as usize] {
+            (*place, *held) = (Some(read), copy);
         }
         self.act(r, call, action);
     }
@@ -113,7 +116,9 @@ impl Sim<'_> {
         if let Some(step) = first.take() {
             // Only now a machine is needed.
             let callback = router.callers[caller as usize].as_ref().is_some_and(|c| c.callback.is_some());
-            let mut machine = Box::new(Read::new(&router.config, (slot_of(key), name_of(key)), bounds, callback));
+            let machine = Read::new(&router.config, (slot_of(key), name_of(key)), bounds, callback);
+            call.copy = router.copies.get(&key).copied();
+            let mut machine = Box::new(machine.holding(call.copy.map(|(_, held)| held)));
             machine.resume(step, instant(begun));
             *read = Some(machine);
         }
@@ -143,6 +148,9 @@ impl Sim<'_> {
                 let Some(call) = self.routers[r].calls[id as usize].take() else { return };
                 self.check.routed(r, &call, &self.routers[r].config, self.now);
                 self.check.load_asked(r, &call, reason, confirmed, self.now);
+                if confirmed.is_some() {
+                    self.routers[r].copies.remove(&call.key);
+                }
                 self.trace.say(self.now, || format!("router {r} call {id}: load ({reason}), confirmed {confirmed:?}"));
                 self.routed(r, call.caller, Some((call.key, confirmed)), None);
             }
@@ -157,15 +165,21 @@ impl Sim<'_> {
                         self.check.served(r, &call, &mut self.model, self.now);
                         self.routed(r, call.caller, None, None);
                     }
+                    Finish::Stale { .. } => {
+                        self.serve_copy(r, call.key, call.copy, call.begun);
+                        self.routed(r, call.caller, None, None);
+                    }
                     Finish::Missing { reason } => {
+                        self.routers[r].copies.remove(&call.key);
                         self.check.missing(r, &call, reason);
                         self.routed(r, call.caller, None, None);
                     }
-                    Finish::Unavailable { reason } => {
-                        self.routed(r, call.caller, None, Some(Failure::Unavailable(reason)));
-                    }
-                    Finish::DeadlineExceeded => {
-                        self.routed(r, call.caller, None, Some(Failure::Unavailable(Reason::Deadline)));
+                    Finish::Unavailable { .. } | Finish::DeadlineExceeded => {
+                        let reason =
+                            if let Finish::Unavailable { reason } = finish { reason } else { Reason::Deadline };
+                        let failure = Failure::Unavailable(reason);
+                        let copied = self.serves_copy(r, call.key, call.begun);
+                        self.routed(r, call.caller, None, (!copied).then_some(failure));
                     }
                 }
             }
@@ -235,7 +249,7 @@ impl Sim<'_> {
         self.check.sent(r, call, node, address, source, asking, ask, verdict, self.now);
         if source == Source::Replica {
             call.comparable = self.check.comparable(r, node, primary);
-            let recent = self.check.has_known(r, call.key);
+            let recent = self.check.has_known(r, call.key) || router.copies.contains_key(&call.key);
             let first = call.attempts[source as usize] == 1 && !call.crowded && !recent;
             call.counts_from = router.cluster.dated(node).map(|dated| dated.counts_from);
             let asked = call.asked;
@@ -343,6 +357,9 @@ impl Sim<'_> {
             // The hot path: that was all.
             let Some(call) = router.calls[id as usize].take() else { return };
             router.successes += 1;
+            if source == Source::Primary {
+                router.see(call.key, call.value, node, call.begun);
+            }
             self.check.routed(r, &call, &self.routers[r].config, self.now);
             self.check.served(r, &call, &mut self.model, self.now);
             return self.routed(r, call.caller, None, None);

@@ -4,7 +4,9 @@ use super::state::Failure;
 use crate::model::{KEYS, Time};
 use crate::plan::Behaviour;
 use failsoft_policy::fleet::{Came, Keeping};
-use failsoft_policy::lease::Missing;
+use failsoft_policy::lease::{Lease, Missing};
+use failsoft_policy::write::Cause;
+use std::collections::BTreeMap;
 
 /// Where a load is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,9 @@ pub(crate) struct Running {
     pub(crate) found: Vec<(u8, u32)>,
     /// Its leases are taken, and its callback has begun.
     pub(crate) begun: bool,
+    /// When that was, and what had come of the leases.
+    pub(crate) callback_at: Time,
+    pub(crate) terms: BTreeMap<u8, Result<Lease, Cause>>,
     /// Keys whose flights were taken from it.
     pub(crate) detached: Vec<u8>,
     /// What its callback read from the store; without them it reads at its end.
@@ -74,6 +79,8 @@ impl Running {
             impatient: false,
             found: Vec::new(),
             begun: false,
+            callback_at: began,
+            terms: BTreeMap::new(),
             detached: Vec::new(),
             read: None,
         }

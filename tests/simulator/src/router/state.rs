@@ -9,6 +9,7 @@ use crate::sim::{LaneId, Local, Process, instant};
 use failsoft_policy::cluster::Cluster;
 use failsoft_policy::config::Config;
 use failsoft_policy::connection::{Connection, Deliver, Failure as Failed, Outcome, Phase};
+use failsoft_policy::copies::Held;
 use failsoft_policy::fills::Fills;
 use failsoft_policy::flight::{LoadId, WaiterId};
 use failsoft_policy::lease::Lease;
@@ -129,6 +130,8 @@ pub(crate) struct Router {
     /// What loads came to that ended a moment ago, and when.
     pub(crate) results: BTreeMap<LoadId, (Loaded, Time)>,
     pub(crate) running: BTreeMap<LoadId, Running>,
+    /// Copies of values, by their keys.
+    pub(crate) copies: BTreeMap<u8, (u32, Held)>,
     pub(crate) calls: Vec<Option<Call>>,
     pub(crate) callers: Vec<Option<Caller>>,
     pub(crate) tags: u32,
@@ -167,6 +170,7 @@ impl Router {
             loads: Loads::new(&plan.config),
             results: BTreeMap::new(),
             running: BTreeMap::new(),
+            copies: BTreeMap::new(),
             calls: Vec::new(),
             callers: Vec::new(),
             tags: 0,

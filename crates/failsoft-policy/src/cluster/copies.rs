@@ -1,0 +1,40 @@
+//! Whether what stands in for a primary may serve: the one rule for copies in this process and for replicas.
+
+use super::Cluster;
+use crate::copies::Held;
+use crate::invalidations::Standing;
+use crate::rank::Dated;
+use crate::time::Instant;
+use crate::words::Slot;
+use core::time::Duration;
+
+impl Cluster {
+    /// Whether a copy of a key of this slot may stand in now: no invalidation of the key is known since it was current, and
+    /// it is not older than the caller asks for (`asked`), or else than `outage_budget` if all invalidations since then
+    /// are known, and than `staleness_budget` if one may have been missed. What is of another cluster never does.
+    pub fn copy_serves(&self, (slot, key): (Slot, &[u8]), held: Held, asked: Option<Duration>, now: Instant) -> bool {
+        let known = match self.standing(slot, key, now) {
+            Standing::Clear => true,
+            Standing::Since(since) => held.current_at >= since,
+            Standing::Owed => false,
+        };
+        let at = held.current_at;
+        let complete = self.topology.owner(slot).and_then(|owner| {
+            // The owner tells of what it was itself asked for; what another one had may have been changed there.
+            match held.node {
+                Some(node) if node == owner => self.hearing.complete_until(owner, at),
+                _ => self.hearing.echoed_until(owner, at),
+            }
+        });
+        known && at >= self.taken_up_at && now < self.stands_in_until(Dated::at(at), complete, asked)
+    }
+
+    /// When what stands in is too old. `complete` is until when all invalidations are known since it was current.
+    pub(super) fn stands_in_until(&self, dated: Dated, complete: Option<Instant>, asked: Option<Duration>) -> Instant {
+        if let Some(asked) = asked {
+            return dated.current_at.map_or(Instant::ZERO, |at| at + asked);
+        }
+        let stale = dated.counts_from + self.staleness_budget.min(self.outage_budget);
+        complete.map_or(stale, |complete| stale.max(complete.min(dated.counts_from + self.outage_budget)))
+    }
+}

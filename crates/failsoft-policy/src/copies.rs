@@ -1,0 +1,54 @@
+//! Copies of values in this process, which stand in where no node and no callback can answer: what is known of one, and
+//! when a value that was just read is worth copying.
+//!
+//! When a copy may be served is the rule of all that stands in ([`crate::cluster::Cluster::copy_serves`]).
+
+use crate::lease::Lease;
+use crate::time::Instant;
+use crate::words::NodeKey;
+use crate::write::Cause;
+use core::time::Duration;
+
+/// One of so many values that a primary served is looked at: hot keys are met soon, and the others do not pay for it.
+const ONE_IN: u32 = 16;
+/// A copy that is younger than this is not made anew.
+const YOUNG: Duration = Duration::from_millis(500);
+/// The largest share of the room that one entry may take.
+const SHARE: u64 = 64;
+/// The largest entry in any case, bytes.
+const LARGEST: u64 = 1024 * 1024;
+
+/// What is known of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The last moment at which it was known to be current: when the node was asked for it, or when its load began.
+    pub current_at: Instant,
+    /// The primary that it is of; none for what was loaded while no primary could be asked.
+    pub node: Option<NodeKey>,
+}
+
+/// What is known of a copy of a loaded value. `began` is when its callback was started, and `lease` what came of its lease,
+/// if one was to be taken. None if it may be kept nowhere: a writer holds its key.
+pub fn of_load(began: Instant, lease: Option<&Result<Lease, Cause>>) -> Option<Held> {
+    match lease {
+        Some(Err(Cause::Held)) => None,
+        Some(Ok(lease)) => Some(Held { current_at: began, node: Some(lease.lessor.node) }),
+        Some(Err(_)) | None => Some(Held { current_at: began, node: None }),
+    }
+}
+
+/// Whether a value that a primary has just served is looked at. `dice` is any number.
+#[inline]
+pub fn looks_at(dice: u32) -> bool {
+    dice.is_multiple_of(ONE_IN)
+}
+
+/// Whether a copy is made of a value that was current at this time, beside the one that is held.
+pub fn is_worth(current_at: Instant, held: Option<Held>) -> bool {
+    held.is_none_or(|held| current_at > held.current_at + YOUNG)
+}
+
+/// The most bytes that the key and the value of an entry may have together where all entries have `room` bytes.
+pub fn largest(room: u64) -> u64 {
+    (room / SHARE).min(LARGEST)
+}
