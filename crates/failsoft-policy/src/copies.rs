@@ -11,7 +11,7 @@ use core::time::Duration;
 
 /// One of so many values that a primary served is looked at: hot keys are met soon, and the others do not pay for it.
 const ONE_IN: u32 = 16;
-/// A copy that is younger than this is not made anew.
+/// A copy is not made anew of a value that is younger by less than this.
 const YOUNG: Duration = Duration::from_millis(500);
 /// The largest share of the room that one entry may take.
 const SHARE: u64 = 64;
@@ -43,9 +43,9 @@ pub fn looks_at(dice: u32) -> bool {
     dice.is_multiple_of(ONE_IN)
 }
 
-/// Whether a copy is made of a value that was current at this time, beside the one that is held.
-pub fn is_worth(current_at: Instant, held: Option<Held>) -> bool {
-    held.is_none_or(|held| current_at > held.current_at + YOUNG)
+/// Whether a copy is made of such a value, asked for at this time, beside the one that is held.
+pub fn is_worth(asked_at: Instant, held: Option<Held>) -> bool {
+    held.is_none_or(|held| asked_at > held.current_at + YOUNG)
 }
 
 /// The most bytes that the key and the value of an entry may have together where all entries have `room` bytes.

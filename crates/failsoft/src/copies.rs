@@ -88,11 +88,14 @@ impl Copies {
     #[inline]
     pub(crate) fn see(&self, key: &[u8], served: &Served, asked_at: Instant) {
         if served.source == Source::Primary && looks_at(fastrand::u32(..)) {
-            self.keep(key, &served.value, Held { current_at: asked_at, node: Some(served.node) });
+            let held = self.entries.as_ref().and_then(|entries| entries.peek(key)).map(|copy| copy.held);
+            if is_worth(asked_at, held) {
+                self.keep(key, &served.value, Held { current_at: asked_at, node: Some(served.node) });
+            }
         }
     }
 
-    /// Copies a value, if that is worth it.
+    /// Copies a value, unless there is a copy of a later one.
     pub(crate) fn keep(&self, key: &[u8], value: &Bytes, held: Held) {
         let Some(entries) = &self.entries else { return };
         if (key.len() + value.len()) as u64 > self.largest {
@@ -100,7 +103,7 @@ impl Copies {
             entries.remove(key);
             return;
         }
-        if is_worth(held.current_at, entries.peek(key).map(|copy| copy.held)) {
+        if entries.peek(key).is_none_or(|copy| copy.held.current_at <= held.current_at) {
             // A value may be a part of a larger buffer.
             entries.insert(key.into(), Arc::new(Copy { value: Bytes::copy_from_slice(value), held }));
         }

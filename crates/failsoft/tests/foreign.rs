@@ -267,7 +267,7 @@ async fn a_deadline_of_a_batch_costs_only_those_keys_that_the_callback_was_asked
     let (a, b) = (Bytes::from(pair.key_a()), Bytes::from(pair.key_b()));
     foreign.set(consumer.caller(1), a.clone(), Bytes::from_static(b"v"), None).expect("an open router");
     consumer.see("written", |c| matches!(c, Completion::Done { token: 1, result: Ok(()) })).await;
-    let options = ReadOptions { ttl: None, deadline: Some(Duration::from_millis(300)) };
+    let options = ReadOptions { deadline: Some(Duration::from_millis(300)), ..ReadOptions::default() };
     foreign.resolve_many(consumer.caller(2), vec![a, b], options).expect("an open router");
     // It is never answered.
     let run = consumer.run(2).await;
@@ -278,7 +278,7 @@ async fn a_deadline_of_a_batch_costs_only_those_keys_that_the_callback_was_asked
     assert!(matches!(outcomes[1], Err(Error::DeadlineExceeded { limit: "deadline" })), "{:?}", outcomes[1]);
     let id = run.id();
     consumer.see("a stop", |c| matches!(c, Completion::Stop { id: stopped } if *stopped == id)).await;
-    let bad = ReadOptions { ttl: Some(Duration::ZERO), deadline: None };
+    let bad = ReadOptions { ttl: Some(Duration::ZERO), ..ReadOptions::default() };
     let refused = foreign.resolve_many(consumer.caller(3), vec![], bad);
     assert!(matches!(refused, Err(Error::InvalidArgument { argument: "ttl", .. })));
 }

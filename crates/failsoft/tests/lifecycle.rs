@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 async fn born_before_its_cluster_and_taken_over_by_another() {
     let cluster = start_cluster(3, 0).await;
     cluster.kill_all().await.expect("kills");
-    let router = Router::builder(cluster.addresses()).build().expect("good settings");
+    let router = Router::builder(cluster.addresses()).standin_bytes(0).build().expect("good settings");
     let calls = Calls::default();
     for key in ["a", "b", "c"] {
         let outcome = in_time("a read", router.resolve(key).fallback(calls.give("loaded")).into_future()).await;

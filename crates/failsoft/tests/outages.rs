@@ -19,7 +19,7 @@ async fn cluster() -> (Cluster, Router) {
     let node_timeout = Duration::from_secs(2);
     let cluster = Cluster::builder().server(&server).primaries(3).replicas(1).node_timeout(node_timeout);
     let cluster = cluster.start().await.expect("a cluster");
-    let router = Router::builder(cluster.addresses()).build().expect("a router");
+    let router = Router::builder(cluster.addresses()).standin_bytes(0).build().expect("a router");
     prepare(&router).await;
     (cluster, router)
 }

@@ -35,7 +35,7 @@ mod hosts {
             let builder = Cluster::builder().server(&server).node_timeout(Duration::from_secs(1)).hosts(1);
             let cluster = builder.start().await.expect("a cluster on hosts of its own");
             let inside = cluster.network().expect("hosts").inside(CLIENT).expect("threads on the client's host");
-            let router = Router::builder(cluster.addresses()).runtime(inside.handle());
+            let router = Router::builder(cluster.addresses()).standin_bytes(0).runtime(inside.handle());
             let router = settings(router).build().expect("a router");
             prepare(&router).await;
             Scene { cluster, router, _inside: inside }

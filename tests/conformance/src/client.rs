@@ -141,6 +141,8 @@ impl Client {
                 Config::from_iter(map)
             }
         };
+        // Which values are copied is a matter of chance.
+        config.insert("standin_bytes".to_owned(), json!(0));
         config.extend(self.config.clone());
         config.extend(open.config.clone());
         let result = self.send(&open.router, Op::Open { nodes, config }).result(CALL).await?;
@@ -270,13 +272,13 @@ async fn check_received(wanted: &Wanted, before: &Received, world: &World) -> Re
 
 fn op(call: &Call) -> Result<Op, String> {
     let fallback = || call.fallback.as_ref().map(fallback).transpose();
+    let Call { ttl_ms, deadline_ms, staleness_budget_ms, .. } = *call;
     let read = |key: &Text| {
-        let (ttl_ms, deadline_ms) = (call.ttl_ms, call.deadline_ms);
-        Ok::<_, String>(Read { key: key.blob()?, fallback: fallback()?, ttl_ms, deadline_ms })
+        Ok::<_, String>(Read { key: key.blob()?, fallback: fallback()?, ttl_ms, deadline_ms, staleness_budget_ms })
     };
     let many = |keys: &Vec<Text>| {
         let fallback = fallback()?.ok_or("a call for many keys has a fallback")?;
-        Ok::<_, String>(ReadMany { keys: blobs(keys)?, fallback, ttl_ms: call.ttl_ms, deadline_ms: call.deadline_ms })
+        Ok::<_, String>(ReadMany { keys: blobs(keys)?, fallback, ttl_ms, deadline_ms, staleness_budget_ms })
     };
     let set = |key: &Text| {
         let value = call.value.as_ref().ok_or("a `set` has a value")?.blob()?;

@@ -78,6 +78,7 @@ pub(crate) struct Read {
     pub(crate) fallback: Option<Fallback>,
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) deadline_ms: Option<u64>,
+    pub(crate) staleness_budget_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -87,6 +88,7 @@ pub(crate) struct ReadMany {
     pub(crate) fallback: Fallback,
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) deadline_ms: Option<u64>,
+    pub(crate) staleness_budget_ms: Option<u64>,
 }
 
 /// What a callback does.

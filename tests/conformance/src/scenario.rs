@@ -192,6 +192,7 @@ pub(crate) struct Call {
     pub(crate) fallback: Option<Fallback>,
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) deadline_ms: Option<u64>,
+    pub(crate) staleness_budget_ms: Option<u64>,
     #[serde(default)]
     pub(crate) expect: Expect,
 }

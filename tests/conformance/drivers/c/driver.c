@@ -173,6 +173,7 @@ static failsoft_get_options *options_of(const call *self) {
     failsoft_get_options *options = failsoft_get_options_new();
     set_option(options, self->detail, "ttl_ms");
     set_option(options, self->detail, "deadline_ms");
+    set_option(options, self->detail, "staleness_budget_ms");
     return options;
 }
 

@@ -41,6 +41,7 @@ function options(detail, signal) {
   const given = { signal }
   if (detail.ttl_ms != null) given.ttlMs = detail.ttl_ms
   if (detail.deadline_ms != null) given.deadlineMs = detail.deadline_ms
+  if (detail.staleness_budget_ms != null) given.stalenessBudgetMs = detail.staleness_budget_ms
   return given
 }
 

@@ -89,7 +89,7 @@ def seconds(request: dict[str, Any], key: str) -> float | None:
 
 
 def options(request: dict[str, Any]) -> dict[str, Any]:
-    named = {"ttl": seconds(request, "ttl_ms"), "deadline": seconds(request, "deadline_ms")}
+    named = {name: seconds(request, f"{name}_ms") for name in ("ttl", "deadline", "staleness_budget")}
     return {name: value for name, value in named.items() if value is not None}
 
 

@@ -113,13 +113,19 @@ async fn perform(place: Place, op: Op) -> Result<Answer, Error> {
     let router = place.router.clone();
     match op {
         Op::Ready { timeout_ms } => router.ready(Duration::from_millis(timeout_ms)).await.map(|()| Answer::Done {}),
-        Op::Get(Read { key, fallback: Some(behaviour), ttl_ms: None, deadline_ms: None }) => {
+        Op::Get(Read {
+            key,
+            fallback: Some(behaviour),
+            ttl_ms: None,
+            deadline_ms: None,
+            staleness_budget_ms: None,
+        }) => {
             let value = router.get_with_fallback(&key.0, fallback::one(&place, behaviour)).await?;
             Ok(Answer::Value(value.map(|value| Blob(value.to_vec()))))
         }
         Op::Get(read) => Ok(Answer::Value(resolve(&place, read).await?.value)),
         Op::Resolve(read) => resolve(&place, read).await.map(Answer::Outcome),
-        Op::GetMany(ReadMany { keys, fallback, ttl_ms: None, deadline_ms: None }) => {
+        Op::GetMany(ReadMany { keys, fallback, ttl_ms: None, deadline_ms: None, staleness_budget_ms: None }) => {
             let keys = keys.into_iter().map(|key| key.0);
             let values =
                 router.get_many_with_fallback(keys, move |keys| fallback::run(place, fallback, keys, None)).await?;
@@ -165,6 +171,9 @@ async fn resolve(place: &Place, read: Read) -> Result<Account, Error> {
     if let Some(deadline) = read.deadline_ms {
         resolve = resolve.deadline(Duration::from_millis(deadline));
     }
+    if let Some(budget) = read.staleness_budget_ms {
+        resolve = resolve.staleness_budget(Duration::from_millis(budget));
+    }
     if let Some(behaviour) = read.fallback {
         resolve = resolve.fallback(fallback::one(place, behaviour));
     }
@@ -180,6 +189,9 @@ async fn resolve_many(place: Place, many: ReadMany) -> Result<Vec<Result<failsof
     }
     if let Some(deadline) = many.deadline_ms {
         resolve = resolve.deadline(Duration::from_millis(deadline));
+    }
+    if let Some(budget) = many.staleness_budget_ms {
+        resolve = resolve.staleness_budget(Duration::from_millis(budget));
     }
     resolve.await
 }

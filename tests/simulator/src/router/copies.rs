@@ -8,14 +8,16 @@ use failsoft_policy::copies::{Held, is_worth, of_load};
 
 impl Router {
     fn keep(&mut self, key: u8, value: u32, held: Held) {
-        if self.config.standin_bytes() > 0 && is_worth(held.current_at, self.copies.get(&key).map(|(_, held)| *held)) {
+        let later = self.copies.get(&key).is_some_and(|(_, there)| there.current_at > held.current_at);
+        if self.config.standin_bytes() > 0 && !later {
             self.copies.insert(key, (value, held));
         }
     }
 
     /// A primary has served a value that it was asked for at this time. Half of them are copied.
     pub(super) fn see(&mut self, key: u8, value: Option<u32>, node: NodeKey, asked_at: Time) {
-        if let Some(value) = value.filter(|value| value % 2 == 0) {
+        let worth = is_worth(instant(asked_at), self.copies.get(&key).map(|(_, held)| *held));
+        if let Some(value) = value.filter(|value| worth && value % 2 == 0) {
             self.keep(key, value, Held { current_at: instant(asked_at), node: Some(node) });
         }
     }
