@@ -42,6 +42,8 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   stalenessBudgetMs?: number | undefined
   /** How old it may be where all invalidations since are known; 0: nothing ever stands in. 30,000 by default. */
   outageBudgetMs?: number | undefined
+  /** The most bytes of a near cache, which serves hot keys without asking a node; 0: there is none. 0 by default. */
+  nearCacheBytes?: number | undefined
   /** The most bytes of copies in this process, which stand in when nothing else answers. 67,108,864 by default. */
   standinBytes?: number | undefined
   /** Whether a loaded value is written back to the primary that confirmed the miss. `true` by default. */

@@ -1,7 +1,7 @@
 // The lists of words, the same in every language. They come from the core; a test compares the two.
 
-/** Which source answered; `secondary` is the callback, `stale` a copy in this process, and `none` means that the key does not exist. */
-export type ServedBy = 'primary' | 'replica' | 'secondary' | 'stale' | 'none'
+/** Which source answered; `secondary` is the callback, `near` and `stale` are copies in this process, and `none` means that the key does not exist. */
+export type ServedBy = 'near' | 'primary' | 'replica' | 'secondary' | 'stale' | 'none'
 
 /** Why the primary did not serve a read. */
 export type Reason =

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
 
 #: Which source answered.
-ServedBy: TypeAlias = Literal["primary", "replica", "secondary", "stale", "none"]
+ServedBy: TypeAlias = Literal["near", "primary", "replica", "secondary", "stale", "none"]
 
 #: Why the primary did not serve a read.
 Reason: TypeAlias = Literal[

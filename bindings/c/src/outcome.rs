@@ -103,8 +103,8 @@ pub extern "C" fn failsoft_outcome_value(outcome: Option<&Outcome>, len: Option<
     value.map_or(std::ptr::null(), |value| value.as_ptr())
 }
 
-/// Who answered: "primary", "replica", "secondary" (the loader) or "none" (the key does not exist). Static; NULL if the
-/// read failed.
+/// Who answered: "near" (the near cache), "primary", "replica", "secondary" (the loader), "stale" (a copy that stands in)
+/// or "none" (the key does not exist). Static; NULL if the read failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_outcome_served_by(outcome: Option<&Outcome>) -> *const c_char {
     outcome.and_then(Outcome::read).map_or(std::ptr::null(), |read| words::source(read.served_by))

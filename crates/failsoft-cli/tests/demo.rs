@@ -133,7 +133,7 @@ fn assert_account(report: &Value) {
     let of_all = ["loads", "loads_per_key_max", "phases", "server", "version"];
     assert_eq!(fields(report), of_each.into_iter().chain(of_all).collect());
     assert_eq!(count(report, "failed"), 0, "{report}");
-    assert_eq!(fields(&report["served_by"]), ["none", "primary", "replica", "secondary", "stale"].into());
+    assert_eq!(fields(&report["served_by"]), ["near", "none", "primary", "replica", "secondary", "stale"].into());
     for source in ["primary", "secondary"] {
         assert!(count(&report["served_by"], source) > 0, "{source}: {report}");
     }

@@ -23,6 +23,7 @@ mod copies;
 mod facts;
 mod hearing;
 mod invalidations;
+mod near;
 mod probes;
 mod report;
 mod routes;
@@ -30,6 +31,7 @@ mod targets;
 mod timers;
 mod witness;
 
+pub use near::Trust;
 pub use report::{BallotStatus, ClusterReport, NodeStatus};
 pub use routes::{Blocked, WriteGate};
 
@@ -136,6 +138,8 @@ pub struct Cluster {
     dirty: bool,
     invalidations: Invalidations,
     hearing: Hearing,
+    /// The same for the keys of a near cache, if there is one.
+    keys: Option<Hearing>,
     /// The slot part of the snapshot by which nodes are listened to.
     followed: Option<Arc<[u16]>>,
     behind: Behind,
@@ -176,6 +180,7 @@ impl Cluster {
             dirty: true,
             invalidations: Invalidations::new(config.invalidation_ttl()),
             hearing: Hearing::new(config),
+            keys: (config.near_cache_bytes() > 0).then(|| Hearing::new(config)),
             followed: None,
             behind: Behind::new(config.invalidation_ttl()),
         }

@@ -91,6 +91,10 @@ settings! {
     /// How old it may be where all invalidations since then are known, because the nodes that tell them have been listened
     /// to without a gap; 0 means that nothing ever stands in.
     outage_budget: Duration as Duration, between(Duration::ZERO, DAY), millis(30_000);
+    /// The most bytes of a near cache: copies of hot keys that are served without asking a node while nothing can have happened
+    /// to the key that would not have been heard of; 0 means that there is none. Its copies stand in, too, and then
+    /// `standin_bytes` has no meaning.
+    near_cache_bytes: u32 as u32, Kind::Integer { min: 0, max: u32::MAX }, Setting::Integer(0);
     /// The most bytes that copies of hot keys and of loaded values may take in this process, keys and what keeping them costs
     /// included. They stand in when no node and no callback can answer; 0 means that there are none.
     standin_bytes: u32 as u32, Kind::Integer { min: 0, max: u32::MAX }, Setting::Integer(64 * 1024 * 1024);

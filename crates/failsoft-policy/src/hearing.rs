@@ -15,6 +15,7 @@
 //! What listeners cost is bounded: a router does not listen to a node whose clients are so many that their probes, or the
 //! bells that all of them are told, would take more of its processor than a fixed share allows.
 
+mod known;
 mod listener;
 
 use crate::config::Config;
@@ -52,6 +53,16 @@ words! {
         /// It has too many clients, or too much to tell them.
         TooCostly = "too_costly",
     }
+}
+
+/// What a node is listened to for, each on a connection of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ear {
+    /// The bells of all keys.
+    Bells,
+    /// What happens to the keys that were asked for on the connection itself (`CLIENT TRACKING` with `OPTIN`), whoever
+    /// changes them.
+    Keys,
 }
 
 /// Something the driver has to do.
@@ -321,23 +332,6 @@ impl Hearing {
             l.complete_from = now;
         });
         self.news.changed |= changed;
-    }
-
-    /// Until when all that was invalidated of a node's keys after `since` is known, by what is known now: the node itself
-    /// has been heard, or all who tell its echoes.
-    pub fn complete_until(&self, node: NodeKey, since: Instant) -> Option<Instant> {
-        self.heard_until(node, since).max(self.echoed_until(node, since))
-    }
-
-    /// The same, where the node's own word is not enough: it may not have owned the keys since then.
-    pub fn echoed_until(&self, node: NodeKey, since: Instant) -> Option<Instant> {
-        let echoes = self.listeners.get(&node)?.echoes.iter().map(|&echo| self.heard_until(echo, since));
-        echoes.reduce(|a, b| a.zip(b).map(|(a, b)| a.min(b))).flatten()
-    }
-
-    fn heard_until(&self, node: NodeKey, since: Instant) -> Option<Instant> {
-        let heard = self.listeners.get(&node)?.heard?;
-        (heard.since <= since).then_some(heard.until + self.trust_window)
     }
 
     /// The nodes of whose keys this one tells something: its own, and echoes.

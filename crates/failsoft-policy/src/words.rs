@@ -88,6 +88,8 @@ pub(crate) use words;
 words! {
     /// Which source answered a read.
     ServedBy {
+        /// A copy in this process, of which nothing can have been missed.
+        Near = "near",
         /// The slot's owner.
         Primary = "primary",
         /// A replica of the slot's shard, standing in.
@@ -140,6 +142,8 @@ words! {
 words! {
     /// What became of one attempt: the `status` of `redis_fallback_routing_attempts_total`.
     Status {
+        /// A copy in this process served, and no node was asked.
+        NearHit = "near_hit",
         /// The primary had the value.
         PrimaryHit = "primary_hit",
         /// The primary did not answer, and another source is asked.

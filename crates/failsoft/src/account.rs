@@ -5,6 +5,7 @@
 use crate::copies::Copy;
 use crate::driver::Served;
 use crate::error::Error;
+use crate::near;
 use crate::outcome::Outcome;
 use crate::shared::Shared;
 use crate::tally::Tally;
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 /// How a read ended.
 pub(crate) enum ReadEnd {
+    /// A near copy served, and no node was asked.
+    Near(near::Hit),
     /// A node had the value, on the first attempt.
     AtOnce(Served),
     /// A node had the value, in the end.
@@ -47,6 +50,7 @@ impl ReadEnd {
     pub(crate) fn into_value(self, shared: &Shared) -> Result<Option<Bytes>, Error> {
         self.count(&shared.tally);
         match self {
+            Self::Near(hit) => Ok(Some(hit.copy.value.clone())),
             Self::AtOnce(Served { value, .. }) | Self::Node { value, .. } | Self::Found { value, .. } => {
                 Ok(Some(value))
             }
@@ -61,6 +65,11 @@ impl ReadEnd {
     pub(crate) fn into_outcome(self, shared: &Shared) -> Result<Outcome, Error> {
         self.count(&shared.tally);
         match self {
+            Self::Near(near::Hit { copy, age }) => {
+                let (value, served_by) = (Some(copy.value.clone()), ServedBy::Near);
+                let (reason, attempts, coalesced, node) = (None, 0, false, None);
+                Ok(Outcome { value, served_by, reason, age: Some(age), attempts, coalesced, node })
+            }
             Self::AtOnce(Served { value, node, source, reason, current_at }) => {
                 let served_by = served_by(source);
                 let (node, age) = placed(shared, served_by, node, current_at);
@@ -90,6 +99,10 @@ impl ReadEnd {
     #[inline]
     fn count(&self, tally: &Tally) {
         match self {
+            Self::Near(_) => {
+                tally.attempt(Status::NearHit, None);
+                tally.read(Some(ServedBy::Near), None);
+            }
             Self::AtOnce(Served { source: Source::Primary, .. }) => tally.primary_at_once(),
             Self::AtOnce(Served { source: Source::Replica, reason, .. }) => {
                 tally.attempt(Status::ReplicaHit, *reason);

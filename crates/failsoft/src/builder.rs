@@ -172,6 +172,11 @@ impl Builder {
         self.set("max_concurrent_loads", Setting::Integer(value.into()))
     }
 
+    /// The most bytes of a near cache, which serves hot keys without asking a node; 0: there is none. 0.
+    pub fn near_cache_bytes(self, value: u32) -> Self {
+        self.set("near_cache_bytes", Setting::Integer(value.into()))
+    }
+
     /// The most bytes that copies of hot keys and of loaded values may take in this process, to stand in when nothing else
     /// can answer; 0: there are none. 64 MiB.
     pub fn standin_bytes(self, value: u32) -> Self {

@@ -6,6 +6,7 @@
 use crate::account::ReadEnd;
 use crate::driver::Served;
 use crate::error::{BadResult, Error};
+use crate::near::Tracked;
 use crate::shared::Shared;
 use bytes::Bytes;
 use failsoft_policy::config::Config;
@@ -31,6 +32,8 @@ const SMALLEST: u64 = 4096;
 pub(crate) struct Copy {
     pub(crate) value: Bytes,
     pub(crate) held: Held,
+    /// Of a near copy.
+    pub(crate) tracked: Option<Tracked>,
 }
 
 #[derive(Clone)]
@@ -52,7 +55,8 @@ pub(crate) struct Copies {
 
 impl Copies {
     pub(crate) fn new(config: &Config) -> Self {
-        let room = u64::from(config.standin_bytes());
+        let room =
+            u64::from(if config.near_cache_bytes() > 0 { config.near_cache_bytes() } else { config.standin_bytes() });
         let largest = largest(room).max(SMALLEST.min(room));
         let options = OptionsBuilder::new()
             .shards(PARTS)
@@ -88,8 +92,10 @@ impl Copies {
     #[inline]
     pub(crate) fn see(&self, key: &[u8], served: &Served, asked_at: Instant) {
         if served.source == Source::Primary && looks_at(fastrand::u32(..)) {
-            let held = self.entries.as_ref().and_then(|entries| entries.peek(key)).map(|copy| copy.held);
-            if is_worth(asked_at, held) {
+            let copy = self.entries.as_ref().and_then(|entries| entries.peek(key));
+            // A near copy is made anew by a read that is tracked.
+            if is_worth(asked_at, copy.as_ref().map(|copy| copy.held)) && copy.is_none_or(|copy| copy.tracked.is_none())
+            {
                 self.keep(key, &served.value, Held { current_at: asked_at, node: Some(served.node) });
             }
         }
@@ -97,6 +103,15 @@ impl Copies {
 
     /// Copies a value, unless there is a copy of a later one.
     pub(crate) fn keep(&self, key: &[u8], value: &Bytes, held: Held) {
+        self.insert(key, value, held, None);
+    }
+
+    /// The same with what makes it a near copy.
+    pub(crate) fn keep_tracked(&self, key: &[u8], value: &Bytes, held: Held, tracked: Tracked) {
+        self.insert(key, value, held, Some(tracked));
+    }
+
+    fn insert(&self, key: &[u8], value: &Bytes, held: Held, tracked: Option<Tracked>) {
         let Some(entries) = &self.entries else { return };
         if (key.len() + value.len()) as u64 > self.largest {
             // It is out of date by now.
@@ -105,7 +120,7 @@ impl Copies {
         }
         if entries.peek(key).is_none_or(|copy| copy.held.current_at <= held.current_at) {
             // A value may be a part of a larger buffer.
-            entries.insert(key.into(), Arc::new(Copy { value: Bytes::copy_from_slice(value), held }));
+            entries.insert(key.into(), Arc::new(Copy { value: Bytes::copy_from_slice(value), held, tracked }));
         }
     }
 

@@ -5,6 +5,7 @@ use crate::connection::{Attempt, Outcome, Pending, Reply, SubmitError};
 use crate::copies::Copy;
 use crate::error::Error;
 use crate::member::Member;
+use crate::near;
 use crate::shared::Shared;
 use bytes::Bytes;
 use failsoft_policy::read::{Action, Answer, Event, Finish, Read};
@@ -63,6 +64,13 @@ pub(crate) enum Routed {
     Load { reason: Reason, confirmed: Option<NodeKey> },
 }
 
+impl AttemptResult {
+    /// The value, if there was one.
+    pub(crate) fn value(&self) -> Option<&Bytes> {
+        self.value.as_ref()
+    }
+}
+
 /// The node that the first step asks.
 pub(crate) struct Target {
     pub(crate) node: Arc<Member>,
@@ -93,6 +101,11 @@ pub(crate) async fn first_attempt(shared: &Shared, key: &[u8], bounds: Bounds, n
     let Some(target) = target else {
         return FirstAttempt::Unserved(Unserved { step, begun: now, result: None });
     };
+    if let Some(line) = near::wanted(shared, &target)
+        && let Some(result) = near::fetch(shared, key, &target, (line, now)).await
+    {
+        return target.first_attempt(result, step, now);
+    }
     let submitted = target.node.submit(target.source, &shared.opener, |lane| lane.get(key, false, target.attempt));
     let result = await_reply(submitted, &target.node).await;
     target.first_attempt(result, step, now)

@@ -2,6 +2,7 @@
 
 use crate::commands::{Message, Writer};
 use crate::error::{Error, Incomplete};
+use crate::near;
 use crate::panics;
 use crate::replicas;
 use crate::shared::Shared;
@@ -117,6 +118,7 @@ pub(crate) fn invalidate(
     // One node that does not answer keeps nobody else's keys waiting.
     let mut nodes: BTreeMap<Option<NodeKey>, Vec<UnderWay>> = BTreeMap::new();
     for chunk in keys.chunks(CHUNK) {
+        near::all_changed(shared, chunk);
         shared.loads.detach(chunk);
         shared.with_cluster(|cluster, now| {
             for key in chunk {

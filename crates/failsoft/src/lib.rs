@@ -27,6 +27,7 @@ mod listening;
 mod loads;
 mod many;
 mod member;
+mod near;
 mod outcome;
 mod panics;
 mod reads;

@@ -2,11 +2,10 @@
 //! told.
 
 use crate::connection::{Attempt, Phase, Pushes, Reply};
-use crate::member::Use;
-use crate::panics;
 use crate::shared::Shared;
+use crate::{near, panics};
 use bytes::Bytes;
-use failsoft_policy::hearing::{Answer, Command};
+use failsoft_policy::hearing::{Answer, Command, Ear};
 use failsoft_policy::reply::classify;
 use failsoft_policy::wire::{BELLS, absent_name};
 use failsoft_policy::{Instant, NodeKey, Slot};
@@ -14,38 +13,45 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Carries out what the policy wants to be done.
-pub(crate) fn carry_out(shared: &Arc<Shared>, command: Command) {
+pub(crate) fn carry_out(shared: &Arc<Shared>, (ear, command): (Ear, Command)) {
     match command {
         Command::Open { node } => {
-            shared.spawn(open(Arc::clone(shared), node));
+            shared.spawn(open(Arc::clone(shared), ear, node));
         }
         Command::Probe { node, line, slot, at } => {
-            shared.spawn(probe(Arc::clone(shared), (node, line), slot, at));
+            shared.spawn(probe(Arc::clone(shared), ear, (node, line), slot, at));
         }
         Command::Close { node, line } => {
             if let Some(member) = shared.table.load().member(node) {
-                member.stop_listening(line);
+                near::distrust(member);
+                member.stop_listening(ear, line);
             }
         }
     }
 }
 
-async fn open(shared: Arc<Shared>, node: NodeKey) {
-    let opened = panics::caught(subscribe(&shared, node)).await.unwrap_or_else(|_| {
+async fn open(shared: Arc<Shared>, ear: Ear, node: NodeKey) {
+    let opened = panics::caught(subscribe(&shared, ear, node)).await.unwrap_or_else(|_| {
         shared.tally.panicked();
         Err(Answer::Lost)
     });
-    shared.tell_cluster(|cluster, now| cluster.handle_listening(node, opened, now, fastrand::u32(..)));
+    shared.tell_cluster(|cluster, now| {
+        cluster.handle_listening(ear, node, opened, now, fastrand::u32(..));
+        near::show(&shared, cluster, node);
+    });
 }
 
 /// Opens a connection and has it told the bells; gives its number.
-async fn subscribe(shared: &Arc<Shared>, node: NodeKey) -> Result<u64, Answer> {
+async fn subscribe(shared: &Arc<Shared>, ear: Ear, node: NodeKey) -> Result<u64, Answer> {
     let member = shared.table.load().member(node).cloned().ok_or(Answer::Lost)?;
-    let lane = member.listen(&shared.opener, pushes(shared, node)).ok_or(Answer::Lost)?;
-    let words: [&[u8]; 6] = [b"CLIENT", b"TRACKING", b"ON", b"BCAST", b"PREFIX", BELLS.as_bytes()];
+    let lane = member.listen(ear, &shared.opener, pushes(shared, ear, node)).ok_or(Answer::Lost)?;
+    let words: &[&[u8]] = match ear {
+        Ear::Bells => &[b"CLIENT", b"TRACKING", b"ON", b"BCAST", b"PREFIX", BELLS.as_bytes()],
+        Ear::Keys => &[b"CLIENT", b"TRACKING", b"ON", b"OPTIN"],
+    };
     let attempt = attempt(shared);
     let said = loop {
-        let said = match lane.command(&words, false, attempt) {
+        let said = match lane.command(words, false, attempt) {
             Ok(pending) => pending.await,
             Err(_) => break Answer::Lost,
         };
@@ -64,23 +70,24 @@ async fn subscribe(shared: &Arc<Shared>, node: NodeKey) -> Result<u64, Answer> {
     if answer == Answer::Owner {
         return Ok(lane.line());
     }
-    member.stop_listening(lane.line());
+    member.stop_listening(ear, lane.line());
     Err(answer)
 }
 
 /// Asks for the name that is never there. What the node had told before its answer is handed over before.
-async fn probe(shared: Arc<Shared>, (node, line): (NodeKey, u64), slot: Slot, at: Instant) {
+async fn probe(shared: Arc<Shared>, ear: Ear, (node, line): (NodeKey, u64), slot: Slot, at: Instant) {
     let name = absent_name(slot);
     let asked = shared.table.load().member(node).map(|member| {
         let attempt = attempt(&shared);
-        member.submit_on(Use::Listening, line, |lane| lane.command(&[b"EXISTS", &name], false, attempt))
+        member.submit_on(ear.into(), line, |lane| lane.command(&[b"EXISTS", &name], false, attempt))
     });
     let answer = match asked {
         Some(Ok(pending)) => pending.await.map_or(Answer::Lost, answer_of),
         _ => Answer::Lost,
     };
     shared.tell_cluster(|cluster, now| {
-        cluster.handle_listening_probe((node, line), at, &answer, now, fastrand::u32(..));
+        cluster.handle_listening_probe(ear, (node, line), at, &answer, now, fastrand::u32(..));
+        near::show(&shared, cluster, node);
     });
 }
 
@@ -92,35 +99,47 @@ fn answer_of(reply: Reply) -> Answer {
 }
 
 /// Hands over what a node tells, on the thread that reads it: what is answered later is handed over later.
-fn pushes(shared: &Arc<Shared>, node: NodeKey) -> Arc<Pushes> {
+fn pushes(shared: &Arc<Shared>, ear: Ear, node: NodeKey) -> Arc<Pushes> {
     // The router holds the connection.
     let shared = Arc::downgrade(shared);
     Arc::new(move |push| {
         let Some(shared) = shared.upgrade() else { return };
-        if catch_unwind(AssertUnwindSafe(|| take(&shared, node, &push))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| take(&shared, ear, node, &push))).is_err() {
             shared.tally.panicked();
             // What was told may be lost.
-            shared.with_cluster(|cluster, now| cluster.handle_flush(node, now));
+            flushed(&shared, node);
         }
     })
 }
 
-fn take(shared: &Shared, node: NodeKey, push: &[Reply]) {
+fn take(shared: &Shared, ear: Ear, node: NodeKey, push: &[Reply]) {
     match push {
         [Reply::Value(kind), Reply::Array(names)] if kind == "invalidate" => {
             let names =
                 names.iter().filter_map(|name| if let Reply::Value(name) = name { Some(&name[..]) } else { None });
+            if ear == Ear::Keys {
+                return names.for_each(|key| near::changed(shared, key));
+            }
             let news = shared.with_cluster(|cluster, now| cluster.handle_bells(node, names, now, fastrand::u32(..)));
             if !news.is_empty() {
                 let keys: Vec<Bytes> = news.into_iter().map(Bytes::copy_from_slice).collect();
+                near::all_changed(shared, &keys);
                 shared.loads.detach(&keys);
             }
         }
         [Reply::Value(kind), Reply::Nil] if kind == "invalidate" => {
-            shared.with_cluster(|cluster, now| cluster.handle_flush(node, now));
+            flushed(shared, node);
         }
         _ => {}
     }
+}
+
+/// Any key of this node may have changed.
+fn flushed(shared: &Shared, node: NodeKey) {
+    shared.with_cluster(|cluster, now| {
+        cluster.handle_flush(node, now);
+        near::show(shared, cluster, node);
+    });
 }
 
 /// How long a question may take: the connection may still be being opened.

@@ -5,6 +5,7 @@ use crate::copies;
 use crate::driver::{self, FirstAttempt, Unserved};
 use crate::error::Error;
 use crate::loads::{self, BoxError, Call, Values};
+use crate::near;
 use crate::outcome::Outcome;
 use crate::reads::{self, Missed, ReadOptions, Side};
 use crate::resolve::Resolve;
@@ -200,6 +201,9 @@ impl Router {
     /// The cluster side of one key of a batch. `node` is the node that the first step asks.
     async fn read_one(&self, key: &Bytes, node: Option<NodeKey>, bounds: Bounds) -> Side {
         let shared = self.shared();
+        if let Some(hit) = near::hit(shared, key) {
+            return Side::Over(ReadEnd::Near(hit));
+        }
         let member = node.and_then(|node| shared.table.load().member(node).map(Arc::clone));
         let room = match &member {
             Some(member) => {

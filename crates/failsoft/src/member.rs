@@ -4,9 +4,11 @@ use crate::clock::Clock;
 use crate::connection::{Attempt, Failure, Lane, LaneConfig, Phase, Pushes, Report, SubmitError, TlsSetup};
 use crate::endings::{Ending, Endings};
 use crate::events::Observer;
+use crate::near::{self, Shown};
 use crate::replicas::Rounds;
 use arc_swap::ArcSwapOption;
 use failsoft_policy::config::Config;
+use failsoft_policy::hearing::Ear;
 use failsoft_policy::route::{Snapshot, Source};
 use failsoft_policy::{Endpoint, Instant, NodeKey};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +46,7 @@ impl Opener {
         let endings = Arc::clone(&self.endings);
         let report: Arc<Report> = Arc::new(move |blame| endings.push(Ending { node, blame }));
         // Servers close connections that are told more than they read: that says nothing of how the node serves.
-        let report = (of != Use::Listening).then_some(report);
+        let report = (!matches!(of, Use::Listening | Use::Keys)).then_some(report);
         let config = LaneConfig {
             endpoint: self.reached_at(endpoint),
             node_id,
@@ -74,6 +76,17 @@ pub(crate) enum Use {
     Invalidations,
     /// The node tells on it what is invalidated.
     Listening,
+    /// Reads whose keys the node tells of on it.
+    Keys,
+}
+
+impl From<Ear> for Use {
+    fn from(ear: Ear) -> Self {
+        match ear {
+            Ear::Bells => Self::Listening,
+            Ear::Keys => Self::Keys,
+        }
+    }
 }
 
 impl From<Source> for Use {
@@ -91,7 +104,7 @@ pub(crate) struct Member {
     pub(crate) endpoint: Endpoint,
     /// Who is to answer there, once that is known.
     node_id: OnceLock<Arc<str>>,
-    lanes: [ArcSwapOption<Lane>; 4],
+    lanes: [ArcSwapOption<Lane>; 5],
     /// Why the last lane that did not come about was refused, or by whom.
     refusal: Mutex<Option<String>>,
     /// Held while a lane is replaced, so that two callers don't open two.
@@ -101,6 +114,8 @@ pub(crate) struct Member {
     batches: OnceLock<Semaphore>,
     /// What its replicas are waited for.
     pub(crate) rounds: Rounds,
+    /// What is known of near copies of its keys.
+    pub(crate) near: Arc<Shown>,
 }
 
 impl Member {
@@ -108,7 +123,18 @@ impl Member {
         let lanes = std::array::from_fn(|_| ArcSwapOption::empty());
         let (node_id, refusal) = (OnceLock::new(), Mutex::new(None));
         let (opening, gone, batches) = (Mutex::new(()), AtomicBool::new(false), OnceLock::new());
-        Self { key, endpoint, node_id, lanes, refusal, opening, gone, batches, rounds: Rounds::new() }
+        Self {
+            key,
+            endpoint,
+            node_id,
+            lanes,
+            refusal,
+            opening,
+            gone,
+            batches,
+            rounds: Rounds::new(),
+            near: Arc::default(),
+        }
     }
 
     /// Submits a request on the lane for this use; a lane that is not there, or died of something that
@@ -159,12 +185,12 @@ impl Member {
     }
 
     /// Opens a lane in place of the one that there may be, for what the node tells on it; none if it is known no longer.
-    pub(crate) fn listen(&self, opener: &Opener, pushes: Arc<Pushes>) -> Option<Arc<Lane>> {
+    pub(crate) fn listen(&self, ear: Ear, opener: &Opener, pushes: Arc<Pushes>) -> Option<Arc<Lane>> {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if self.gone.load(Ordering::Acquire) {
             return None;
         }
-        let of = Use::Listening;
+        let of = Use::from(ear);
         let lane = opener.open(self.key, &self.endpoint, self.node_id.get().cloned(), of, Some(pushes));
         if let Some(before) = self.lanes[of as usize].swap(Some(Arc::clone(&lane))) {
             before.close(Failure::Closed);
@@ -173,9 +199,9 @@ impl Member {
     }
 
     /// Closes the lane of this number on which the node is listened to.
-    pub(crate) fn stop_listening(&self, line: u64) {
+    pub(crate) fn stop_listening(&self, ear: Ear, line: u64) {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = &self.lanes[Use::Listening as usize];
+        let place = &self.lanes[Use::from(ear) as usize];
         if let Some(lane) = place.load_full().filter(|lane| lane.line() == line) {
             place.store(None);
             lane.close(Failure::Closed);
@@ -214,10 +240,10 @@ impl Member {
         self.lanes[..Use::Listening as usize].iter().filter_map(|l| l.load().as_ref().and_then(|l| l.contact())).max()
     }
 
-    /// The same by what it was asked for reads and writes of keys.
+    /// The same by what it was asked for reads and writes of keys, or when near copies of its keys were served.
     pub(crate) fn used(&self) -> Option<Instant> {
         let lanes = [Use::Owner, Use::Replica].map(|of| &self.lanes[of as usize]);
-        lanes.into_iter().filter_map(|l| l.load().as_ref().and_then(|l| l.contact())).max()
+        lanes.into_iter().filter_map(|l| l.load().as_ref().and_then(|l| l.contact())).chain(self.near.used()).max()
     }
 
     /// Requests in flight, those that ask whether the node still tells something apart.
@@ -288,6 +314,7 @@ impl Member {
     /// Closes the lanes for good.
     pub(crate) fn retire(&self) {
         self.gone.store(true, Ordering::Release);
+        near::distrust(self);
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         for lane in self.lanes.iter().filter_map(|l| l.swap(None)) {
             self.note(Some(&lane));

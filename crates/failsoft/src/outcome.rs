@@ -16,7 +16,8 @@ pub struct Outcome {
     /// Time since the value was last known to be current: zero from the primary and the callback,
     /// for a replica the time since it was last known to hold all that its primary had, and `None` if
     /// that is unknown (its offset is not known, for instance because `INFO` is denied); for a copy the time since its
-    /// node was asked for it, or since its load began.
+    /// node was asked for it, or since its load began; for a near copy the time up to which nothing can have been missed,
+    /// less than `trust_window`.
     pub age: Option<Duration>,
     /// How many attempts were sent to nodes.
     pub attempts: u32,

@@ -5,6 +5,7 @@ use crate::copies;
 use crate::driver::{self, FirstAttempt, Routed, Unserved};
 use crate::error::Error;
 use crate::loads::{self, Call, Got};
+use crate::near;
 use crate::shared::Shared;
 use crate::sooner;
 use bytes::Bytes;
@@ -46,6 +47,9 @@ pub(crate) async fn value(
     key: &[u8],
     fallback: impl FnOnce() -> Option<Fallback>,
 ) -> Result<Option<Bytes>, Error> {
+    if let Some(hit) = near::hit(shared, key) {
+        return ReadEnd::Near(hit).into_value(shared);
+    }
     let now = shared.now();
     let bounds = shared.bounds(now);
     match driver::first_attempt(shared, key, bounds, now).await {
@@ -70,6 +74,9 @@ pub(crate) async fn read_with(
     // Nothing is begun that has no time.
     if options.deadline.is_some_and(|limit| limit.is_zero()) {
         return past_deadline();
+    }
+    if let Some(hit) = near::hit(shared, key) {
+        return ReadEnd::Near(hit);
     }
     let (now, callback) = (shared.now(), fallback.is_some());
     let bounds = options.bounds(shared, now, callback);

@@ -7,6 +7,7 @@ use crate::fills::Fills;
 use crate::invalidations::Gate;
 use crate::loads::Loads;
 use crate::member::{Opener, Table};
+use crate::near::Generations;
 use crate::tally::Tally;
 use arc_swap::ArcSwap;
 use failsoft_policy::cluster::Cluster;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) tally: Tally,
     pub(crate) fills: Fills,
     pub(crate) copies: Copies,
+    /// Of the keys of a near cache, if there is one.
+    pub(crate) generations: Option<Generations>,
     /// What reads have to know of invalidations.
     pub(crate) gate: Gate,
     /// Whether the conductor panicked in its last round.
@@ -67,6 +70,7 @@ impl Shared {
             tally: Tally::new(),
             fills: Fills::default(),
             copies: Copies::new(&opener.config),
+            generations: (opener.config.near_cache_bytes() > 0).then(Generations::new),
             gate: Gate::new(),
             stalled: AtomicBool::new(false),
             #[cfg(test)]

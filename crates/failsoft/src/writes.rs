@@ -4,6 +4,7 @@ use crate::commands::Message;
 use crate::connection::{Attempt, Failure, Reply, SubmitError};
 use crate::error::Error;
 use crate::member::Use;
+use crate::near;
 use crate::scripts::{Ran, Run};
 use crate::shared::Shared;
 use bytes::Bytes;
@@ -22,7 +23,11 @@ use std::time::Duration;
 pub(crate) async fn set(shared: &Shared, key: &[u8], value: &[u8], ttl: Option<Duration>) -> Result<(), Error> {
     let slot = slot_of(key);
     let mut write = Write::set(shared.config(), slot, shared.now() + shared.config().deadline());
-    let written = run(shared, &mut write, &Message::value(key, value, ttl, &[])).await?;
+    near::changed(shared, key);
+    let written = run(shared, &mut write, &Message::value(key, value, ttl, &[])).await;
+    // A read that was asked before it, and answered meanwhile, has made no copy that serves from now on.
+    near::changed(shared, key);
+    let written = written?;
     shared.tally.set(written.err(), write.in_doubt());
     written.map_err(|cause| Error::WriteRefused { cause })?;
     // Who asks from now on gets nothing of a load that began before.

@@ -198,6 +198,7 @@ fn sources(frame: &mut Frame<'_>, area: Rect, rates: [f64; SOURCES]) {
 
 fn color(source: ServedBy) -> Color {
     match source {
+        ServedBy::Near => Color::Blue,
         ServedBy::Primary => Color::Green,
         ServedBy::Replica => Color::Yellow,
         ServedBy::Secondary => Color::Magenta,

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use std::fmt::Write as _;
 
 /// The columns of the sources: with the others, as wide as a small terminal.
-const SOURCE_WIDTHS: [usize; SOURCES] = [9, 9, 10, 6, 5];
+const SOURCE_WIDTHS: [usize; SOURCES] = [5, 9, 9, 10, 6, 5];
 
 /// The whole account. Its fields are those of `--json`.
 #[derive(Serialize)]
@@ -145,7 +145,7 @@ mod tests {
     /// The report of one phase with a million reads by each source, and that many that failed.
     fn report(failed: u64) -> Report {
         let mut tally = Tally::new();
-        tally.served = [1_000_000, 1_000_000, 1_000_000, 0, 0];
+        tally.served = [0, 1_000_000, 1_000_000, 1_000_000, 0, 0];
         (tally.failed, tally.reads) = (failed, 3_000_000 + failed);
         tally.latency.add(Duration::from_millis(573));
         let (name, began) = ("cluster cut off", Instant::now());

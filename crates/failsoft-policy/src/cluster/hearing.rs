@@ -1,7 +1,7 @@
 //! Which nodes are listened to, what that which was heard means to reads, and until when replicas may stand in for it.
 
 use super::Cluster;
-use crate::hearing::{Answer, Command};
+use crate::hearing::{Answer, Command, Ear, Hearing};
 use crate::reply::ErrorReply;
 use crate::time::Instant;
 use crate::wire::{Bell, echo_slot};
@@ -12,41 +12,55 @@ use alloc::vec::Vec;
 
 impl Cluster {
     /// The next thing that the driver has to do to keep listening; none when all is done. A driver that never calls this
-    /// does not listen to any node.
-    pub fn listen(&mut self, now: Instant, dice: u32) -> Option<Command> {
+    /// does not listen to any node. To keys only a router listens that has a near cache.
+    pub fn listen(&mut self, now: Instant, dice: u32) -> Option<(Ear, Command)> {
         if let Some((slots, _)) = &self.slots
             && !self.followed.as_ref().is_some_and(|followed| Arc::ptr_eq(followed, slots))
         {
             let slots = Arc::clone(slots);
-            self.hearing.follow(self.listened(), now);
+            let listened = self.listened();
+            if let Some(keys) = &mut self.keys {
+                keys.follow(listened.clone(), now);
+            }
+            self.hearing.follow(listened, now);
             self.followed = Some(slots);
         }
         let (nodes, down) = (&self.nodes, self.down);
         let admits = |node| !down && nodes.get(node).is_some_and(|n| n.admits());
-        let command = self.hearing.poll(admits, self.clients, now, dice);
+        let bells = self.hearing.poll(admits, self.clients, now, dice).map(|command| (Ear::Bells, command));
+        let command = bells.or_else(|| {
+            let keys = self.keys.as_mut()?;
+            keys.poll(admits, self.clients, now, dice).map(|command| (Ear::Keys, command))
+        });
         self.note_hearing(now);
         command
     }
 
     /// When [`Self::listen`] has something to do, if no fact comes before.
     pub fn next_listening_timeout(&self) -> Option<Instant> {
-        self.hearing.next_timeout()
+        self.hearing.next_timeout().into_iter().chain(self.keys.as_ref().and_then(Hearing::next_timeout)).min()
     }
 
     /// A node was read from at this time.
     pub fn handle_use(&mut self, node: NodeKey, at: Instant, now: Instant) {
         self.hearing.handle_use(node, at, now);
+        if let Some(keys) = &mut self.keys {
+            keys.handle_use(node, at, now);
+        }
     }
 
     /// A [`Command::Open`] has ended.
-    pub fn handle_listening(&mut self, node: NodeKey, opened: Result<u64, Answer>, now: Instant, dice: u32) {
-        self.hearing.handle_opened(node, opened, now, dice);
+    pub fn handle_listening(&mut self, ear: Ear, node: NodeKey, opened: Result<u64, Answer>, now: Instant, dice: u32) {
+        if let Some(hearing) = self.ear(ear) {
+            hearing.handle_opened(node, opened, now, dice);
+        }
         self.note_hearing(now);
     }
 
     /// A [`Command::Probe`] has ended.
     pub fn handle_listening_probe(
         &mut self,
+        ear: Ear,
         (node, line): (NodeKey, u64),
         sent_at: Instant,
         answer: &Answer,
@@ -62,7 +76,9 @@ impl Cluster {
         ) {
             self.handle_doubt();
         }
-        self.hearing.handle_answer((node, line), sent_at, answer, now, dice);
+        if let Some(hearing) = self.ear(ear) {
+            hearing.handle_answer((node, line), sent_at, answer, now, dice);
+        }
         self.note_hearing(now);
     }
 
@@ -91,7 +107,17 @@ impl Cluster {
     /// A node said that any of its keys may have changed.
     pub fn handle_flush(&mut self, node: NodeKey, now: Instant) {
         self.hearing.handle_flush(node, now);
+        if let Some(keys) = &mut self.keys {
+            keys.handle_flush(node, now);
+        }
         self.note_hearing(now);
+    }
+
+    fn ear(&mut self, ear: Ear) -> Option<&mut Hearing> {
+        match ear {
+            Ear::Bells => Some(&mut self.hearing),
+            Ear::Keys => self.keys.as_mut(),
+        }
     }
 
     /// The routes name until when replicas may stand in.

@@ -154,7 +154,9 @@ impl Cluster {
         match served_by {
             ServedBy::Replica => current_at.map(|at| now.since(at)),
             ServedBy::Primary if !self.is_original(node) => None,
-            ServedBy::Primary | ServedBy::Secondary | ServedBy::Stale | ServedBy::None => Some(Duration::ZERO),
+            ServedBy::Near | ServedBy::Primary | ServedBy::Secondary | ServedBy::Stale | ServedBy::None => {
+                Some(Duration::ZERO)
+            }
         }
     }
 

@@ -3,6 +3,15 @@
 /// `ASKING`, whose `+OK` the lane takes for itself.
 const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 
+/// `CLIENT CACHING YES`, whose `+OK` the lane takes for itself.
+const CACHING: &[u8] = b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n";
+
+/// Appends `GET key`, of whose key the node then tells on this connection what happens to it.
+pub(super) fn tracked_get(out: &mut Vec<u8>, key: &[u8]) {
+    out.extend_from_slice(CACHING);
+    get(out, key, false);
+}
+
 /// Appends `GET key`, with `ASKING` before it where asked.
 pub(super) fn get(out: &mut Vec<u8>, key: &[u8], asking: bool) {
     if asking {

@@ -86,6 +86,19 @@ impl Lane {
         Ok(Pending { guarded: Some(self.guarded.clone()), place })
     }
 
+    /// Submits `GET key` on a lane whose node tells what happens to the keys that are asked for so.
+    ///
+    /// # Errors
+    /// The lane has no room, or is dead, or the key is long; nothing was sent.
+    pub(crate) fn get_tracked(&self, key: &[u8], attempt: Attempt) -> Result<Pending, SubmitError> {
+        if key.len() > LONG_REQUEST {
+            return Err(SubmitError::Full);
+        }
+        let caller = Caller::Waiting(None);
+        let place = self.guarded.submit(true, attempt, caller, |out| encode::tracked_get(out.tail(), key))?;
+        Ok(Pending { guarded: Some(self.guarded.clone()), place })
+    }
+
     /// Submits `GET key`; its outcome goes to `sink`.
     ///
     /// # Errors

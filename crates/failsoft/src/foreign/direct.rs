@@ -7,6 +7,7 @@ use crate::account::ReadEnd;
 use crate::connection::{Outcome, Sent, Sink};
 use crate::driver::{self, FirstAttempt, Target, Unserved};
 use crate::frame::Frame;
+use crate::near;
 use crate::reads::{self, ReadOptions};
 use crate::router::Router;
 use failsoft_policy::Instant;
@@ -69,7 +70,15 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
     let bounds = shared.bounds(begun).no_staler_than(shared.config(), asked.staleness_budget);
     let unfinished = Unfinished { router: router.clone(), ending: caller.channel.ending(caller.token) };
     let parent = caller.parent.map(Parent::frame);
+    if let Some(hit) = near::hit(shared, &asked.key) {
+        unfinished.ending.complete(Final::of_read(ReadEnd::Near(hit), shared, asked.account));
+        return Pending(UnderWay::Direct(DirectHandle { read: Weak::new(), sent: None }));
+    }
     let (step, target) = driver::target(shared, &asked.key, bounds, begun);
+    if let Some(line) = target.as_ref().and_then(|target| near::wanted(shared, target)) {
+        let task = async move { unfinished.track(asked, bounds, (line, begun)).await };
+        return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
+    }
     let Some(target) = target else {
         let task = async move { unfinished.go_on(&asked, bounds, Unserved { step, begun, result: None }).await };
         return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
@@ -87,6 +96,24 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
 }
 
 impl Unfinished {
+    /// Makes the first attempt so that a near copy comes of it, and goes on from there.
+    async fn track(self, asked: Asked, bounds: Bounds, (line, begun): (u64, Instant)) {
+        let shared = Arc::clone(self.router.shared());
+        let (step, target) = driver::target(&shared, &asked.key, bounds, begun);
+        let result = match &target {
+            Some(target) => near::fetch(&shared, &asked.key, target, (line, begun)).await,
+            None => None,
+        };
+        match target.zip(result).map(|(target, result)| target.first_attempt(result, step, begun)) {
+            Some(FirstAttempt::Served(served)) => {
+                let end = Final::of_read(ReadEnd::AtOnce(served), &shared, asked.account);
+                self.ending.complete(end);
+            }
+            Some(FirstAttempt::Unserved(unserved)) => self.go_on(&asked, bounds, unserved).await,
+            None => self.go_on(&asked, bounds, Unserved { step, begun, result: None }).await,
+        }
+    }
+
     /// Does everything after the first attempt.
     async fn go_on(self, asked: &Asked, bounds: Bounds, unserved: Unserved) {
         let Self { router, mut ending } = self;

@@ -1,0 +1,41 @@
+//! What is known because of what was heard: from when, and until when nothing of a node's keys can have been missed.
+
+use super::Hearing;
+use super::listener::Phase;
+use crate::time::Instant;
+use crate::words::NodeKey;
+
+impl Hearing {
+    /// Until when all that was invalidated of a node's keys after `since` is known, by what is known now: the node itself
+    /// has been heard, or all who tell its echoes.
+    pub fn complete_until(&self, node: NodeKey, since: Instant) -> Option<Instant> {
+        self.heard_until(node, since).max(self.echoed_until(node, since))
+    }
+
+    /// The same, where the node's own word is not enough: it may not have owned the keys since then.
+    pub fn echoed_until(&self, node: NodeKey, since: Instant) -> Option<Instant> {
+        let echoes = self.listeners.get(&node)?.echoes.iter().map(|&echo| self.heard_until(echo, since));
+        echoes.reduce(|a, b| a.zip(b).map(|(a, b)| a.min(b))).flatten()
+    }
+
+    /// From when all are heard without a lapse who tell the echoes of a node's slots, and until when that counts.
+    pub fn echoes_heard(&self, node: NodeKey) -> Option<(Instant, Instant)> {
+        let echoes = self.listeners.get(&node)?.echoes.iter().map(|&echo| {
+            let heard = self.listeners.get(&echo)?.heard?;
+            Some((heard.since, heard.until + self.trust_window))
+        });
+        echoes.reduce(|a, b| a.zip(b).map(|(a, b)| (a.0.max(b.0), a.1.min(b.1)))).flatten()
+    }
+
+    /// The connection on which a node tells, from when it is heard without a lapse, and until when that counts.
+    pub fn heard(&self, node: NodeKey) -> Option<(u64, Instant, Instant)> {
+        let listener = self.listeners.get(&node)?;
+        let (Phase::Open { line }, Some(heard)) = (listener.phase, listener.heard) else { return None };
+        Some((line, heard.since, heard.until + self.trust_window))
+    }
+
+    fn heard_until(&self, node: NodeKey, since: Instant) -> Option<Instant> {
+        let heard = self.listeners.get(&node)?.heard?;
+        (heard.since <= since).then_some(heard.until + self.trust_window)
+    }
+}
