@@ -11,6 +11,7 @@ mod lanes;
 mod leases;
 mod listening;
 mod loads;
+mod near;
 mod reads;
 mod running;
 mod state;
@@ -24,7 +25,7 @@ pub(crate) use state::{Caller, Failure, Member, Router};
 
 use crate::model::{BLOCKS, KEYS, Time, slot_number};
 use crate::plan::{CallPlan, What};
-use crate::sim::{Local, Sim};
+use crate::sim::{Local, Sim, Tells};
 use bytes::Bytes;
 use failsoft_policy::Slot;
 use failsoft_policy::read::Answer;
@@ -82,7 +83,8 @@ impl Sim<'_> {
             Local::Reply { id, tag, said, asking } => self.on_reply(r, id, tag, said, asking),
             Local::Failed { call: LISTENING, tag, .. } => self.listening_ended(r, tag, None),
             Local::Failed { call, tag, answer } => self.on_failed(r, call, tag, answer),
-            Local::Told { id, bell } => self.on_told(r, id, bell),
+            Local::Told { id, what: Tells::Bell(bell) } => self.on_told(r, id, bell),
+            Local::Told { id, what: Tells::Key(key) } => self.on_changed(r, id, key),
             Local::Saturated { call, tag } => self.on_saturated(r, call, tag),
             Local::Woken { call, tag } => self.on_woken(r, call, tag),
             Local::Cancel { caller, serial } => self.on_cancelled(r, caller, serial),

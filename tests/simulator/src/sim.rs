@@ -8,7 +8,7 @@ mod moves;
 mod servers;
 mod watch;
 
-pub(crate) use bells::Rung;
+pub(crate) use bells::{Rung, Tells};
 pub(crate) use event::{Asked, Dial, Ev, LaneId, Local, Message, Process, Question};
 
 use crate::check::Check;

@@ -2,10 +2,34 @@
 //! beyond `staleness_budget`, what was complete before.
 
 use super::Check;
-use crate::model::{MS, Time};
+use crate::model::{MS, Model, Time};
 use failsoft_policy::copies::Held;
 
 impl Check {
+    /// A near copy is what a caller gets who sets out now: nothing that was complete `trust_window` before is missing, and
+    /// where owners keep what they acknowledged, nobody else changed the key before that either.
+    pub(crate) fn near(&mut self, r: usize, (key, value): (u8, u32), held: Held, model: &mut Model, now: Time) {
+        self.reads += 1;
+        self.fresh(r, (key, value), now, now);
+        let at = held.current_at.as_nanos();
+        let missed = self.missed(r, (key, value), at, now);
+        self.that(missed.is_none(), || {
+            let (by, floor, since) = missed.unwrap_or_default();
+            format!(
+                "router {r}: {value} of key {key} is near, which router {by} invalidated at {} ms, when it was {floor}",
+                since / MS
+            )
+        });
+        let plain = !self.cuts && model.promotions == 0 && !self.rewritten && !self.replaced && !self.moves;
+        let last = model.last_had(usize::from(key), value, now);
+        let trust = self.routers[r].trust;
+        let current = last.is_some_and(|last| last + trust >= now);
+        self.that(!plain || self.another_cluster || current, || {
+            let last = last.map(|last| last / MS);
+            format!("router {r}: {value} of key {key} is near, which it has not been since {last:?} ms")
+        });
+    }
+
     /// A copy is what a caller gets who set out at `began`.
     pub(crate) fn copied(&mut self, r: usize, (key, value): (u8, u32), held: Held, began: Time, now: Time) {
         self.fresh(r, (key, value), began, now);

@@ -49,6 +49,7 @@ impl Check {
             }
             Ask::Ping
             | Ask::Listen
+            | Ask::Track
             | Ask::Exists { .. }
             | Ask::Get { .. }
             | Ask::Lease { .. }

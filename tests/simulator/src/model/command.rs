@@ -10,6 +10,8 @@ pub(crate) enum Ask {
     Ping,
     /// Bells are to be told on this connection from now on.
     Listen,
+    /// What happens to keys that are asked for on this connection is to be told on it from now on.
+    Track,
     /// A name in the key's slot that is never there.
     Exists {
         key: u8,
@@ -18,6 +20,8 @@ pub(crate) enum Ask {
         key: u8,
         readonly: bool,
         asking: bool,
+        /// What happens to it afterwards is to be told.
+        tracked: bool,
     },
     /// The key's lease is deleted, and the key set.
     Set {
@@ -93,6 +97,7 @@ impl Ask {
             | Self::Lift { asking, .. } => asking,
             Self::Ping
             | Self::Listen
+            | Self::Track
             | Self::Exists { .. }
             | Self::Lease { .. }
             | Self::Prolong { .. }
@@ -105,7 +110,7 @@ impl Ask {
     /// The key that it is about, and whether it changes something there.
     pub(crate) fn key(self) -> Option<(u8, bool)> {
         match self {
-            Self::Ping | Self::Listen => None,
+            Self::Ping | Self::Listen | Self::Track => None,
             Self::Get { key, .. } | Self::Exists { key } => Some((key, false)),
             Self::Set { key, .. }
             | Self::Lease { key, .. }
@@ -244,7 +249,7 @@ impl Model {
     fn apply(&mut self, n: usize, ask: Ask, key: usize, now: Time) -> Said {
         let (held, lease) = (self.nodes[n].data[key], self.nodes[n].lease(key, now));
         match ask {
-            Ask::Ping | Ask::Listen => Said::Done,
+            Ask::Ping | Ask::Listen | Ask::Track => Said::Done,
             Ask::Exists { .. } => Said::Nil,
             Ask::Set { value, .. } => {
                 self.nodes[n].delete_lease(key, now);

@@ -24,6 +24,7 @@ pub(super) fn router(rng: &mut fastrand::Rng, addresses: usize) -> RouterPlan {
     let lease_ttl =
         Some(rng.clone()).filter(|aside| aside.clone().u8(0..2) == 0).map(|mut aside| aside.u32(1_000..2_000));
     let copies = rng.clone().u8(0..4) != 0;
+    let near = rng.clone().u8(0..3) == 0;
     let usual = rng.u8(0..5) == 0;
     let mut set = |key: &str, value: Setting| {
         config.set(key, value).expect("the plan draws settings within their ranges");
@@ -72,6 +73,9 @@ pub(super) fn router(rng: &mut fastrand::Rng, addresses: usize) -> RouterPlan {
         if rng.u8(0..3) == 0 {
             set("max_concurrent_loads", Setting::Integer(rng.i64(1..4)));
         }
+    }
+    if near {
+        set("near_cache_bytes", Setting::Integer(1_000_000));
     }
     if !copies {
         set("standin_bytes", Setting::Integer(0));

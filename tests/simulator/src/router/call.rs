@@ -102,6 +102,8 @@ pub(crate) struct Call {
     pub(crate) sent: Time,
     pub(crate) until: Time,
     pub(crate) last: Option<(NodeKey, usize, Source, Answer)>,
+    /// It is asked for so that a near copy comes of it: the generation of its key.
+    pub(crate) tracked: Option<u64>,
     /// The copy that its router held when its machine was made.
     pub(crate) copy: Option<(u32, Held)>,
     /// The value that came last.
@@ -138,6 +140,7 @@ impl Call {
             sent: begun,
             until: begun,
             last: None,
+            tracked: None,
             copy: None,
             value: None,
             said: None,

@@ -7,9 +7,9 @@ use failsoft_policy::NodeKey;
 use failsoft_policy::copies::{Held, is_worth, of_load};
 
 impl Router {
-    fn keep(&mut self, key: u8, value: u32, held: Held) {
+    pub(super) fn keep(&mut self, key: u8, value: u32, held: Held) {
         let later = self.copies.get(&key).is_some_and(|(_, there)| there.current_at > held.current_at);
-        if self.config.standin_bytes() > 0 && !later {
+        if (self.config.standin_bytes() > 0 || self.config.near_cache_bytes() > 0) && !later {
             self.copies.insert(key, (value, held));
         }
     }

@@ -77,6 +77,7 @@ impl Sim<'_> {
 
     /// What is being loaded of a key serves nobody who asks from now on.
     pub(super) fn detach(&mut self, r: usize, key: u8) {
+        self.changed(r, key);
         let router = &mut self.routers[r];
         router.loads.detach(&name_of(key));
         router.running.values_mut().for_each(|running| running.detach(key));
@@ -101,6 +102,7 @@ impl Sim<'_> {
         let (part, mut of) = match job {
             Job::Fill { .. } => return,
             Job::Set { .. } => {
+                self.changed(r, key);
                 if refused.is_none() {
                     self.detach(r, key);
                     self.check.load_let_go(r, key);

@@ -12,6 +12,8 @@ use failsoft_policy::{Instant, NodeKey};
 pub(super) const INVALIDATIONS: usize = 2;
 /// The connection on which a node tells what is invalidated.
 pub(super) const TELLS: usize = 3;
+/// The connection on which keys are asked for of which a node then tells what happens to them.
+pub(super) const KEYS: usize = 4;
 
 /// The length of any request.
 const REQUEST: usize = 32;
@@ -172,7 +174,7 @@ impl Sim<'_> {
         self.look_at_clock(r, id);
         let Some(lane) = self.routers[r].lane_mut(id) else { return };
         // What becomes of one on which the node is listened to is not held against it.
-        let blame = lane.machine.take_blame().filter(|_| usize::from(id.lane) != TELLS);
+        let blame = lane.machine.take_blame().filter(|_| usize::from(id.lane) < TELLS);
         let contact = lane.machine.contact();
         let sent_at = lane.machine.silent_since().unwrap_or(instant(self.now));
         if let Some(reason) = blame {

@@ -1,7 +1,7 @@
 //! Carries out reads: the first step from the snapshot, and the machine for everything else.
 
 use super::call::{Call, Job, Part, Work};
-use super::lanes::INVALIDATIONS;
+use super::lanes::{INVALIDATIONS, KEYS};
 use super::state::{Caller, Failure};
 use super::{key_of, name_of, slot_of, token_in};
 use crate::model::{Ask, Said, Time, address};
@@ -63,6 +63,11 @@ impl Sim<'_> {
     }
 
     fn first(&mut self, r: usize, caller: u32, key: u8, limit: Option<Time>) {
+        if let Some((value, held)) = self.near(r, key) {
+            self.trace.say(self.now, || format!("router {r}: {value} of key {key} is near, {held:?}"));
+            self.check.near(r, (key, value), held, &mut self.model, self.now);
+            return self.routed(r, caller, None, None);
+        }
         let dice = self.rng.u32(..);
         let now = instant(self.now);
         let router = &mut self.routers[r];
@@ -90,6 +95,12 @@ impl Sim<'_> {
                 &mut router.calls[call as usize]
             {
                 (*first, *dated) = (Some(step), current_at);
+            }
+            if source == Source::Primary
+                && let Some(generation) = self.tracks(r, key, node, dice)
+                && let Some(call) = &mut self.routers[r].calls[call as usize]
+            {
+                call.tracked = Some(generation);
             }
             return self.attempt(r, call, node, source, false, Attempt { until, limit });
         }
@@ -196,7 +207,10 @@ impl Sim<'_> {
         call.tag = tag;
         (call.sent, call.until, call.waiting) = (self.now, until, false);
         let ask = match &call.work {
-            Work::Read { .. } => Ask::Get { key: call.key, readonly: source == Source::Replica, asking },
+            Work::Read { .. } => {
+                let (readonly, tracked) = (source == Source::Replica, call.tracked.is_some());
+                Ask::Get { key: call.key, readonly, asking, tracked }
+            }
             Work::Write { pinging: true, .. } => Ask::Ping,
             Work::Write { job: Job::Fill { value, lease }, .. } => {
                 Ask::Fill { key: call.key, value: *value, token: token_in(&lease.token) }
@@ -233,7 +247,11 @@ impl Sim<'_> {
         };
         call.target = Some((node, address, source));
         let invalidates = matches!(&call.work, Work::Write { job: Job::Step(..), pinging: false, .. });
-        let lane = if invalidates { INVALIDATIONS } else { source as usize };
+        let lane = match call.tracked {
+            Some(_) => KEYS,
+            None if invalidates => INVALIDATIONS,
+            None => source as usize,
+        };
         let submitted = self.submit(r, node, lane, (id, tag), ask, attempt);
         let router = &mut self.routers[r];
         let primary = if source == Source::Replica { router.primary_of(node) } else { None };
@@ -342,6 +360,7 @@ impl Sim<'_> {
         let admitted = router.cluster.admits(node);
         let Some(call) = router.calls[id as usize].as_mut() else { return };
         call.last = Some((node, at, source, answer.clone()));
+        let tracked = call.tracked.take();
         call.woken = false;
         call.closed += u32::from(answer == Answer::Closed);
         self.check.answered(r, call, node, at, &answer, admitted, self.now);
@@ -357,8 +376,10 @@ impl Sim<'_> {
             // The hot path: that was all.
             let Some(call) = router.calls[id as usize].take() else { return };
             router.successes += 1;
-            if source == Source::Primary {
-                router.see(call.key, call.value, node, call.begun);
+            match (tracked, call.value) {
+                (Some(generation), Some(value)) => self.keep_near(r, (call.key, value), node, call.begun, generation),
+                _ if source == Source::Primary => router.see(call.key, call.value, node, call.begun),
+                _ => {}
             }
             self.check.routed(r, &call, &self.routers[r].config, self.now);
             self.check.served(r, &call, &mut self.model, self.now);

@@ -3,7 +3,7 @@
 use super::AskedToListen;
 use super::call::Call;
 use super::running::{Loaded, Running};
-use crate::model::{Ask, MS, Said, Time, endpoint};
+use crate::model::{Ask, KEYS, MS, Said, Time, endpoint};
 use crate::plan::{Behaviour, RouterPlan};
 use crate::sim::{LaneId, Local, Process, instant};
 use failsoft_policy::cluster::Cluster;
@@ -61,7 +61,7 @@ impl Lane {
 pub(crate) struct Member {
     pub(crate) key: NodeKey,
     pub(crate) endpoint: Endpoint,
-    pub(crate) lanes: [Option<Lane>; 4],
+    pub(crate) lanes: [Option<Lane>; 5],
 }
 
 impl Member {
@@ -132,6 +132,9 @@ pub(crate) struct Router {
     pub(crate) running: BTreeMap<LoadId, Running>,
     /// Copies of values, by their keys.
     pub(crate) copies: BTreeMap<u8, (u32, Held)>,
+    /// Those of them that are near copies, with the generations of their keys.
+    pub(crate) near: BTreeMap<u8, (u32, Held, u64)>,
+    pub(crate) generations: [u64; KEYS],
     pub(crate) calls: Vec<Option<Call>>,
     pub(crate) callers: Vec<Option<Caller>>,
     pub(crate) tags: u32,
@@ -171,6 +174,8 @@ impl Router {
             results: BTreeMap::new(),
             running: BTreeMap::new(),
             copies: BTreeMap::new(),
+            near: BTreeMap::new(),
+            generations: [0; KEYS],
             calls: Vec::new(),
             callers: Vec::new(),
             tags: 0,
@@ -232,7 +237,7 @@ impl Router {
             }
             let old = self.members.get_mut(place).and_then(|m| m.take_if(|m| m.key == key && m.endpoint == *endpoint));
             next[place] =
-                Some(old.unwrap_or_else(|| Member { key, endpoint: endpoint.clone(), lanes: [const { None }; 4] }));
+                Some(old.unwrap_or_else(|| Member { key, endpoint: endpoint.clone(), lanes: [const { None }; 5] }));
         }
         let gone = std::mem::replace(&mut self.members, next);
         gone.into_iter().flatten().flat_map(|m| m.lanes).flatten().collect()

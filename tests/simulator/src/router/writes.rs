@@ -18,6 +18,7 @@ const FILL: usize = 5;
 
 impl Sim<'_> {
     pub(super) fn begin_set(&mut self, r: usize, key: u8) {
+        self.changed(r, key);
         let value = self.new_version(key);
         let deadline = instant(self.now) + self.routers[r].config.deadline();
         let write = Write::set(&self.routers[r].config, slot_of(key), deadline);

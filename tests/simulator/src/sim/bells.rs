@@ -2,6 +2,7 @@
 
 use super::{Ev, LaneId, Local, Message, Process, Sim};
 use crate::model::{Ask, MS, Said};
+use std::collections::BTreeMap;
 
 /// A bell that was rung.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +15,15 @@ pub(crate) struct Rung {
     pub(crate) at: u8,
 }
 
-/// A connection on which a process tells bells.
+/// What a process tells on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tells {
+    Bell(Rung),
+    /// Something has happened to this key.
+    Key(u8),
+}
+
+/// A connection on which a process tells bells, or what happens to keys.
 #[derive(Debug)]
 pub(crate) struct Listener {
     router: usize,
@@ -22,7 +31,9 @@ pub(crate) struct Listener {
     id: LaneId,
     process: Process,
     /// What it has yet to tell, and whether a probe was answered before that.
-    late: Vec<(Rung, bool)>,
+    late: Vec<(Tells, bool)>,
+    /// The keys that were asked for on it, with what they were, if it is for those.
+    keys: Option<BTreeMap<u8, u32>>,
 }
 
 impl Sim<'_> {
@@ -34,14 +45,23 @@ impl Sim<'_> {
     /// A process has carried out a command: whoever listens is told of it.
     pub(super) fn bells_of(&mut self, message: &Message, said: Said, n: usize) {
         match message.ask {
-            Ask::Listen if said == Said::Done => {
+            Ask::Listen | Ask::Track if said == Said::Done => {
                 let (router, address) = (usize::from(message.router), usize::from(message.address));
                 let lives = |p: Process| self.model.nodes[usize::from(p.node)].life == p.life;
                 self.listeners.retain(|l| lives(l.process));
-                let late = Vec::new();
-                self.listeners.push(Listener { router, address, id: message.id, process: message.to, late });
+                let keys = (message.ask == Ask::Track).then(BTreeMap::new);
+                let (id, process) = (message.id, message.to);
+                self.listeners.push(Listener { router, address, id, process, late: Vec::new(), keys });
             }
             Ask::Exists { .. } => self.tell_before(message),
+            Ask::Get { key, tracked: true, .. } => {
+                if let (Said::Value(value), Some(place)) =
+                    (said, self.listener(usize::from(message.router), message.id.serial))
+                    && let Some(keys) = &mut self.listeners[place].keys
+                {
+                    keys.insert(key, value);
+                }
+            }
             Ask::Invalidate { key, number } | Ask::Delete { key, number, asking: true } if said == Said::Done => {
                 self.ring(Rung { number, key, at: key }, n);
             }
@@ -54,19 +74,38 @@ impl Sim<'_> {
         self.check.rung(bell, n, &self.model);
         let process = Process { node: n as u8, life: self.model.nodes[n].life };
         for place in 0..self.listeners.len() {
+            if self.listeners[place].process == process && self.listeners[place].keys.is_none() {
+                self.push(place, Tells::Bell(bell));
+            }
+        }
+    }
+
+    /// What happened to keys of this process is told where they were asked for: whoever did it, in whatever way.
+    pub(super) fn tell_changes(&mut self, n: usize) {
+        let process = Process { node: n as u8, life: self.model.nodes[n].life };
+        for place in 0..self.listeners.len() {
             let listener = &mut self.listeners[place];
-            if listener.process != process {
-                continue;
+            let (Some(keys), true) = (&mut listener.keys, listener.process == process) else { continue };
+            let data = &self.model.nodes[n].data;
+            let changed: Vec<u8> =
+                keys.iter().filter(|(key, value)| data[usize::from(**key)] != **value).map(|(key, _)| *key).collect();
+            keys.retain(|key, _| !changed.contains(key));
+            for key in changed {
+                self.push(place, Tells::Key(key));
             }
-            let (router, id) = (listener.router, listener.id);
-            // What is told on a connection keeps its order.
-            if !listener.late.is_empty() || self.rng.u8(0..4) == 0 {
-                listener.late.push((bell, false));
-                let pause = self.rng.u64(0..60) * MS;
-                self.after(pause, Ev::Late(router as u8, id.serial));
-            } else {
-                self.tell_bell(place, bell);
-            }
+        }
+    }
+
+    fn push(&mut self, place: usize, what: Tells) {
+        let listener = &mut self.listeners[place];
+        let (router, id) = (listener.router, listener.id);
+        // What is told on a connection keeps its order.
+        if !listener.late.is_empty() || self.rng.u8(0..4) == 0 {
+            listener.late.push((what, false));
+            let pause = self.rng.u64(0..60) * MS;
+            self.after(pause, Ev::Late(router as u8, id.serial));
+        } else {
+            self.tell_now(place, what);
         }
     }
 
@@ -77,7 +116,7 @@ impl Sim<'_> {
         let late = std::mem::take(&mut self.listeners[place].late);
         for (bell, passed) in late {
             if passed {
-                self.tell_bell(place, bell);
+                self.tell_now(place, bell);
             } else {
                 self.listeners[place].late.push((bell, true));
             }
@@ -95,7 +134,7 @@ impl Sim<'_> {
             return self.after(20 * MS, Ev::Late(router as u8, serial));
         }
         for (bell, _) in std::mem::take(&mut self.listeners[place].late) {
-            self.tell_bell(place, bell);
+            self.tell_now(place, bell);
         }
     }
 
@@ -103,7 +142,7 @@ impl Sim<'_> {
         self.listeners.iter().position(|l| l.router == router && l.id.serial == serial)
     }
 
-    fn tell_bell(&mut self, place: usize, bell: Rung) {
+    fn tell_now(&mut self, place: usize, what: Tells) {
         let Listener { router, address, id, .. } = self.listeners[place];
         if self.is_shut(router, id) {
             return;
@@ -111,7 +150,7 @@ impl Sim<'_> {
         let open = self.net.node_to_router(address, router);
         if let Some(time) = self.carry(router, address, id, open) {
             let at = self.order.next(router, id.serial, true, self.now + time);
-            self.local(router, at - self.now, Local::Told { id, bell });
+            self.local(router, at - self.now, Local::Told { id, what });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What happens in a run: messages, questions, connections on their way, and what comes to a router.
 
-use super::bells::Rung;
+use super::bells::Tells;
 use crate::model::{Ask, Said, Time};
 use crate::router::Writer;
 use failsoft_policy::NodeKey;
@@ -103,10 +103,10 @@ pub(crate) enum Local {
     LaneTimer {
         id: LaneId,
     },
-    /// A bell was told on a connection.
+    /// Something was told on a connection.
     Told {
         id: LaneId,
-        bell: Rung,
+        what: Tells,
     },
     /// What came back for the request of this number.
     Reply {
@@ -240,7 +240,8 @@ pub(super) fn local_kind(event: &Local) -> u64 {
         Local::View { round, .. } => (11, *round as u32, 0),
         Local::Probed(probe) => (12, probe.node.index, u32::from(probe.report.is_ok())),
         Local::AskWitness { address, .. } => (13, *address as u32, 0),
-        Local::Told { id, bell } => (21, id.serial, bell.number),
+        Local::Told { id, what: Tells::Bell(bell) } => (21, id.serial, bell.number),
+        Local::Told { id, what: Tells::Key(key) } => (22, id.serial, u32::from(*key)),
         Local::AskAnew(asked) => (14, asked.address as u32, 0),
     };
     (kind << 8) + (u64::from(call) << 20) + (u64::from(tag) << 40)

@@ -103,6 +103,7 @@ impl Sim<'_> {
             _ => self.model.command(&self.net, n, ask, self.now),
         };
         self.check.applied(&message, said, n, &self.model);
+        self.tell_changes(n);
         self.bells_of(&message, said, n);
         if let (STRANGERS, Some((key, true))) = (self.model.nodes[n].group, ask.key()) {
             self.check

@@ -1,0 +1,59 @@
+//! The near cache of a router: what it is made of, and when it serves.
+
+use super::lanes::KEYS;
+use super::slot_of;
+use crate::model::Time;
+use crate::sim::{LaneId, Sim, instant};
+use failsoft_policy::NodeKey;
+use failsoft_policy::copies::Held;
+use failsoft_policy::route::Route;
+
+impl Sim<'_> {
+    /// The near copy of a key, if one may be served now.
+    pub(super) fn near(&mut self, r: usize, key: u8) -> Option<(u32, Held)> {
+        let now = instant(self.now);
+        let router = &self.routers[r];
+        let &(value, held, generation) = router.near.get(&key)?;
+        let node = held.node?;
+        let trust = router.cluster.trust(node)?;
+        let owned = matches!(router.snapshot.route(slot_of(key)), Route::Primary { node: owner, .. } if owner == node);
+        let trusted = trust.since <= held.current_at && now < trust.until;
+        let serves = owned && trusted && generation == router.generations[usize::from(key)];
+        if serves {
+            self.routers[r].cluster.handle_use(node, now, now);
+        }
+        serves.then_some((value, held))
+    }
+
+    /// The generation of a key that is to be asked for so that a near copy comes of it.
+    pub(super) fn tracks(&mut self, r: usize, key: u8, node: NodeKey, dice: u32) -> Option<u64> {
+        let now = instant(self.now);
+        let trust = self.routers[r].cluster.trust(node).filter(|trust| now < trust.until && dice.is_multiple_of(2))?;
+        let open = self.tells(r, node, KEYS) == Some(trust.line);
+        open.then(|| self.routers[r].generations[usize::from(key)])
+    }
+
+    /// A tracked read has an answer.
+    pub(super) fn keep_near(&mut self, r: usize, (key, value): (u8, u32), node: NodeKey, asked_at: Time, of: u64) {
+        let held = Held { current_at: instant(asked_at), node: Some(node) };
+        let router = &mut self.routers[r];
+        router.near.insert(key, (value, held, of));
+        router.keep(key, value, held);
+    }
+
+    /// Something has happened to this key, or is about to.
+    pub(super) fn changed(&mut self, r: usize, key: u8) {
+        let router = &mut self.routers[r];
+        router.generations[usize::from(key)] += 1;
+        router.near.remove(&key);
+        router.copies.remove(&key);
+    }
+
+    /// A node told that something happened to a key.
+    pub(super) fn on_changed(&mut self, r: usize, id: LaneId, key: u8) {
+        if self.tells(r, id.node, KEYS) == Some(u64::from(id.serial)) {
+            self.trace.say(self.now, || format!("router {r} is told by {:?} that key {key} has changed", id.node));
+            self.changed(r, key);
+        }
+    }
+}
