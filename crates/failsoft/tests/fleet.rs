@@ -27,7 +27,8 @@ const KEYS: usize = 100;
 async fn a_process_of_the_fleet() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let [nodes, user, lease_ttl, work] = role.split('|').collect::<Vec<_>>()[..] else { panic!("{role}") };
-    let mut builder = patient(nodes.split(','));
+    // Who waits for another process goes on by itself after half of this: not because the machine is busy.
+    let mut builder = patient(nodes.split(',')).load_timeout(LONG * 4);
     if !user.is_empty() {
         builder = builder.username(user).password("right");
     }
