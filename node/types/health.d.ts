@@ -47,6 +47,8 @@ export interface NodeHealth {
    * owns no slots.
    */
   listening: 'heard' | 'open' | 'closed' | 'denied' | 'too_costly' | null
+  /** The same for what happens to the keys of the near cache; null without one. */
+  tracking: 'heard' | 'open' | 'closed' | 'denied' | 'too_costly' | null
   /** How many requests it has not answered yet. */
   inFlight: number
   /** Whether it says that `cluster_state` is ok; false until it was first asked. */

@@ -188,6 +188,8 @@ class NodeHealth(TypedDict):
     #: complete is not known just now), `closed`, `denied` (it does not let us), or `too_costly` (it has too many
     #: clients). None if it owns no slots.
     listening: Literal["heard", "open", "closed", "denied", "too_costly"] | None
+    #: The same for what happens to the keys of the near cache; None without one.
+    tracking: Literal["heard", "open", "closed", "denied", "too_costly"] | None
     #: Requests in flight to it.
     in_flight: int
     #: `cluster_state` is ok, by its own word.

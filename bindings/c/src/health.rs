@@ -55,6 +55,7 @@ use std::mem::MaybeUninit;
 /// - `listening`: how it is listened to for invalidations: "heard" (all that it tells is known), "open" (up to when that
 ///   is complete is not known just now), "closed", "denied" (it does not let us) or "too_costly" (it has too many
 ///   clients); null if it owns no slots
+/// - `tracking`: the same for what happens to the keys of the near cache; null without one
 /// - `in_flight`: requests that it has not answered yet
 /// - `cluster_ok`: whether it says that `cluster_state` is ok; false until it was first asked
 /// - `current_epoch`: the highest epoch that it has seen

@@ -130,6 +130,8 @@ pub struct NodeHealth {
     /// not known just now), `closed`, `denied` (by its rights, or its version), or `too_costly` (it has too many clients).
     /// None if it owns no slots.
     pub listening: Option<&'static str>,
+    /// The same for what happens to the keys of the near cache; none without one.
+    pub tracking: Option<&'static str>,
     /// Requests in flight to it.
     pub in_flight: usize,
     /// `cluster_state` is ok, by its own word; false until it was first asked.
@@ -254,6 +256,7 @@ impl NodeHealth {
             failed: node.failed,
             verdict: node.verdict.as_str(),
             listening: node.listening.map(Listening::as_str),
+            tracking: node.tracking.map(Listening::as_str),
             in_flight: member.map_or(0, Member::in_flight),
             cluster_ok: said.cluster_ok,
             current_epoch: said.current_epoch,

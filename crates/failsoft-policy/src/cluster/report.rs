@@ -62,6 +62,8 @@ pub struct NodeStatus {
     pub verdict: Verdict,
     /// How it is listened to; none if it owns no slots.
     pub listening: Option<Listening>,
+    /// The same for the keys of a near cache; none without one.
+    pub tracking: Option<Listening>,
     /// What it last said of itself.
     pub report: NodeReport,
 }
@@ -131,6 +133,7 @@ impl Cluster {
             failed: n.has_failed(),
             verdict: n.verdict(),
             listening: self.hearing.listening(n.key(), now),
+            tracking: self.keys.as_ref().and_then(|keys| keys.listening(n.key(), now)),
             report: said_by(n),
         };
         let ballot = |b: &Ballot| {
