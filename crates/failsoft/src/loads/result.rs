@@ -3,6 +3,7 @@
 use crate::error::{CallbackGone, Error};
 use bytes::Bytes;
 use failsoft_policy::load::Ending;
+use failsoft_policy::store::ShedCause;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -105,6 +106,10 @@ impl Loaded {
 
     pub(super) fn failed(error: Error) -> Self {
         Self { ending: Ending::Failed, result: Err(error), found: None }
+    }
+
+    pub(super) fn shed(cause: ShedCause) -> Self {
+        Self { ending: Ending::Shed, result: Err(Error::Shed { cause }), found: None }
     }
 
     pub(super) fn gone() -> Self {

@@ -87,6 +87,7 @@ pub(crate) enum Failure {
     LoadTimeout,
     Callback,
     Gone,
+    Shed,
     Reentrant,
     Deadline,
     Cancelled,
@@ -129,6 +130,8 @@ pub(crate) struct Router {
     /// What loads came to that ended a moment ago, and when.
     pub(crate) results: BTreeMap<LoadId, (Loaded, Time)>,
     pub(crate) running: BTreeMap<LoadId, Running>,
+    /// Loads that failed, or took longer than the store may take.
+    pub(crate) bad_loads: u64,
     pub(crate) calls: Vec<Option<Call>>,
     pub(crate) callers: Vec<Option<Caller>>,
     pub(crate) tags: u32,
@@ -164,9 +167,10 @@ impl Router {
             cluster,
             snapshot,
             members: Vec::new(),
-            loads: Loads::new(&plan.config),
+            loads: Loads::new(&plan.config, plan.begins as u32),
             results: BTreeMap::new(),
             running: BTreeMap::new(),
+            bad_loads: 0,
             calls: Vec::new(),
             callers: Vec::new(),
             tags: 0,
