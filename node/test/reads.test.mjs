@@ -258,7 +258,7 @@ test('each kind of error is told apart', async () => {
   assert.ok(closed instanceof failsoft.Closed, closed)
   assert.equal(lost.health().closed, true)
   const codes = Object.values(failsoft).filter((one) => one?.prototype instanceof failsoft.FailsoftError).map((one) => one.code)
-  assert.deepEqual(codes.sort(), ['CLOSED', 'CONFIG', 'DEADLINE_EXCEEDED', 'FORKED', 'INTERNAL', 'INVALIDATION_INCOMPLETE', 'INVALID_ARGUMENT', 'REENTRANT', 'UNAVAILABLE', 'WRITE_REFUSED'])
+  assert.deepEqual(codes.sort(), ['CLOSED', 'CONFIG', 'DEADLINE_EXCEEDED', 'FORKED', 'INTERNAL', 'INVALIDATION_INCOMPLETE', 'INVALID_ARGUMENT', 'REENTRANT', 'SHED', 'UNAVAILABLE', 'WRITE_REFUSED'])
 })
 
 test('closing ends what is under way', async () => {

@@ -237,7 +237,7 @@ fn a_round_is_judged_as_a_whole_and_the_cool_down_doubles_to_half_a_minute() {
 #[test]
 fn calls_from_before_it_opened_say_nothing_afterwards() {
     let mut world = World::new(256, |_| (HANGS, LOADED));
-    let loads: Vec<LoadId> = (0..80).map(|_| world.ask(&[]).expect("let in")).collect();
+    let loads: Vec<LoadId> = (0..200).map(|_| world.ask(&[]).expect("let in")).collect();
     let (first, rest) = loads.split_at(20);
     first.iter().for_each(|load| world.end(*load, Ending::Failed));
     cools_down(&mut world);
