@@ -210,7 +210,8 @@ impl Loads {
         // gone, or was not asked, has no result.
         if !completed.late && !matches!(ending, Ending::Gone | Ending::Shed) {
             let bytes = if let Ending::Loaded { bytes } = ending { bytes } else { 0 };
-            let until = self.pause.filter(|_| ending == Ending::Failed).map(|pause| now + pause);
+            let until =
+                self.pause.filter(|_| matches!(ending, Ending::Failed | Ending::Unusable)).map(|pause| now + pause);
             kept = self.echoes.keep(load, completed.keys, bytes, (now, until), &mut dropped);
         }
         let mut fills = Vec::new();

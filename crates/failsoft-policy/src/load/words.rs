@@ -29,6 +29,8 @@ pub enum Ending {
     },
     /// The callback failed.
     Failed,
+    /// The callback gave something that is no answer: a defect of the callback, which says nothing of the store.
+    Unusable,
     /// The callback's event loop or thread is gone, and its result with it.
     Gone,
     /// The callback was not asked, to spare the store ([`crate::store`]).

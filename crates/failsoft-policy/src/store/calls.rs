@@ -41,7 +41,7 @@ impl Calls {
         let latency = now.since(began);
         let slow = self.slo.is_some_and(|slo| latency > slo);
         let failed = match ending {
-            Ending::Loaded { .. } => false,
+            Ending::Loaded { .. } | Ending::Unusable => false,
             Ending::Failed => true,
             // It was stopped, or its loop is gone: that is no failure. But what had taken too long by then was slow.
             Ending::Gone | Ending::Shed if slow => false,

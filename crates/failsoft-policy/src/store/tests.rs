@@ -105,6 +105,16 @@ fn a_quiet_store_is_judged_over_a_minute() {
 }
 
 #[test]
+fn what_is_no_answer_says_nothing_of_the_store() {
+    let mut world = World::new(256, |_| (HANGS, LOADED));
+    for _ in 0..40 {
+        let load = world.ask(&[]).expect("let in");
+        world.end(load, Ending::Unusable);
+    }
+    assert_eq!((world.state(), world.loads.store(world.now).seen.failures), (StoreState::Closed, 0));
+}
+
+#[test]
 fn what_is_stopped_or_gone_has_not_failed() {
     let mut world = World::new(256, |_| (HANGS, LOADED));
     for n in 0..40 {

@@ -1,6 +1,6 @@
 //! What callbacks give, and what a load comes to for each of its keys.
 
-use crate::error::{CallbackGone, Error};
+use crate::error::{BadResult, CallbackGone, Error};
 use bytes::Bytes;
 use failsoft_policy::load::Ending;
 use failsoft_policy::store::ShedCause;
@@ -117,7 +117,11 @@ impl Loaded {
     }
 
     pub(super) fn of_callback(error: BoxError) -> Self {
-        if error.is::<CallbackGone>() { Self::gone() } else { Self::failed(Error::Fallback(error.into())) }
+        if error.is::<CallbackGone>() {
+            return Self::gone();
+        }
+        let ending = if error.is::<BadResult>() { Ending::Unusable } else { Ending::Failed };
+        Self { ending, ..Self::failed(Error::Fallback(error.into())) }
     }
 
     pub(super) fn key(&self, key: Bytes, coalesced: bool) -> Got {
