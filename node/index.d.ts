@@ -7,9 +7,9 @@ import type { Health } from './types/health.js'
 import type { Reason, ServedBy } from './types/words.js'
 
 export type { Config, TlsOptions } from './types/config.js'
-export type { BallotHealth, Count, Counters, Health, NodeHealth, Verdict } from './types/health.js'
+export type { BallotHealth, Count, Counters, Health, NodeHealth, StoreHealth, Verdict } from './types/health.js'
 export type { Message, MessageSubject } from './types/messages.js'
-export type { Cause, Durability, EventKind, Reason, ServedBy, Step } from './types/words.js'
+export type { Cause, Durability, EventKind, Reason, ServedBy, ShedCause, Step } from './types/words.js'
 export {
   type Code,
   FailsoftError,
@@ -17,6 +17,7 @@ export {
   InvalidArgument,
   Unavailable,
   DeadlineExceeded,
+  Shed,
   Reentrant,
   WriteRefused,
   type IncompleteStep,
@@ -167,6 +168,7 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
    * @param fallback Called if the key is missing, and if no node may answer; once for all callers that ask meanwhile.
    * @throws {Unavailable} No node could say whether the key exists, and there is no callback.
    * @throws {DeadlineExceeded} `deadlineMs` of this call has passed, or the callback took longer than `loadTimeoutMs`.
+   * @throws {Shed} The callback was not called, to spare a store that can't cope.
    * @throws {Reentrant} The callback asked for the key that it is loading.
    * @throws {InvalidArgument} A bad key or option, or a callback's result that is not a value.
    * @throws {Closed} The router was closed.

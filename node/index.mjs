@@ -8,6 +8,7 @@ export const {
   InvalidArgument,
   Unavailable,
   DeadlineExceeded,
+  Shed,
   Reentrant,
   WriteRefused,
   InvalidationIncomplete,

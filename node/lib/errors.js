@@ -29,6 +29,10 @@ class DeadlineExceeded extends FailsoftError {
   static code = 'DEADLINE_EXCEEDED'
 }
 
+class Shed extends FailsoftError {
+  static code = 'SHED'
+}
+
 class Reentrant extends FailsoftError {
   static code = 'REENTRANT'
 }
@@ -56,6 +60,7 @@ const kinds = {
   InvalidArgument,
   Unavailable,
   DeadlineExceeded,
+  Shed,
   Reentrant,
   WriteRefused,
   InvalidationIncomplete,

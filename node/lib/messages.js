@@ -10,6 +10,8 @@ const CHANNELS = {
   node_up: channel('failsoft:node'),
   verdict: channel('failsoft:verdict'),
   fill_failed: channel('failsoft:fill'),
+  store_down: channel('failsoft:store'),
+  store_up: channel('failsoft:store'),
   panicked: channel('failsoft:panic')
 }
 

@@ -65,11 +65,17 @@ test('a failed load fails all who waited with the same object, and nothing keeps
 
 test('the errors of a burst are let go of, though nothing is read after it', async () => {
   // More than one drain takes; the core keeps a result for those who set out before it, no longer than this deadline.
-  const router = new Router(['127.0.0.1:1'], { deadlineMs: 200 })
+  // All run at once: after the first of these errors, no more would.
+  const router = new Router(['127.0.0.1:1'], { deadlineMs: 200, maxConcurrentLoads: 5000 })
+  let begin
+  const begun = new Promise((resolve) => (begin = resolve))
   const fail = async () => {
+    await begun
     throw new Error('no luck')
   }
   const reads = Array.from({ length: 5000 }, (_, i) => router.getWithFallback(`burst:${i}`, fail).catch((error) => error.message))
+  await eventually('all have begun', () => router.health().counters.loads === 5000)
+  begin()
   assert.deepEqual(new Set(await Promise.all(reads)), new Set(['no luck']))
   await eventually('none is held', () => held().thrown === 0)
   await router.close()

@@ -258,7 +258,19 @@ test('each kind of error is told apart', async () => {
   assert.ok(closed instanceof failsoft.Closed, closed)
   assert.equal(lost.health().closed, true)
   const codes = Object.values(failsoft).filter((one) => one?.prototype instanceof failsoft.FailsoftError).map((one) => one.code)
-  assert.deepEqual(codes.sort(), ['CLOSED', 'CONFIG', 'DEADLINE_EXCEEDED', 'FORKED', 'INTERNAL', 'INVALIDATION_INCOMPLETE', 'INVALID_ARGUMENT', 'REENTRANT', 'UNAVAILABLE', 'WRITE_REFUSED'])
+  assert.deepEqual(codes.sort(), ['CLOSED', 'CONFIG', 'DEADLINE_EXCEEDED', 'FORKED', 'INTERNAL', 'INVALIDATION_INCOMPLETE', 'INVALID_ARGUMENT', 'REENTRANT', 'SHED', 'UNAVAILABLE', 'WRITE_REFUSED'])
+})
+
+test('a store that fails is spared', async () => {
+  const router = new Router(['127.0.0.1:1'], { deadlineMs: 200 })
+  const fails = async () => { throw new Error('on fire') }
+  for (let n = 0; n < 20; n++) await assert.rejects(router.getWithFallback('k', fails), /on fire/)
+  const shed = await router.getWithFallback('k', () => assert.fail('it is not called')).catch((error) => error)
+  assert.ok(shed instanceof failsoft.Shed && shed.code === 'SHED' && shed.cause === 'breaker_open', shed)
+  const { store, counters } = router.health()
+  assert.deepEqual([store.state, store.trouble, store.calls, store.failureShare], ['open', 'failing', 20, 1])
+  assert.deepEqual([counters.loads, counters.shed], [20, 1])
+  await router.close()
 })
 
 test('closing ends what is under way', async () => {

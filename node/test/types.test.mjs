@@ -63,7 +63,7 @@ function declared(name) {
 }
 
 test('health() has the fields and types of the core\'s account', () => {
-  for (const name of ['Health', 'NodeHealth', 'BallotHealth', 'Counters', 'Count']) {
+  for (const name of ['Health', 'StoreHealth', 'NodeHealth', 'BallotHealth', 'Counters', 'Count']) {
     const expected = fields(name)
     assert.ok(Object.keys(expected).length > 2, name)
     assert.deepEqual(declared(name), expected, name)

@@ -71,6 +71,8 @@ export interface Config<V extends Buffer | string = Buffer | string> {
    * same key, and takes over when that one's lease is gone. Off by default.
    */
   leaseTtlMs?: number | null | undefined
+  /** How long a callback may take; loads are shed while they do and others wait for as long. 50 by default. */
+  sloMs?: number | null | undefined
   /** The most loads that run at once; others wait in line, except those that a callback asks for. 256 by default. */
   maxConcurrentLoads?: number | undefined
   /** The most reads in flight to one node; further ones go to the next source. 10,000 by default. */

@@ -1,6 +1,6 @@
 // The errors. `name`, `code` and details are own properties, so that loggers and `{ ...error }` keep them.
 
-import type { Cause, Reason, Step } from './words.js'
+import type { Cause, Reason, ShedCause, Step } from './words.js'
 
 /** The kinds of errors as words, the same in every language. */
 export type Code =
@@ -8,6 +8,7 @@ export type Code =
   | 'INVALID_ARGUMENT'
   | 'UNAVAILABLE'
   | 'DEADLINE_EXCEEDED'
+  | 'SHED'
   | 'REENTRANT'
   | 'WRITE_REFUSED'
   | 'INVALIDATION_INCOMPLETE'
@@ -46,6 +47,13 @@ export class DeadlineExceeded extends FailsoftError {
   readonly code: 'DEADLINE_EXCEEDED'
   /** Which of the two it was. */
   readonly limit: 'deadlineMs' | 'loadTimeoutMs'
+}
+
+/** The callback was not called, to spare the store behind it. */
+export class Shed extends FailsoftError {
+  readonly code: 'SHED'
+  /** `breaker_open`: the store's breaker is open, or tries others. `queue_full`: too many loads wait in line. */
+  readonly cause: ShedCause
 }
 
 /** A callback asked, directly or through others, for the key that it is loading. */

@@ -99,6 +99,25 @@ export interface BallotHealth {
   myEpoch: number | null
 }
 
+/** The breaker of your own store, which callbacks ask. Times are in whole milliseconds. */
+export interface StoreHealth {
+  /** `closed`: loads run. `open`: they are shed. `half_open`: some are let in, to see how the store is. */
+  state: 'closed' | 'open' | 'half_open'
+  /** For how long that has been so. */
+  stateMs: number
+  /** Why it is not closed; null if it is. */
+  trouble: 'failing' | 'slow' | null
+  /**
+   * The newest calls: those that ended within six seconds, or as many more seconds, up to a minute, as it takes for 20
+   * calls; and those that run and have taken longer than `sloMs` already.
+   */
+  calls: number
+  /** The share of them that failed. */
+  failureShare: number
+  /** What 95 of 100 of them did not exceed, rounded up by an eighth at the most; null without calls. */
+  p95Ms: number | null
+}
+
 /** A counter with its labels. */
 export interface Count {
   /** The status of an attempt, the source of a read (`error` if it ended with one), or the `Cause` of a write. */
@@ -117,6 +136,8 @@ export interface Counters {
   reads: Count[]
   /** How many times callbacks were run. */
   loads: number
+  /** Loads whose callback was not run, to spare the store: its breaker was open, or the line too long. */
+  shed: number
   /** Loaded values that were written back. */
   fills: number
   /** Loaded values that were not written back, by cause. */
@@ -169,6 +190,8 @@ export interface Health {
   copies: number
   /** How many bytes they take, keys and what keeping them costs included; at most `standinBytes`. */
   copiesBytes: number
+  /** Your own store, as the calls of the callbacks show it. */
+  store: StoreHealth
   /** How many keys this router invalidated, or heard that another one did, within `invalidationTtlMs`. */
   invalidations: number
   /**

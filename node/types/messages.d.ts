@@ -6,16 +6,20 @@ import type { Verdict } from './health.js'
 
 /** A node that a message names, and why. */
 export interface MessageSubject {
-  /** The node's address, as `host:port`; null for a fill. */
+  /** The node's address, as `host:port`; null for a fill and for the store. */
   node: string | null
-  /** Why the node gives no view or gets no reads, its verdict, or why the fill failed; null for a node that gets reads again. */
-  reason: Reason | Verdict | Cause | null
+  /**
+   * Why the node gives no view or gets no reads, its verdict, why the fill failed, or what is wrong with the store; null
+   * for a node that gets reads again.
+   */
+  reason: Reason | Verdict | Cause | 'failing' | 'slow' | null
 }
 
 /**
  * A message of `failsoft:view` (`no_view`: no cluster is found; `health().refusals` has what the nodes said instead),
  * `failsoft:node` (`node_down`, `node_up`: nodes get no reads, or get them again), `failsoft:verdict` (nodes are on
- * another side of a partition than before), `failsoft:fill` (`fill_failed`: loaded values were not written back), or
+ * another side of a partition than before), `failsoft:fill` (`fill_failed`: loaded values were not written back),
+ * `failsoft:store` (`store_down`, `store_up`: the breaker of the store behind the callbacks has opened, or closed), or
  * `failsoft:panic` (`panicked`: a defect in the background of the library, which continues). A router publishes at most
  * one a second of each kind, with the count of what happened since the last one.
  *

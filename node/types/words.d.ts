@@ -19,6 +19,7 @@ export type Reason =
   | 'protocol'
   | 'deadline'
   | 'slow_source'
+  | 'shed'
   | 'failed_source'
 
 /** Why a `set` was refused, a loaded value not written back, or a step of an invalidation not acknowledged. */
@@ -46,17 +47,22 @@ export type Cause =
   | 'not_replicated'
   | 'busy'
 
+/** Why a callback was not called: the breaker of the store is open, or too many loads wait in line. */
+export type ShedCause = 'breaker_open' | 'queue_full'
+
 /** A step of an invalidation. */
 export type Step = 'hold' | 'key' | 'echo' | 'replicas'
 
 /** Who has to have an invalidation before it is complete: its primary alone, one replica, too, or all of them. */
 export type Durability = 'primary' | 'replica' | 'all'
 
-/** What a message of the channels `failsoft:view`, `failsoft:node`, `failsoft:verdict`, `failsoft:fill` and `failsoft:panic` is about. */
+/** What a message of the channels `failsoft:view`, `failsoft:node`, `failsoft:verdict`, `failsoft:fill`, `failsoft:store` and `failsoft:panic` is about. */
 export type EventKind =
   | 'no_view'
   | 'node_down'
   | 'node_up'
   | 'verdict'
   | 'fill_failed'
+  | 'store_down'
+  | 'store_up'
   | 'panicked'

@@ -21,6 +21,7 @@ from ._errors import (
     InvalidArgument,
     InvalidationIncomplete,
     Reentrant,
+    Shed,
     Unavailable,
     WriteRefused,
 )
@@ -37,6 +38,7 @@ from ._types import (
     PendingInvalidation,
     Reason,
     ServedBy,
+    ShedCause,
     Step,
 )
 from ._writing import Writing
@@ -65,6 +67,8 @@ __all__ = [
     "Reentrant",
     "Router",
     "ServedBy",
+    "Shed",
+    "ShedCause",
     "Step",
     "Tls",
     "Unavailable",

@@ -65,6 +65,9 @@ class Config(TypedDict, total=False):
     #: For how long a lease stands that its load does not prolong. With it a load waits for another process's load of
     #: the same key, and takes over when that one's lease is gone.
     lease_ttl: float | None
+    #: How long a callback may take: while more than one in twenty takes longer, and loads wait in line for longer than
+    #: that, loads are shed. None: only while half of the callbacks fail.
+    slo: float | None
     #: The most loads that run at once; others wait in line, except those that a callback asks for.
     max_concurrent_loads: int
     #: The most reads in flight to one node; further ones go to the next source.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._types import Cause, PendingInvalidation, Reason
+    from ._types import Cause, PendingInvalidation, Reason, ShedCause
 
 
 class FailsoftError(Exception):
@@ -45,6 +45,14 @@ class DeadlineExceeded(FailsoftError, TimeoutError):
     code = "DEADLINE_EXCEEDED"
     #: ``deadline`` or ``load_timeout``.
     limit: str
+
+
+class Shed(FailsoftError):
+    """The fallback was not called, to spare its store: the breaker is open, or too many loads wait in line."""
+
+    code = "SHED"
+    #: Which of the two.
+    cause: ShedCause
 
 
 class Reentrant(FailsoftError):
@@ -113,6 +121,7 @@ BY_CODE: dict[str, type[FailsoftError]] = {
         InvalidArgument,
         Unavailable,
         DeadlineExceeded,
+        Shed,
         Reentrant,
         WriteRefused,
         InvalidationIncomplete,

@@ -15,6 +15,8 @@ KINDS = {
     "node_up": (logging.INFO, "nodes get reads again"),
     "verdict": (logging.WARNING, "the verdict on nodes has changed"),
     "fill_failed": (logging.WARNING, "loaded values were not written back"),
+    "store_down": (logging.WARNING, "the store can't cope: loads are shed"),
+    "store_up": (logging.INFO, "the store is back: loads run again"),
     "panicked": (logging.ERROR, "a defect in the background of the library, which goes on"),
 }
 

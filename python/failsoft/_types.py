@@ -24,6 +24,7 @@ Reason: TypeAlias = Literal[
     "protocol",
     "deadline",
     "slow_source",
+    "shed",
     "failed_source",
 ]
 
@@ -56,6 +57,9 @@ Cause: TypeAlias = Literal[
 #: A step of an invalidation: the key is held, if it was to be (`hold`), it is deleted (`key`), that is announced in
 #: another shard (`echo`), and replicas have it (`replicas`).
 Step: TypeAlias = Literal["hold", "key", "echo", "replicas"]
+
+#: Why a fallback was not called.
+ShedCause: TypeAlias = Literal["breaker_open", "queue_full"]
 
 #: Who has to have an invalidation before it is complete: its primary alone, one replica, too, or all of them.
 Durability: TypeAlias = Literal["primary", "replica", "all"]
@@ -107,6 +111,8 @@ class Counters(TypedDict):
     reads: list[Count]
     #: Runs of callbacks.
     loads: int
+    #: Loads whose callback was not run, to spare the store: its breaker was open, or the line too long.
+    shed: int
     #: Loaded values written back.
     fills: int
     #: Loaded values not written back, by cause (in `what`).
@@ -214,6 +220,24 @@ class NodeHealth(TypedDict):
     denied: list[str]
 
 
+class StoreHealth(TypedDict):
+    """The breaker of your own store, which callbacks ask; times are in milliseconds."""
+
+    #: `closed`, `open` (loads are shed), or `half_open` (some are let in, to see how it is).
+    state: Literal["closed", "open", "half_open"]
+    #: For how long that has been so.
+    state_ms: int
+    #: Why it is not closed.
+    trouble: Literal["failing", "slow"] | None
+    #: The newest calls: those that ended within six seconds, or as many more seconds, up to a minute, as it takes for
+    #: 20 calls; and those that run and have taken longer than `slo` already.
+    calls: int
+    #: The share of them that failed.
+    failure_share: float
+    #: What 95 of 100 of them did not exceed, rounded up by an eighth at the most; None without calls.
+    p95_ms: int | None
+
+
 class Health(TypedDict):
     """What a router knows of the cluster and of itself, at one moment."""
 
@@ -249,6 +273,8 @@ class Health(TypedDict):
     copies: int
     #: How many bytes they take, keys and what keeping them costs included; at most `standin_bytes`.
     copies_bytes: int
+    #: Your own store, as the calls of the callbacks show it.
+    store: StoreHealth
     #: Keys that this router invalidated, or heard that another one did, within `invalidation_ttl`.
     invalidations: int
     #: Those of them that no node has acknowledged, or that another owner may have lost: they are read from their

@@ -304,6 +304,24 @@ def test_a_callback_that_asks_for_its_own_key(cluster: list[str], patient: dict[
     run(main())
 
 
+def test_a_store_that_fails_is_spared() -> None:
+    def fails(_key: str) -> bytes:
+        raise OSError("on fire")
+
+    with blocking.Router(["127.0.0.1:1"], deadline=0.1) as router:
+        for _ in range(20):
+            with pytest.raises(OSError, match="on fire"):
+                router.get_with_fallback("k", fails)
+        with pytest.raises(failsoft.Shed, match="breaker_open") as shed:
+            router.get_with_fallback("k", lambda _: pytest.fail("it is not called"))
+        health = router.health()
+    assert (shed.value.code, shed.value.cause) == ("SHED", "breaker_open")
+    assert pickle.loads(pickle.dumps(shed.value)).cause == "breaker_open"
+    store = health["store"]
+    assert (store["state"], store["trouble"], store["calls"], store["failure_share"]) == ("open", "failing", 20, 1.0)
+    assert (health["counters"]["loads"], health["counters"]["shed"]) == (20, 1)
+
+
 def test_limits(cluster: list[str], patient: dict[str, Any], scripted: Scripted) -> None:
     async def main() -> None:
         async with Router(cluster, load_timeout=0.7, **patient) as router:

@@ -134,4 +134,4 @@ def test_every_form_of_a_setting_is_taken() -> None:
 def test_every_error_has_its_code() -> None:
     errors = [error for error in vars(failsoft).values() if type(error) is type]
     codes = {error.code for error in errors if issubclass(error, failsoft.FailsoftError)}
-    assert len(codes) == 11 and {error.__name__ for error in errors} <= set(failsoft.__all__)
+    assert len(codes) == 12 and {error.__name__ for error in errors} <= set(failsoft.__all__)

@@ -23,6 +23,7 @@ def test_the_words_are_the_cores() -> None:
     assert list(get_args(_types.ServedBy)) == words["served_by"]
     assert list(get_args(_types.Reason)) == words["reason"]
     assert list(get_args(_types.Cause)) == words["cause"]
+    assert list(get_args(_types.ShedCause)) == words["shed_cause"]
     assert list(get_args(_types.Step)) == words["step"]
     assert list(get_args(_types.Durability)) == words["durability"]
 

@@ -56,7 +56,7 @@ typedef enum {
    */
   FAILSOFT_DEADLINE_EXCEEDED = 4,
   /**
-   * Reserved: the program's store is shielded from more load.
+   * The loader was not called, to spare the program's own store, or too many loads wait in line.
    */
   FAILSOFT_SHED = 5,
   /**
@@ -151,10 +151,12 @@ typedef struct failsoft_writing failsoft_writing;
  * - "verdict": judging by the views of several nodes, some nodes are now on another side of a partition (majority,
  *   minority or unknown) than before;
  * - "fill_failed": loaded values were not written back;
+ * - "store_down", "store_up": the breaker of the program's own store has opened ("failing" or "slow"): loads are shed; or
+ *   it has closed again;
  * - "panicked": a defect in the background of the library, which continues.
  *
  * `count` is how often it happened since the last call for this kind. `text` names the nodes and the reasons, as in
- * "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection"; it is empty for "panicked". Both texts are valid only during
+ * "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection"; it is empty for "panicked" and "store_up". Both texts are valid only during
  * the call.
  *
  * With either delivery it is called on the library's I/O thread. So it must not block, must not call this library, and
@@ -223,17 +225,17 @@ failsoft_config *failsoft_config_new(const char *nodes);
 /**
  * Sets one key to a value, both texts. Durations are numbers of milliseconds, and their keys end in `_ms`.
  *
- * "" turns off what can be off: `failure_pause_ms`, `lease_ttl_ms`, `address_map`, `username`, `password`,
+ * "" turns off what can be off: `failure_pause_ms`, `lease_ttl_ms`, `slo_ms`, `address_map`, `username`, `password`,
  * `client_name`, and of the keys below those that take a PEM text or a name. The word "off" does the same for
- * `failure_pause_ms`, `lease_ttl_ms` and `address_map`. As a `username`, `password` or `client_name` it is a text like
+ * `failure_pause_ms`, `lease_ttl_ms`, `slo_ms` and `address_map`. As a `username`, `password` or `client_name` it is a text like
  * any other: the password is then "off".
  *
  * Keys: `max_retries` (3), `max_redirects` (5), `base_backoff_ms` (50), `attempt_timeout_ms` (250), `deadline_ms`
  * (1000), `connect_timeout_ms` (500), `slot_refresh_interval_ms` (15000), `staleness_budget_ms` (2000),
  * `outage_budget_ms` (30000), `fill` (true), `fill_ttl_ms` (300000), `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000),
  * `trust_window_ms` (1000), `invalidate_durability` (replica), `hold_ms` (10000), `load_timeout_ms` (10000),
- * `failure_pause_ms` (off), `lease_ttl_ms` (off), `max_concurrent_loads` (256), `max_in_flight` (10000), `address_map`
- * (`from=to,...`), `username`, `password`, `client_name`. The README says what they mean. These exist only in C:
+ * `failure_pause_ms` (off), `lease_ttl_ms` (off), `slo_ms` (50), `max_concurrent_loads` (256), `max_in_flight` (10000),
+ * `address_map` (`from=to,...`), `username`, `password`, `client_name`. The README says what they mean. These exist only in C:
  *
  * - `delivery`: `threads` (the default) or `fd`; see failsoft_router_open.
  * - `tls` (false): encrypts all connections. Only with it: `tls_ca_pem` (authorities to trust instead of Mozilla's),
@@ -338,6 +340,7 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  * - `waiters`: reads that wait for a loader
  * - `queued_loads`: loads that wait in line because `max_concurrent_loads` are running
  * - `detached_loads`: loaders that are still running after `load_timeout`
+ * - `store`: the breaker of the program's own store, see below
  * - `invalidations`: keys that this router invalidated, or heard that another one did, within `invalidation_ttl_ms`
  * - `invalidations_owed`: how many of them no node has acknowledged to be gone; these are read from loaders alone
  * - `stalled`: whether the router's background work panicked when it last ran, so that views and probes may be
@@ -345,6 +348,16 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  * - `refusals`: an object with the addresses of the nodes that gave no view when they were last asked, or that refuse
  *   reads; the value is what each said or did instead
  * - `nodes`, `counters`: see below
+ *
+ * Of the program's own store, which loaders ask, `store` has:
+ *
+ * - `state`: "closed", "open" (loads are shed), or "half_open" (some are let in, to see how it is)
+ * - `state_ms`: for how long that has been so
+ * - `trouble`: why it is not closed, "failing" or "slow"; null if it is
+ * - `calls`: the newest calls of loaders: those that ended within six seconds, or as many more seconds, up to a minute,
+ *   as it takes for 20 calls; and those that run and have taken longer than `slo_ms` already
+ * - `failure_share`: the share of them that failed, from 0 to 1
+ * - `p95_ms`: what 95 of 100 of them did not exceed, rounded up by an eighth at the most; null without calls
  *
  * Each of `nodes`:
  *
@@ -397,6 +410,7 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  * - `reads`: reads by source (`what`: a word of failsoft_outcome_served_by, or "error") and by why the primary did not
  *   serve; each read that ended, exactly once
  * - `loads`: loaders called
+ * - `shed`: loads whose loader was not called, to spare the store: its breaker was open, or the line too long
  * - `fills`: loaded values that were written back
  * - `fills_skipped`: loaded values that were not, by cause (`what`, a word of failsoft_set)
  * - `sets`: values written by failsoft_set
@@ -419,6 +433,7 @@ failsoft_status failsoft_health(failsoft_router *router,
  *
  * FAILSOFT_OK: failsoft_outcome_found says whether the key exists. FAILSOFT_FALLBACK: the loader failed.
  * FAILSOFT_DEADLINE_EXCEEDED: it took longer than `load_timeout`. FAILSOFT_REENTRANT: it asked for its own key.
+ * FAILSOFT_SHED: it was not called, to spare a store that can't cope.
  * FAILSOFT_UNAVAILABLE: there was no loader, and no node could tell.
  */
 failsoft_status failsoft_get_with_fallback(failsoft_router *router,
@@ -863,7 +878,8 @@ const char *failsoft_last_error(void);
  * - "argument": the bad argument, with FAILSOFT_INVALID_ARGUMENT
  * - "reason": a word of failsoft_outcome_reason, with FAILSOFT_UNAVAILABLE
  * - "limit": which limit has passed, `deadline` or `load_timeout`, with FAILSOFT_DEADLINE_EXCEEDED
- * - "cause": why the value was not written, with FAILSOFT_WRITE_REFUSED; see failsoft_set
+ * - "cause": why the value was not written, with FAILSOFT_WRITE_REFUSED; see failsoft_set. With FAILSOFT_SHED:
+ *   "breaker_open" or "queue_full"
  * - "pending": the steps that the first key lacks, with FAILSOFT_INVALIDATION_INCOMPLETE; see failsoft_invalidate
  */
 const char *failsoft_last_error_detail_name(void);

@@ -26,6 +26,7 @@ use std::mem::MaybeUninit;
 /// - `detached_loads`: loaders that are still running after `load_timeout`
 /// - `copies`: copies of values in this process, which may stand in when nothing else can answer
 /// - `copies_bytes`: how many bytes they take, at most `standin_bytes`
+/// - `store`: the breaker of the program's own store, see below
 /// - `invalidations`: keys that this router invalidated, or heard that another one did, within `invalidation_ttl_ms`
 /// - `invalidations_owed`: how many of them no node has acknowledged to be gone; these are read from loaders alone
 /// - `stalled`: whether the router's background work panicked when it last ran, so that views and probes may be
@@ -33,6 +34,16 @@ use std::mem::MaybeUninit;
 /// - `refusals`: an object with the addresses of the nodes that gave no view when they were last asked, or that refuse
 ///   reads; the value is what each said or did instead
 /// - `nodes`, `counters`: see below
+///
+/// Of the program's own store, which loaders ask, `store` has:
+///
+/// - `state`: "closed", "open" (loads are shed), or "half_open" (some are let in, to see how it is)
+/// - `state_ms`: for how long that has been so
+/// - `trouble`: why it is not closed, "failing" or "slow"; null if it is
+/// - `calls`: the newest calls of loaders: those that ended within six seconds, or as many more seconds, up to a minute,
+///   as it takes for 20 calls; and those that run and have taken longer than `slo_ms` already
+/// - `failure_share`: the share of them that failed, from 0 to 1
+/// - `p95_ms`: what 95 of 100 of them did not exceed, rounded up by an eighth at the most; null without calls
 ///
 /// Each of `nodes`:
 ///
@@ -86,6 +97,7 @@ use std::mem::MaybeUninit;
 /// - `reads`: reads by source (`what`: a word of failsoft_outcome_served_by, or "error") and by why the primary did not
 ///   serve; each read that ended, exactly once
 /// - `loads`: loaders called
+/// - `shed`: loads whose loader was not called, to spare the store: its breaker was open, or the line too long
 /// - `fills`: loaded values that were written back
 /// - `fills_skipped`: loaded values that were not, by cause (`what`, a word of failsoft_set)
 /// - `sets`: values written by failsoft_set
@@ -118,6 +130,7 @@ mod tests {
         );
         let lists = [
             ("Health", "as a JSON object"),
+            ("StoreHealth", "`store` has:"),
             ("NodeHealth", "Each of `nodes`:"),
             ("BallotHealth", "Each of `ballots`:"),
         ];

@@ -111,7 +111,7 @@ pub extern "C" fn failsoft_outcome_served_by(outcome: Option<&Outcome>) -> *cons
 }
 
 /// Why the primary did not serve it: "absent", "invalidated", "timeout", "connection", "loading", "cluster_down",
-/// "breaker_open", "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol", "deadline", "slow_source" or "failed_source"; later
+/// "breaker_open", "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol", "deadline", "slow_source", "shed" or "failed_source"; later
 /// versions may add words. Static; NULL if the primary did, or if the read failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_outcome_reason(outcome: Option<&Outcome>) -> *const c_char {

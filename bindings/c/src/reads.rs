@@ -55,6 +55,7 @@ impl Router {
 ///
 /// FAILSOFT_OK: failsoft_outcome_found says whether the key exists. FAILSOFT_FALLBACK: the loader failed.
 /// FAILSOFT_DEADLINE_EXCEEDED: it took longer than `load_timeout`. FAILSOFT_REENTRANT: it asked for its own key.
+/// FAILSOFT_SHED: it was not called, to spare a store that can't cope.
 /// FAILSOFT_UNAVAILABLE: there was no loader, and no node could tell.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_get_with_fallback(

@@ -24,7 +24,7 @@ pub enum Status {
     FAILSOFT_UNAVAILABLE = 3,
     /// The caller's own deadline passed, or the loader took longer than `load_timeout`.
     FAILSOFT_DEADLINE_EXCEEDED = 4,
-    /// Reserved: the program's store is shielded from more load.
+    /// The loader was not called, to spare the program's own store, or too many loads wait in line.
     FAILSOFT_SHED = 5,
     /// The loader failed; failsoft_outcome_error_code and _error_message say how.
     FAILSOFT_FALLBACK = 6,
@@ -235,7 +235,8 @@ pub extern "C" fn failsoft_last_error() -> *const c_char {
 /// - "argument": the bad argument, with FAILSOFT_INVALID_ARGUMENT
 /// - "reason": a word of failsoft_outcome_reason, with FAILSOFT_UNAVAILABLE
 /// - "limit": which limit has passed, `deadline` or `load_timeout`, with FAILSOFT_DEADLINE_EXCEEDED
-/// - "cause": why the value was not written, with FAILSOFT_WRITE_REFUSED; see failsoft_set
+/// - "cause": why the value was not written, with FAILSOFT_WRITE_REFUSED; see failsoft_set. With FAILSOFT_SHED:
+///   "breaker_open" or "queue_full"
 /// - "pending": the steps that the first key lacks, with FAILSOFT_INVALIDATION_INCOMPLETE; see failsoft_invalidate
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_last_error_detail_name() -> *const c_char {

@@ -13,7 +13,7 @@ mod reads;
 mod router;
 mod tls;
 
-use failsoft::{Cause, Durability, EventKind, Reason, ServedBy, Step};
+use failsoft::{Cause, Durability, EventKind, Reason, ServedBy, ShedCause, Step};
 use napi::bindgen_prelude::Object;
 use napi::{Env, Result};
 use napi_derive::napi;
@@ -55,6 +55,7 @@ pub fn words(env: &Env) -> Result<Object<'_>> {
     words.set("Reason", Reason::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     words.set("ServedBy", ServedBy::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     words.set("Cause", Cause::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    words.set("ShedCause", ShedCause::WORDS.to_vec())?;
     words.set("Step", Step::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     words.set("Durability", Durability::WORDS.to_vec())?;
     words.set("EventKind", EventKind::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;

@@ -5,7 +5,7 @@ use crate::errors::raised;
 use crate::tls::Tls;
 use failsoft::{
     Builder, Cause, Config, ConfigError, Durability, EventKind, KeySpec, Reason, Router, ServedBy, Setting,
-    SettingKind, Step, unknown_key,
+    SettingKind, ShedCause, Step, unknown_key,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -97,6 +97,7 @@ pub(crate) fn vocabulary(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     table.set_item("served_by", ServedBy::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     table.set_item("reason", Reason::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     table.set_item("cause", Cause::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    table.set_item("shed_cause", ShedCause::WORDS)?;
     table.set_item("step", Step::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     table.set_item("durability", Durability::WORDS)?;
     table.set_item("event", EventKind::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;

@@ -56,6 +56,7 @@ impl Core {
     ///     Unavailable: no fallback, and nobody could say whether the key exists.
     ///     DeadlineExceeded: `deadline` passed, or the fallback took longer than `load_timeout`.
     ///     InvalidArgument: a bad key, option or result of the fallback.
+    ///     Shed: the fallback was not called, to spare a store that can't cope; its `cause` says why.
     ///     Reentrant: the fallback asked for the key that it is loading.
     ///     DecodeError: with `decode_responses=True`, the value is no UTF-8.
     ///     Closed, Forked: the router is not to be used any more, or not in this process.

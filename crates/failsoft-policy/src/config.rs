@@ -127,6 +127,9 @@ settings! {
     /// another process has under way, and takes over when that one's lease is gone.
     lease_ttl: Option<Duration> as Option<Duration>,
         Kind::Duration { min: Duration::from_secs(1), max: MINUTE, off: true }, Setting::Off;
+    /// How long a callback may take: while more than one in twenty takes longer, and loads wait in line for longer than that,
+    /// loads are shed. Off: only while half of the callbacks fail.
+    slo: Option<Duration> as Option<Duration>, Kind::Duration { min: MS, max: HOUR, off: true }, millis(50);
     /// The most loads that run at once; beyond it they wait in line, in order. A call for many keys is one load. What a
     /// callback asks this router for does not wait.
     max_concurrent_loads: u32 as u32, Kind::Integer { min: 1, max: 65_536 }, Setting::Integer(256);

@@ -1,9 +1,11 @@
-//! Events for operators: a cluster that is not found, nodes lost and back, verdicts, values not written back, panics.
+//! Events for operators: a cluster that is not found, nodes lost and back, verdicts, values not written back, the store's
+//! breaker, panics.
 //! At most one message a second of each kind; what happens in between is gathered into the next one. Whether a node was
 //! lost or is back, the last message that names it says what it is.
 
 use crate::cluster::NodeStatus;
 use crate::partition::Verdict;
+use crate::store::Trouble;
 use crate::time::Instant;
 use crate::words::{Endpoint, Reason, words};
 use crate::write::Cause;
@@ -30,6 +32,10 @@ words! {
         Verdict = "verdict",
         /// Loaded values were not written back.
         FillFailed = "fill_failed",
+        /// The breaker of the callers' own store has opened: loads are shed.
+        StoreDown = "store_down",
+        /// It has closed: loads run again.
+        StoreUp = "store_up",
         /// Something in the background panicked, and goes on: a defect of this library.
         Panicked = "panicked",
     }
@@ -40,7 +46,7 @@ words! {
 pub struct Subject {
     /// The node.
     pub node: Option<Endpoint>,
-    /// A reason, a verdict, or the cause of a failed fill, as their enums spell it.
+    /// A reason, a verdict, the cause of a failed fill, or what the store's trouble is, as their enums spell it.
     pub word: Option<&'static str>,
 }
 
@@ -68,6 +74,8 @@ pub struct Journal {
     nodes: BTreeMap<Endpoint, (bool, Verdict)>,
     gave_no_view: BTreeMap<Endpoint, Reason>,
     fills: BTreeMap<&'static str, u64>,
+    store: Option<Trouble>,
+    opened: u64,
     panics: u64,
     pending: [Pending; EventKind::ALL.len()],
 }
@@ -113,6 +121,21 @@ impl Journal {
         }
     }
 
+    /// What the trouble of the store is, if its breaker is not closed, and how often it has opened so far.
+    pub fn store(&mut self, trouble: Option<Trouble>, opened: u64) {
+        let more = opened - core::mem::replace(&mut self.opened, opened);
+        let before = core::mem::replace(&mut self.store, trouble);
+        let up = &mut self.pending[EventKind::StoreUp as usize];
+        if more > 0 {
+            // It is down again before anybody was told that it was back.
+            up.count = 0;
+            self.note(EventKind::StoreDown, more, None, trouble.or(before).map(Trouble::as_str));
+        }
+        if trouble.is_none() && (before.is_some() || more > 0) {
+            self.pending[EventKind::StoreUp as usize].count += 1;
+        }
+    }
+
     /// How many panics were caught so far.
     pub fn panics(&mut self, count: u64) {
         let more = count.saturating_sub(core::mem::replace(&mut self.panics, count));
@@ -121,15 +144,20 @@ impl Journal {
 
     /// The messages that are due now.
     pub fn due(&mut self, now: Instant) -> Vec<Event> {
-        let (mut due, mut down_waits) = (Vec::new(), false);
+        let (mut due, mut waits) = (Vec::new(), None);
         for (kind, pending) in EventKind::ALL.iter().zip(&mut self.pending) {
             if pending.count == 0 {
                 continue;
             }
             let early = pending.told.is_some_and(|told| now < told + PAUSE);
-            // A node may be in both: that it was lost has to be told first.
-            if early || (*kind == EventKind::NodeUp && down_waits) {
-                down_waits |= *kind == EventKind::NodeDown;
+            // A node may be in both: that it was lost has to be told first. So has it of the store.
+            let after = match kind {
+                EventKind::NodeUp => Some(EventKind::NodeDown),
+                EventKind::StoreUp => Some(EventKind::StoreDown),
+                _ => None,
+            };
+            if early || (after.is_some() && after == waits) {
+                waits = Some(*kind);
                 continue;
             }
             let told = core::mem::replace(pending, Pending { told: Some(now), ..Pending::default() });
@@ -267,6 +295,33 @@ mod tests {
         journal.without_view(BTreeMap::new());
         journal.without_view(gave_none(Reason::ErrorReply));
         assert_eq!(journal.due(Instant::ZERO + PAUSE * 2), told("error_reply"), "a view had come meanwhile");
+    }
+
+    #[test]
+    fn that_the_store_is_back_is_told_after_it_was_told_to_be_down() {
+        let (mut journal, start) = (Journal::default(), Instant::ZERO);
+        let told = |journal: &mut Journal, at| -> Vec<(EventKind, u64, Option<&str>)> {
+            let word = |event: &Event| event.subjects.first().and_then(|subject| subject.word);
+            journal.due(at).iter().map(|event| (event.kind, event.count, word(event))).collect()
+        };
+        journal.store(None, 0);
+        assert_eq!(told(&mut journal, start), []);
+        journal.store(Some(Trouble::Slow), 1);
+        assert_eq!(told(&mut journal, start), [(EventKind::StoreDown, 1, Some("slow"))]);
+        // Closed, and open once more, within the pause of that message.
+        journal.store(None, 1);
+        journal.store(Some(Trouble::Failing), 2);
+        journal.store(None, 2);
+        assert_eq!(told(&mut journal, start + PAUSE / 2), []);
+        let both = [(EventKind::StoreDown, 1, Some("failing")), (EventKind::StoreUp, 1, None)];
+        assert_eq!(told(&mut journal, start + PAUSE), both);
+        // It opens again and again without closing.
+        journal.store(Some(Trouble::Failing), 3);
+        journal.store(Some(Trouble::Failing), 5);
+        assert_eq!(told(&mut journal, start + PAUSE * 2), [(EventKind::StoreDown, 3, Some("failing"))]);
+        journal.store(None, 5);
+        journal.store(Some(Trouble::Slow), 6);
+        assert_eq!(told(&mut journal, start + PAUSE * 3), [(EventKind::StoreDown, 1, Some("slow"))], "it is not back");
     }
 
     #[test]

@@ -164,6 +164,13 @@ impl Flights {
         self.flights.get(key).copied()
     }
 
+    /// Whether a callback that still runs waits for a load.
+    pub fn is_needed(&self, load: LoadId) -> bool {
+        let waiters = self.loads.get(&load).into_iter().flat_map(|load| &load.waiters);
+        let mut parents = waiters.filter_map(|id| self.waiters.get(id)).flat_map(|waiter| &waiter.parents);
+        parents.any(|parent| self.loads.contains_key(parent))
+    }
+
     /// Who asks for a key from now on starts a new load: what the one under way brings may be out of date.
     pub fn detach(&mut self, key: &Bytes) {
         let load = self.flights.remove(key).and_then(|id| self.loads.get_mut(&id));

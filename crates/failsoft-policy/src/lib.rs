@@ -42,6 +42,7 @@ pub mod route;
 mod runs;
 mod setting;
 pub mod slot;
+pub mod store;
 pub mod tend;
 mod text;
 pub mod time;

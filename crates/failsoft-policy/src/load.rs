@@ -15,95 +15,32 @@ use crate::bulkhead::Bulkhead;
 use crate::config::Config;
 use crate::echo::Echoes;
 use crate::fleet::{Came, Leases, Next};
-use crate::flight::{Counts, Flights, LoadId, LoadKeys, Reentrant, WaiterId};
-use crate::lease::{Fillable, Lease, Missing};
+use crate::flight::{Counts, Flights, Join, LoadId, LoadKeys, Reentrant, WaiterId};
+use crate::lease::{Lease, Missing};
+use crate::store::{ShedCause, Store, StoreStatus};
 use crate::time::Instant;
 use crate::wire::LONGEST_KEY;
-use crate::words::NodeKey;
 use crate::write::Cause;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
-/// A key to load.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// The key.
-    pub key: Bytes,
-    /// The primary that confirmed the miss: only then, and only there, may its value be written back.
-    pub confirmed: Option<NodeKey>,
-    /// When a lease has to be there: the end of the cluster's share of a call that has a deadline of its own.
-    pub lease_by: Option<Instant>,
-}
+mod words;
 
-/// How a load ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// With values of so many bytes together.
-    Loaded {
-        /// Their length.
-        bytes: usize,
-    },
-    /// The callback failed.
-    Failed,
-    /// The callback's event loop or thread is gone, and its result with it.
-    Gone,
-}
+pub use words::{Begin, Due, Ending, Finished, Joined, Wanted};
 
-impl Ending {
-    /// Whether a caller who waited for another's load does it anew with a callback of its own. Each such turn uses up
-    /// the callback of a caller that is gone, so there are at most as many turns as callers.
-    pub fn leaves_it_to(self, has_callback: bool) -> bool {
-        self == Self::Gone && has_callback
-    }
-}
-
-/// What a caller has to do for its keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Joined {
-    /// Keys that a load answers which ended after the caller had set out.
-    pub answered: Vec<LoadKeys>,
-    /// The caller, for [`Loads::leave`].
-    pub waiter: WaiterId,
-    /// The new load, if there is one: the caller's callback is run once for these keys, when the load begins.
-    pub lead: Option<LoadKeys>,
-    /// The loads whose turn it is now: the new one, and others that waited in line until a callback needed them.
-    pub begin: Vec<LoadId>,
-    /// The loads of others that these keys wait for, the oldest first.
-    pub waits: Vec<LoadKeys>,
-}
-
-/// What follows from the end of a load.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
-    /// How many callers get the result; `None` after its limit, when they already got `DeadlineExceeded`.
-    pub waiters: usize,
-    /// The keys whose values are written back, or the reasons why not: those whose miss a primary had confirmed. A kept
-    /// lease of a key that does not exist is released.
-    pub fills: Vec<Fillable>,
-    /// The result is kept, for callers who set out before now.
-    pub kept: bool,
-    /// The results of these loads are dropped.
-    pub dropped: Vec<LoadId>,
-}
-
-/// What became due.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Due {
-    /// Loads that reached their limit: their waiters get `DeadlineExceeded`.
-    pub timed_out: Vec<LoadId>,
-    /// The callbacks of these are stopped, or not begun any more.
-    pub stop: Vec<LoadId>,
-    /// The results of these are dropped.
-    pub dropped: Vec<LoadId>,
-}
+/// The most loads that wait in line.
+pub const LONGEST_LINE: usize = 16_384;
 
 /// All loads of a router. See the module; bounded as the flights and the echoes are.
 #[derive(Debug)]
 pub struct Loads {
     flights: Flights,
     bulkhead: Bulkhead,
+    store: Store,
+    /// For [`Loads::shed`].
+    shed: Vec<LoadId>,
     echoes: Echoes,
     /// Of the loads that may be written back.
     leases: BTreeMap<LoadId, Leases>,
@@ -119,11 +56,13 @@ pub struct Loads {
 }
 
 impl Loads {
-    /// No load yet.
-    pub fn new(config: &Config) -> Self {
+    /// No load yet. Chance shortens how long loads are shed.
+    pub fn new(config: &Config, dice: u32) -> Self {
         Self {
             flights: Flights::default(),
             bulkhead: Bulkhead::new(config.max_concurrent_loads() as usize),
+            store: Store::new(config, dice),
+            shed: Vec::new(),
             echoes: Echoes::default(),
             leases: BTreeMap::new(),
             released: Vec::new(),
@@ -153,7 +92,9 @@ impl Loads {
                 None => keys.push(key.clone()),
             }
         }
-        let join = self.flights.join(&keys, parents, now, self.timeout)?;
+        let mut join = self.flights.join(&keys, parents, now, self.timeout)?;
+        let nested = parents.iter().any(|&parent| self.bulkhead.is_running(parent));
+        let shed = if nested { None } else { self.shed_lead(&mut join, now) };
         if let Some(lead) = join.lead.as_ref().filter(|_| self.fill) {
             let of = |key: &Bytes| self.flights.load_of(key) == Some(lead.load);
             let confirmed = wanted.iter().filter(|w| of(&w.key) && w.key.len() <= LONGEST_KEY);
@@ -169,7 +110,6 @@ impl Loads {
             }
         }
         let answered = answered.into_iter().map(|(load, keys)| LoadKeys { load, keys }).collect();
-        let nested = parents.iter().any(|&parent| self.bulkhead.is_running(parent));
         if nested {
             for load in join.lead.iter().chain(&join.waits).map(|load| load.load) {
                 self.leases.entry(load).and_modify(|leases| leases.patience = Instant::ZERO);
@@ -178,8 +118,29 @@ impl Loads {
         let needed = join.waits.iter().filter(|_| nested).map(|theirs| theirs.load);
         let mut begin: Vec<LoadId> = needed.filter(|&load| self.bulkhead.promote(load)).collect();
         let lead = join.lead.iter().map(|lead| lead.load);
-        begin.extend(lead.filter(|&load| self.bulkhead.enter(load, nested)));
-        Ok(Joined { answered, waiter: join.waiter, lead: join.lead, begin, waits: join.waits })
+        for load in lead {
+            let begins = self.bulkhead.enter(load, nested, now);
+            begin.extend(begins.then_some(load));
+            if begins && !nested {
+                self.store.turn(Duration::ZERO, now);
+            }
+        }
+        self.look_at_line();
+        Ok(Joined { answered, waiter: join.waiter, lead: join.lead, begin, waits: join.waits, shed })
+    }
+
+    /// Takes the new load back if the store is spared, or the line is too long: its keys, and why.
+    fn shed_lead(&mut self, join: &mut Join, now: Instant) -> Option<(Vec<Bytes>, ShedCause)> {
+        let load = join.lead.as_ref()?.load;
+        let cause = if self.bulkhead.waiting() >= LONGEST_LINE {
+            ShedCause::QueueFull
+        } else if !self.store.admit(load, now) {
+            ShedCause::BreakerOpen
+        } else {
+            return None;
+        };
+        let _ = self.flights.complete(load);
+        join.lead.take().map(|lead| (lead.keys, cause))
     }
 
     /// The turn of a load has come: the keys of which a lease has to be taken before its callback starts.
@@ -203,9 +164,28 @@ impl Loads {
         core::mem::take(&mut self.released)
     }
 
-    /// The driver is about to start the callback of a load; false if it is over already.
-    pub fn begin(&mut self, load: LoadId) -> bool {
-        self.flights.begin(load)
+    /// The driver is about to start the callback of a load; or has no need to, if `needed` is false, as all of its keys
+    /// were found when their leases were to be taken.
+    pub fn begin(&mut self, load: LoadId, needed: bool, now: Instant) -> Begin {
+        if !self.flights.begin(load) {
+            return Begin::Over;
+        }
+        if !needed {
+            return Begin::Run;
+        }
+        // The breaker may have opened while it was taking its leases.
+        if !self.store.lets(load) && !self.flights.is_needed(load) {
+            return Begin::Shed(ShedCause::BreakerOpen);
+        }
+        self.store.begin(load, now);
+        Begin::Run
+    }
+
+    /// The loads that waited in line when the breaker of the store opened: their callers get
+    /// [`ShedCause::BreakerOpen`]. To be asked after [`Loads::finish`] and [`Loads::expire`].
+    #[must_use = "their callers wait"]
+    pub fn shed(&mut self) -> Vec<LoadId> {
+        core::mem::take(&mut self.shed)
     }
 
     /// A key was invalidated, or set: who asks for it from now on gets nothing of a load that began before.
@@ -214,8 +194,11 @@ impl Loads {
         self.echoes.forget(key);
     }
 
-    /// A load ended. `None` for one that was stopped, or has ended before: its result is ignored.
+    /// A load ended. `None` for one that was stopped, or has ended before: its result is ignored. To be told before its
+    /// place is given on ([`Loads::release`]): nobody is to begin if this end opens the breaker of the store.
     pub fn finish(&mut self, load: LoadId, ending: Ending, now: Instant) -> Option<Finished> {
+        self.store.end(load, ending, now);
+        self.judge(now);
         // Also of a load whose limit passed right before it was to begin.
         let leases = self.leases.remove(&load);
         let Some(completed) = self.flights.complete(load) else {
@@ -224,10 +207,11 @@ impl Loads {
         };
         let (mut dropped, mut kept) = (Vec::new(), false);
         // After the limit the callers have had `DeadlineExceeded` and may have loaded anew. A callback that is
-        // gone has no result.
-        if !completed.late && ending != Ending::Gone {
+        // gone, or was not asked, has no result.
+        if !completed.late && !matches!(ending, Ending::Gone | Ending::Shed) {
             let bytes = if let Ending::Loaded { bytes } = ending { bytes } else { 0 };
-            let until = self.pause.filter(|_| ending == Ending::Failed).map(|pause| now + pause);
+            let until =
+                self.pause.filter(|_| matches!(ending, Ending::Failed | Ending::Unusable)).map(|pause| now + pause);
             kept = self.echoes.keep(load, completed.keys, bytes, (now, until), &mut dropped);
         }
         let mut fills = Vec::new();
@@ -239,8 +223,12 @@ impl Loads {
     }
 
     /// The callback of a load has ended, or was stopped. The load that begins in its place.
-    pub fn release(&mut self, load: LoadId) -> Option<LoadId> {
-        self.bulkhead.release(load)
+    pub fn release(&mut self, load: LoadId, now: Instant) -> Option<LoadId> {
+        self.store.withdraw(load);
+        let (next, since) = self.bulkhead.release(load)?;
+        self.store.turn(now.since(since), now);
+        self.look_at_line();
+        Some(next)
     }
 
     /// A caller goes away. Returns the loads left without a waiter: the driver stops their callbacks.
@@ -259,6 +247,8 @@ impl Loads {
         // Also those that are taking their leases: their callbacks do not begin any more.
         stop.extend(expired.timed_out.iter().filter(|late| !late.runs_on).map(|late| late.load));
         self.drop_all(&stop);
+        self.judge(now);
+        self.store.looked(now);
         let mut dropped = Vec::new();
         self.echoes.expire(now, self.keep, &mut dropped);
         Due { timed_out, stop, dropped }
@@ -267,7 +257,8 @@ impl Loads {
     /// When [`Self::expire`] has something to do next. Results that ended together are dropped together.
     pub fn next_timeout(&self) -> Option<Instant> {
         let kept = self.echoes.last().map(|at| at + self.keep + Duration::from_nanos(1));
-        self.flights.next_timeout().into_iter().chain(kept).min()
+        let store = self.store.next_timeout(self.bulkhead.oldest());
+        self.flights.next_timeout().into_iter().chain(kept).chain(store).min()
     }
 
     /// The current counts.
@@ -280,12 +271,39 @@ impl Loads {
         self.bulkhead.waiting()
     }
 
+    /// The store as it seems.
+    pub fn store(&mut self, now: Instant) -> StoreStatus {
+        self.store.status(now)
+    }
+
+    /// If the breaker of the store opens, those in line are not loaded any more.
+    fn judge(&mut self, now: Instant) {
+        if !self.store.judge(self.bulkhead.oldest(), now) {
+            return;
+        }
+        for load in self.bulkhead.clear() {
+            let _ = self.flights.complete(load);
+            self.leases.remove(&load);
+            self.shed.push(load);
+        }
+        self.look_at_line();
+    }
+
+    fn look_at_line(&mut self) {
+        if self.bulkhead.waiting() == 0 {
+            self.store.line_is_empty();
+        }
+    }
+
     /// These loads are over, with nothing to come of them. Those that run keep their places until they have stopped.
     fn drop_all(&mut self, loads: &[LoadId]) {
         for &load in loads {
             self.released.extend(self.leases.remove(&load).iter().flat_map(Leases::kept));
-            self.bulkhead.leave(load);
+            if self.bulkhead.leave(load) {
+                self.store.withdraw(load);
+            }
         }
+        self.look_at_line();
     }
 }
 

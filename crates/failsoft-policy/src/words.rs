@@ -134,6 +134,8 @@ words! {
         Deadline = "deadline",
         /// A copy stood in for the callback, which took longer than the read had time for.
         SlowSource = "slow_source",
+        /// A copy stood in for the callback, which was not asked, to spare the store.
+        Shed = "shed",
         /// A copy stood in for the callback, which failed.
         FailedSource = "failed_source",
     }

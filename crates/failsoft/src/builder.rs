@@ -151,6 +151,9 @@ impl Builder {
         soft_load_timeout,
         /// For how long callers of a key whose load failed get the same error, without another load. Off.
         failure_pause,
+        /// How long a callback may take: while more than one in twenty takes longer, and loads wait in line for longer than
+        /// that, loads are shed. 50 ms; off by [`set`](Builder::set): [`Setting::Off`].
+        slo,
         /// For how long a lease stands that its load does not prolong. With it a load waits for the load of the same key
         /// that another process has under way, and takes over when that one's lease is gone. Off.
         lease_ttl,

@@ -148,6 +148,7 @@ pub(crate) fn or_stale(shared: &Shared, key: &[u8], end: ReadEnd, callback: bool
         Error::Unavailable { reason, .. } => *reason,
         Error::DeadlineExceeded { .. } if callback => Reason::SlowSource,
         Error::DeadlineExceeded { .. } => reason.unwrap_or(Reason::Deadline),
+        Error::Shed { .. } => Reason::Shed,
         // A result that is no answer is a defect of the program, which has to hear of it.
         Error::Fallback(inner) if inner.is::<BadResult>() => return end,
         Error::Fallback(_) => Reason::FailedSource,

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use failsoft_policy::Reason;
 use failsoft_policy::error::ConfigError;
 use failsoft_policy::invalidate::Pending;
+use failsoft_policy::store::ShedCause;
 use failsoft_policy::write::Cause;
 use std::error::Error as StdError;
 use std::fmt;
@@ -34,6 +35,11 @@ pub enum Error {
     DeadlineExceeded {
         /// Which of the two: `deadline` or `load_timeout`.
         limit: &'static str,
+    },
+    /// The callback was not asked, to spare the store.
+    Shed {
+        /// Why: its breaker is open, or too many loads wait in line.
+        cause: ShedCause,
     },
     /// The callback failed; all callers that waited for this run of it get the same error.
     Fallback(Arc<dyn StdError + Send + Sync>),
@@ -70,7 +76,7 @@ pub enum Error {
 
 impl Error {
     /// The kind as a word, the same in every language: `CONFIG`, `INVALID_ARGUMENT`, `UNAVAILABLE`,
-    /// `DEADLINE_EXCEEDED`, `FALLBACK`, `REENTRANT`, `WRITE_REFUSED`, `INVALIDATION_INCOMPLETE`, `CLOSED`,
+    /// `DEADLINE_EXCEEDED`, `SHED`, `FALLBACK`, `REENTRANT`, `WRITE_REFUSED`, `INVALIDATION_INCOMPLETE`, `CLOSED`,
     /// `FORKED`, `INTERNAL`. A callback's result that is no answer ([`BadResult`]) is an `INVALID_ARGUMENT`.
     pub fn code(&self) -> &'static str {
         match self {
@@ -78,6 +84,7 @@ impl Error {
             Self::InvalidArgument { .. } => "INVALID_ARGUMENT",
             Self::Unavailable { .. } => "UNAVAILABLE",
             Self::DeadlineExceeded { .. } => "DEADLINE_EXCEEDED",
+            Self::Shed { .. } => "SHED",
             Self::Fallback(inner) if inner.is::<BadResult>() => "INVALID_ARGUMENT",
             Self::Fallback(_) => "FALLBACK",
             Self::Reentrant { .. } => "REENTRANT",
@@ -132,6 +139,7 @@ impl Error {
             Self::InvalidArgument { argument, .. } => ("argument", Setting(argument)),
             Self::Unavailable { reason, .. } => ("reason", Word(reason.as_str())),
             Self::DeadlineExceeded { limit } => ("limit", Setting(limit)),
+            Self::Shed { cause } => ("cause", Word(cause.as_str())),
             Self::Reentrant { key } => ("key", Key(key)),
             Self::WriteRefused { cause } => ("cause", Word(cause.as_str())),
             Self::InvalidationIncomplete { pending: keys } => pending(keys),
@@ -162,6 +170,7 @@ impl fmt::Display for Error {
                 write!(f, "no source could say whether the key exists: {reason}")?;
                 said.as_ref().map_or(Ok(()), |said| write!(f, " ({said})"))
             }
+            Self::Shed { cause } => write!(f, "the callback was not asked, to spare the store: {cause}"),
             Self::Fallback(e) if e.is::<BadResult>() => e.fmt(f),
             Self::Fallback(e) => write!(f, "the fallback failed: {e}"),
             Self::Reentrant { key } => {

@@ -51,6 +51,8 @@ impl Watch {
         for (cause, count) in shared.tally.skipped() {
             self.journal.fills(cause, count);
         }
+        let store = shared.loads.store(now);
+        self.journal.store(store.trouble, store.opened);
         self.journal.panics(shared.tally.panics());
         for event in self.journal.due(now) {
             // A panic in the observer must not end the conductor.

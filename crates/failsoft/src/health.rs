@@ -6,6 +6,7 @@ use crate::tally::Counters;
 use failsoft_policy::Kind;
 use failsoft_policy::cluster::{BallotStatus, NodeStatus};
 use failsoft_policy::hearing::Listening;
+use failsoft_policy::store::{StoreStatus, Trouble};
 use failsoft_policy::view::Role;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -50,6 +51,8 @@ pub struct Health {
     pub copies: u64,
     /// How many bytes they take, keys and what keeping them costs included; at most `standin_bytes`.
     pub copies_bytes: u64,
+    /// Your own store, as the calls of the callbacks show it.
+    pub store: StoreHealth,
     /// Keys that this router invalidated, or heard that another one did, within `invalidation_ttl`.
     pub invalidations: usize,
     /// Those of them that no node has acknowledged, or that another owner may have lost: they are read from their
@@ -65,6 +68,24 @@ pub struct Health {
     pub nodes: Vec<NodeHealth>,
     /// What was counted since the router was built.
     pub counters: Counters,
+}
+
+/// The breaker of your own store, which callbacks ask, at one moment. Times are in milliseconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreHealth {
+    /// `closed`, `open` (loads are shed), or `half_open` (some are let in, to see how it is).
+    pub state: &'static str,
+    /// For how long that has been so.
+    pub state_ms: u64,
+    /// Why it is not closed: `failing` or `slow`.
+    pub trouble: Option<&'static str>,
+    /// The newest calls: those that ended within six seconds, or as many more seconds, up to a minute, as it takes for 20
+    /// calls; and those that run and have taken longer than `slo` already.
+    pub calls: u64,
+    /// The share of them that failed.
+    pub failure_share: f64,
+    /// What 95 of 100 of them did not exceed, rounded up by an eighth at the most. None without calls.
+    pub p95_ms: Option<u64>,
 }
 
 /// What one node said of the cluster's health.
@@ -190,6 +211,7 @@ impl Health {
             detached_loads: loads.detached,
             copies,
             copies_bytes,
+            store: StoreHealth::of(shared.loads.store(shared.now())),
             invalidations,
             invalidations_owed,
             stalled: shared.stalled.load(Ordering::Relaxed),
@@ -207,6 +229,19 @@ impl Health {
     /// The node at this address, if it is known.
     pub fn node(&self, address: &str) -> Option<&NodeHealth> {
         self.nodes.iter().find(|n| n.address == address)
+    }
+}
+
+impl StoreHealth {
+    fn of(store: StoreStatus) -> Self {
+        Self {
+            state: store.state.as_str(),
+            state_ms: millis(store.lasts),
+            trouble: store.trouble.map(Trouble::as_str),
+            calls: store.seen.calls,
+            failure_share: store.seen.failures as f64 / store.seen.calls.max(1) as f64,
+            p95_ms: store.p95.map(|p95| millis(p95 + Duration::from_micros(999))),
+        }
     }
 }
 

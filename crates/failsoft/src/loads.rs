@@ -12,6 +12,7 @@ use failsoft_policy::Instant;
 use failsoft_policy::config::Config;
 use failsoft_policy::flight::{Counts, LoadId, LoadKeys, WaiterId};
 use failsoft_policy::load::Wanted;
+use failsoft_policy::store::{ShedCause, StoreStatus};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -61,6 +62,12 @@ impl State {
         loads.iter().filter_map(|load| self.running.remove(load)).collect()
     }
 
+    /// Those that the breaker of the store took out of the line.
+    fn take_shed(&mut self) -> Vec<Running> {
+        let shed = self.policy.shed();
+        self.take_running(&shed)
+    }
+
     fn take_results(&mut self, loads: &[LoadId]) -> Vec<Loaded> {
         loads.iter().filter_map(|load| self.results.remove(load)).collect()
     }
@@ -76,7 +83,7 @@ pub(crate) struct Loads {
 impl Loads {
     pub(crate) fn new(config: &Config) -> Self {
         let state = State {
-            policy: failsoft_policy::load::Loads::new(config),
+            policy: failsoft_policy::load::Loads::new(config, fastrand::u32(..)),
             running: BTreeMap::new(),
             results: BTreeMap::new(),
             unstarted: VecDeque::new(),
@@ -96,6 +103,11 @@ impl Loads {
         (state.policy.counts(), state.policy.queued())
     }
 
+    /// The store as its calls show it.
+    pub(crate) fn store(&self, now: Instant) -> StoreStatus {
+        self.lock().policy.store(now)
+    }
+
     /// These keys were changed: who asks for one from now on gets nothing of a load that began before.
     pub(crate) fn detach<'a>(&self, keys: impl IntoIterator<Item = &'a Bytes>) {
         let mut state = self.lock();
@@ -106,7 +118,7 @@ impl Loads {
     pub(crate) fn close(&self, config: &Config) {
         let mut state = self.lock();
         state.closed = true;
-        state.policy = failsoft_policy::load::Loads::new(config);
+        state.policy = failsoft_policy::load::Loads::new(config, fastrand::u32(..));
         let results = std::mem::take(&mut state.results);
         let running = std::mem::take(&mut state.running);
         drop(state);
@@ -122,6 +134,14 @@ impl Loads {
 fn stop(running: Vec<Running>) {
     for task in running.into_iter().filter_map(|r| r.task) {
         task.abort();
+    }
+}
+
+/// Outside the lock, for the same reason.
+fn tell_shed(shared: &Shared, loads: Vec<Running>) {
+    for running in loads {
+        shared.tally.shed();
+        running.done.send_replace(Some(Loaded::shed(ShedCause::BreakerOpen)));
     }
 }
 
@@ -189,6 +209,11 @@ async fn join(
             let lost = Loaded::failed(Error::Internal("the result of a load was lost"));
             let loaded = state.results.get(&answered.load).unwrap_or(&lost);
             got.extend(answered.keys.into_iter().map(|key| loaded.key(key, true)));
+        }
+        if let Some((keys, cause)) = joined.shed {
+            shared.tally.shed();
+            let shed = Loaded::shed(cause);
+            got.extend(keys.into_iter().map(|key| shed.key(key, false)));
         }
         if let Some(lead) = &joined.lead {
             let queued = Call::take(call).map(|call| Queued { keys: lead.keys.clone(), outer: frames, call });

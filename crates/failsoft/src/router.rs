@@ -86,7 +86,8 @@ impl Router {
     ///
     /// # Errors
     /// [`Error::Fallback`] with the callback's own error; [`Error::DeadlineExceeded`] if it takes
-    /// longer than `load_timeout`; [`Error::Reentrant`] if it asks for its own key;
+    /// longer than `load_timeout`; [`Error::Shed`] if it is not asked, to spare a store that can't cope;
+    /// [`Error::Reentrant`] if it asks for its own key;
     /// [`Error::InvalidArgument`] for a key over 512 MiB; [`Error::Closed`].
     pub async fn get_with_fallback<F, Fut, E>(&self, key: impl AsRef<[u8]>, fallback: F) -> Result<Option<Bytes>, Error>
     where

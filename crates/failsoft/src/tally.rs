@@ -16,6 +16,7 @@ pub(crate) struct Tally {
     reads: [Row; ServedBy::ALL.len() + 1],
     primary_at_once: AtomicU64,
     loads: AtomicU64,
+    shed: AtomicU64,
     fills: AtomicU64,
     skipped: [AtomicU64; Cause::ALL.len()],
     sets: AtomicU64,
@@ -46,6 +47,8 @@ pub struct Counters {
     pub reads: Vec<Count>,
     /// Runs of callbacks.
     pub loads: u64,
+    /// Loads whose callback was not run, to spare the store: its breaker was open, or the line too long.
+    pub shed: u64,
     /// Loaded values written back.
     pub fills: u64,
     /// Loaded values not written back, by cause (in `what`).
@@ -88,6 +91,7 @@ impl Tally {
             reads: std::array::from_fn(|_| row()),
             primary_at_once: AtomicU64::new(0),
             loads: AtomicU64::new(0),
+            shed: AtomicU64::new(0),
             fills: AtomicU64::new(0),
             skipped: std::array::from_fn(|_| AtomicU64::new(0)),
             sets: AtomicU64::new(0),
@@ -117,6 +121,10 @@ impl Tally {
 
     pub(crate) fn load(&self) {
         self.loads.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn shed(&self) {
+        self.shed.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn fill(&self, skipped: Option<Cause>) {
@@ -173,6 +181,7 @@ impl Tally {
             attempts,
             reads,
             loads: self.loads.load(Relaxed),
+            shed: self.shed.load(Relaxed),
             fills: self.fills.load(Relaxed),
             fills_skipped: by_cause(&self.skipped),
             sets: self.sets.load(Relaxed),

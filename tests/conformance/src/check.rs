@@ -175,10 +175,17 @@ fn same(what: &str, wanted: Option<&str>, got: &str) -> Result<(), String> {
     }
 }
 
-/// A wanted number may be a range; everything else is compared as it is.
+/// A wanted number may be a range, and of an object the fields that are named count; everything else is compared as it is.
 fn admits(what: &str, wanted: &Value, got: &Value) -> Result<(), String> {
     match (serde_json::from_value::<Number>(wanted.clone()), got.as_u64()) {
         (Ok(number), Some(got)) => number.check(what, got),
+        _ if got.is_object() && wanted.is_object() => {
+            let mut fields = wanted.as_object().into_iter().flatten();
+            fields.try_for_each(|(field, wanted)| {
+                let got = got.get(field).ok_or_else(|| format!("{what} has no field {field}"))?;
+                admits(&format!("{what}.{field}"), wanted, got)
+            })
+        }
         _ if wanted == got => Ok(()),
         _ => Err(format!("{what} is {got}, expected {wanted}")),
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::{Config, Setting};
 use crate::flight::LoadId;
 use crate::lease::Lessor;
-use crate::load::{Ending, Loads, Wanted};
+use crate::load::{Begin, Ending, Loads, Wanted};
 use crate::words::NodeKey;
 use crate::write::Cause;
 use alloc::vec;
@@ -23,7 +23,7 @@ fn key(name: &'static str) -> Bytes {
 fn loads() -> Loads {
     let mut config = Config::default();
     config.set("lease_ttl", Setting::Millis(3_000.0)).expect("in range");
-    Loads::new(&config)
+    Loads::new(&config, 7)
 }
 
 fn lease(at: Instant, kept: bool) -> Lease {
@@ -72,7 +72,7 @@ fn a_load_asks_again_ever_less_often_until_its_key_is_its_own() {
     let next = loads.leased(load, came(&[], &["a"], now), at(now), u32::MAX);
     assert_eq!(next, Some(Next::Wait { until: at(now + 100), missing: vec![missing_of("a")] }), "half by chance");
     run(loads.leased(load, came(&["a"], &[], now), at(now), 0));
-    assert!(loads.begin(load));
+    assert_eq!(loads.begin(load, true, at(0)), Begin::Run);
     let ended = loads.finish(load, Ending::Loaded { bytes: 1 }, at(now)).expect("it ran");
     assert_eq!(ended.fills, [(key("a"), Ok(lease(at(now), true)))]);
     assert_eq!(loads.released(), []);
@@ -92,7 +92,7 @@ fn after_half_of_its_limit_a_load_goes_on_with_the_others_token_and_does_not_kee
     let next = loads.leased(load, came(&[], &["a"], 5_990), at(5_990), 0);
     assert_eq!(next, Some(Next::Wait { until: at(6_000), missing: vec![missing_of("a")] }));
     let keeping = run(loads.leased(load, came(&[], &["a"], 6_000), at(6_000), 0));
-    assert!(loads.begin(load));
+    assert_eq!(loads.begin(load, true, at(0)), Begin::Run);
     assert_eq!(keeping.next(), None, "it is another's");
     let ended = loads.finish(load, Ending::Loaded { bytes: 1 }, at(6_100)).expect("it ran");
     assert_eq!(ended.fills, [(key("a"), Ok(lease(at(6_000), false)))]);
@@ -109,7 +109,7 @@ fn a_load_of_many_keys_waits_until_it_has_one_of_its_own_and_then_loads_the_rest
     assert!(matches!(next, Some(Next::Wait { missing, .. }) if missing == [missing_of("b"), missing_of("c")]));
     let keeping = run(loads.leased(load, came(&["b"], &["c"], 30), at(30), 0));
     assert_eq!(keeping.leases, [(key("b"), lease(at(30), true))]);
-    assert!(loads.begin(load));
+    assert_eq!(loads.begin(load, true, at(0)), Begin::Run);
     let ended = loads.finish(load, Ending::Loaded { bytes: 1 }, at(40)).expect("it ran");
     assert_eq!(ended.fills, [(key("b"), Ok(lease(at(30), true))), (key("c"), Ok(lease(at(30), false)))]);
 }
@@ -134,7 +134,7 @@ fn what_a_callback_waits_for_does_not_wait_for_another_process() {
     let mut loads = loads();
     let outer = lead(&mut loads, &["outer"], &[], 0, 0);
     run(loads.leased(outer, came(&["outer"], &[], 0), at(0), 0));
-    assert!(loads.begin(outer));
+    assert_eq!(loads.begin(outer, true, at(0)), Begin::Run);
     let inner = lead(&mut loads, &["inner"], &[outer], 0, 0);
     run(loads.leased(inner, came(&[], &["inner"], 0), at(0), 0));
     // So does one that waits already, from when a callback asks for it.
@@ -178,7 +178,7 @@ fn a_load_that_comes_to_nothing_releases_its_own_leases() {
     let begin = |loads: &mut Loads, took: u64| {
         let load = lead(loads, &["a"], &[], 0, 0);
         run(loads.leased(load, came(&["a"], &[], 0), at(took), 0));
-        assert!(loads.begin(load));
+        assert_eq!(loads.begin(load, true, at(0)), Begin::Run);
         load
     };
     for ending in [Ending::Failed, Ending::Gone] {

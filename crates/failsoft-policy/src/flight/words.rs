@@ -6,7 +6,7 @@ use core::fmt;
 
 /// One run of a callback. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LoadId(pub(super) u64);
+pub struct LoadId(pub(crate) u64);
 
 /// One caller, in all the flights that it waits for. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::lease::{Lease, Lessor};
+use crate::words::NodeKey;
 use crate::write::Cause;
 use alloc::vec;
 
@@ -22,7 +23,7 @@ fn wanted(names: &[&'static str], confirmed: bool) -> Vec<Wanted> {
 }
 
 fn loads() -> Loads {
-    Loads::new(&Config::default())
+    Loads::new(&Config::default(), 7)
 }
 
 /// A lease as this node gives it.
@@ -51,7 +52,7 @@ fn lead(loads: &mut Loads, names: &[&'static str], confirmed: bool, now: Instant
     let joined = loads.join(&wanted(names, confirmed), &[], now, now).expect("no circle");
     let load = joined.lead.expect("nobody loads them").load;
     take_leases(loads, load, &[]);
-    assert!(loads.begin(load));
+    assert_eq!(loads.begin(load, true, at(0)), Begin::Run);
     load
 }
 
@@ -83,7 +84,7 @@ fn nothing_is_written_back_without_a_confirmed_miss_a_value_or_the_setting() {
     }
     let mut config = Config::default();
     config.set_text("fill", "false").expect("a setting");
-    let mut none = Loads::new(&config);
+    let mut none = Loads::new(&config, 7);
     let load = lead(&mut none, &["a"], true, at(0));
     assert_eq!(none.finish(load, LOADED, at(1)).expect("it ran").fills, []);
 }
@@ -127,7 +128,7 @@ fn a_load_that_nobody_waits_for_is_not_begun() {
     let joined = loads.join(&wanted(&["a"], true), &[], at(0), at(0)).expect("no circle");
     let load = joined.lead.expect("a lead").load;
     assert_eq!(loads.leave(joined.waiter), [load]);
-    assert!(!loads.begin(load) && loads.leases.is_empty());
+    assert!(loads.begin(load, true, at(0)) == Begin::Over && loads.leases.is_empty());
     assert_eq!(loads.finish(load, LOADED, at(1)), None);
 }
 
@@ -148,11 +149,11 @@ fn results_are_kept_as_long_as_a_caller_can_be_on_its_way() {
 fn those_beyond_the_limit_wait_in_line_and_begin_when_a_callback_has_ended() {
     let mut config = Config::default();
     config.set_text("max_concurrent_loads", "1").expect("a setting");
-    let mut loads = Loads::new(&config);
+    let mut loads = Loads::new(&config, 7);
     let first = loads.join(&wanted(&["a"], true), &[], at(0), at(0)).expect("no circle");
     let first = first.lead.map(|lead| (lead.load, first.begin)).expect("a lead");
     assert_eq!(first.1, [first.0]);
-    assert!(loads.begin(first.0));
+    assert_eq!(loads.begin(first.0, true, at(0)), Begin::Run);
     let second = loads.join(&wanted(&["b"], true), &[], at(1), at(1)).expect("no circle");
     let third = loads.join(&wanted(&["c"], true), &[], at(2), at(2)).expect("no circle");
     assert_eq!((&second.begin[..], &third.begin[..], loads.queued()), (&[][..], &[][..], 2));
@@ -162,24 +163,24 @@ fn those_beyond_the_limit_wait_in_line_and_begin_when_a_callback_has_ended() {
     assert_eq!(loads.leave(third.waiter).len(), 1);
     assert_eq!(loads.queued(), 1, "its only caller has left");
     assert!(loads.finish(first.0, LOADED, at(4)).is_some());
-    let next = loads.release(first.0);
+    let next = loads.release(first.0, at(20_000));
     assert_eq!(next, second.lead.map(|lead| lead.load));
-    assert!(loads.begin(next.expect("one in line")));
+    assert_eq!(loads.begin(next.expect("one in line"), true, at(0)), Begin::Run);
 }
 
 #[test]
 fn a_load_keeps_its_place_until_its_callback_has_stopped() {
     let mut config = Config::default();
     config.set_text("max_concurrent_loads", "1").expect("a setting");
-    let mut loads = Loads::new(&config);
+    let mut loads = Loads::new(&config, 7);
     let hung = lead(&mut loads, &["a"], true, at(0));
     let next = loads.join(&wanted(&["b"], true), &[], at(10_000), at(10_000)).expect("no circle");
     assert_eq!(loads.expire(at(10_000)), Due { timed_out: vec![hung], ..Due::default() });
     assert_eq!((next.begin, loads.queued()), (vec![], 1), "it runs on");
     let over = next.lead.expect("a lead").load;
     assert_eq!(loads.expire(at(20_000)), Due { timed_out: vec![over], stop: vec![hung, over], dropped: vec![] });
-    assert!(!loads.begin(over) && loads.leases.is_empty());
-    assert_eq!((loads.release(hung), loads.queued()), (None, 0));
+    assert!(loads.begin(over, true, at(20_000)) == Begin::Over && loads.leases.is_empty());
+    assert_eq!((loads.release(hung, at(20_000)), loads.queued()), (None, 0));
     assert_eq!(lead(&mut loads, &["c"], true, at(20_001)), loads.flights.load_of(&key("c")).expect("it runs"));
 }
 
@@ -187,7 +188,7 @@ fn a_load_keeps_its_place_until_its_callback_has_stopped() {
 fn what_a_callback_asks_for_does_not_wait_in_line() {
     let mut config = Config::default();
     config.set_text("max_concurrent_loads", "1").expect("a setting");
-    let mut loads = Loads::new(&config);
+    let mut loads = Loads::new(&config, 7);
     let outer = lead(&mut loads, &["a"], true, at(0));
     let waits = loads.join(&wanted(&["b"], true), &[], at(1), at(1)).expect("no circle");
     let queued = waits.lead.expect("a lead").load;
@@ -200,7 +201,7 @@ fn what_a_callback_asks_for_does_not_wait_in_line() {
 fn a_failed_load_is_not_repeated_during_its_pause() {
     let mut config = Config::default();
     config.set_text("failure_pause_ms", "5000").expect("a setting");
-    let mut loads = Loads::new(&config);
+    let mut loads = Loads::new(&config, 7);
     let (failed, fine) = (lead(&mut loads, &["a"], false, at(0)), lead(&mut loads, &["b"], false, at(0)));
     assert!(loads.finish(failed, Ending::Failed, at(10)).expect("it ran").kept);
     assert!(loads.finish(fine, LOADED, at(10)).expect("it ran").kept);
@@ -219,8 +220,8 @@ fn nothing_stays_of_a_load_whose_limit_passes_while_it_takes_its_leases() {
     let load = joined.lead.expect("a lead").load;
     assert_eq!(loads.leases(load), [Missing { key: key("a"), node: node(), by: None }]);
     assert_eq!(loads.expire(at(10_000)), Due { timed_out: vec![load], stop: vec![load], ..Due::default() });
-    assert!(!loads.begin(load));
-    assert_eq!((loads.finish(load, Ending::Gone, at(10_000)), loads.release(load)), (None, None));
+    assert_eq!(loads.begin(load, true, at(10_000)), Begin::Over);
+    assert_eq!((loads.finish(load, Ending::Gone, at(10_000)), loads.release(load, at(20_000))), (None, None));
     assert!(loads.leases.is_empty() && !loads.bulkhead.is_running(load));
 }
 

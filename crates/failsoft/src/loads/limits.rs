@@ -1,6 +1,6 @@
 //! Keeps the time limits of loads.
 
-use super::{Loaded, stop};
+use super::{Loaded, stop, tell_shed};
 use crate::error::Error;
 use crate::panics;
 use crate::shared::Shared;
@@ -43,6 +43,7 @@ fn expire(shared: &Arc<Shared>) -> Option<Instant> {
         running.done.send_replace(Some(Loaded::failed(Error::DeadlineExceeded { limit })));
     }
     let (running, results) = (state.take_running(&due.stop), state.take_results(&due.dropped));
+    let shed = state.take_shed();
     let released = state.policy.released();
     let next = state.policy.next_timeout();
     state.covered = next.unwrap_or(Instant::MAX);
@@ -50,6 +51,7 @@ fn expire(shared: &Arc<Shared>) -> Option<Instant> {
     // What they hold may call us when it is dropped.
     stop(running);
     drop(results);
+    tell_shed(shared, shed);
     tending::release(shared, released);
     next
 }

@@ -1,8 +1,9 @@
 //! What callbacks give, and what a load comes to for each of its keys.
 
-use crate::error::{CallbackGone, Error};
+use crate::error::{BadResult, CallbackGone, Error};
 use bytes::Bytes;
 use failsoft_policy::load::Ending;
+use failsoft_policy::store::ShedCause;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -107,12 +108,20 @@ impl Loaded {
         Self { ending: Ending::Failed, result: Err(error), found: None }
     }
 
+    pub(super) fn shed(cause: ShedCause) -> Self {
+        Self { ending: Ending::Shed, result: Err(Error::Shed { cause }), found: None }
+    }
+
     pub(super) fn gone() -> Self {
         Self { ending: Ending::Gone, result: Err(Error::Fallback(Arc::new(CallbackGone))), found: None }
     }
 
     pub(super) fn of_callback(error: BoxError) -> Self {
-        if error.is::<CallbackGone>() { Self::gone() } else { Self::failed(Error::Fallback(error.into())) }
+        if error.is::<CallbackGone>() {
+            return Self::gone();
+        }
+        let ending = if error.is::<BadResult>() { Ending::Unusable } else { Ending::Failed };
+        Self { ending, ..Self::failed(Error::Fallback(error.into())) }
     }
 
     pub(super) fn key(&self, key: Bytes, coalesced: bool) -> Got {

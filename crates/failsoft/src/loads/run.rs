@@ -1,7 +1,7 @@
 //! Starts callbacks as tasks of their own, and carries out what follows from their end.
 
 use super::result::Found;
-use super::{Call, Loaded, Queued, Running, Values};
+use super::{Call, Loaded, Queued, Running, Values, tell_shed};
 use crate::error::{CallbackPanicked, Error};
 use crate::frame::{self, Frame};
 use crate::shared::Shared;
@@ -11,7 +11,7 @@ use failsoft_policy::copies::{self, Held};
 use failsoft_policy::fleet::Next;
 use failsoft_policy::flight::LoadId;
 use failsoft_policy::lease::Missing;
-use failsoft_policy::load::Finished;
+use failsoft_policy::load::{Begin, Finished};
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -117,9 +117,13 @@ async fn run(
         }
     }
     keys.retain(|key| !found.values.contains_key(key));
-    // It may be over by now.
-    if !shared.loads.lock().policy.begin(load) {
-        return Loaded::gone();
+    match shared.loads.lock().policy.begin(load, !keys.is_empty(), shared.now()) {
+        Begin::Run => {}
+        Begin::Over => return Loaded::gone(),
+        Begin::Shed(cause) => {
+            shared.tally.shed();
+            return Loaded::shed(cause).and_found(found);
+        }
     }
     if keys.is_empty() {
         return Loaded::none().and_found(found);
@@ -150,10 +154,12 @@ fn copy(shared: &Shared, keys: &[Bytes], values: &Values, held: impl Fn(&Bytes) 
 
 /// A load has ended. The load that begins in its place.
 fn finish(shared: &Arc<Shared>, load: LoadId, loaded: Loaded) -> Option<LoadId> {
-    let (finished, running, dropped, released, next) = {
+    let (finished, running, dropped, released, shed, next) = {
         let mut state = shared.loads.lock();
-        let next = state.policy.release(load);
-        let finished = state.policy.finish(load, loaded.ending, shared.now());
+        let now = shared.now();
+        let finished = state.policy.finish(load, loaded.ending, now);
+        let shed = state.take_shed();
+        let next = state.policy.release(load, now);
         let running = state.running.remove(&load);
         let dropped = finished.as_ref().map(|finished| state.take_results(&finished.dropped));
         if finished.as_ref().is_some_and(|finished| finished.kept) {
@@ -162,9 +168,10 @@ fn finish(shared: &Arc<Shared>, load: LoadId, loaded: Loaded) -> Option<LoadId> 
         if state.policy.next_timeout().is_some_and(|next| next < state.covered) {
             shared.loads.earlier.notify_one();
         }
-        (finished, running, dropped, state.policy.released(), next)
+        (finished, running, dropped, state.policy.released(), shed, next)
     };
     drop(dropped);
+    tell_shed(shared, shed);
     tending::release(shared, released);
     if let (Some(finished), Some(running)) = (finished, running) {
         deliver(shared, finished, running, loaded);

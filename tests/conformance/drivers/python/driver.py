@@ -26,6 +26,7 @@ CODES = {
     "InvalidArgument": "INVALID_ARGUMENT",
     "Unavailable": "UNAVAILABLE",
     "DeadlineExceeded": "DEADLINE_EXCEEDED",
+    "Shed": "SHED",
     "Reentrant": "REENTRANT",
     "WriteRefused": "WRITE_REFUSED",
     "InvalidationIncomplete": "INVALIDATION_INCOMPLETE",

@@ -23,8 +23,9 @@ pub(super) fn router(rng: &mut fastrand::Rng, addresses: usize) -> RouterPlan {
     // Drawn aside: what else there is in a run does not depend on it.
     let lease_ttl =
         Some(rng.clone()).filter(|aside| aside.clone().u8(0..2) == 0).map(|mut aside| aside.u32(1_000..2_000));
-    let copies = rng.clone().u8(0..4) != 0;
-    let near = rng.clone().u8(0..3) == 0;
+    let mut aside = rng.clone();
+    let slo = (aside.u8(0..4) != 0).then(|| aside.u32(5..100));
+    let (copies, near) = (aside.u8(0..4) != 0, aside.u8(0..3) == 0);
     let usual = rng.u8(0..5) == 0;
     let mut set = |key: &str, value: Setting| {
         config.set(key, value).expect("the plan draws settings within their ranges");
@@ -79,6 +80,9 @@ pub(super) fn router(rng: &mut fastrand::Rng, addresses: usize) -> RouterPlan {
     }
     if !copies {
         set("standin_bytes", Setting::Integer(0));
+    }
+    if !usual {
+        set("slo", slo.map_or(Setting::Off, |millis| Setting::Millis(f64::from(millis))));
     }
     if let Some(millis) = lease_ttl {
         set("lease_ttl", Setting::Millis(f64::from(millis)));

@@ -4,11 +4,11 @@ use super::running::{Loaded, Place, Running};
 use super::state::Failure;
 use super::{key_of, name_of};
 use crate::model::{MS, Time};
-use crate::plan::{Behaviour, End, Fault};
+use crate::plan::{Behaviour, End};
 use crate::sim::{Local, Sim, instant};
 use failsoft_policy::NodeKey;
 use failsoft_policy::flight::{LoadId, LoadKeys, WaiterId};
-use failsoft_policy::load::{Ending, Wanted};
+use failsoft_policy::load::{Begin, Ending, Wanted};
 use failsoft_policy::topology::Kind;
 
 impl Sim<'_> {
@@ -44,7 +44,7 @@ impl Sim<'_> {
         let lease_by = caller.lease_by;
         let one = |&(key, confirmed): &(u8, _)| Wanted { key: name_of(key), confirmed, lease_by };
         let all: Vec<Wanted> = wanted.iter().map(one).collect();
-        let join = match router.loads.join(&all, caller.inside.as_slice(), instant(began), now) {
+        let mut join = match router.loads.join(&all, caller.inside.as_slice(), instant(began), now) {
             Ok(join) => join,
             Err(circle) => {
                 let inside = caller.inside;
@@ -80,6 +80,13 @@ impl Sim<'_> {
             }
             wanted.retain(|w| !answered.keys.contains(&name_of(w.0)));
         }
+        let shed = join.shed.take();
+        let nested_shed = caller.inside.is_some() && shed.is_some();
+        self.check.that(!nested_shed, || format!("router {r}: a callback is told that the store is to be spared"));
+        if let Some((keys, _)) = &shed {
+            (caller.failure, caller.excused) = (Some(Failure::Shed), true);
+            wanted.retain(|w| !keys.contains(&name_of(w.0)));
+        }
         caller.waiter = Some(join.waiter);
         let all = join.lead.iter().chain(&join.waits);
         caller.awaited = all.map(|l| (l.load, l.keys.iter().map(key_of).collect())).collect();
@@ -93,6 +100,9 @@ impl Sim<'_> {
         self.check.that(join.lead.is_none() || !spent, || format!("router {r}: a callback is to run twice"));
         let circle = inside.is_some_and(|p| join.waits.iter().any(|l| router.awaits(l.load, p)));
         self.check.that(!circle, || format!("router {r}: a callback waits for itself"));
+        if let Some((_, cause)) = shed {
+            self.check_shed(r, cause);
+        }
         let lead = join.lead.as_ref().map(|lead| lead.load);
         if let (Some(lead), Some(behaviour)) = (join.lead, callback) {
             let load = lead.load;
@@ -142,9 +152,15 @@ impl Sim<'_> {
         // Some read the store at once, and are slow to give what they have read.
         running.callback_at = self.now;
         running.read = (behaviour.takes % 2 == 0).then_some(self.store.versions);
-        let awaited = router.loads.begin(load);
+        let needed = running.found.len() < running.keys.len();
+        let begin = router.loads.begin(load, needed, instant(self.now));
         self.trace.say(self.now, || format!("router {r}: {load:?} begins: {behaviour:?}"));
-        if !awaited {
+        if let Begin::Shed(cause) = begin {
+            self.check_shed(r, cause);
+            self.finish_load(r, load, Err(Failure::Shed));
+            return self.settle(r, true);
+        }
+        if begin == Begin::Over {
             let late = self.routers[r].running.get(&load).is_some_and(|l| l.timed_out);
             self.check.that(late, || format!("router {r}: {load:?} begins for nobody"));
             return self.abort(r, load);
@@ -204,10 +220,14 @@ impl Sim<'_> {
         let ending = match &result {
             Ok(values) => Ending::Loaded { bytes: values.len() * 4 },
             Err(Failure::Gone) => Ending::Gone,
+            Err(Failure::Shed) => Ending::Shed,
             Err(_) => Ending::Failed,
         };
         let ended = router.loads.finish(load, ending, now);
-        let Some(running) = router.running.remove(&load) else { return };
+        self.shed_line(r);
+        let Some(running) = self.routers[r].running.remove(&load) else { return };
+        self.note_end(r, &running, result == Err(Failure::Callback));
+        let router = &mut self.routers[r];
         self.trace.say(self.now, || format!("router {r}: {load:?} ends: {result:?}"));
         self.check.load_ends(r, &running);
         let Some(ended) = ended else {
@@ -236,7 +256,7 @@ impl Sim<'_> {
     /// The callback of a load does not run any more: another one begins.
     fn give_place_on(&mut self, r: usize, load: LoadId) {
         let router = &mut self.routers[r];
-        let Some(next) = router.loads.release(load) else { return };
+        let Some(next) = router.loads.release(load, instant(self.now)) else { return };
         if let Some(running) = router.running.get_mut(&next) {
             (running.place, running.waited) = (Place::Counted, true);
         }
@@ -244,7 +264,7 @@ impl Sim<'_> {
     }
 
     /// All who wait for a load, so many as are `told`, hear what it came to; those who now wait for nothing.
-    fn tell(
+    pub(super) fn tell(
         &mut self,
         r: usize,
         load: LoadId,
@@ -290,7 +310,7 @@ impl Sim<'_> {
     }
 
     /// These callers wait for nothing more: they leave, and run their own callbacks where others went away.
-    fn rounds_over(&mut self, r: usize, callers: Vec<(u32, u32)>) {
+    pub(super) fn rounds_over(&mut self, r: usize, callers: Vec<(u32, u32)>) {
         for (id, serial) in callers {
             let there = self.routers[r].callers[id as usize].as_mut().filter(|c| c.serial == serial);
             let Some(caller) = there else { continue };
@@ -302,15 +322,16 @@ impl Sim<'_> {
         }
     }
 
-    fn leave(&mut self, r: usize, waiter: WaiterId) {
+    pub(super) fn leave(&mut self, r: usize, waiter: WaiterId) {
         let cancelled = self.routers[r].loads.leave(waiter);
         for load in cancelled {
             self.abort(r, load);
         }
     }
 
-    fn abort(&mut self, r: usize, load: LoadId) {
+    pub(super) fn abort(&mut self, r: usize, load: LoadId) {
         let Some(running) = self.routers[r].running.remove(&load) else { return };
+        self.note_end(r, &running, running.timed_out);
         self.drop_leases(r, load);
         self.trace.say(self.now, || format!("router {r}: {load:?} is stopped"));
         self.check.load_ends(r, &running);
@@ -320,79 +341,8 @@ impl Sim<'_> {
         self.give_place_on(r, load);
     }
 
-    /// Carries out the limits of the loads that are due; when the next one is.
-    pub(super) fn expire(&mut self, r: usize) -> Option<Time> {
-        let now = instant(self.now);
-        let router = &mut self.routers[r];
-        let due = router.loads.expire(now);
-        due.dropped.iter().for_each(|load| drop(router.results.remove(load)));
-        // All that are late have lost their flights at once, before any caller goes on.
-        let mut over = Vec::new();
-        for late in due.timed_out {
-            let router = &mut self.routers[r];
-            let limit = router.config.load_timeout().as_nanos() as Time;
-            let mut excused = true;
-            if let Some(running) = router.running.get_mut(&late) {
-                running.timed_out = true;
-                excused = self.now - running.began >= limit;
-                self.check.load_detached(r, running);
-            }
-            self.trace.say(self.now, || format!("router {r}: {:?} has reached its limit", late));
-            self.check.that(excused, || format!("router {r}: {:?} was given up before its limit", late));
-            let waiters =
-                self.routers[r].callers.iter().flatten().filter(|c| c.awaited.iter().any(|a| a.0 == late)).count();
-            over.extend(self.tell(r, late, (&Err(Failure::LoadTimeout), Ending::Failed), excused, waiters));
-        }
-        self.rounds_over(r, over);
-        for load in due.stop {
-            self.abort(r, load);
-        }
-        self.routers[r].loads.next_timeout().map(failsoft_policy::Instant::as_nanos)
-    }
-
-    pub(super) fn on_cancelled(&mut self, r: usize, id: u32, serial: u32) {
-        self.drop_caller(r, id, serial, Failure::Cancelled);
-        self.settle(r, false);
-    }
-
-    pub(super) fn on_deadline(&mut self, r: usize, id: u32, serial: u32) {
-        self.drop_caller(r, id, serial, Failure::Deadline);
-        self.settle(r, false);
-    }
-
-    /// A caller goes away, with all that it began.
-    fn drop_caller(&mut self, r: usize, id: u32, serial: u32, failure: Failure) {
-        let router = &mut self.routers[r];
-        let there = router.callers.get_mut(id as usize).and_then(Option::as_mut).filter(|c| c.serial == serial);
-        let Some(caller) = there else { return };
-        let excused =
-            failure != Failure::Deadline || router.suspended != caller.suspended_before || !self.had_time(r, id);
-        let router = &mut self.routers[r];
-        let Some(caller) = router.callers[id as usize].as_mut() else { return };
-        (caller.failure, caller.excused) = (Some(failure), excused);
-        let waiter = caller.waiter.take();
-        self.drop_calls(r, |call| call.caller == id);
-        if let Some(waiter) = waiter {
-            self.leave(r, waiter);
-        }
-        self.end_caller(r, id);
-    }
-
-    /// Whether a caller's own callback would have answered in time: half of a call's deadline is the callback's.
-    fn had_time(&self, r: usize, id: u32) -> bool {
-        let Some(caller) = &self.routers[r].callers[id as usize] else { return false };
-        let (Some(callback), Some(deadline)) = (caller.callback, caller.deadline) else { return false };
-        let answers = matches!(callback.end, End::Value | End::Absent) && callback.asks == [None, None];
-        // Loads of others, and a store that is slow, take what time they take.
-        let running = |load| self.routers[r].running.get(&load);
-        let at_once = |load| running(load).is_none_or(|l| !l.waited && l.place != Place::Line);
-        let own = caller.awaited.iter().all(|a| Some(a.0) == caller.led && at_once(a.0));
-        let slow = self.plan.faults.iter().any(|f| matches!(f.fault, Fault::SlowStore { .. }));
-        answers && own && caller.rounds <= 1 && !slow && callback.takes + 2 * MS < (deadline - caller.began) / 2
-    }
-
     /// A caller has its answer, or its error.
-    fn end_caller(&mut self, r: usize, id: u32) {
+    pub(super) fn end_caller(&mut self, r: usize, id: u32) {
         let router = &mut self.routers[r];
         let Some(caller) = router.callers[id as usize].take() else { return };
         self.trace.say(self.now, || format!("router {r}: caller {id} ends, failure {:?}", caller.failure));
