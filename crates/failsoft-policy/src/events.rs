@@ -209,6 +209,7 @@ mod tests {
             failed: false,
             verdict,
             listening: None,
+            tracking: None,
             report: NodeReport::default(),
         }
     }

@@ -3,7 +3,7 @@
 use failsoft_policy::cluster::Cluster;
 use failsoft_policy::config::Config;
 use failsoft_policy::copies::{Held, of_load};
-use failsoft_policy::hearing::{Answer as Heard, Command};
+use failsoft_policy::hearing::{Answer as Heard, Command, Ear};
 use failsoft_policy::lease::{Lease, Lessor};
 use failsoft_policy::read::{Action, Answer, Event, Finish, Read};
 use failsoft_policy::route::Bounds;
@@ -11,7 +11,6 @@ use failsoft_policy::slot::slot_of;
 use failsoft_policy::view::{NodeReport, Probe, Role, View, ViewNode};
 use failsoft_policy::write::Cause;
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, Slot, Turn};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Two primaries, each with half of the slots, and a replica of the first; the key is one of the first's.
@@ -36,22 +35,30 @@ struct World {
     config: Config,
     cluster: Cluster,
     keys: [NodeKey; 3],
-    /// Those who answer on their listening connections, by the connection's number.
-    tells: BTreeMap<NodeKey, u64>,
     now: u64,
 }
 
 impl World {
     /// At 10 s, where nobody has been listened to yet.
     fn new() -> Self {
-        let config = Config::default();
+        Self::with(Config::default())
+    }
+
+    /// The same of a router with a near cache.
+    fn near() -> Self {
+        let mut config = Config::default();
+        config.set_text("near_cache_bytes", "1000000").expect("in range");
+        Self::with(config)
+    }
+
+    fn with(config: Config) -> Self {
         let mut cluster = Cluster::new(&config, vec![endpoint(A)], at(10_000));
         while cluster.poll(at(10_000), 0).is_some() {}
         cluster.handle_view(1, view(10_000, 1, 8_192), at(10_000));
         cluster.handle_refresh_done(1, at(10_000));
         let key = |n| cluster.endpoints().find(|(_, e)| **e == endpoint(n)).map(|(key, _)| key).expect("it is known");
         let keys = [key(A), key(B), key(REPLICA)];
-        let mut world = Self { config, cluster, keys, tells: BTreeMap::new(), now: 10_000 };
+        let mut world = Self { config, cluster, keys, now: 10_000 };
         for n in [A, B, REPLICA] {
             world.probe(n);
         }
@@ -77,22 +84,28 @@ impl World {
 
     /// Time passes in which all who are listened to answer, but the `deaf`.
     fn listen(&mut self, millis: u64, deaf: &[usize]) {
+        self.listen_by(millis, &[(Ear::Bells, deaf), (Ear::Keys, deaf)]);
+    }
+
+    /// The same, where they may be deaf for one thing and not for the other.
+    fn listen_by(&mut self, millis: u64, deaf: &[(Ear, &[usize])]) {
         for _ in 0..millis {
             self.now += 1;
             let now = at(self.now);
             for node in self.keys {
                 self.cluster.handle_use(node, now, now);
             }
-            while let Some(command) = self.cluster.listen(now, 0) {
+            while let Some((ear, command)) = self.cluster.listen(now, 0) {
+                let line = if ear == Ear::Bells { 7 } else { 8 };
                 match command {
-                    Command::Open { node } => {
-                        self.tells.insert(node, 7);
-                        self.cluster.handle_listening(node, Ok(7), now, 0);
+                    Command::Open { node } => self.cluster.handle_listening(ear, node, Ok(line), now, 0),
+                    Command::Probe { node, line, at, .. } => {
+                        let is = |n: &usize| self.keys[*n] == node;
+                        if !deaf.iter().any(|(of, nodes)| *of == ear && nodes.iter().any(is)) {
+                            self.cluster.handle_listening_probe(ear, (node, line), at, &Heard::Owner, now, 0);
+                        }
                     }
-                    Command::Probe { node, line, at, .. } if !deaf.iter().any(|&n| self.keys[n] == node) => {
-                        self.cluster.handle_listening_probe((node, line), at, &Heard::Owner, now, 0);
-                    }
-                    Command::Probe { .. } | Command::Close { .. } => {}
+                    Command::Close { .. } => {}
                 }
             }
         }
@@ -326,4 +339,64 @@ fn a_call_says_how_old_a_replica_may_be() {
     assert!(!matches!(action, Action::Send { node, .. } if node == world.keys[REPLICA]), "{action:?}");
     let action = after_a_timeout(&mut world, None, Some(20_000));
     assert!(matches!(action, Action::Send { node, .. } if node == world.keys[REPLICA]), "{action:?}");
+}
+
+#[test]
+fn without_a_near_cache_nobody_is_trusted() {
+    let mut world = World::new();
+    world.listen(2_000, &[]);
+    assert_eq!(world.cluster.trust(world.keys[A]), None);
+}
+
+#[test]
+fn near_copies_are_trusted_from_the_first_proof_on_and_for_a_trust_window() {
+    let mut world = World::near();
+    world.listen(5, &[]);
+    assert_eq!(world.cluster.trust(world.keys[A]), None, "one answer proves nothing");
+    world.listen(1_000, &[]);
+    let trust = world.cluster.trust(world.keys[A]).expect("it is heard");
+    assert_eq!(trust.line, 8);
+    assert!(trust.since >= at(10_000) && trust.since < at(10_100), "{trust:?}");
+    assert!(trust.until > at(world.now) && trust.until <= at(world.now + 1_000), "{trust:?}");
+    world.listen(5_000, &[]);
+    let later = world.cluster.trust(world.keys[A]).expect("it is heard");
+    assert_eq!(later.since, trust.since, "there was no gap");
+    assert!(later.until > trust.until);
+}
+
+#[test]
+fn near_copies_need_the_node_and_those_who_tell_its_echoes() {
+    for (ear, deaf) in [(Ear::Keys, A), (Ear::Bells, B)] {
+        let mut world = World::near();
+        world.listen(2_000, &[]);
+        assert!(world.cluster.trust(world.keys[A]).is_some());
+        world.listen_by(2_000, &[(ear, &[deaf])]);
+        assert!(world.cluster.trust(world.keys[A]).is_none_or(|trust| trust.until <= at(world.now)), "{ear:?} {deaf}");
+    }
+    // The node's own bells are not needed: what happens to a key is told on the other connection.
+    let mut world = World::near();
+    world.listen_by(2_000, &[(Ear::Bells, &[A])]);
+    assert!(world.cluster.trust(world.keys[A]).is_some_and(|trust| trust.until > at(world.now)));
+}
+
+#[test]
+fn a_gap_ends_the_trust_in_what_was_asked_for_before() {
+    let mut world = World::near();
+    world.listen(2_000, &[]);
+    let before = world.cluster.trust(world.keys[A]).expect("it is heard");
+    world.listen_by(1_500, &[(Ear::Keys, &[A])]);
+    world.listen(2_000, &[]);
+    let after = world.cluster.trust(world.keys[A]).expect("it is heard");
+    assert!(after.since > before.until, "{before:?} and {after:?}");
+}
+
+#[test]
+fn a_flush_ends_the_trust_in_what_was_asked_for_before() {
+    let mut world = World::near();
+    world.listen(2_000, &[]);
+    let flushed = at(world.now);
+    world.cluster.handle_flush(world.keys[A], flushed);
+    assert_eq!(world.cluster.trust(world.keys[A]), None);
+    world.listen(2_000, &[]);
+    assert!(world.cluster.trust(world.keys[A]).is_some_and(|trust| trust.since >= flushed));
 }
