@@ -1,4 +1,5 @@
 //! What a near hit costs: nanoseconds for each read that the near cache serves, of one key and of many, from one thread and two.
+#![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
 use failsoft::{Bytes, Reason, Router, ServedBy};
 use failsoft_testkit::{Cluster, Server};

@@ -13,7 +13,7 @@ use failsoft_policy::write::Cause;
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason, Slot, Turn};
 use std::time::Duration;
 
-/// Two primaries, each with half of the slots, and a replica of the first; the key is one of the first's.
+/// Two primaries with half of the slots each, and a replica of the first, whose is the key.
 const KEY: &[u8] = b"k";
 const A: usize = 0;
 const B: usize = 1;
@@ -22,11 +22,9 @@ const REPLICA: usize = 2;
 fn at(ms: u64) -> Instant {
     Instant::from_millis(ms)
 }
-
 fn endpoint(n: usize) -> Endpoint {
     Endpoint { host: format!("n{n}"), port: 7000 }
 }
-
 fn id(n: usize) -> String {
     format!("id{n}")
 }
@@ -272,8 +270,8 @@ fn nothing_of_another_cluster_stands_in() {
             break;
         }
     }
-    let taken = round.expect("the nodes were asked");
     assert!(world.cluster.members().any(|(_, _, id)| id == Some("other id0")), "it was taken up");
+    let taken = round.expect("the nodes were asked");
     assert!(!world.serves(held, Some(60_000), taken + 1));
     assert!(world.serves(Held { current_at: at(taken + 1), node: None }, Some(60_000), taken + 2));
 }

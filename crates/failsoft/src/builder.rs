@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::connection::{TlsPem, TlsSetup};
 use crate::error::Error;
 use crate::events::Observer;
-use crate::member::Opener;
+use crate::opener::Opener;
 use crate::router::Router;
 use failsoft_policy::Endpoint;
 use failsoft_policy::config::{Config, Setting, check_nodes, split_nodes};

@@ -1,6 +1,6 @@
 //! What a write says to a node: the words of its commands, and the keys and arguments of its scripts.
 
-use crate::member::Use;
+use crate::opener::Use;
 use failsoft_policy::Slot;
 use failsoft_policy::slot::slot_of;
 use failsoft_policy::wire::{bell_name, echo_slot, hold_name, id, lease_name, mark, mark_name};

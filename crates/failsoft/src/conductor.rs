@@ -170,7 +170,7 @@ async fn refresh(shared: Arc<Shared>, round: u64, targets: Vec<Endpoint>, epochs
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::member::Opener;
+    use crate::opener::Opener;
     use crate::{EventKind, Router, ServedBy, writes};
     use bytes::Bytes;
     use failsoft_policy::config::Config;

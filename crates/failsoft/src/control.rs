@@ -15,7 +15,7 @@ mod views;
 
 pub(crate) use trouble::Trouble;
 
-use crate::member::Opener;
+use crate::opener::Opener;
 use failsoft_policy::denied::Denied;
 use failsoft_policy::view::{NodeReport, Probe, View};
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};

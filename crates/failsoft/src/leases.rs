@@ -1,7 +1,7 @@
 //! Takes the leases of a load, before its callback begins.
 
 use crate::connection::Reply;
-use crate::member::Use;
+use crate::opener::Use;
 use crate::scripts::{Ran, Run};
 use crate::shared::Shared;
 use bytes::Bytes;

@@ -28,6 +28,7 @@ mod loads;
 mod many;
 mod member;
 mod near;
+mod opener;
 mod outcome;
 mod panics;
 mod reads;

@@ -1,102 +1,16 @@
 //! The nodes as the driver holds them: their connections, opened when they are first needed.
 
-use crate::clock::Clock;
-use crate::connection::{Attempt, Failure, Lane, LaneConfig, Phase, Pushes, Report, SubmitError, TlsSetup};
-use crate::endings::{Ending, Endings};
-use crate::events::Observer;
+use crate::connection::{Attempt, Failure, Lane, Phase, Pushes, SubmitError};
 use crate::near::{self, Shown};
+use crate::opener::{Opener, Use};
 use crate::replicas::Rounds;
 use arc_swap::ArcSwapOption;
-use failsoft_policy::config::Config;
 use failsoft_policy::hearing::Ear;
-use failsoft_policy::route::{Snapshot, Source};
+use failsoft_policy::route::Snapshot;
 use failsoft_policy::{Endpoint, Instant, NodeKey};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-
-/// What every connection of a router has in common.
-#[derive(Clone)]
-pub(crate) struct Opener {
-    pub(crate) config: Config,
-    pub(crate) tls: Option<Arc<TlsSetup>>,
-    pub(crate) clock: Clock,
-    pub(crate) runtime: Handle,
-    pub(crate) observer: Option<Observer>,
-    pub(crate) endings: Arc<Endings>,
-}
-
-impl Opener {
-    /// Where a node is really reached.
-    pub(crate) fn reached_at(&self, endpoint: &Endpoint) -> Endpoint {
-        let map = self.config.address_map();
-        let place = map.binary_search_by(|(from, _)| from.cmp(endpoint));
-        place.map_or_else(|_| endpoint.clone(), |at| map[at].1.clone())
-    }
-
-    fn open(
-        &self,
-        node: NodeKey,
-        endpoint: &Endpoint,
-        node_id: Option<Arc<str>>,
-        of: Use,
-        pushes: Option<Arc<Pushes>>,
-    ) -> Arc<Lane> {
-        let endings = Arc::clone(&self.endings);
-        let report: Arc<Report> = Arc::new(move |blame| endings.push(Ending { node, blame }));
-        // Servers close connections that are told more than they read: that says nothing of how the node serves.
-        let report = (!matches!(of, Use::Listening | Use::Keys)).then_some(report);
-        let config = LaneConfig {
-            endpoint: self.reached_at(endpoint),
-            node_id,
-            readonly: of == Use::Replica,
-            connect_timeout: self.config.connect_timeout(),
-            attempt_timeout: self.config.attempt_timeout(),
-            max_in_flight: self.config.max_in_flight() as usize,
-            username: self.config.username().map(str::to_owned),
-            password: self.config.password().map(str::to_owned),
-            client_name: self.config.client_name().map(str::to_owned),
-            tls: self.tls.clone(),
-            report,
-            pushes,
-        };
-        Lane::open(Arc::new(config), self.clock, &self.runtime)
-    }
-}
-
-/// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Use {
-    /// What the node is asked as the owner.
-    Owner,
-    /// What it is asked as a replica.
-    Replica,
-    /// Invalidations: no read stands behind thousands of them.
-    Invalidations,
-    /// The node tells on it what is invalidated.
-    Listening,
-    /// Reads whose keys the node tells of on it.
-    Keys,
-}
-
-impl From<Ear> for Use {
-    fn from(ear: Ear) -> Self {
-        match ear {
-            Ear::Bells => Self::Listening,
-            Ear::Keys => Self::Keys,
-        }
-    }
-}
-
-impl From<Source> for Use {
-    fn from(source: Source) -> Self {
-        match source {
-            Source::Primary => Self::Owner,
-            Source::Replica => Self::Replica,
-        }
-    }
-}
 
 /// One node with its connections, one for each use.
 pub(crate) struct Member {

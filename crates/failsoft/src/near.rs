@@ -8,7 +8,8 @@
 use crate::connection::Reply;
 use crate::copies::Copy;
 use crate::driver::{AttemptResult, Target, result_of};
-use crate::member::{Member, Use};
+use crate::member::Member;
+use crate::opener::Use;
 use crate::shared::Shared;
 use bytes::Bytes;
 use failsoft_policy::cluster::{Cluster, Trust};

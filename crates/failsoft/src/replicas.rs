@@ -3,7 +3,8 @@
 use crate::commands::{Message, Writer};
 use crate::connection::{Attempt, Pending, Reply, SubmitError};
 use crate::error::Error;
-use crate::member::{Member, Use};
+use crate::member::Member;
+use crate::opener::Use;
 use crate::shared::Shared;
 use crate::writes;
 use failsoft_policy::Turn;

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::health::Health;
 use crate::invalidations;
 use crate::loads::{self, BoxError, Call, Values};
-use crate::member::Opener;
+use crate::opener::Opener;
 use crate::outcome::Outcome;
 use crate::reads::{self, Fallback, ReadOptions};
 use crate::resolve::{OneKey, Resolve};

@@ -1,7 +1,7 @@
 //! Runs scripts on the owners of their keys: by name, and with their text where a node does not know them.
 
 use crate::connection::{Attempt, Failure, Lane, Pending, Reply, SubmitError};
-use crate::member::Use;
+use crate::opener::Use;
 use crate::shared::Shared;
 use failsoft_policy::read::Answer;
 use failsoft_policy::reply::classify;

@@ -1,7 +1,7 @@
 //! Prolongs leases while callbacks run, and releases those of which nothing came.
 
 use crate::connection::Reply;
-use crate::member::Use;
+use crate::opener::Use;
 use crate::scripts::{Ran, Run};
 use crate::shared::Shared;
 use bytes::Bytes;

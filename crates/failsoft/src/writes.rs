@@ -3,8 +3,8 @@
 use crate::commands::Message;
 use crate::connection::{Attempt, Failure, Reply, SubmitError};
 use crate::error::Error;
-use crate::member::Use;
 use crate::near;
+use crate::opener::Use;
 use crate::scripts::{Ran, Run};
 use crate::shared::Shared;
 use bytes::Bytes;

@@ -4,7 +4,7 @@ use super::question::{Answer, Question, wants_authentication};
 use super::resolve;
 use super::trouble::Trouble;
 use crate::connection::keepalive;
-use crate::member::Opener;
+use crate::opener::Opener;
 use failsoft_policy::Endpoint;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
