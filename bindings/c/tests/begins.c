@@ -1,4 +1,5 @@
-/* Loaders that do not begin: their reads are over, the router closes, or there is no thread for them. */
+/* Loaders that do not begin: their reads are over, the router closes, there is no thread for them, or
+   their store is spared. */
 #include "support.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -113,6 +114,27 @@ static void without_threads(failsoft_router *router) {
     release(&end);
 }
 
+static void broken(failsoft_load *request, void *unused) {
+    (void)unused;
+    STATUS(FAILSOFT_OK, failsoft_load_fail(request, 1, "no luck"));
+    failsoft_load_free(request);
+}
+
+/* After twenty failures the loader is not called any more. */
+static void spared(const char *delivery) {
+    failsoft_router *router = open_router("127.0.0.1:1", delivery, "deadline_ms", "100", NULL);
+    failsoft_outcome *outcome;
+    for (int i = 0; i < 20; i++) {
+        STATUS(FAILSOFT_FALLBACK, failsoft_get_with_fallback(router, bytes("k"), 1, broken, NULL, &outcome));
+        failsoft_outcome_free(outcome);
+    }
+    STATUS(FAILSOFT_SHED, failsoft_get_with_fallback(router, bytes("k"), 1, broken, NULL, &outcome));
+    CHECK(strcmp(failsoft_last_error_detail_name(), "cause") == 0);
+    CHECK(strcmp((const char *)failsoft_last_error_detail(NULL), "breaker_open") == 0);
+    failsoft_outcome_free(outcome);
+    STATUS(FAILSOFT_OK, failsoft_router_close(router));
+}
+
 int main(int argc, char **argv) {
     const char *delivery = argc > 1 ? argv[1] : "threads";
     /* Nobody listens there. */
@@ -124,6 +146,7 @@ int main(int argc, char **argv) {
         without_threads(router);
         closing_with_a_line(router);
     }
+    spared(delivery);
     printf("begins, %s: ok\n", delivery);
     return 0;
 }

@@ -362,21 +362,6 @@ static void closing(failsoft_router *router, kit *kit, int node) {
     answer_elsewhere("nobody waits");
 }
 
-/* After twenty failures the loader is not called any more. */
-static void spared(const char *delivery) {
-    failsoft_router *router = open_router("127.0.0.1:1", delivery, "deadline_ms", "100", NULL);
-    failsoft_outcome *outcome;
-    for (int i = 0; i < 20; i++) {
-        STATUS(FAILSOFT_FALLBACK, failsoft_get_with_fallback(router, bytes("k"), 1, fail_load, NULL, &outcome));
-        failsoft_outcome_free(outcome);
-    }
-    STATUS(FAILSOFT_SHED, failsoft_get_with_fallback(router, bytes("k"), 1, fail_load, NULL, &outcome));
-    CHECK(strcmp(failsoft_last_error_detail_name(), "cause") == 0);
-    CHECK(strcmp((const char *)failsoft_last_error_detail(NULL), "breaker_open") == 0);
-    failsoft_outcome_free(outcome);
-    STATUS(FAILSOFT_OK, failsoft_router_close(router));
-}
-
 int main(int argc, char **argv) {
     const char *delivery = argc > 1 ? argv[1] : "threads";
     kit *kit = kit_start();
@@ -401,7 +386,6 @@ int main(int argc, char **argv) {
     else
         cancelled_before(router);
     closing(router, kit, node);
-    spared(delivery);
     kit_stop(kit);
     printf("reads, %s: ok\n", delivery);
     return 0;

@@ -129,7 +129,8 @@ pub(crate) async fn route(
     shared.check_open()?;
     let Unserved { step, begun, mut result } = unserved;
     let slot = slot_of(key);
-    let mut read = Read::new(shared.config(), (slot, Bytes::copy_from_slice(key)), bounds, callback);
+    let mut read = Read::new(shared.config(), (slot, Bytes::copy_from_slice(key)), bounds, callback)
+        .with_max_retries(shared.loads.max_retries());
     let mut value = None;
     let (mut action, mut waits) = shared.ask(slot, |turn| {
         // Without an attempt there is no need to hold on to the step that an older snapshot gave.

@@ -93,7 +93,8 @@ impl Sim<'_> {
             return self.attempt(r, call, node, source, false, Attempt { until, limit });
         }
         let router = &mut self.routers[r];
-        let mut read = Box::new(Read::new(&router.config, (slot_of(key), name_of(key)), bounds, has_callback));
+        let read = Read::new(&router.config, (slot_of(key), name_of(key)), bounds, has_callback);
+        let mut read = Box::new(read.with_max_retries(router.loads.max_retries()));
         let action = read.start(Turn { cluster: &mut router.cluster, now, dice });
         if let Some(Call { work: Work::Read { read: place, .. }, .. }) = &mut router.calls[call as usize] {
             *place = Some(read);
@@ -113,7 +114,8 @@ impl Sim<'_> {
         if let Some(step) = first.take() {
             // Only now a machine is needed.
             let callback = router.callers[caller as usize].as_ref().is_some_and(|c| c.callback.is_some());
-            let mut machine = Box::new(Read::new(&router.config, (slot_of(key), name_of(key)), bounds, callback));
+            let machine = Read::new(&router.config, (slot_of(key), name_of(key)), bounds, callback);
+            let mut machine = Box::new(machine.with_max_retries(router.loads.max_retries()));
             machine.resume(step, instant(begun));
             *read = Some(machine);
         }
