@@ -116,6 +116,11 @@ export interface StoreHealth {
   failureShare: number
   /** What 95 of 100 of them did not exceed, rounded up by an eighth at the most; null without calls. */
   p95Ms: number | null
+  /**
+   * `maxRetries` as it is in force: no more than 2 while more than one in twenty of these calls takes longer than `sloMs`,
+   * until they have been fast again for a minute.
+   */
+  maxRetries: number
 }
 
 /** A counter with its labels. */

@@ -236,6 +236,9 @@ class StoreHealth(TypedDict):
     failure_share: float
     #: What 95 of 100 of them did not exceed, rounded up by an eighth at the most; None without calls.
     p95_ms: int | None
+    #: `max_retries` as it is in force: no more than 2 while more than one in twenty of these calls takes longer than
+    #: `slo`, until they have been fast again for a minute.
+    max_retries: int
 
 
 class Health(TypedDict):

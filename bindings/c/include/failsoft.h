@@ -358,6 +358,8 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  *   as it takes for 20 calls; and those that run and have taken longer than `slo_ms` already
  * - `failure_share`: the share of them that failed, from 0 to 1
  * - `p95_ms`: what 95 of 100 of them did not exceed, rounded up by an eighth at the most; null without calls
+ * - `max_retries`: the setting as it is in force: no more than 2 while more than one in twenty of these calls takes
+ *   longer than `slo_ms`, until they have been fast again for a minute
  *
  * Each of `nodes`:
  *

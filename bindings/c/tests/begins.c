@@ -1,4 +1,5 @@
-/* Loaders that do not begin: their reads are over, the router closes, the store is spared, or there is no thread. */
+/* Loaders that do not begin: their reads are over, the router closes, there is no thread for them, or
+   their store is spared. */
 #include "support.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -113,9 +114,9 @@ static void without_threads(failsoft_router *router) {
     release(&end);
 }
 
-static void fails(failsoft_load *request, void *unused) {
+static void broken(failsoft_load *request, void *unused) {
     (void)unused;
-    failsoft_load_fail(request, 7, "the store is on fire");
+    STATUS(FAILSOFT_OK, failsoft_load_fail(request, 1, "no luck"));
     failsoft_load_free(request);
 }
 
@@ -124,10 +125,10 @@ static void spared(const char *delivery) {
     failsoft_router *router = open_router("127.0.0.1:1", delivery, "deadline_ms", "100", NULL);
     failsoft_outcome *outcome;
     for (int i = 0; i < 20; i++) {
-        STATUS(FAILSOFT_FALLBACK, failsoft_get_with_fallback(router, bytes("k"), 1, fails, NULL, &outcome));
+        STATUS(FAILSOFT_FALLBACK, failsoft_get_with_fallback(router, bytes("k"), 1, broken, NULL, &outcome));
         failsoft_outcome_free(outcome);
     }
-    STATUS(FAILSOFT_SHED, failsoft_get_with_fallback(router, bytes("k"), 1, fails, NULL, &outcome));
+    STATUS(FAILSOFT_SHED, failsoft_get_with_fallback(router, bytes("k"), 1, broken, NULL, &outcome));
     CHECK(strcmp(failsoft_last_error_detail_name(), "cause") == 0);
     CHECK(strcmp((const char *)failsoft_last_error_detail(NULL), "breaker_open") == 0);
     failsoft_outcome_free(outcome);

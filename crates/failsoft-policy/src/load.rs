@@ -276,6 +276,11 @@ impl Loads {
         self.store.status(now)
     }
 
+    /// How many retries a read may make on its primary now. To be asked after [`Loads::finish`] and [`Loads::expire`].
+    pub fn max_retries(&self) -> u32 {
+        self.store.max_retries()
+    }
+
     /// If the breaker of the store opens, those in line are not loaded any more.
     fn judge(&mut self, now: Instant) {
         if !self.store.judge(self.bulkhead.oldest(), now) {

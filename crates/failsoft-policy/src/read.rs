@@ -132,6 +132,11 @@ impl Read {
         Self { held, ..self }
     }
 
+    /// The same with so many retries at the most: see [`crate::load::Loads::max_retries`].
+    pub fn with_max_retries(self, max_retries: u32) -> Self {
+        Self { max_retries, ..self }
+    }
+
     /// The first action; the same as [`crate::route::first_step`] on a snapshot taken now, for a key that was not
     /// invalidated.
     pub fn start(&mut self, turn: Turn<'_>) -> Action {

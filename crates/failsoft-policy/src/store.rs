@@ -12,6 +12,8 @@
 //! | open | are shed | half open with the first load after the cool-down, a second that doubles to 30 with each time in a row, less up to half by chance |
 //! | half open | so many of a round are let in: 4, 16, 64; the others are shed | each round is judged as a whole: open again, the next round, or closed after the last one |
 //!
+//! While the store is slow, reads also make fewer retries in the cluster.
+//!
 //! A load that a callback asks for is always let through ([`crate::load`]).
 
 use crate::config::Config;
@@ -22,9 +24,12 @@ use crate::words::words;
 use alloc::collections::BTreeSet;
 use core::time::Duration;
 
+mod adapt;
 mod calls;
 mod window;
 
+use adapt::Adapt;
+pub use adapt::FEWER;
 use calls::{Calls, Ended};
 pub use window::Seen;
 use window::Window;
@@ -86,6 +91,8 @@ pub struct StoreStatus {
     pub seen: Seen,
     /// What 95 of 100 of them did not exceed, to an eighth.
     pub p95: Option<Duration>,
+    /// How many retries a read may make on its primary now.
+    pub max_retries: u32,
 }
 
 #[derive(Debug)]
@@ -107,6 +114,7 @@ pub struct Store {
     opened: u64,
     calls: Calls,
     window: Window,
+    adapt: Adapt,
     /// Since when all loads that begin have waited in line for longer than the objective.
     long: Option<Instant>,
     /// When the line was last looked at because its time had come.
@@ -126,6 +134,7 @@ impl Store {
             opened: 0,
             calls: Calls::new(config.slo(), config.load_timeout()),
             window: Window::default(),
+            adapt: Adapt::new(config.slo(), config.max_retries()),
             long: None,
             looked: Instant::ZERO,
             dice,
@@ -198,6 +207,7 @@ impl Store {
     /// Whether it opens now. The oldest load in line has waited since `oldest`.
     pub fn judge(&mut self, oldest: Option<Instant>, now: Instant) -> bool {
         self.advance(now);
+        self.adapt.look(now, ENOUGH, || self.calls.with_running(&self.window, ENOUGH, now));
         if let (Some(slo), Some(oldest)) = (self.slo, oldest)
             && oldest + slo < now
         {
@@ -229,7 +239,7 @@ impl Store {
             let due = self.long.unwrap_or(oldest + slo) + TOO_LONG;
             due.max(self.looked + TOO_LONG)
         });
-        stuck.into_iter().chain(self.calls.next_timeout()).min()
+        stuck.into_iter().chain(self.calls.next_timeout()).chain(self.adapt.next_timeout()).min()
     }
 
     /// What was due is judged now: another look at the same line is not due at once.
@@ -246,8 +256,13 @@ impl Store {
             State::Open { .. } => StoreState::Open,
             State::HalfOpen { .. } => StoreState::HalfOpen,
         };
-        let (trouble, opened) = (self.trouble, self.opened);
-        StoreStatus { state, lasts: now.since(self.since), trouble, opened, seen, p95 }
+        let (trouble, opened, max_retries) = (self.trouble, self.opened, self.max_retries());
+        StoreStatus { state, lasts: now.since(self.since), trouble, opened, seen, p95, max_retries }
+    }
+
+    /// How many retries a read may make on its primary now: no more than two while the store is slow.
+    pub fn max_retries(&self) -> u32 {
+        self.adapt.max_retries()
     }
 
     /// What is wrong, by the newest calls.

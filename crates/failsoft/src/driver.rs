@@ -149,6 +149,7 @@ pub(crate) async fn route(
     let slot = slot_of(key);
     let copy = shared.copies.find(key);
     let mut read = Read::new(shared.config(), (slot, Bytes::copy_from_slice(key)), bounds, callback)
+        .with_max_retries(shared.loads.max_retries())
         .holding(copy.as_ref().map(|copy| copy.held));
     let mut value = None;
     let (mut action, mut waits) = shared.ask(slot, |turn| {

@@ -86,6 +86,9 @@ pub struct StoreHealth {
     pub failure_share: f64,
     /// What 95 of 100 of them did not exceed, rounded up by an eighth at the most. None without calls.
     pub p95_ms: Option<u64>,
+    /// `max_retries` as it is in force: no more than 2 while more than one in twenty of these calls takes longer than `slo`,
+    /// until they have been fast again for a minute.
+    pub max_retries: u32,
 }
 
 /// What one node said of the cluster's health.
@@ -241,6 +244,7 @@ impl StoreHealth {
             calls: store.seen.calls,
             failure_share: store.seen.failures as f64 / store.seen.calls.max(1) as f64,
             p95_ms: store.p95.map(|p95| millis(p95 + Duration::from_micros(999))),
+            max_retries: store.max_retries,
         }
     }
 }

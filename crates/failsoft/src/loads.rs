@@ -14,6 +14,7 @@ use failsoft_policy::flight::{Counts, LoadId, LoadKeys, WaiterId};
 use failsoft_policy::load::Wanted;
 use failsoft_policy::store::{ShedCause, StoreStatus};
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -78,6 +79,8 @@ pub(crate) struct Loads {
     state: Mutex<State>,
     /// Told when a limit is due before those that were covered.
     earlier: Notify,
+    /// What the policy allows reads in the cluster.
+    max_retries: AtomicU32,
 }
 
 impl Loads {
@@ -90,7 +93,8 @@ impl Loads {
             covered: Instant::ZERO,
             closed: false,
         };
-        Self { state: Mutex::new(state), earlier: Notify::new() }
+        let max_retries = AtomicU32::new(config.max_retries());
+        Self { state: Mutex::new(state), earlier: Notify::new(), max_retries }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -101,6 +105,16 @@ impl Loads {
     pub(crate) fn counts(&self) -> (Counts, usize) {
         let state = self.lock();
         (state.policy.counts(), state.policy.queued())
+    }
+
+    /// How many retries a read may make on its primary now.
+    pub(crate) fn max_retries(&self) -> u32 {
+        self.max_retries.load(Relaxed)
+    }
+
+    /// After whatever may change it.
+    fn adapt(&self, state: &State) {
+        self.max_retries.store(state.policy.max_retries(), Relaxed);
     }
 
     /// The store as its calls show it.

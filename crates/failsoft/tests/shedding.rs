@@ -4,12 +4,13 @@
 mod support;
 
 use failsoft::{Builder, Bytes, Error, EventKind, Reason, Router, ShedCause};
+use failsoft_testkit::Behaviour;
 use futures_util::future::join_all;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{eventually, give, in_time};
+use support::{Pair, eventually, give, in_time, patient, read, ready_router};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -134,6 +135,28 @@ async fn a_slow_store_is_spared_only_if_all_wait_for_it() {
     let shed = crowd(&router, 160, 10).await;
     assert!(shed > 0);
     assert_eq!(router.counters().shed, shed as u64, "each had a key of its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_callbacks_are_slow_reads_make_fewer_retries() {
+    let pair = Pair::start().await;
+    let router = ready_router(patient(pair.addresses()).base_backoff(Duration::from_millis(1))).await;
+    pair.a.on("GET", Behaviour::error("TRYAGAIN Multiple keys"));
+    let attempts = async || read(&router, pair.key_a()).await.expect("a value").attempts;
+    assert_eq!((attempts().await, router.health().store.max_retries), (4, 3));
+    let slow = |_, _| async {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        Values::Ok(None)
+    };
+    eventually("it is noticed", async || {
+        let slow = (0..20).map(|n| router.resolve(format!("{{{}}}:{n}", pair.key_b())).fallback(slow));
+        let read = join_all(slow.map(IntoFuture::into_future)).await;
+        assert!(read.iter().all(Result::is_ok), "{read:?}");
+        router.health().store.max_retries == 2
+    })
+    .await;
+    assert_eq!(router.health().store.state, "closed");
+    assert_eq!(attempts().await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

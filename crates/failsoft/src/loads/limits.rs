@@ -44,6 +44,7 @@ fn expire(shared: &Arc<Shared>) -> Option<Instant> {
     }
     let (running, results) = (state.take_running(&due.stop), state.take_results(&due.dropped));
     let shed = state.take_shed();
+    shared.loads.adapt(&state);
     let released = state.policy.released();
     let next = state.policy.next_timeout();
     state.covered = next.unwrap_or(Instant::MAX);

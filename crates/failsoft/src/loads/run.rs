@@ -159,6 +159,7 @@ fn finish(shared: &Arc<Shared>, load: LoadId, loaded: Loaded) -> Option<LoadId> 
         let now = shared.now();
         let finished = state.policy.finish(load, loaded.ending, now);
         let shed = state.take_shed();
+        shared.loads.adapt(&state);
         let next = state.policy.release(load, now);
         let running = state.running.remove(&load);
         let dropped = finished.as_ref().map(|finished| state.take_results(&finished.dropped));

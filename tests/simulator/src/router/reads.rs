@@ -106,6 +106,7 @@ impl Sim<'_> {
         }
         let router = &mut self.routers[r];
         let read = Read::new(&router.config, (slot_of(key), name_of(key)), bounds, has_callback)
+            .with_max_retries(router.loads.max_retries())
             .holding(copy.map(|(_, held)| held));
         let mut read = Box::new(read);
         let action = read.start(Turn { cluster: &mut router.cluster, now, dice });
@@ -129,6 +130,7 @@ impl Sim<'_> {
             let callback = router.callers[caller as usize].as_ref().is_some_and(|c| c.callback.is_some());
             let machine = Read::new(&router.config, (slot_of(key), name_of(key)), bounds, callback);
             call.copy = router.copies.get(&key).copied();
+            let machine = machine.with_max_retries(router.loads.max_retries());
             let mut machine = Box::new(machine.holding(call.copy.map(|(_, held)| held)));
             machine.resume(step, instant(begun));
             *read = Some(machine);
