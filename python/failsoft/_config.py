@@ -35,11 +35,11 @@ class Config(TypedDict, total=False):
     staleness_budget: float
     #: How old it may be where all invalidations since then are known; 0 means that nothing ever stands in.
     outage_budget: float
-    #: The most bytes of a near cache, which serves hot keys without asking a node while nothing can have happened to them
-    #: that would not have been heard of; 0: there is none.
+    #: The most bytes of a near cache, which serves hot keys without asking a node while nothing can have happened to
+    #: them that would not have been heard of; 0: there is none.
     near_cache_bytes: int
-    #: The most bytes that copies of hot keys and of loaded values may take in this process, to stand in when nothing else
-    #: can answer; 0: there are none.
+    #: The most bytes that copies of hot keys and of loaded values may take in this process, to stand in when nothing
+    #: else can answer; 0: there are none.
     standin_bytes: int
     #: Whether a loaded value is written back to the primary that confirmed the miss.
     fill: bool

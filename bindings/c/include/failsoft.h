@@ -225,17 +225,19 @@ failsoft_config *failsoft_config_new(const char *nodes);
 /**
  * Sets one key to a value, both texts. Durations are numbers of milliseconds, and their keys end in `_ms`.
  *
- * "" turns off what can be off: `failure_pause_ms`, `lease_ttl_ms`, `slo_ms`, `address_map`, `username`, `password`,
- * `client_name`, and of the keys below those that take a PEM text or a name. The word "off" does the same for
- * `failure_pause_ms`, `lease_ttl_ms`, `slo_ms` and `address_map`. As a `username`, `password` or `client_name` it is a text like
- * any other: the password is then "off".
+ * "" turns off what can be off: `soft_load_timeout_ms`, `failure_pause_ms`, `lease_ttl_ms`, `slo_ms`, `address_map`,
+ * `username`, `password`, `client_name`, and of the keys below those that take a PEM text or a name. The word "off" does
+ * the same for `soft_load_timeout_ms`, `failure_pause_ms`, `lease_ttl_ms`, `slo_ms` and `address_map`. As a `username`,
+ * `password` or `client_name` it is a text like any other: the password is then "off".
  *
  * Keys: `max_retries` (3), `max_redirects` (5), `base_backoff_ms` (50), `attempt_timeout_ms` (250), `deadline_ms`
  * (1000), `connect_timeout_ms` (500), `slot_refresh_interval_ms` (15000), `staleness_budget_ms` (2000),
- * `outage_budget_ms` (30000), `fill` (true), `fill_ttl_ms` (300000), `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000),
+ * `outage_budget_ms` (30000), `near_cache_bytes` (0), `standin_bytes` (67108864), `fill` (true), `fill_ttl_ms` (300000),
+ * `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000),
  * `trust_window_ms` (1000), `invalidate_durability` (replica), `hold_ms` (10000), `load_timeout_ms` (10000),
- * `failure_pause_ms` (off), `lease_ttl_ms` (off), `slo_ms` (50), `max_concurrent_loads` (256), `max_in_flight` (10000),
- * `address_map` (`from=to,...`), `username`, `password`, `client_name`. The README says what they mean. These exist only in C:
+ * `soft_load_timeout_ms` (off), `failure_pause_ms` (off), `lease_ttl_ms` (off), `slo_ms` (50), `max_concurrent_loads`
+ * (256), `max_in_flight` (10000), `address_map` (`from=to,...`), `username`, `password`, `client_name`. The README says
+ * what they mean. These exist only in C:
  *
  * - `delivery`: `threads` (the default) or `fd`; see failsoft_router_open.
  * - `tls` (false): encrypts all connections. Only with it: `tls_ca_pem` (authorities to trust instead of Mozilla's),
@@ -340,6 +342,8 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  * - `waiters`: reads that wait for a loader
  * - `queued_loads`: loads that wait in line because `max_concurrent_loads` are running
  * - `detached_loads`: loaders that are still running after `load_timeout`
+ * - `copies`: copies of values in this process, which may stand in when nothing else can answer
+ * - `copies_bytes`: how many bytes they take, at most `standin_bytes`
  * - `store`: the breaker of the program's own store, see below
  * - `invalidations`: keys that this router invalidated, or heard that another one did, within `invalidation_ttl_ms`
  * - `invalidations_owed`: how many of them no node has acknowledged to be gone; these are read from loaders alone
@@ -382,6 +386,7 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  * - `listening`: how it is listened to for invalidations: "heard" (all that it tells is known), "open" (up to when that
  *   is complete is not known just now), "closed", "denied" (it does not let us) or "too_costly" (it has too many
  *   clients); null if it owns no slots
+ * - `tracking`: the same for what happens to the keys of the near cache; null without one
  * - `in_flight`: requests that it has not answered yet
  * - `cluster_ok`: whether it says that `cluster_state` is ok; false until it was first asked
  * - `current_epoch`: the highest epoch that it has seen
@@ -502,6 +507,8 @@ failsoft_get_options *failsoft_get_options_new(void);
  *
  * - `ttl_ms`: the time to live of a value that this read loads and writes back, instead of `fill_ttl_ms`.
  * - `deadline_ms`: the most time for the whole read, the loader included.
+ * - `staleness_budget_ms`: how old what stands in may be (the answer of a replica, or a copy in this process), instead of
+ *   the budgets of the router; 0 means that nothing stands in.
  *
  * FAILSOFT_INVALID_ARGUMENT: an unknown option, or not such a number; the option keeps its old value. Whether a server
  * accepts the time to live is checked only by the read.
@@ -624,14 +631,14 @@ const uint8_t *failsoft_outcome_value(const failsoft_outcome *outcome,
                                       size_t *len);
 
 /**
- * Who answered: "primary", "replica", "secondary" (the loader) or "none" (the key does not exist). Static; NULL if the
- * read failed.
+ * Who answered: "near" (the near cache), "primary", "replica", "secondary" (the loader), "stale" (a copy that stands in)
+ * or "none" (the key does not exist). Static; NULL if the read failed.
  */
 const char *failsoft_outcome_served_by(const failsoft_outcome *outcome);
 
 /**
  * Why the primary did not serve it: "absent", "invalidated", "timeout", "connection", "loading", "cluster_down",
- * "breaker_open", "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol" or "deadline"; later
+ * "breaker_open", "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol", "deadline", "slow_source", "shed" or "failed_source"; later
  * versions may add words. Static; NULL if the primary did, or if the read failed.
  */
 const char *failsoft_outcome_reason(const failsoft_outcome *outcome);
