@@ -193,7 +193,7 @@ export interface Health {
   detachedLoads: number
   /** How many copies of values there are in this process, which may stand in when nothing else can answer. */
   copies: number
-  /** How many bytes they take, keys and what keeping them costs included; at most `standinBytes`. */
+  /** How many bytes they take, keys and what keeping them costs included; at most `nearCacheBytes` or `standinBytes`. */
   copiesBytes: number
   /** Your own store, as the calls of the callbacks show it. */
   store: StoreHealth

@@ -274,7 +274,8 @@ class Health(TypedDict):
     detached_loads: int
     #: Copies of values in this process, which may stand in when nothing else can answer.
     copies: int
-    #: How many bytes they take, keys and what keeping them costs included; at most `standin_bytes`.
+    #: How many bytes they take, keys and what keeping them costs included; at most `near_cache_bytes` or
+    #: `standin_bytes`.
     copies_bytes: int
     #: Your own store, as the calls of the callbacks show it.
     store: StoreHealth

@@ -25,7 +25,7 @@ use std::mem::MaybeUninit;
 /// - `queued_loads`: loads that wait in line because `max_concurrent_loads` are running
 /// - `detached_loads`: loaders that are still running after `load_timeout`
 /// - `copies`: copies of values in this process, which may stand in when nothing else can answer
-/// - `copies_bytes`: how many bytes they take, at most `standin_bytes`
+/// - `copies_bytes`: how many bytes they take, at most `near_cache_bytes` or `standin_bytes`
 /// - `store`: the breaker of the program's own store, see below
 /// - `invalidations`: keys that this router invalidated, or heard that another one did, within `invalidation_ttl_ms`
 /// - `invalidations_owed`: how many of them no node has acknowledged to be gone; these are read from loaders alone

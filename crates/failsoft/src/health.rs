@@ -49,7 +49,8 @@ pub struct Health {
     pub detached_loads: usize,
     /// Copies of values in this process, which may stand in when nothing else can answer.
     pub copies: u64,
-    /// How many bytes they take, keys and what keeping them costs included; at most `standin_bytes`.
+    /// How many bytes they take, keys and what keeping them costs included; at most `near_cache_bytes`
+    /// or `standin_bytes`.
     pub copies_bytes: u64,
     /// Your own store, as the calls of the callbacks show it.
     pub store: StoreHealth,

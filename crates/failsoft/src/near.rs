@@ -123,6 +123,9 @@ pub(crate) fn hit(shared: &Shared, key: &[u8]) -> Option<Hit> {
     let generations = shared.generations.as_ref()?;
     let copy = shared.copies.find(key)?;
     let tracked = copy.tracked.as_ref()?;
+    if shared.is_closed() {
+        return None;
+    }
     let now = shared.now();
     let until = tracked.shown.trusts(copy.held.current_at, now)?;
     if now >= tracked.expires_at || generations.cells[tracked.cell].load(Ordering::Acquire) != tracked.generation {
