@@ -2,7 +2,7 @@
 //! becomes slow, and the replica is promoted. Prints who served three keys, why, and how old that was: the story in
 //! docs/freshness.md.
 //!
-//! `cargo run -p failsoft --example outage` takes half a minute. It starts a cluster of its own, with the server that
+//! `cargo run -p failsoft --example outage` takes a minute and a half. It starts a cluster of its own, with the server that
 //! FAILSOFT_SERVER names, or the one that is found.
 
 use failsoft::{Bytes, Error, Reason, Router};
@@ -21,7 +21,7 @@ const WARM: Duration = Duration::from_secs(5);
 const KILLED: Duration = Duration::from_secs(1);
 const INVALIDATED: Duration = Duration::from_secs(3);
 const SLOW: Duration = Duration::from_secs(4);
-const END: Duration = Duration::from_secs(11);
+const END: Duration = Duration::from_secs(72);
 
 #[derive(Clone)]
 struct Store {
