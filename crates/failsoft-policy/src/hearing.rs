@@ -303,15 +303,15 @@ impl Hearing {
 
     /// The node told a bell. Beyond what its clients may cost it, it is not listened to any more for a while.
     pub fn handle_push(&mut self, node: NodeKey, clients: u64, now: Instant, dice: u32) {
-        let mut end = None;
-        let mut changed = false;
+        let (mut end, mut changed) = (None, false);
         self.change(node, |l| {
             let (from, count) = &mut l.bells;
             *count += 1;
-            if now.since(*from) < COUNTED_FOR {
+            // Too many for the whole of that time are too many already.
+            let affordable = pace::affords_bells(clients, *count, now.since(*from).max(COUNTED_FOR));
+            if affordable && now.since(*from) < COUNTED_FOR {
                 return;
             }
-            let affordable = pace::affords_bells(clients, *count, now.since(*from));
             l.bells = (now, 0);
             if let Phase::Open { line } = l.phase
                 && !affordable
@@ -380,16 +380,6 @@ impl Hearing {
                 let probe = l.asked_at.map_or(l.probe_at, |at| at + self.limit);
                 lapses_at.into_iter().chain([probe]).min()
             }
-        }
-    }
-}
-
-impl Answer {
-    /// Why nobody listens after this.
-    fn means(&self) -> Listening {
-        match self {
-            Self::Dumb | Self::Refused(ErrorReply::Denied | ErrorReply::Other) => Listening::Denied,
-            Self::Owner | Self::Refused(_) | Self::Lost => Listening::Closed,
         }
     }
 }

@@ -10,15 +10,19 @@ use core::time::Duration;
 const CALM: u64 = 100;
 /// The same in trouble, when all of them want to know the same at once.
 const TROUBLED: u64 = 600;
-/// Connections of one router to a node: one for its questions and at least one for its reads.
+/// Connections of one router to a node: one for its questions and at least one for its reads. Of more of them a router
+/// takes its fleet for larger, and asks less often.
 const CONNECTIONS: u64 = 2;
+/// The same of one that listens to the node. A fourth is opened by a router that invalidates: of those as few as three
+/// quarters may listen.
+const LISTENS: u64 = CONNECTIONS + 1;
 /// The most clients that a node is believed to have: what it says is one node's word, and sets the pace for all.
 const BELIEVED: u64 = 65_536;
 /// Turns shorter than this are not worth taking.
 const SHORTEST_TURN: Duration = Duration::from_millis(50);
 
 /// The most probes a second that all listeners of a node send together. One is the cheapest command there is.
-const LISTENED: u64 = 4_000;
+const LISTENED: u64 = 4_500;
 /// What it costs a node to tell one listener, in nanoseconds; what is rung in the same turn of its loop goes together.
 const TOLD: u64 = 7_000;
 /// The share of its processor that all of that may take, in permille.
@@ -49,21 +53,28 @@ pub(crate) fn views_permille(clients: u64, nodes: usize) -> u32 {
 }
 
 /// Whether every router may listen to a node and send it a probe once in this time, where nodes have so many clients.
+/// Where fewer than all of them listen, they are taken for fewer than they are: so where there is no place for all, some
+/// listen by turns, no more than there is place for.
 pub(crate) fn affords_probes(clients: u64, every: Duration) -> bool {
     let most = u128::from(LISTENED) * every.as_millis() / 1000;
-    u128::from(routers(clients)) <= most
+    u128::from(listeners(clients)) <= most
 }
 
 /// Whether a node that told a listener something so many times in this time may tell all of them, where nodes have so
 /// many clients.
 pub(crate) fn affords_bells(clients: u64, times: u32, span: Duration) -> bool {
-    let busy = u128::from(routers(clients) * TOLD) * u128::from(times);
+    let busy = u128::from(listeners(clients) * TOLD) * u128::from(times);
     busy * 1000 <= span.as_nanos() * u128::from(TELLS)
 }
 
 /// How many routers so many clients of a node may be.
 fn routers(clients: u64) -> u64 {
     clients.min(BELIEVED) / CONNECTIONS
+}
+
+/// The same of clients that listen to it.
+fn listeners(clients: u64) -> u64 {
+    clients.min(BELIEVED) / LISTENS
 }
 
 #[cfg(test)]
@@ -88,10 +99,12 @@ mod tests {
     #[test]
     fn listeners_stay_away_before_they_cost_a_node_too_much() {
         let third = Duration::from_millis(333);
-        assert!(affords_probes(2 * 1_332, third) && !affords_probes(2 * 1_340, third));
+        assert!(affords_probes(3 * 1_498, third) && !affords_probes(3 * 1_500, third));
+        assert!(affords_probes(4 * 1_000 + 400, third), "1,000 routers with four connections each, and other clients");
+        assert!(affords_probes(2 * 1_800, third) && !affords_probes(3 * 1_800, third), "not all at once: by turns");
         let ten = Duration::from_secs(10);
-        assert!(affords_bells(2_000, 140, ten), "1,000 routers, 14 bells a second: 9.8% of the node");
-        assert!(!affords_bells(2_000, 150, ten) && affords_bells(u64::MAX, 0, ten));
+        assert!(affords_bells(3_000, 140, ten), "1,000 routers, 14 bells a second: 9.8% of the node");
+        assert!(!affords_bells(3_000, 150, ten) && affords_bells(u64::MAX, 0, ten));
     }
 
     #[test]

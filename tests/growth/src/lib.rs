@@ -7,7 +7,9 @@
 
 pub mod cost;
 pub mod fleet;
+pub mod listening;
 pub mod measure;
+pub mod measure_listeners;
 mod router;
 pub mod router_cost;
 pub mod world;

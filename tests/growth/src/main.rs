@@ -3,7 +3,9 @@
 
 use clap::{Parser, Subcommand};
 use failsoft_growth::fleet::{Fleet, Load, load};
+use failsoft_growth::listening::{Listeners, load as listeners_load};
 use failsoft_growth::measure::{Problem, measure};
+use failsoft_growth::measure_listeners::{Listened, measure_listeners};
 use failsoft_growth::router_cost::router_cost;
 use failsoft_growth::world::Fault;
 use failsoft_testkit::Server;
@@ -28,10 +30,18 @@ enum Command {
         #[arg(long, default_value_t = 24)]
         sample: usize,
     },
+    /// The load of those who listen on one primary, while nothing, little or much is invalidated
+    Listening {
+        /// How many routers are run for each row
+        #[arg(long, default_value_t = 24)]
+        sample: usize,
+    },
     /// What a cluster of 6, 200 and 2,000 nodes costs one router: memory, and time for a read
     Router,
     /// What a question costs a real server of a cluster of 6, 200 and 2,000 nodes
     Measure,
+    /// What 200 and 1,000 listeners cost a real server
+    MeasureListeners,
 }
 
 /// Primaries, each with one replica, and routers.
@@ -43,11 +53,16 @@ fn main() -> ExitCode {
             table(sample);
             Ok(())
         }
+        Command::Listening { sample } => {
+            listening(sample);
+            Ok(())
+        }
         Command::Router => {
             router();
             Ok(())
         }
         Command::Measure => costs(),
+        Command::MeasureListeners => costs_of_listeners(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,6 +92,26 @@ fn table(sample: usize) {
     }
 }
 
+fn listening(sample: usize) {
+    say("| routers | | invalidations/s | listen | heard | probes/s | told/s | mean | worst ten seconds |");
+    say("|---|---|---|---|---|---|---|---|---|");
+    for routers in [100, 1_000, 10_000] {
+        for (in_use, invalidations) in [(false, 0), (true, 0), (true, 1), (true, 10), (true, 100)] {
+            let load = listeners_load(Listeners { routers, sample, in_use, invalidations });
+            say(&format!(
+                "| {routers} | {} | {invalidations} | {:.0}% | {:.0}% | {:.0} | {:.0} | {:.2}% | {:.2}% |",
+                if in_use { "in use" } else { "idle" },
+                load.listen * 100.0,
+                load.heard * 100.0,
+                load.probes,
+                load.told,
+                load.mean * 100.0,
+                load.worst * 100.0
+            ));
+        }
+    }
+}
+
 fn router() {
     let _counting = dhat::Profiler::builder().testing().build();
     for primaries in [3, 100, 1_000] {
@@ -99,6 +134,19 @@ fn costs() -> Result<(), Problem> {
             let (nodes, name) = (2 * primaries, question.name());
             say(&format!("{nodes} nodes: {name}: {:.0} µs, {:.0} bytes", cost.micros, cost.bytes));
         }
+    }
+    Ok(())
+}
+
+fn costs_of_listeners() -> Result<(), Problem> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let server = Server::find(None)?;
+    say(&format!("{server}"));
+    for Listened { listeners, probe, told, told_together, rung } in runtime.block_on(measure_listeners(&server))? {
+        say(&format!(
+            "{listeners} listeners: a probe {probe:.1} µs; a bell {told:.2} µs for each of them, one of many together \
+             {told_together:.2} µs; ringing it {rung:.0} µs"
+        ));
     }
     Ok(())
 }

@@ -60,14 +60,14 @@ fn ask(address: &str, pid: u32) -> Result<Vec<(Question, Cost)>, Problem> {
 }
 
 /// The share of a core that a server takes when nobody asks it anything.
-fn share(pid: u32) -> Result<f64, Problem> {
+pub(crate) fn share(pid: u32) -> Result<f64, Problem> {
     let (began, before) = (Instant::now(), processor(pid)?);
     std::thread::sleep(LENGTH / 2);
     Ok((processor(pid)? - before) / began.elapsed().as_secs_f64())
 }
 
 /// Seconds of processor time that a process has used, in user mode and in the kernel (proc(5)).
-fn processor(pid: u32) -> Result<f64, Problem> {
+pub(crate) fn processor(pid: u32) -> Result<f64, Problem> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|f| f.parse::<f64>().ok()).ok_or("an unknown /proc/PID/stat");

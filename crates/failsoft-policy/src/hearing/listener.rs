@@ -1,7 +1,8 @@
 //! One node that is listened to: how its connection stands, and from when and up to when it was heard.
 
-use super::{IN_USE, Listening, PAUSE};
+use super::{Answer, IN_USE, Listening, PAUSE};
 use crate::denied;
+use crate::reply::ErrorReply;
 use crate::time::Instant;
 use crate::words::{NodeKey, Slot};
 use alloc::vec::Vec;
@@ -94,5 +95,15 @@ impl Listener {
         self.phase = Phase::Closed { again_at, why };
         (self.answered, self.asked_at) = (None, None);
         self.heard.take().is_some()
+    }
+}
+
+impl Answer {
+    /// Why nobody listens after this.
+    pub(super) fn means(&self) -> Listening {
+        match self {
+            Self::Dumb | Self::Refused(ErrorReply::Denied | ErrorReply::Other) => Listening::Denied,
+            Self::Owner | Self::Refused(_) | Self::Lost => Listening::Closed,
+        }
     }
 }
