@@ -64,6 +64,8 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   loadTimeoutMs?: number | undefined
   /** After so long a caller gets a copy, if one may stand in, and the load goes on. `null` by default. */
   softLoadTimeoutMs?: number | null | undefined
+  /** For how long a callback's word that a key does not exist counts for later callers. `null` by default. */
+  negativeTtlMs?: number | null | undefined
   /** For how long callers of a key whose load failed get the same error without another load. Off by default. */
   failurePauseMs?: number | null | undefined
   /**

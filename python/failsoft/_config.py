@@ -60,6 +60,8 @@ class Config(TypedDict, total=False):
     load_timeout: float
     #: After so long a caller whose key has a copy that may stand in gets that, and the load goes on without it.
     soft_load_timeout: float | None
+    #: For how long a callback's word that a key does not exist counts for later callers.
+    negative_ttl: float | None
     #: For how long callers of a key whose load failed get the same error without another load.
     failure_pause: float | None
     #: For how long a lease stands that its load does not prolong. With it a load waits for another process's load of

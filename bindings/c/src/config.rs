@@ -186,9 +186,9 @@ pub unsafe extern "C" fn failsoft_config_new(nodes: *const c_char) -> Option<Box
 
 /// Sets one key to a value, both texts. Durations are numbers of milliseconds, and their keys end in `_ms`.
 ///
-/// "" turns off what can be off: `soft_load_timeout_ms`, `failure_pause_ms`, `lease_ttl_ms`, `slo_ms`, `address_map`,
+/// "" turns off what can be off: `soft_load_timeout_ms`, `negative_ttl_ms`, `failure_pause_ms`, `lease_ttl_ms`, `slo_ms`, `address_map`,
 /// `username`, `password`, `client_name`, and of the keys below those that take a PEM text or a name. The word "off" does
-/// the same for `soft_load_timeout_ms`, `failure_pause_ms`, `lease_ttl_ms`, `slo_ms` and `address_map`. As a `username`,
+/// the same for `soft_load_timeout_ms`, `negative_ttl_ms`, `failure_pause_ms`, `lease_ttl_ms`, `slo_ms` and `address_map`. As a `username`,
 /// `password` or `client_name` it is a text like any other: the password is then "off".
 ///
 /// Keys: `max_retries` (3), `max_redirects` (5), `base_backoff_ms` (50), `attempt_timeout_ms` (250), `deadline_ms`
@@ -196,7 +196,7 @@ pub unsafe extern "C" fn failsoft_config_new(nodes: *const c_char) -> Option<Box
 /// `outage_budget_ms` (30000), `near_cache_bytes` (0), `standin_bytes` (67108864), `fill` (true), `fill_ttl_ms` (300000),
 /// `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000),
 /// `trust_window_ms` (1000), `invalidate_durability` (replica), `hold_ms` (10000), `load_timeout_ms` (10000),
-/// `soft_load_timeout_ms` (off), `failure_pause_ms` (off), `lease_ttl_ms` (off), `slo_ms` (50), `max_concurrent_loads`
+/// `soft_load_timeout_ms` (off), `negative_ttl_ms` (off), `failure_pause_ms` (off), `lease_ttl_ms` (off), `slo_ms` (50), `max_concurrent_loads`
 /// (256), `max_in_flight` (10000), `address_map` (`from=to,...`), `username`, `password`, `client_name`. The README says
 /// what they mean. These exist only in C:
 ///

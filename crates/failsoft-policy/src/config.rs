@@ -121,6 +121,9 @@ settings! {
     load_timeout: Duration as Duration, TIMEOUT, millis(10_000);
     /// After so long a caller whose key has a copy that may stand in gets that, and the load goes on without it.
     soft_load_timeout: Option<Duration> as Option<Duration>, Kind::Duration { min: MS, max: HOUR, off: true }, Setting::Off;
+    /// For how long a callback's word that a key does not exist counts for later callers, unless the key is invalidated or set
+    /// before. No more than `invalidation_ttl` counts.
+    negative_ttl: Option<Duration> as Option<Duration>, Kind::Duration { min: MS, max: HOUR, off: true }, Setting::Off;
     /// For how long callers of a key whose load failed get the same error, without another load.
     failure_pause: Option<Duration> as Option<Duration>, Kind::Duration { min: MS, max: MINUTE, off: true }, Setting::Off;
     /// For how long a lease stands that its load does not prolong. With it a load waits for the load of the same key that

@@ -149,6 +149,8 @@ impl Builder {
         load_timeout,
         /// After so long a caller whose key has a copy that may stand in gets that, and the load goes on without it. Off.
         soft_load_timeout,
+        /// For how long a callback's word that a key does not exist counts for later callers. Off.
+        negative_ttl,
         /// For how long callers of a key whose load failed get the same error, without another load. Off.
         failure_pause,
         /// How long a callback may take: while more than one in twenty takes longer, and loads wait in line for longer than

@@ -4,6 +4,7 @@
 //! the primary does not answer, and the caller's own callback when no node may answer. All decisions
 //! are those of the `failsoft-policy` crate; this one carries them out on tokio.
 
+mod absent;
 mod account;
 mod builder;
 mod clock;

@@ -1,5 +1,6 @@
 //! Many keys in one call: one pipeline for each node, one run of the callback, an outcome for each.
 
+use crate::absent;
 use crate::account::ReadEnd;
 use crate::copies;
 use crate::driver::{self, FirstAttempt, Unserved};
@@ -164,6 +165,9 @@ impl Router {
         for (place, side) in routed {
             match side {
                 Side::Over(end) => outcomes[place] = or_stale(place, end).into_outcome(shared),
+                Side::Load(Missed { reason, attempts, .. }) if absent::is_absent(shared, &keys[place]) => {
+                    outcomes[place] = ReadEnd::Missing { reason, attempts }.into_outcome(shared);
+                }
                 Side::Load(missed) => {
                     wanted.push(Wanted { key: keys[place].clone(), confirmed: missed.confirmed, lease_by });
                     asked.insert(&keys[place], (place, missed));

@@ -216,6 +216,9 @@ pub(crate) fn changed(shared: &Shared, key: &[u8]) {
     if let Some(generations) = &shared.generations {
         generations.advance(key);
     }
+    if let Some(absent) = &shared.absent {
+        absent.forget(key);
+    }
     shared.copies.forget(key);
 }
 

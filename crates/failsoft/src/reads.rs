@@ -1,5 +1,6 @@
 //! One read, from its first attempt to its end: the same way for every caller.
 
+use crate::absent;
 use crate::account::ReadEnd;
 use crate::copies;
 use crate::driver::{self, FirstAttempt, Routed, Unserved};
@@ -124,6 +125,9 @@ async fn by_nodes_and_callback(
         Side::Load(missed) => missed,
     };
     let Some(fallback) = fallback else { return defect("a load without a callback") };
+    if absent::is_absent(shared, key) {
+        return ReadEnd::Missing { reason: missed.reason, attempts: missed.attempts };
+    }
     let lease_by = options.deadline.map(|_| bounds.deadline);
     let (times, asked) = ((began, lease_by), bounds.staleness);
     match shared.config().soft_load_timeout().filter(|_| copies::serving(shared, key, asked).is_some()) {

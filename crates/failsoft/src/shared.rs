@@ -1,5 +1,6 @@
 //! What all parts of one router share, and the one place where the policy's knowledge is changed.
 
+use crate::absent::Absent;
 use crate::control::Control;
 use crate::copies::Copies;
 use crate::error::Error;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) tally: Tally,
     pub(crate) fills: Fills,
     pub(crate) copies: Copies,
+    /// Keys that do not exist, if they are remembered.
+    pub(crate) absent: Option<Absent>,
     /// Of the keys of a near cache, if there is one.
     pub(crate) generations: Option<Generations>,
     /// What reads have to know of invalidations.
@@ -71,6 +74,7 @@ impl Shared {
             tally: Tally::new(),
             fills: Fills::default(),
             copies: Copies::new(&opener.config),
+            absent: Absent::new(&opener.config),
             generations: (opener.config.near_cache_bytes() > 0).then(Generations::new),
             gate: Gate::new(),
             stalled: AtomicBool::new(false),

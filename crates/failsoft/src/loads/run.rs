@@ -142,12 +142,18 @@ async fn run(
     loaded.and_found(found)
 }
 
-/// Keeps copies of what a callback gave for these keys, as far as they may be kept.
+/// Keeps copies of what a callback gave for these keys, as far as they may be kept, or that they do not exist.
 fn copy(shared: &Shared, keys: &[Bytes], values: &Values, held: impl Fn(&Bytes) -> Option<Held>) {
     for key in keys {
         match (values.get(key), held(key)) {
             (Some(value), Some(held)) => shared.copies.keep(key, &value, held),
-            _ => shared.copies.forget(key),
+            (None, Some(held)) => {
+                shared.copies.forget(key);
+                if let Some(absent) = &shared.absent {
+                    absent.remember(key, held);
+                }
+            }
+            (_, None) => shared.copies.forget(key),
         }
     }
 }
