@@ -2,10 +2,12 @@
 //! replica that stands in for longer than `staleness_budget` lacks nothing that was completed before.
 
 use super::Check;
-use crate::model::{BLOCKS, KEYS, MS, Model, Time, number_of};
+use crate::model::{BLOCKS, KEYS, MS, Model, Time, address, number_of, slot_number};
 use crate::router::{Call, Router, slot_of};
 use crate::sim::{Rung, instant};
 use failsoft_policy::hearing::Listening;
+use failsoft_policy::route::Route;
+use failsoft_policy::{NodeKey, Slot};
 use std::collections::BTreeMap;
 
 /// An attempt to invalidate a key.
@@ -116,10 +118,24 @@ impl Check {
         self.bells.completed[usize::from(key)].iter().find(missed).copied()
     }
 
-    /// All is well, and all keys are being read: every owner of slots is heard.
-    pub(crate) fn hears_all(&mut self, r: usize, router: &Router, now: Time) {
+    /// All is well, and all keys are being read: every owner of slots is heard. One that gave slots away while it was cut
+    /// off, and keeps the higher epoch, is taken for their owner until a redirect tells of each that is read; it answers
+    /// for none of the others.
+    pub(crate) fn hears_all(&mut self, r: usize, router: &Router, model: &Model, now: Time) {
         let report = router.cluster.report(instant(now));
-        let deaf = report.nodes.iter().find(|n| n.listening.is_some_and(|l| l != Listening::Heard));
+        let gave_away = |node: NodeKey, at: usize| {
+            let claims = (0..BLOCKS).filter(|&block| {
+                let first = slot_number(block as u8) - slot_number(0);
+                let route = Slot::new(first).map(|slot| router.cluster.route(slot));
+                matches!(route, Some(Route::Primary { node: owner, .. }) if owner == node)
+            });
+            let owner = |block| model.true_owner(block).map(|n| model.nodes[n].address);
+            claims.into_iter().any(|block| owner(block) != Some(at))
+        };
+        let deaf = report
+            .nodes
+            .iter()
+            .find(|n| n.listening.is_some_and(|l| l != Listening::Heard) && !gave_away(n.key, address(&n.endpoint)));
         self.that(deaf.is_none(), || {
             let deaf = deaf.map(|n| (&n.endpoint, n.listening));
             format!("router {r}: all is whole, but it does not hear {deaf:?}")

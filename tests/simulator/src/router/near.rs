@@ -29,8 +29,12 @@ impl Sim<'_> {
     pub(super) fn tracks(&mut self, r: usize, key: u8, node: NodeKey, dice: u32) -> Option<u64> {
         let now = instant(self.now);
         let trust = self.routers[r].cluster.trust(node).filter(|trust| now < trust.until && dice.is_multiple_of(2))?;
-        let open = self.tells(r, node, KEYS) == Some(trust.line);
-        open.then(|| self.routers[r].generations[usize::from(key)])
+        if self.tells(r, node, KEYS) != Some(trust.line) {
+            return None;
+        }
+        // Otherwise it is asked for on the usual connection.
+        let room = self.routers[r].member(node)?.lanes[KEYS].as_ref()?.machine.has_room();
+        room.then(|| self.routers[r].generations[usize::from(key)])
     }
 
     /// A tracked read has an answer.

@@ -127,7 +127,7 @@ impl Sim<'_> {
             // Who was not let in does not try again soon, nor does anybody where nodes have many clients.
             let denies = |f: &FaultPlan| matches!(f.fault, Fault::Misbehave { what: Misbehaviour::Denied, .. });
             if self.plan.setup.clients.is_none() && !self.plan.faults.iter().any(denies) {
-                self.check.hears_all(r, &self.routers[r], self.now);
+                self.check.hears_all(r, &self.routers[r], &self.model, self.now);
             }
             for block in 0..BLOCKS {
                 let route = self.routers[r].cluster.route(slot_of(block as u8));
