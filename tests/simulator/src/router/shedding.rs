@@ -43,6 +43,7 @@ impl Sim<'_> {
 
     fn is_slow(&self, r: usize, running: &Running) -> bool {
         let slo = self.routers[r].config.slo();
-        slo.is_some_and(|slo| self.now - running.began > slo.as_nanos() as Time)
+        // One that outlasts its limit has failed.
+        running.timed_out || slo.is_some_and(|slo| self.now - running.began > slo.as_nanos() as Time)
     }
 }
