@@ -208,8 +208,8 @@ fn only_the_echoes_tell_of_what_no_primary_or_another_one_was_asked_for() {
         let held = Held { current_at: at(11_000), node: node.map(|n| world.keys[n]) };
         world.listen(10_000, &[A]);
         assert!(world.serves(held, None, world.now), "{node:?}, with the echoes heard");
-        let held = Held { current_at: at(world.now), ..held };
         world.listen(1_500, &[]);
+        let held = Held { current_at: at(world.now), ..held };
         world.listen(10_000, &[B]);
         assert!(!world.serves(held, None, world.now), "{node:?}, with the owner alone heard");
     }

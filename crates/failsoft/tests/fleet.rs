@@ -70,7 +70,11 @@ async fn a_process_of_the_fleet() {
             for read in reads {
                 read.await.expect("no panic");
             }
-            println!("CALLS {}", calls.count());
+            let counters = || router.health().counters;
+            let skipped = || counters().fills_skipped.iter().map(|cause| cause.count).sum::<u64>();
+            eventually("all is written back, or not", async || counters().fills + skipped() == calls.count() as u64)
+                .await;
+            println!("CALLS {} {}", calls.count(), skipped());
         }
     }
 }
@@ -98,8 +102,8 @@ async fn said(process: &mut Child, word: &str) -> String {
     }
 }
 
-/// The processes begin together; how many callbacks run in each.
-async fn herd(cluster: &Cluster, user: &str, lease_ttl: &str) -> Vec<usize> {
+/// The processes begin together; how many callbacks run in each, and how many of their values were not written back.
+async fn herd(cluster: &Cluster, user: &str, lease_ttl: &str) -> Vec<(usize, usize)> {
     let mut all: Vec<Child> = (0..PROCESSES).map(|_| process(cluster, user, lease_ttl, "herd")).collect();
     for process in &mut all {
         said(process, "READY").await;
@@ -109,7 +113,9 @@ async fn herd(cluster: &Cluster, user: &str, lease_ttl: &str) -> Vec<usize> {
     }
     let mut calls = Vec::new();
     for process in &mut all {
-        calls.push(said(process, "CALLS ").await.parse().expect("a number"));
+        let said = said(process, "CALLS ").await;
+        let (ran, skipped) = said.split_once(' ').expect("two numbers");
+        calls.push((ran.parse().expect("a number"), skipped.parse().expect("a number")));
         assert!(in_time("its end", process.wait()).await.expect("it ends").success());
     }
     calls
@@ -133,12 +139,14 @@ async fn lease_of(cluster: &Cluster, key: &str) -> Option<String> {
 async fn a_herd_loads_each_key_once_in_all_processes_with_leases_and_once_in_each_without() {
     let cluster = start_cluster(3, 0).await;
     let with = herd(&cluster, "", "10000").await;
-    assert_eq!(with.iter().sum::<usize>(), KEYS, "{with:?}");
+    // A value that could not be written back, as this machine was too busy perhaps, is loaded once more.
+    let (ran, skipped) = with.iter().fold((0, 0), |sum, calls| (sum.0 + calls.0, sum.1 + calls.1));
+    assert!((KEYS..=KEYS + skipped).contains(&ran), "{with:?}");
     for node in 0..3 {
         cluster.command(node, &["FLUSHALL"]).await.expect("a flush");
     }
     let without = herd(&cluster, "", "").await;
-    assert!(without.iter().all(|&calls| (1..=KEYS).contains(&calls)), "{without:?}");
+    assert!(without.iter().all(|(ran, _)| (1..=KEYS).contains(ran)), "{without:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,7 +155,7 @@ async fn where_leases_are_impossible_each_process_loads_each_key_once() {
     let builder = Cluster::builder().server(&server()).primaries(3).replicas(0).user("scriptless", scriptless);
     let cluster = builder.start().await.expect("a cluster");
     let calls = herd(&cluster, "scriptless", "10000").await;
-    assert_eq!(calls, [KEYS; PROCESSES]);
+    assert_eq!(calls.into_iter().map(|(ran, _)| ran).collect::<Vec<_>>(), [KEYS; PROCESSES]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
