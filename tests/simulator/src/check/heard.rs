@@ -60,7 +60,12 @@ pub(super) struct Told {
     pub(super) closed: Option<Time>,
     /// When a probe last cleared it.
     pub(super) cleared: Option<Time>,
+    /// When it was last read from, and since when without a longer pause.
+    used: (Time, Time),
 }
+
+/// After a pause that is shorter a node counts as being read from all the time.
+const IN_USE: Time = 5_000 * MS;
 
 /// What one router was told.
 #[derive(Debug)]
@@ -168,6 +173,23 @@ impl Heard {
     pub(super) fn comparable(&mut self, replica: NodeKey, primary: NodeKey) -> bool {
         let Some((came, history)) = self.node(replica).samples.last().copied() else { return false };
         self.node(primary).samples.iter().any(|&(sampled, of)| sampled < came && of == history)
+    }
+
+    /// A node is read from.
+    pub(super) fn uses(&mut self, key: NodeKey, now: Time) {
+        let (last, since) = &mut self.node(key).used;
+        if now >= *last + IN_USE {
+            *since = now;
+        }
+        *last = now;
+    }
+
+    /// Since when it has been without a longer pause.
+    pub(super) fn used_since(&self, key: NodeKey) -> Time {
+        self.nodes
+            .get(key.index as usize)
+            .filter(|told| told.generation == key.generation)
+            .map_or(0, |told| told.used.1)
     }
 
     pub(super) fn node(&mut self, key: NodeKey) -> &mut Told {

@@ -24,6 +24,7 @@ impl Check {
         now: Time,
     ) {
         let block = usize::from(call.key) % BLOCKS;
+        self.routers[r].uses(node, now);
         let last = call.last.as_ref().map(|l| &l.3);
         let redirected =
             matches!(last, Some(Answer::Error(ErrorReply::Moved(..) | ErrorReply::Ask(..)))) && !call.woken;
