@@ -343,6 +343,7 @@ int main(int argc, char **argv) {
     }
     cJSON *hello = need(cJSON_CreateObject()), *cannot = need(cJSON_CreateObject());
     cJSON_AddStringToObject(cannot, "stop", "a function in C cannot be stopped");
+    cJSON_AddStringToObject(cannot, "inside", "what answers a load from another thread is not inside of it");
     cJSON_AddStringToObject(cannot, "panic", "a function in C has nothing to throw");
     cJSON_AddStringToObject(cannot, "wrong_type", "the compiler takes nothing but a value");
     cJSON_AddStringToObject(cannot, "closed", "failsoft_router_close frees the handle: there is nothing left to call");

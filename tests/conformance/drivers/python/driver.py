@@ -19,6 +19,7 @@ CANNOT = {
     "blocking": {
         "cancel": "a blocking call cannot be cancelled",
         "stop": "a callback that runs in the caller's own thread cannot be stopped",
+        "elsewhere": "the caller's own thread runs its callback, and has nothing before that returns",
     },
 }
 CODES = {
