@@ -44,7 +44,9 @@ const LOADS = [
   () => turn().then(() => { throw new NoLuck() }),
   () => 42,
   (_key, _reason, { signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(new NoLuck()))),
-  () => undefined
+  () => undefined,
+  // Were half of them to fail, the others would not be asked.
+  ...Array.from({ length: 8 }, (_, n) => (n % 2 ? () => 'now' : async () => 'later'))
 ]
 
 /** When its caller leaves; undefined: it stays. */
@@ -85,7 +87,7 @@ async function storm(seed, during = () => {}) {
       () => settled.value++,
       (error) => {
         settled.error++
-        const known = error instanceof NoLuck || error instanceof InvalidArgument || error.name === 'AbortError' || error.code === 'CLOSED'
+        const known = error instanceof NoLuck || error instanceof InvalidArgument || error.name === 'AbortError' || ['CLOSED', 'SHED'].includes(error.code)
         if (!known) throw error
       }
     ))

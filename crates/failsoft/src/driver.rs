@@ -69,6 +69,14 @@ impl AttemptResult {
     pub(crate) fn value(&self) -> Option<&Bytes> {
         self.value.as_ref()
     }
+
+    /// Whether it says no more than that its connection has ended, or was not made.
+    pub(crate) fn is_of_connection(&self) -> bool {
+        matches!(
+            self.answer,
+            Answer::Hung | Answer::Closed | Answer::Connection | Answer::Stranger | Answer::Refused(_)
+        )
+    }
 }
 
 /// The node that the first step asks.

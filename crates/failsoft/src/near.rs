@@ -153,7 +153,8 @@ pub(crate) fn wanted(shared: &Shared, target: &Target) -> Option<u64> {
     looks_at(fastrand::u32(..)).then_some(line)
 }
 
-/// Makes the first attempt so that a near copy comes of it. None if nothing was sent.
+/// Makes the first attempt so that a near copy comes of it. None if nothing was sent, or the connection has ended: that
+/// says nothing of how the node serves, and the key is asked for on the usual one.
 pub(crate) async fn fetch(
     shared: &Shared,
     key: &[u8],
@@ -171,6 +172,9 @@ pub(crate) async fn fetch(
         })
         .ok()?;
     let result = result_of(value.await, member);
+    if result.is_of_connection() {
+        return None;
+    }
     let ttl = match ttl {
         Ok(ttl) => ttl.await.ok(),
         Err(_) => None,

@@ -150,3 +150,37 @@ async fn a_slot_that_moves_away_takes_its_copies_along() {
     by_hand(&cluster, SLOT, &["SET", &key, "newer"]).await;
     eventually("what it tells", async || text(&read(&router, &key).await) == Some("newer")).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tracking_connection_that_is_lost_is_held_against_nobody() {
+    let cluster = start_cluster(1, 0).await;
+    let (router, key) = (near(&cluster).await, key_in(SLOT));
+    router.set(&key, "v", None).await.expect("a set");
+    for _ in 0..20 {
+        until_near(&router, &key, "v").await;
+        // What it tells ends the copies, so that reads are under way on the connection when it is lost.
+        by_hand(&cluster, SLOT, &["SET", &key, "v"]).await;
+        let reads: Vec<_> = (0..200)
+            .map(|_| {
+                let (router, key) = (router.clone(), key.clone());
+                tokio::spawn(async move { read(&router, &key).await })
+            })
+            .collect();
+        let list = match cluster.command(0, &["CLIENT", "LIST"]).await.expect("a list") {
+            redis::Value::VerbatimString { text, .. } => text,
+            redis::Value::BulkString(text) => String::from_utf8(text).expect("text"),
+            other => panic!("{other:?}"),
+        };
+        // Of connections that track, those with a prefix tell bells.
+        let tracks = |line: &&str| line.contains("flags=t ") || line.contains("flags=Nt ");
+        for line in list.lines().filter(tracks) {
+            let id = line.split(' ').find_map(|field| field.strip_prefix("id=")).expect("an id");
+            let _ = cluster.command(0, &["CLIENT", "KILL", "ID", id]).await;
+        }
+        for read in reads {
+            assert_eq!(text(&read.await.expect("no panic")), Some("v"));
+        }
+    }
+    let attempts = router.health().counters.attempts_with(failsoft::Status::PrimaryFailover);
+    assert_eq!(attempts, 0, "nobody was blamed");
+}

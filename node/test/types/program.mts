@@ -29,7 +29,7 @@ for (const each of settled) {
 const text = new Router('127.0.0.1:1', { encoding: 'utf8', tls: { rejectUnauthorized: true }, deadlineMs: 200 })
 const name: string | null = await text.getWithFallback('user:42', (key) => users.get(key)?.name)
 try {
-  await text.getWithFallback('user:42')
+  await text.getWithFallback('user:44')
 } catch (error) {
   if (!(error instanceof FailsoftError)) throw error
   if (error instanceof Unavailable) console.log(error.code satisfies 'UNAVAILABLE', error.reason)
