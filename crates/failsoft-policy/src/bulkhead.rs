@@ -51,7 +51,7 @@ impl Bulkhead {
         self.line.remove(&load).is_some()
     }
 
-    /// Nobody waits in line any more. Those who did.
+    /// Empties the line, and gives the loads that waited in it.
     pub fn clear(&mut self) -> impl Iterator<Item = LoadId> + use<> {
         core::mem::take(&mut self.line).into_keys()
     }

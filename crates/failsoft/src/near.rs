@@ -183,6 +183,11 @@ pub(crate) async fn fetch(
         let (slot, node, shown) = (slot_of(key), member.key, Arc::clone(&member.near));
         let tracked = Tracked { slot, node, shown, cell, generation, expires_at };
         shared.copies.keep_tracked(key, value, Held { current_at: asked_at, node: Some(node) }, tracked);
+        // The key was changed while its answer was on the way: that value must not stand in later either. A change from
+        // here on removes the copy itself.
+        if generations.cells[cell].load(Ordering::Acquire) != generation {
+            shared.copies.forget(key);
+        }
     }
     Some(result)
 }

@@ -20,7 +20,8 @@ impl Cluster {
         };
         let at = held.current_at;
         let complete = self.topology.owner(slot).and_then(|owner| {
-            // The owner tells of what it was itself asked for; what another one had may have been changed there.
+            // The owner's bells cover values that it served itself. A value of another owner may have been invalidated
+            // there, so for that one only the echoes count.
             match held.node {
                 Some(node) if node == owner => self.hearing.complete_until(owner, at),
                 _ => self.hearing.echoed_until(owner, at),

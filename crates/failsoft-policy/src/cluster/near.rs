@@ -1,8 +1,9 @@
 //! When a near copy may be served: nothing can have happened to its key since it was asked for that was not heard of.
 //!
-//! Two things have to be heard without a lapse since then. The node itself, on the connection on which the key was asked
-//! for: it tells who ever changes the key. And the shards that tell the echoes of its slots: a slot may go to another owner
-//! without a word, and what is invalidated there is told by its echo.
+//! Two connections have to be heard without a gap since then. The first is the one on which the key was read: on it the
+//! node pushes every change of the key, whoever makes it. The others lead to the shards in which the echoes of the node's
+//! invalidations are rung: a slot may move to another owner without a push, and an invalidation at the new owner is then
+//! heard by its echo.
 
 use super::Cluster;
 use crate::time::Instant;

@@ -1,4 +1,4 @@
-//! What is known because of what was heard: from when, and until when nothing of a node's keys can have been missed.
+//! For which span of time every invalidation of a node's keys is known, by what was heard from it and from its echoes.
 
 use super::Hearing;
 use super::listener::Phase;
@@ -6,8 +6,8 @@ use crate::time::Instant;
 use crate::words::NodeKey;
 
 impl Hearing {
-    /// Until when all that was invalidated of a node's keys after `since` is known, by what is known now: the node itself
-    /// has been heard, or all who tell its echoes.
+    /// Until when every invalidation of a node's keys after `since` is known: either the node itself has been heard since
+    /// then, or all nodes that ring its echoes have.
     pub fn complete_until(&self, node: NodeKey, since: Instant) -> Option<Instant> {
         self.heard_until(node, since).max(self.echoed_until(node, since))
     }
@@ -18,7 +18,8 @@ impl Hearing {
         echoes.reduce(|a, b| a.zip(b).map(|(a, b)| a.min(b))).flatten()
     }
 
-    /// From when all are heard without a lapse who tell the echoes of a node's slots, and until when that counts.
+    /// The span in which all nodes that ring the echoes of this node's slots have been heard without a gap: since when, and
+    /// until when that counts.
     pub fn echoes_heard(&self, node: NodeKey) -> Option<(Instant, Instant)> {
         let echoes = self.listeners.get(&node)?.echoes.iter().map(|&echo| {
             let heard = self.listeners.get(&echo)?.heard?;

@@ -41,6 +41,10 @@ impl Sim<'_> {
     pub(super) fn keep_near(&mut self, r: usize, (key, value): (u8, u32), node: NodeKey, asked_at: Time, of: u64) {
         let held = Held { current_at: instant(asked_at), node: Some(node) };
         let router = &mut self.routers[r];
+        if router.generations[usize::from(key)] != of {
+            // The key was changed while its answer was on the way.
+            return;
+        }
         router.near.insert(key, (value, held, of));
         router.keep(key, value, held);
     }
