@@ -29,6 +29,8 @@ pub mod invalidate;
 pub mod invalidations;
 pub mod lease;
 pub mod load;
+pub mod memory;
+pub mod miss;
 #[doc(hidden)]
 pub mod nodes;
 mod pace;

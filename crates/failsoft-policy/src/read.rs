@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::connection::Attempt;
 use crate::copies::Held;
 use crate::invalidations::Standing;
+use crate::memory::Known;
 use crate::reply::ErrorReply;
 use crate::route::{Bounds, Source, StandIn, Step, step_of};
 use crate::time::Instant;
@@ -82,6 +83,8 @@ pub struct Read {
     standing: Standing,
     /// The copy that this process holds.
     held: Option<Held>,
+    /// What this process knows of the key's presence.
+    known: Option<Known>,
     state: State,
     reason: Option<Reason>,
     /// How current the replica is that is asked: by what was known when it was asked, since an answer may be long on
@@ -113,6 +116,7 @@ impl Read {
             callback,
             standing: Standing::Clear,
             held: None,
+            known: None,
             state: State::Over,
             reason: None,
             current_at: None,
@@ -130,6 +134,11 @@ impl Read {
     /// This process holds such a copy of its key.
     pub fn holding(self, held: Option<Held>) -> Self {
         Self { held, ..self }
+    }
+
+    /// This process knows so much of its key.
+    pub fn knowing(self, known: Option<Known>) -> Self {
+        Self { known, ..self }
     }
 
     /// The same with so many retries at the most: see [`crate::load::Loads::max_retries`].

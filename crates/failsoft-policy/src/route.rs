@@ -77,6 +77,16 @@ pub enum Route {
     },
 }
 
+impl Route {
+    /// The owner, if reads go to it.
+    pub fn owner(self) -> Option<NodeKey> {
+        match self {
+            Self::Primary { node, .. } | Self::Readmitting { node, .. } => Some(node),
+            Self::Replica { .. } | Self::Secondary { .. } | Self::Await { .. } => None,
+        }
+    }
+}
+
 /// The first step of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {

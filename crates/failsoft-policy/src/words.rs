@@ -106,10 +106,16 @@ words! {
 words! {
     /// Why the primary did not serve a read. The first cause wins; a confirmed miss overrides it.
     Reason {
-        /// The primary has no such key.
+        /// The primary has no such key, and this process has not known of one.
         Absent = "absent",
-        /// This process has invalidated it, and its node has not acknowledged that yet.
+        /// Its time to live has passed.
+        Expired = "expired",
+        /// Its node had no memory left for it.
+        Evicted = "evicted",
+        /// It was invalidated: by this process, whose node may not have acknowledged that yet, or by another one.
         Invalidated = "invalidated",
+        /// It was there before, and there is no evidence of what became of it.
+        Unknown = "unknown",
         /// It did not answer in time.
         Timeout = "timeout",
         /// It could not be reached, or the connection was lost.

@@ -92,16 +92,12 @@ impl Copies {
         }
     }
 
-    /// A primary has served this value, asked for it at this time. Of most reads nothing follows.
-    #[inline]
-    pub(crate) fn see(&self, key: &[u8], served: &Served, asked_at: Instant) {
-        if served.source == Source::Primary && looks_at(fastrand::u32(..)) {
-            let copy = self.entries.as_ref().and_then(|entries| entries.peek(key));
-            // A near copy is made anew by a read that is tracked.
-            if is_worth(asked_at, copy.as_ref().map(|copy| copy.held)) && copy.is_none_or(|copy| copy.tracked.is_none())
-            {
-                self.keep(key, &served.value, Held { current_at: asked_at, node: Some(served.node) });
-            }
+    /// Copies what a primary has served, asked for it at this time, if that is worth it.
+    fn consider(&self, key: &[u8], served: &Served, asked_at: Instant) {
+        let copy = self.entries.as_ref().and_then(|entries| entries.peek(key));
+        // A near copy is made anew by a read that is tracked.
+        if is_worth(asked_at, copy.as_ref().map(|copy| copy.held)) && copy.is_none_or(|copy| copy.tracked.is_none()) {
+            self.keep(key, &served.value, Held { current_at: asked_at, node: Some(served.node) });
         }
     }
 
@@ -133,6 +129,15 @@ impl Copies {
         if let Some(entries) = &self.entries {
             entries.clear();
         }
+    }
+}
+
+/// A node has served this value at once, asked for it at this time. Of most reads nothing follows.
+#[inline]
+pub(crate) fn see(shared: &Shared, key: &[u8], served: &Served, asked_at: Instant) {
+    if served.source == Source::Primary && looks_at(fastrand::u32(..)) {
+        shared.memory.looked(key, served.node, asked_at);
+        shared.copies.consider(key, served, asked_at);
     }
 }
 

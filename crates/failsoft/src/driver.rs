@@ -8,6 +8,8 @@ use crate::member::Member;
 use crate::near;
 use crate::shared::Shared;
 use bytes::Bytes;
+use failsoft_policy::copies::looks_at;
+use failsoft_policy::miss::ends_copies;
 use failsoft_policy::read::{Action, Answer, Event, Finish, Read};
 use failsoft_policy::reply::classify;
 use failsoft_policy::route::{Bounds, Source, Step, first_step};
@@ -158,7 +160,8 @@ pub(crate) async fn route(
     let copy = shared.copies.find(key);
     let mut read = Read::new(shared.config(), (slot, Bytes::copy_from_slice(key)), bounds, callback)
         .with_max_retries(shared.loads.max_retries())
-        .holding(copy.as_ref().map(|copy| copy.held));
+        .holding(copy.as_ref().map(|copy| copy.held))
+        .knowing(shared.memory.known(key));
     let mut value = None;
     let (mut action, mut waits) = shared.ask(slot, |turn| {
         // Without an attempt there is no need to hold on to the step that an older snapshot gave.
@@ -183,13 +186,13 @@ pub(crate) async fn route(
             }
             Action::Load { reason, confirmed } => {
                 if confirmed.is_some() {
-                    shared.copies.forget(key);
+                    missed(shared, key, reason);
                 }
                 return Ok((Routed::Load { reason, confirmed }, read.attempts()));
             }
             Action::Finish(finish) => {
-                if matches!(finish, Finish::Missing { .. }) {
-                    shared.copies.forget(key);
+                if let Finish::Missing { reason } = finish {
+                    missed(shared, key, reason);
                 }
                 let routed = match (finish, value) {
                     (Finish::Value { served_by, node, reason, current_at }, Some(value)) => {
@@ -209,6 +212,16 @@ pub(crate) async fn route(
         };
         shared.check_open()?;
         (action, waits) = shared.ask(slot, |turn| read.on(event, turn));
+    }
+}
+
+/// The key is gone, and so are its copies unless they were right until then.
+fn missed(shared: &Shared, key: &[u8], class: Reason) {
+    if looks_at(fastrand::u32(..)) {
+        shared.memory.missed(key, shared.now());
+    }
+    if ends_copies(class) {
+        shared.copies.forget(key);
     }
 }
 

@@ -96,6 +96,10 @@ impl Worker {
             // router was closed.
             match panics::caught(filled).await {
                 Ok(Ok(written)) => {
+                    if written.is_ok() {
+                        let now = self.shared.now();
+                        self.shared.memory.seen(&key, self.node, now + ttl, now);
+                    }
                     self.shared.tally.fill(written.err());
                     if written.is_err() {
                         tending::release(&self.shared, vec![(key, lease)]);

@@ -31,7 +31,7 @@ use crate::frame::{self, Frame};
 use crate::health::Health;
 use crate::many::Asked;
 use crate::reads;
-use crate::router::{Router, check_invalidated, check_string, check_ttl};
+use crate::router::{Router, check_invalidated, check_recompute, check_string, check_ttl};
 use crate::writing::{self, Writing};
 use bytes::Bytes;
 use channel::{Ending, Final};
@@ -270,15 +270,16 @@ impl Foreign {
     ) -> Result<Pending, Error> {
         check_string("key", key.len())?;
         check_ttl(options.ttl)?;
+        check_recompute(options.recompute, ask)?;
         let router = self.open_router()?;
         if options.deadline.is_none() {
-            let ReadOptions { ttl, staleness_budget, .. } = options;
-            let asked = direct::Asked { key, ttl, staleness_budget, callback: ask, account };
+            let ReadOptions { ttl, staleness_budget, recompute, .. } = options;
+            let asked = direct::Asked { key, ttl, staleness_budget, recompute, callback: ask, account };
             return Ok(direct::start(router, caller, asked));
         }
         let router = router.clone();
         let mut ending = caller.channel.ending(caller.token);
-        let fallback = ask.then(|| run::fallback(ending.callee()));
+        let fallback = ask.then(|| run::fallback(ending.callee(), options.recompute));
         let read = async move {
             let end = reads::read_with(router.shared(), &key, options, fallback).await;
             Final::of_read(end, router.shared(), account)

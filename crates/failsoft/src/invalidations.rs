@@ -118,7 +118,7 @@ pub(crate) fn invalidate(
     // One node that does not answer keeps nobody else's keys waiting.
     let mut nodes: BTreeMap<Option<NodeKey>, Vec<UnderWay>> = BTreeMap::new();
     for chunk in keys.chunks(CHUNK) {
-        near::all_changed(shared, chunk);
+        near::invalidated(shared, chunk);
         shared.loads.detach(chunk);
         shared.with_cluster(|cluster, now| {
             for key in chunk {

@@ -28,6 +28,7 @@ mod listening;
 mod loads;
 mod many;
 mod member;
+mod memory;
 mod near;
 mod opener;
 mod outcome;

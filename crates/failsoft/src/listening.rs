@@ -123,7 +123,7 @@ fn take(shared: &Shared, ear: Ear, node: NodeKey, push: &[Reply]) {
             let news = shared.with_cluster(|cluster, now| cluster.handle_bells(node, names, now, fastrand::u32(..)));
             if !news.is_empty() {
                 let keys: Vec<Bytes> = news.into_iter().map(Bytes::copy_from_slice).collect();
-                near::all_changed(shared, &keys);
+                near::invalidated(shared, &keys);
                 shared.loads.detach(&keys);
             }
         }

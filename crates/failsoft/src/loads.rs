@@ -26,7 +26,7 @@ mod run;
 
 pub(crate) use limits::keep_limits;
 use result::Loaded;
-pub(crate) use result::{BoxError, Call, Got, Values};
+pub(crate) use result::{BoxError, Call, Got, Loading, Question, Values};
 use run::start_all;
 
 struct Running {

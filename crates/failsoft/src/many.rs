@@ -113,8 +113,9 @@ impl Router {
         Fut: Future<Output = Result<HashMap<Bytes, Bytes>, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        let call =
-            Call::once(move |keys| Box::pin(async move { fallback(keys).await.map(Values::Many).map_err(Into::into) }));
+        let call = Call::once(move |asked| {
+            Box::pin(async move { fallback(asked.keys).await.map(Values::Many).map_err(Into::into) })
+        });
         Resolve::of(self, ManyKeys { keys: Asked::of(keys), call })
     }
 
@@ -227,7 +228,7 @@ impl Router {
         drop(room);
         match first {
             FirstAttempt::Served(served) => {
-                shared.copies.see(key, &served, now);
+                copies::see(shared, key, &served, now);
                 Side::Over(ReadEnd::AtOnce(served))
             }
             FirstAttempt::Unserved(unserved) => Box::pin(reads::route(shared, key, bounds, true, unserved)).await,

@@ -181,6 +181,7 @@ pub(crate) async fn fetch(
     };
     if let (Some(value), Some(expires_at)) = (result.value(), ttl.and_then(|ttl| expiry(&ttl, asked_at))) {
         let (slot, node, shown) = (slot_of(key), member.key, Arc::clone(&member.near));
+        shared.memory.seen(key, node, expires_at, shared.now());
         let tracked = Tracked { slot, node, shown, cell, generation, expires_at };
         shared.copies.keep_tracked(key, value, Held { current_at: asked_at, node: Some(node) }, tracked);
         // The key was changed while its answer was on the way: that value must not stand in later either. A change from
@@ -231,7 +232,10 @@ pub(crate) fn changed(shared: &Shared, key: &[u8]) {
     shared.copies.forget(key);
 }
 
-/// The same of many.
-pub(crate) fn all_changed<'a>(shared: &Shared, keys: impl IntoIterator<Item = &'a Bytes>) {
-    keys.into_iter().for_each(|key| changed(shared, key));
+/// These keys were invalidated, or are about to be.
+pub(crate) fn invalidated<'a>(shared: &Shared, keys: impl IntoIterator<Item = &'a Bytes>) {
+    for key in keys {
+        changed(shared, key);
+        shared.memory.invalidated(key);
+    }
 }

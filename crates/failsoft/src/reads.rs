@@ -11,13 +11,33 @@ use crate::shared::Shared;
 use crate::sooner;
 use bytes::Bytes;
 use failsoft_policy::load::Wanted;
+use failsoft_policy::miss::{recomputes, with_mark};
 use failsoft_policy::route::Bounds;
 use failsoft_policy::{Instant, NodeKey, Reason};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A caller's callback, once it is known why it is asked and after how many attempts.
-pub(crate) type Fallback = Box<dyn FnOnce(Reason, u32) -> Call + Send>;
+/// A caller's callbacks, once it is known why one is asked.
+pub(crate) type Fallback = Box<dyn FnOnce(Why) -> Call + Send>;
+
+/// Why a callback is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Why {
+    reason: Reason,
+    /// How many attempts were sent to nodes before.
+    pub(crate) attempts: u32,
+    /// The key is read often.
+    hot: bool,
+}
+
+impl Why {
+    /// The reason, and whether `recompute` is asked if there is one. `marked` says that there was the mark of an
+    /// invalidation beside the key.
+    pub(crate) fn asked(self, marked: bool) -> (Reason, bool) {
+        let reason = if marked { with_mark(self.reason) } else { self.reason };
+        (reason, recomputes(reason, self.hot))
+    }
+}
 
 /// What a read may set for itself; see [`Resolve`](crate::Resolve) for the units and limits.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +48,8 @@ pub struct ReadOptions {
     pub deadline: Option<Duration>,
     /// How old what stands in may be, instead of the settings' budgets.
     pub staleness_budget: Option<Duration>,
+    /// The caller has a `recompute` beside its `fallback`.
+    pub recompute: bool,
 }
 
 impl ReadOptions {
@@ -56,7 +78,7 @@ pub(crate) async fn value(
     match driver::first_attempt(shared, key, bounds, now).await {
         // Made and taken apart in one place, it costs nothing.
         FirstAttempt::Served(served) => {
-            shared.copies.see(key, &served, now);
+            copies::see(shared, key, &served, now);
             ReadEnd::AtOnce(served).into_value(shared)
         }
         FirstAttempt::Unserved(unserved) => {
@@ -84,7 +106,7 @@ pub(crate) async fn read_with(
     let whole = async {
         match driver::first_attempt(shared, key, bounds, now).await {
             FirstAttempt::Served(served) => {
-                shared.copies.see(key, &served, now);
+                copies::see(shared, key, &served, now);
                 ReadEnd::AtOnce(served)
             }
             FirstAttempt::Unserved(unserved) => go_on(shared, key, bounds, unserved, fallback, options).await,
@@ -182,7 +204,9 @@ pub(crate) async fn load(
     fallback: Fallback,
 ) -> ReadEnd {
     let wanted = vec![Wanted { key: Bytes::copy_from_slice(key), confirmed: missed.confirmed, lease_by }];
-    match loads::load(shared, wanted, began, ttl, fallback(missed.reason, missed.attempts)).await {
+    let hot = shared.memory.is_hot(key, shared.now());
+    let why = Why { reason: missed.reason, attempts: missed.attempts, hot };
+    match loads::load(shared, wanted, began, ttl, fallback(why)).await {
         Ok(got) => match got.into_iter().next() {
             Some(got) => missed.got(got),
             None => defect("a load without its key"),
@@ -193,11 +217,14 @@ pub(crate) async fn load(
 
 impl Missed {
     /// What the load came to.
-    pub(crate) fn got(&self, Got { result, coalesced, found, .. }: Got) -> ReadEnd {
+    pub(crate) fn got(&self, Got { result, coalesced, found, marked, .. }: Got) -> ReadEnd {
         let (attempts, node) = (self.attempts, self.confirmed);
         match result {
             Ok(Some(value)) if found => ReadEnd::Found { value, node, coalesced, attempts },
-            Ok(value) => ReadEnd::Loaded { value, reason: self.reason, coalesced, attempts },
+            Ok(value) => {
+                let reason = if marked { with_mark(self.reason) } else { self.reason };
+                ReadEnd::Loaded { value, reason, coalesced, attempts }
+            }
             Err(error) => self.failed(error),
         }
     }

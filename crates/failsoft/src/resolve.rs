@@ -3,8 +3,8 @@
 use crate::error::Error;
 use crate::loads::BoxError;
 use crate::outcome::Outcome;
-use crate::reads::{Fallback, ReadOptions};
-use crate::router::{Router, boxed};
+use crate::reads::ReadOptions;
+use crate::router::{Loader, Router, boxed, callbacks, check_recompute};
 use bytes::Bytes;
 use failsoft_policy::Reason;
 use std::fmt;
@@ -23,7 +23,8 @@ pub struct Resolve<'r, A> {
 /// One key, and who is asked for it when the primary has none.
 pub struct OneKey<K> {
     key: K,
-    fallback: Option<Fallback>,
+    fallback: Option<Loader>,
+    recompute: Option<Loader>,
 }
 
 impl<'r, A> Resolve<'r, A> {
@@ -57,7 +58,7 @@ impl<'r, A> Resolve<'r, A> {
 
 impl<'r, K: AsRef<[u8]>> Resolve<'r, OneKey<K>> {
     pub(crate) fn new(router: &'r Router, key: K) -> Self {
-        Self::of(router, OneKey { key, fallback: None })
+        Self::of(router, OneKey { key, fallback: None, recompute: None })
     }
 
     /// Asked when the primary says that there is no such key, or when no node may answer.
@@ -70,6 +71,20 @@ impl<'r, K: AsRef<[u8]>> Resolve<'r, OneKey<K>> {
         self.asked.fallback = Some(boxed(fallback));
         self
     }
+
+    /// Asked instead of the fallback when the primary says that there is no such key, and nobody is known to have changed
+    /// it: it was never known to be there (`absent`), has `expired`, is gone for reasons that are not known (`unknown`),
+    /// or was `evicted` while few read it. Whatever was invalidated, and all reads that no node could answer, go to the
+    /// fallback, without which this is [`Error::InvalidArgument`].
+    pub fn recompute<F, Fut, E>(mut self, recompute: F) -> Self
+    where
+        F: FnOnce(Bytes, Reason) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Option<Bytes>, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        (self.asked.recompute, self.options.recompute) = (Some(boxed(recompute)), true);
+        self
+    }
 }
 
 impl<'r, K: AsRef<[u8]> + Send + 'r> IntoFuture for Resolve<'r, OneKey<K>> {
@@ -78,8 +93,10 @@ impl<'r, K: AsRef<[u8]> + Send + 'r> IntoFuture for Resolve<'r, OneKey<K>> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Self { router, asked: OneKey { key, fallback }, options } = self;
+            let Self { router, asked: OneKey { key, fallback, recompute }, options } = self;
+            check_recompute(options.recompute, fallback.is_some())?;
             let key = Bytes::copy_from_slice(key.as_ref());
+            let fallback = fallback.map(|fallback| callbacks(fallback, recompute));
             router.read(&key, options, fallback).await
         })
     }
@@ -87,11 +104,12 @@ impl<'r, K: AsRef<[u8]> + Send + 'r> IntoFuture for Resolve<'r, OneKey<K>> {
 
 impl<A> fmt::Debug for Resolve<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ReadOptions { ttl, deadline, staleness_budget } = self.options;
+        let ReadOptions { ttl, deadline, staleness_budget, recompute } = self.options;
         f.debug_struct("Resolve")
             .field("ttl", &ttl)
             .field("deadline", &deadline)
             .field("staleness_budget", &staleness_budget)
+            .field("recompute", &recompute)
             .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use crate::conductor;
 use crate::error::Error;
 use crate::health::Health;
 use crate::invalidations;
-use crate::loads::{self, BoxError, Call, Values};
+use crate::loads::{self, BoxError, Call, Loading, Question, Values};
 use crate::opener::Opener;
 use crate::outcome::Outcome;
 use crate::reads::{self, Fallback, ReadOptions};
@@ -96,7 +96,7 @@ impl Router {
         E: Into<BoxError>,
     {
         check_string("key", key.as_ref().len())?;
-        self.value(key.as_ref(), || Some(boxed(fallback))).await
+        self.value(key.as_ref(), || Some(callbacks(boxed(fallback), None))).await
     }
 
     /// The value of a key: the hot path. `fallback` is made only when it may be needed.
@@ -222,21 +222,39 @@ impl Router {
     }
 }
 
-/// A caller's callback as the loads run it.
-pub(crate) fn boxed<F, Fut, E>(fallback: F) -> Fallback
+/// A callback for one key.
+pub(crate) type Loader = Box<dyn FnOnce(Bytes, Reason) -> Loading + Send>;
+
+/// A caller's callback in the form of all.
+pub(crate) fn boxed<F, Fut, E>(callback: F) -> Loader
 where
     F: FnOnce(Bytes, Reason) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Option<Bytes>, E>> + Send + 'static,
     E: Into<BoxError>,
 {
-    Box::new(move |reason, _| {
-        Call::once(move |mut keys: Vec<Bytes>| {
-            Box::pin(async move {
-                let key = keys.pop().unwrap_or_default();
-                fallback(key, reason).await.map(Values::One).map_err(Into::into)
-            })
+    Box::new(move |key, reason| {
+        Box::pin(async move { callback(key, reason).await.map(Values::One).map_err(Into::into) })
+    })
+}
+
+/// A caller's callbacks as the loads run them.
+pub(crate) fn callbacks(fallback: Loader, recompute: Option<Loader>) -> Fallback {
+    Box::new(move |why| {
+        Call::once(move |Question { mut keys, marked }| {
+            let (reason, recomputes) = why.asked(marked);
+            let callback = recompute.filter(|_| recomputes).unwrap_or(fallback);
+            callback(keys.pop().unwrap_or_default(), reason)
         })
     })
+}
+
+/// A `recompute` is not asked for every key, so it takes a `fallback` beside it.
+pub(crate) fn check_recompute(recompute: bool, fallback: bool) -> Result<(), Error> {
+    if recompute && !fallback {
+        let problem = "there is no fallback beside it, which is asked for keys that were invalidated".to_owned();
+        return Err(Error::InvalidArgument { argument: "recompute", problem });
+    }
+    Ok(())
 }
 
 pub(crate) fn check_string(argument: &'static str, length: usize) -> Result<(), Error> {

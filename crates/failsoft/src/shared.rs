@@ -8,6 +8,7 @@ use crate::fills::Fills;
 use crate::invalidations::Gate;
 use crate::loads::Loads;
 use crate::member::Table;
+use crate::memory::Memory;
 use crate::near::Generations;
 use crate::opener::Opener;
 use crate::tally::Tally;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) tally: Tally,
     pub(crate) fills: Fills,
     pub(crate) copies: Copies,
+    /// What is known of the keys in the cluster.
+    pub(crate) memory: Memory,
     /// Keys that do not exist, if they are remembered.
     pub(crate) absent: Option<Absent>,
     /// Of the keys of a near cache, if there is one.
@@ -74,6 +77,7 @@ impl Shared {
             tally: Tally::new(),
             fills: Fills::default(),
             copies: Copies::new(&opener.config),
+            memory: Memory::default(),
             absent: Absent::new(&opener.config),
             generations: (opener.config.near_cache_bytes() > 0).then(Generations::new),
             gate: Gate::new(),

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use failsoft_policy::lease::Lease;
 use failsoft_policy::read::Answer;
 use failsoft_policy::reply::classify;
-use failsoft_policy::route::Route;
 use failsoft_policy::slot::slot_of;
 use failsoft_policy::write::{Cause, Write, WriteAction, WriteEvent};
 use failsoft_policy::{Instant, NodeKey, Slot, Turn};
@@ -30,6 +29,10 @@ pub(crate) async fn set(shared: &Shared, key: &[u8], value: &[u8], ttl: Option<D
     let written = written?;
     shared.tally.set(written.err(), write.in_doubt());
     written.map_err(|cause| Error::WriteRefused { cause })?;
+    if let Some(node) = shared.table.load().snapshot.route(slot).owner() {
+        let now = shared.now();
+        shared.memory.seen(key, node, ttl.map_or(Instant::MAX, |ttl| now + ttl), now);
+    }
     // Who asks from now on gets nothing of a load that began before.
     shared.loads.detach([&Bytes::copy_from_slice(key)]);
     Ok(())
@@ -104,10 +107,8 @@ pub(crate) async fn run(shared: &Shared, write: &mut Write, message: &Message<'_
 /// only.
 fn last_contact(shared: &Shared, slot: Slot) -> Option<(NodeKey, Instant)> {
     let table = shared.table.load();
-    match table.snapshot.route(slot) {
-        Route::Primary { node, .. } | Route::Readmitting { node, .. } => Some((node, table.member(node)?.contact()?)),
-        Route::Replica { .. } | Route::Secondary { .. } | Route::Await { .. } => None,
-    }
+    let node = table.snapshot.route(slot).owner()?;
+    Some((node, table.member(node)?.contact()?))
 }
 
 /// What a script came to.

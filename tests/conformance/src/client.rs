@@ -271,10 +271,12 @@ async fn check_received(wanted: &Wanted, before: &Received, world: &World) -> Re
 }
 
 fn op(call: &Call) -> Result<Op, String> {
+    let recompute = || call.recompute.as_ref().map(fallback).transpose();
     let fallback = || call.fallback.as_ref().map(fallback).transpose();
     let Call { ttl_ms, deadline_ms, staleness_budget_ms, .. } = *call;
     let read = |key: &Text| {
-        Ok::<_, String>(Read { key: key.blob()?, fallback: fallback()?, ttl_ms, deadline_ms, staleness_budget_ms })
+        let (fallback, recompute) = (fallback()?, recompute()?);
+        Ok::<_, String>(Read { key: key.blob()?, fallback, recompute, ttl_ms, deadline_ms, staleness_budget_ms })
     };
     let many = |keys: &Vec<Text>| {
         let fallback = fallback()?.ok_or("a call for many keys has a fallback")?;

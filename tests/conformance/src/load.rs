@@ -188,7 +188,14 @@ async fn read(driver: &Driver, router: &str, key: &str) -> Done {
     let (slot, began) = (slot_of(key), Instant::now());
     let key = key.as_bytes();
     let fallback = Some(Fallback::Slow { ms: 2, then: Box::new(Fallback::Echo {}) });
-    let read = Read { key: Blob(key.to_vec()), fallback, ttl_ms: None, deadline_ms: None, staleness_budget_ms: None };
+    let read = Read {
+        key: Blob(key.to_vec()),
+        fallback,
+        recompute: None,
+        ttl_ms: None,
+        deadline_ms: None,
+        staleness_budget_ms: None,
+    };
     let result = match driver.send(router, Op::Resolve(read)).result(READ).await {
         Ok(Outcome::Ok(Answer::Outcome(account))) => {
             let wanted = [b"loaded:", key].concat();

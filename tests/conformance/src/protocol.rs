@@ -76,6 +76,8 @@ pub(crate) enum Op {
 pub(crate) struct Read {
     pub(crate) key: Blob,
     pub(crate) fallback: Option<Fallback>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recompute: Option<Fallback>,
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) deadline_ms: Option<u64>,
     pub(crate) staleness_budget_ms: Option<u64>,

@@ -190,6 +190,7 @@ pub(crate) struct Call {
     // What belongs to them.
     pub(crate) value: Option<Text>,
     pub(crate) fallback: Option<Fallback>,
+    pub(crate) recompute: Option<Fallback>,
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) deadline_ms: Option<u64>,
     pub(crate) staleness_budget_ms: Option<u64>,

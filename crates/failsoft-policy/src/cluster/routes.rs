@@ -106,6 +106,11 @@ impl Cluster {
         self.nodes.get(node).map(|n| n.epoch())
     }
 
+    /// When a node was last seen to have evicted keys since the look before.
+    pub fn evicting_at(&self, node: NodeKey) -> Option<Instant> {
+        self.nodes.get(node).and_then(|n| n.evicting_at())
+    }
+
     /// Whether no majority is in reach, so that no node is asked.
     pub fn is_down(&self) -> bool {
         self.down

@@ -56,6 +56,8 @@ pub struct Node {
     leases_denied: Option<Instant>,
     /// It has refused a `WAIT`, and is not asked for one until then.
     waits_denied: Option<Instant>,
+    /// When it was last seen to have evicted keys.
+    evicting_at: Option<Instant>,
     texts: Sent,
 }
 
@@ -90,6 +92,7 @@ impl Node {
             offsets: Offsets::default(),
             leases_denied: None,
             waits_denied: None,
+            evicting_at: None,
             texts: Sent::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! What an attempt came to, and what it says of the node and of the key.
 
 use super::{Action, Answer, Attempted, Finish, Read, State};
+use crate::miss::class;
 use crate::reply::ErrorReply;
 use crate::route::Source;
 use crate::turn::Turn;
@@ -12,7 +13,10 @@ impl Read {
         let refused = matches!(answer, Answer::Refused(_));
         let trouble = match answer {
             Answer::Value => return self.serve(node, source),
-            Answer::Nil if source == Source::Primary => return self.missed(Reason::Absent, Some(node)),
+            Answer::Nil if source == Source::Primary => {
+                let evicting_at = self.known.and_then(|known| turn.cluster.evicting_at(known.node));
+                return self.missed(class(self.standing, self.known, evicting_at, turn.now), Some(node));
+            }
             Answer::Nil => {
                 // A replica's nil is no confirmed miss: the key may be on its way.
                 self.note(Status::Error, self.reason);

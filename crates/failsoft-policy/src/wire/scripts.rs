@@ -11,11 +11,11 @@ pub struct Script {
 
 /// Takes a lease, unless there is one, of a key that is absent and that no writer holds.
 ///
-/// `KEYS`: the lease, the key, the hold. `ARGV`: a token, the lease's time to live in milliseconds. Returns the token that
-/// stands there, and nil; or nil, and the value that the key has; or nil and nil, if it is held. A server that takes no
-/// writes now says why, as to a `SET`.
+/// `KEYS`: the lease, the key, the hold, the mark. `ARGV`: a token, the lease's time to live in milliseconds. Returns the
+/// token that stands there, and nil; or nil, and the value that the key has; or nil and nil, if it is held; and after them 1
+/// if there is a mark, or 0. A server that takes no writes now says why, as to a `SET`.
 pub const LEASE_SCRIPT: Script = Script {
-    text: "-- failsoft lease 1
+    text: "-- failsoft lease 2
 local function held(hold)
   if redis.call('EXISTS', hold) == 0 then return false end
   local time = redis.call('TIME')
@@ -23,13 +23,14 @@ local function held(hold)
 end
 local value = redis.pcall('GET', KEYS[2])
 if type(value) == 'table' then return value end
-if value then return {false, value} end
-if held(KEYS[3]) then return {false, false} end
+if value then return {false, value, 0} end
+local marked = redis.call('EXISTS', KEYS[4])
+if held(KEYS[3]) then return {false, false, marked} end
 local set = redis.pcall('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
 if type(set) == 'table' and set.err then return set end
-return {redis.call('GET', KEYS[1]), false}
+return {redis.call('GET', KEYS[1]), false, marked}
 ",
-    sha: "14e9f4e7c81b1a6ef73ad4edb8c39976539aaf47",
+    sha: "5dd4758be8caedcd7d023ec7207d14d60aa7858c",
 };
 
 /// Writes a loaded value, if its load's lease still stands, no writer holds the key, and it is absent.

@@ -43,7 +43,7 @@ pub(super) fn as_command(state: &State, words: &[Bytes]) -> Option<Vec<Bytes>> {
     match (name.as_str(), &count[..], rest) {
         ("MARK", b"2", _) => command.extend_from_slice(rest),
         ("HOLD" | "PROLONG" | "RELEASE", b"1", _) => command.extend_from_slice(rest),
-        ("LEASE" | "FILL", b"3", [lease, key, more @ ..]) | ("INVALIDATE", b"4", [lease, key, more @ ..]) => {
+        ("FILL", b"3", [lease, key, more @ ..]) | ("LEASE" | "INVALIDATE", b"4", [lease, key, more @ ..]) => {
             command.extend([key.clone(), lease.clone()]);
             command.extend_from_slice(more);
         }
@@ -63,22 +63,23 @@ pub(super) fn load(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
     }
 }
 
-/// A lease: `LEASE key lease hold token ms`.
+/// A lease: `LEASE key lease hold mark token ms`.
 pub(super) fn lease(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
-    let [_, key, lease, hold, token, ms] = words else { return reply.error("ERR wrong number of arguments") };
+    let [_, key, lease, hold, mark, token, ms] = words else { return reply.error("ERR wrong number of arguments") };
     if let Some(value) = state.store.get(key) {
-        return reply.array(2).nil().bulk(value);
+        return reply.array(3).nil().bulk(value).number(0);
     }
+    let marked = u8::from(state.store.get(mark).is_some());
     if state.holds.stands(hold) {
-        return reply.array(2).nil().nil();
+        return reply.array(3).nil().nil().number(marked);
     }
     let Some(ends) = ends(ms) else { return reply.error("ERR invalid expire time") };
     if state.store.get(lease).is_none() {
         state.store.insert(lease.clone(), token.clone(), Some(ends));
     }
     match state.store.get(lease) {
-        Some(token) => reply.array(2).bulk(token).nil(),
-        None => reply.array(2).nil().nil(),
+        Some(token) => reply.array(3).bulk(token).nil().number(marked),
+        None => reply.array(3).nil().nil().number(marked),
     }
 }
 

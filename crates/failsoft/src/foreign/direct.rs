@@ -5,6 +5,7 @@ use super::channel::{Ending, Final};
 use super::{Caller, Key, Parent, Pending, UnderWay, run, spawn};
 use crate::account::ReadEnd;
 use crate::connection::{Outcome, Sent, Sink};
+use crate::copies;
 use crate::driver::{self, FirstAttempt, Target, Unserved};
 use crate::frame::Frame;
 use crate::near;
@@ -23,6 +24,8 @@ pub(super) struct Asked {
     pub(super) ttl: Option<Duration>,
     /// How old what stands in may be, if the caller says so.
     pub(super) staleness_budget: Option<Duration>,
+    /// It has a `recompute` beside its `fallback`.
+    pub(super) recompute: bool,
     /// The caller has a callback.
     pub(super) callback: bool,
     /// It ends with an outcome instead of the bare value.
@@ -117,10 +120,10 @@ impl Unfinished {
     /// Does everything after the first attempt.
     async fn go_on(self, asked: &Asked, bounds: Bounds, unserved: Unserved) {
         let Self { router, mut ending } = self;
-        let fallback = asked.callback.then(|| run::fallback(ending.callee()));
+        let fallback = asked.callback.then(|| run::fallback(ending.callee(), asked.recompute));
         let shared = router.shared();
-        let Asked { ttl, staleness_budget, .. } = *asked;
-        let options = ReadOptions { ttl, deadline: None, staleness_budget };
+        let Asked { ttl, staleness_budget, recompute, .. } = *asked;
+        let options = ReadOptions { ttl, deadline: None, staleness_budget, recompute };
         let end = reads::go_on(shared, &asked.key, bounds, unserved, fallback, options).await;
         ending.complete(Final::of_read(end, shared, asked.account));
     }
@@ -157,7 +160,7 @@ impl Sink for DirectRead {
                 drop(state);
                 // Dropping it completes the call with `Cancelled`.
                 let Some(Unfinished { router, ending }) = unfinished.filter(|_| !cancelled) else { return };
-                router.shared().copies.see(&self.asked.key, &served, self.begun);
+                copies::see(router.shared(), &self.asked.key, &served, self.begun);
                 let end = Final::of_read(ReadEnd::AtOnce(served), router.shared(), self.asked.account);
                 ending.complete_with(end, wakers);
             }

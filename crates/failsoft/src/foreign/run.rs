@@ -4,8 +4,8 @@
 use super::channel::{Callee, Channel, Completion};
 use crate::error::CallbackGone;
 use crate::frame::{self, Frame};
-use crate::loads::{BoxError, Call, Values};
-use crate::reads::Fallback;
+use crate::loads::{BoxError, Call, Question, Values};
+use crate::reads::{Fallback, Why};
 use bytes::Bytes;
 use failsoft_policy::Reason;
 use std::collections::HashMap;
@@ -38,6 +38,8 @@ pub struct Run {
     pub reason: Option<Reason>,
     /// How many attempts were sent to nodes before; 0 if many keys were asked for.
     pub attempts: u32,
+    /// The caller's `recompute` is to be run, and not its `fallback`.
+    pub recompute: bool,
     id: u64,
     parent: Parent,
     over: Arc<AtomicBool>,
@@ -110,25 +112,28 @@ impl Parent {
     }
 }
 
-/// The callback of a caller in another language, in the form in which loads run callbacks.
-pub(super) fn fallback(callee: Callee) -> Fallback {
-    Box::new(move |reason, attempts| {
+/// The callbacks of a caller in another language, in the form in which loads run callbacks.
+pub(super) fn fallback(callee: Callee, recompute: bool) -> Fallback {
+    Box::new(move |why| {
         callee.channel.push_loading(callee.token);
-        call(callee, Some(reason), attempts)
+        call(callee, Some(why), recompute)
     })
 }
 
 /// The same for many keys.
 pub(super) fn many(callee: Callee) -> Call {
-    call(callee, None, 0)
+    call(callee, None, false)
 }
 
-fn call(callee: Callee, reason: Option<Reason>, attempts: u32) -> Call {
-    Call::again(move |keys| {
+fn call(callee: Callee, why: Option<Why>, recompute: bool) -> Call {
+    Call::again(move |Question { keys, marked }| {
         let (sender, answer) = oneshot::channel();
         let id = RUNS.fetch_add(1, Ordering::Relaxed);
         let Callee { channel, token, over } = callee.clone();
-        let run = move |parent| Run { token, keys, reason, attempts, id, parent, over, answer: sender };
+        let (reason, attempts) = (why.map(|why| why.asked(marked)), why.map_or(0, |why| why.attempts));
+        let recompute = recompute && reason.is_some_and(|(_, recomputes)| recomputes);
+        let reason = reason.map(|(reason, _)| reason);
+        let run = move |parent| Run { token, keys, reason, attempts, recompute, id, parent, over, answer: sender };
         Box::pin(ask(channel, id, run, answer))
     })
 }

@@ -4,7 +4,7 @@ use crate::error::{BadResult, CallbackGone, Error};
 use bytes::Bytes;
 use failsoft_policy::load::Ending;
 use failsoft_policy::store::ShedCause;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -39,20 +39,28 @@ impl Values {
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Loading = Pin<Box<dyn Future<Output = Result<Values, BoxError>> + Send>>;
+
+/// What a callback is asked for.
+pub(crate) struct Question {
+    pub(crate) keys: Vec<Bytes>,
+    /// Beside the first of them there is the mark of an invalidation.
+    pub(crate) marked: bool,
+}
+
 /// A callback, ready to be run for the keys it leads.
 pub(crate) enum Call {
     /// It can be run once.
-    Once(Box<dyn FnOnce(Vec<Bytes>) -> Loading + Send>),
+    Once(Box<dyn FnOnce(Question) -> Loading + Send>),
     /// It can be run again, for the keys of callers whose own callback is gone.
-    Again(Arc<dyn Fn(Vec<Bytes>) -> Loading + Send + Sync>),
+    Again(Arc<dyn Fn(Question) -> Loading + Send + Sync>),
 }
 
 impl Call {
-    pub(crate) fn once(call: impl FnOnce(Vec<Bytes>) -> Loading + Send + 'static) -> Self {
+    pub(crate) fn once(call: impl FnOnce(Question) -> Loading + Send + 'static) -> Self {
         Self::Once(Box::new(call))
     }
 
-    pub(crate) fn again(call: impl Fn(Vec<Bytes>) -> Loading + Send + Sync + 'static) -> Self {
+    pub(crate) fn again(call: impl Fn(Question) -> Loading + Send + Sync + 'static) -> Self {
         Self::Again(Arc::new(call))
     }
 
@@ -64,10 +72,10 @@ impl Call {
         }
     }
 
-    pub(super) fn run(self, keys: Vec<Bytes>) -> Loading {
+    pub(super) fn run(self, question: Question) -> Loading {
         match self {
-            Self::Once(call) => call(keys),
-            Self::Again(call) => call(keys),
+            Self::Once(call) => call(question),
+            Self::Again(call) => call(question),
         }
     }
 }
@@ -81,10 +89,13 @@ pub(super) struct Loaded {
     found: Option<Arc<Found>>,
 }
 
-/// What the primary had when leases were to be taken; the callback was not asked for these keys.
+/// What the primary had when leases were to be taken.
 #[derive(Debug, Default)]
 pub(super) struct Found {
+    /// The callback was not asked for these keys.
     pub(super) values: HashMap<Bytes, Bytes>,
+    /// The keys with a mark beside them.
+    pub(super) marked: HashSet<Bytes>,
     /// Another process was waited for before.
     pub(super) waited: bool,
 }
@@ -101,7 +112,8 @@ impl Loaded {
 
     /// However the callback ended, the primary had these: its failure fails only the keys that it was asked for.
     pub(super) fn and_found(self, found: Found) -> Self {
-        Self { found: (!found.values.is_empty()).then(|| Arc::new(found)), ..self }
+        let nothing = found.values.is_empty() && found.marked.is_empty();
+        Self { found: (!nothing).then(|| Arc::new(found)), ..self }
     }
 
     pub(super) fn failed(error: Error) -> Self {
@@ -125,15 +137,16 @@ impl Loaded {
     }
 
     pub(super) fn key(&self, key: Bytes, coalesced: bool) -> Got {
+        let marked = self.found.as_ref().is_some_and(|found| found.marked.contains(&key));
         let found = self.found.as_ref().and_then(|found| Some((found.values.get(&key)?, found.waited)));
         match found {
             Some((value, waited)) => {
                 let (result, ending) = (Ok(Some(value.clone())), Ending::Loaded { bytes: 0 });
-                Got { found: true, key, ending, result, coalesced: coalesced || waited }
+                Got { found: true, key, ending, result, coalesced: coalesced || waited, marked }
             }
             None => {
                 let result = self.result.as_ref().map(|values| values.get(&key)).map_err(Clone::clone);
-                Got { found: false, key, ending: self.ending, result, coalesced }
+                Got { found: false, key, ending: self.ending, result, coalesced, marked }
             }
         }
     }
@@ -148,4 +161,6 @@ pub(crate) struct Got {
     pub(crate) coalesced: bool,
     /// The primary had it when its lease was to be taken.
     pub(crate) found: bool,
+    /// There was the mark of an invalidation beside it then.
+    pub(crate) marked: bool,
 }

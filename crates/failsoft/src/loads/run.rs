@@ -1,7 +1,7 @@
 //! Starts callbacks as tasks of their own, and carries out what follows from their end.
 
 use super::result::Found;
-use super::{Call, Loaded, Queued, Running, Values, tell_shed};
+use super::{Call, Loaded, Question, Queued, Running, Values, tell_shed};
 use crate::error::{CallbackPanicked, Error};
 use crate::frame::{self, Frame};
 use crate::shared::Shared;
@@ -99,6 +99,7 @@ async fn run(
     while !missing.is_empty() {
         let leases = leases::take(shared, std::mem::take(&mut missing)).await;
         found.values.extend(leases.found);
+        found.marked.extend(leases.marked);
         taken.extend(leases.came.taken.iter().cloned());
         let (next, released) = {
             let mut state = shared.loads.lock();
@@ -130,7 +131,8 @@ async fn run(
     }
     shared.tally.load();
     let (began, asked) = (shared.now(), keys.clone());
-    let callback = panics::caught(async move { call.run(keys).await });
+    let marked = keys.first().is_some_and(|key| found.marked.contains(key));
+    let callback = panics::caught(async move { call.run(Question { keys, marked }).await });
     let loaded = match tending::keep(shared, keeping, callback).await {
         Ok(Ok(values)) => {
             copy(shared, &asked, &values, |key| copies::of_load(began, taken.get(key)));

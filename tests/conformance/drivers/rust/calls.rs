@@ -116,6 +116,7 @@ async fn perform(place: Place, op: Op) -> Result<Answer, Error> {
         Op::Get(Read {
             key,
             fallback: Some(behaviour),
+            recompute: None,
             ttl_ms: None,
             deadline_ms: None,
             staleness_budget_ms: None,
@@ -176,6 +177,9 @@ async fn resolve(place: &Place, read: Read) -> Result<Account, Error> {
     }
     if let Some(behaviour) = read.fallback {
         resolve = resolve.fallback(fallback::one(place, behaviour));
+    }
+    if let Some(behaviour) = read.recompute {
+        resolve = resolve.recompute(fallback::one(place, behaviour));
     }
     resolve.await.map(account)
 }

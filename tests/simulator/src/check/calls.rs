@@ -40,7 +40,7 @@ impl Check {
                 format!("router {r}: a miss that no primary confirmed; the last word was {:?}", call.last)
             });
         }
-        let misses = reason == Reason::Absent && confirmed.is_some() || reason == Reason::Invalidated;
+        let misses = confirmed.is_some() || reason == Reason::Invalidated;
         let judged = self.judging && !self.routers[r].crowded;
         self.that(!judged || misses, || {
             format!(

@@ -45,10 +45,19 @@ impl Node {
         if report.link_up == Some(true) {
             self.linked_at = self.linked_at.max(Some(sent_at));
         }
+        // A counter that is lower than before is another process's.
+        if matches!((report.evicted, self.report.evicted), (Some(now), Some(before)) if now > before) {
+            self.evicting_at = Some(sent_at);
+        }
         self.report = report;
         self.latency = Some(now.since(sent_at));
         self.looked_at = self.looked_at.max(Some(sent_at));
         self.reported_at = now;
+    }
+
+    /// When it was last seen to have evicted keys since the look before.
+    pub fn evicting_at(&self) -> Option<Instant> {
+        self.evicting_at
     }
 
     /// When the link of a replica to its primary broke, at the earliest: it told for how long it has been down, in
