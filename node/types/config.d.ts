@@ -60,6 +60,8 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   invalidateDurability?: Durability | undefined
   /** For how long a writer inside `writing` holds its keys unless it is done earlier. 10,000 by default. */
   holdMs?: number | undefined
+  /** Whether nodes are asked to tell which keys they evict and which have expired. `false` by default. */
+  evictionEvents?: boolean | undefined
   /** The most time that callers wait for a load, its time in line included. 10,000 by default. */
   loadTimeoutMs?: number | undefined
   /** After so long a caller gets a copy, if one may stand in, and the load goes on. `null` by default. */

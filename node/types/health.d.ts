@@ -49,6 +49,11 @@ export interface NodeHealth {
   listening: 'heard' | 'open' | 'closed' | 'denied' | 'too_costly' | null
   /** The same for what happens to the keys of the near cache; null without one. */
   tracking: 'heard' | 'open' | 'closed' | 'denied' | 'too_costly' | null
+  /**
+   * The same for which keys it evicts and which have expired; null without `evictionEvents`. Whether its
+   * `notify-keyspace-events` lets it tell that is not known.
+   */
+  events: 'heard' | 'open' | 'closed' | 'denied' | 'too_costly' | null
   /** How many requests it has not answered yet. */
   inFlight: number
   /** Whether it says that `cluster_state` is ok; false until it was first asked. */

@@ -56,6 +56,9 @@ class Config(TypedDict, total=False):
     invalidate_durability: Durability
     #: For how long a writer inside `writing` holds its keys; its transaction has to be over by then.
     hold: float
+    #: Whether nodes are asked to tell which keys they evict and which have expired; it takes `notify-keyspace-events`
+    #: with `Exe` on the servers.
+    eviction_events: bool
     #: The most time that callers wait for a load, its time in line included.
     load_timeout: float
     #: After so long a caller whose key has a copy that may stand in gets that, and the load goes on without it.

@@ -196,6 +196,9 @@ class NodeHealth(TypedDict):
     listening: Literal["heard", "open", "closed", "denied", "too_costly"] | None
     #: The same for what happens to the keys of the near cache; None without one.
     tracking: Literal["heard", "open", "closed", "denied", "too_costly"] | None
+    #: The same for which keys it evicts and which have expired; None without `eviction_events`. Whether its
+    #: `notify-keyspace-events` lets it tell that is not known.
+    events: Literal["heard", "open", "closed", "denied", "too_costly"] | None
     #: Requests in flight to it.
     in_flight: int
     #: `cluster_state` is ok, by its own word.

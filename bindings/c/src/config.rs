@@ -195,7 +195,7 @@ pub unsafe extern "C" fn failsoft_config_new(nodes: *const c_char) -> Option<Box
 /// (1000), `connect_timeout_ms` (500), `slot_refresh_interval_ms` (15000), `staleness_budget_ms` (2000),
 /// `outage_budget_ms` (30000), `near_cache_bytes` (0), `standin_bytes` (67108864), `fill` (true), `fill_ttl_ms` (300000),
 /// `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000),
-/// `trust_window_ms` (1000), `invalidate_durability` (replica), `hold_ms` (10000), `load_timeout_ms` (10000),
+/// `trust_window_ms` (1000), `invalidate_durability` (replica), `hold_ms` (10000), `eviction_events` (false), `load_timeout_ms` (10000),
 /// `soft_load_timeout_ms` (off), `negative_ttl_ms` (off), `failure_pause_ms` (off), `lease_ttl_ms` (off), `slo_ms` (50), `max_concurrent_loads`
 /// (256), `max_in_flight` (10000), `address_map` (`from=to,...`), `username`, `password`, `client_name`. The README says
 /// what they mean. These exist only in C:

@@ -69,6 +69,8 @@ use std::mem::MaybeUninit;
 ///   is complete is not known just now), "closed", "denied" (it does not let us) or "too_costly" (it has too many
 ///   clients); null if it owns no slots
 /// - `tracking`: the same for what happens to the keys of the near cache; null without one
+/// - `events`: the same for which keys it evicts and which have expired; null without `eviction_events`. Whether its
+///   `notify-keyspace-events` lets it tell that is not known
 /// - `in_flight`: requests that it has not answered yet
 /// - `cluster_ok`: whether it says that `cluster_state` is ok; false until it was first asked
 /// - `current_epoch`: the highest epoch that it has seen

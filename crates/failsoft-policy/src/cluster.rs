@@ -140,6 +140,8 @@ pub struct Cluster {
     hearing: Hearing,
     /// The same for the keys of a near cache, if there is one.
     keys: Option<Hearing>,
+    /// The same for evictions, with `eviction_events`.
+    events: Option<Hearing>,
     /// The slot part of the snapshot by which nodes are listened to.
     followed: Option<Arc<[u16]>>,
     behind: Behind,
@@ -181,6 +183,7 @@ impl Cluster {
             invalidations: Invalidations::new(config.invalidation_ttl()),
             hearing: Hearing::new(config),
             keys: (config.near_cache_bytes() > 0).then(|| Hearing::new(config)),
+            events: config.eviction_events().then(|| Hearing::new(config)),
             followed: None,
             behind: Behind::new(config.invalidation_ttl()),
         }

@@ -117,6 +117,9 @@ settings! {
     /// For how long a writer inside `writing` holds its keys, so that nothing that is loaded meanwhile is written back: its
     /// transaction has to be over by then.
     hold: Duration as Duration, between(MS, HOUR), millis(10_000);
+    /// Whether nodes are asked to tell which keys they evict and which have expired, on one more connection to each, so that a
+    /// miss can be told apart. It takes `notify-keyspace-events` with `Exe` on the servers.
+    eviction_events: bool as bool, Kind::Bool, Setting::Bool(false);
     /// The most time that callers wait for one run of a callback.
     load_timeout: Duration as Duration, TIMEOUT, millis(10_000);
     /// After so long a caller whose key has a copy that may stand in gets that, and the load goes on without it.

@@ -210,6 +210,7 @@ mod tests {
             verdict,
             listening: None,
             tracking: None,
+            events: None,
             report: NodeReport::default(),
         }
     }

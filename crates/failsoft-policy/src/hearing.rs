@@ -63,6 +63,13 @@ pub enum Ear {
     /// What happens to the keys that were asked for on the connection itself (`CLIENT TRACKING` with `OPTIN`), whoever
     /// changes them.
     Keys,
+    /// Which keys were evicted or have expired (`__keyevent@0__`), where the server tells that at all.
+    Events,
+}
+
+impl Ear {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Bells, Self::Keys, Self::Events];
 }
 
 /// Something the driver has to do.

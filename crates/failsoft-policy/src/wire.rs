@@ -25,6 +25,11 @@ const MARK: u8 = b'i';
 /// A bell: set and deleted at once, so that whoever listens hears its name.
 const BELL: u8 = b'b';
 
+/// Whether a key is one of the names that are written beside the users' keys.
+pub fn is_own(key: &[u8]) -> bool {
+    key.starts_with(NAMESPACE.as_bytes())
+}
+
 /// What the names of all bells begin with: what a listener asks to be told of.
 pub const BELLS: &str = "failsoft:b:";
 

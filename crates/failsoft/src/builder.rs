@@ -203,6 +203,11 @@ impl Builder {
         self.set("fill", Setting::Bool(value))
     }
 
+    /// Whether nodes are asked to tell which keys they evict, and which have expired. `false`.
+    pub fn eviction_events(self, value: bool) -> Self {
+        self.set("eviction_events", Setting::Bool(value))
+    }
+
     /// The share of a time to live that chance may take off it. 0.1.
     pub fn ttl_jitter(self, value: f64) -> Self {
         self.set("ttl_jitter", Setting::Number(value))

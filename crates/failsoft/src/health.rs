@@ -157,6 +157,9 @@ pub struct NodeHealth {
     pub listening: Option<&'static str>,
     /// The same for what happens to the keys of the near cache; none without one.
     pub tracking: Option<&'static str>,
+    /// The same for which keys it evicts and which have expired; none without `eviction_events`. Whether its
+    /// `notify-keyspace-events` lets it tell that is not known.
+    pub events: Option<&'static str>,
     /// Requests in flight to it.
     pub in_flight: usize,
     /// `cluster_state` is ok, by its own word; false until it was first asked.
@@ -297,6 +300,7 @@ impl NodeHealth {
             verdict: node.verdict.as_str(),
             listening: node.listening.map(Listening::as_str),
             tracking: node.tracking.map(Listening::as_str),
+            events: node.events.map(Listening::as_str),
             in_flight: member.map_or(0, Member::in_flight),
             cluster_ok: said.cluster_ok,
             current_epoch: said.current_epoch,

@@ -6,11 +6,16 @@ use crate::shared::Shared;
 use crate::{near, panics};
 use bytes::Bytes;
 use failsoft_policy::hearing::{Answer, Command, Ear};
+use failsoft_policy::memory::Gone;
 use failsoft_policy::reply::classify;
-use failsoft_policy::wire::{BELLS, absent_name};
+use failsoft_policy::wire::{BELLS, absent_name, is_own};
 use failsoft_policy::{Instant, NodeKey, Slot};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+/// The events of a cluster's only database.
+const EVICTED: &[u8] = b"__keyevent@0__:evicted";
+const EXPIRED: &[u8] = b"__keyevent@0__:expired";
 
 /// Carries out what the policy wants to be done.
 pub(crate) fn carry_out(shared: &Arc<Shared>, (ear, command): (Ear, Command)) {
@@ -45,13 +50,17 @@ async fn open(shared: Arc<Shared>, ear: Ear, node: NodeKey) {
 async fn subscribe(shared: &Arc<Shared>, ear: Ear, node: NodeKey) -> Result<u64, Answer> {
     let member = shared.table.load().member(node).cloned().ok_or(Answer::Lost)?;
     let lane = member.listen(ear, &shared.opener, pushes(shared, ear, node)).ok_or(Answer::Lost)?;
-    let words: &[&[u8]] = match ear {
-        Ear::Bells => &[b"CLIENT", b"TRACKING", b"ON", b"BCAST", b"PREFIX", BELLS.as_bytes()],
-        Ear::Keys => &[b"CLIENT", b"TRACKING", b"ON", b"OPTIN"],
-    };
     let attempt = attempt(shared);
+    let ask = || match ear {
+        Ear::Bells => {
+            let words: [&[u8]; 6] = [b"CLIENT", b"TRACKING", b"ON", b"BCAST", b"PREFIX", BELLS.as_bytes()];
+            lane.command(&words, false, attempt)
+        }
+        Ear::Keys => lane.command(&[b"CLIENT", b"TRACKING", b"ON", b"OPTIN"], false, attempt),
+        Ear::Events => lane.subscribe(&[EVICTED, EXPIRED], attempt),
+    };
     let said = loop {
-        let said = match lane.command(words, false, attempt) {
+        let said = match ask() {
             Ok(pending) => pending.await,
             Err(_) => break Answer::Lost,
         };
@@ -125,6 +134,16 @@ fn take(shared: &Shared, ear: Ear, node: NodeKey, push: &[Reply]) {
                 let keys: Vec<Bytes> = news.into_iter().map(Bytes::copy_from_slice).collect();
                 near::invalidated(shared, &keys);
                 shared.loads.detach(&keys);
+            }
+        }
+        [Reply::Value(kind), Reply::Value(channel), Reply::Value(key)] if kind == "message" => {
+            let gone = if &channel[..] == EVICTED { Gone::Evicted } else { Gone::Expired };
+            let now = shared.with_cluster(|cluster, now| {
+                cluster.handle_event(node, now, fastrand::u32(..));
+                now
+            });
+            if !is_own(key) {
+                shared.memory.told(key, node, gone, now);
             }
         }
         [Reply::Value(kind), Reply::Nil] if kind == "invalidate" => {

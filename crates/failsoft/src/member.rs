@@ -18,7 +18,7 @@ pub(crate) struct Member {
     pub(crate) endpoint: Endpoint,
     /// Who is to answer there, once that is known.
     node_id: OnceLock<Arc<str>>,
-    lanes: [ArcSwapOption<Lane>; 5],
+    lanes: [ArcSwapOption<Lane>; 6],
     /// Why the last lane that did not come about was refused, or by whom.
     refusal: Mutex<Option<String>>,
     /// Held while a lane is replaced, so that two callers don't open two.

@@ -42,7 +42,7 @@ impl Opener {
         let endings = Arc::clone(&self.endings);
         let report: Arc<Report> = Arc::new(move |blame| endings.push(Ending { node, blame }));
         // Servers close connections that are told more than they read: that says nothing of how the node serves.
-        let report = (!matches!(of, Use::Listening | Use::Keys)).then_some(report);
+        let report = (!matches!(of, Use::Listening | Use::Keys | Use::Events)).then_some(report);
         let config = LaneConfig {
             endpoint: self.reached_at(endpoint),
             node_id,
@@ -74,6 +74,8 @@ pub(crate) enum Use {
     Listening,
     /// Reads whose keys the node tells of on it.
     Keys,
+    /// The node tells on it which keys were evicted, or have expired.
+    Events,
 }
 
 impl From<Ear> for Use {
@@ -81,6 +83,7 @@ impl From<Ear> for Use {
         match ear {
             Ear::Bells => Self::Listening,
             Ear::Keys => Self::Keys,
+            Ear::Events => Self::Events,
         }
     }
 }

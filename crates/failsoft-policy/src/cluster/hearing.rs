@@ -12,33 +12,43 @@ use alloc::vec::Vec;
 
 impl Cluster {
     /// The next thing that the driver has to do to keep listening; none when all is done. A driver that never calls this
-    /// does not listen to any node. To keys only a router listens that has a near cache.
+    /// does not listen to any node. To keys only a router listens that has a near cache, to evictions one with `eviction_events`.
     pub fn listen(&mut self, now: Instant, dice: u32) -> Option<(Ear, Command)> {
         if let Some((slots, _)) = &self.slots
             && !self.followed.as_ref().is_some_and(|followed| Arc::ptr_eq(followed, slots))
         {
             let slots = Arc::clone(slots);
             let listened = self.listened();
-            if let Some(keys) = &mut self.keys {
-                keys.follow(listened.clone(), now);
+            for ear in Ear::ALL {
+                if let Some(hearing) = self.ear(ear) {
+                    hearing.follow(listened.clone(), now);
+                }
             }
-            self.hearing.follow(listened, now);
             self.followed = Some(slots);
         }
         let (nodes, down) = (&self.nodes, self.down);
         let admits = |node| !down && nodes.get(node).is_some_and(|n| n.admits());
-        let bells = self.hearing.poll(admits, self.clients, now, dice).map(|command| (Ear::Bells, command));
-        let command = bells.or_else(|| {
-            let keys = self.keys.as_mut()?;
-            keys.poll(admits, self.clients, now, dice).map(|command| (Ear::Keys, command))
-        });
+        let clients = self.clients;
+        let ears = [
+            (Ear::Bells, Some(&mut self.hearing)),
+            (Ear::Keys, self.keys.as_mut()),
+            (Ear::Events, self.events.as_mut()),
+        ];
+        let command = ears
+            .into_iter()
+            .filter_map(|(ear, hearing)| hearing.map(|hearing| (ear, hearing)))
+            .find_map(|(ear, hearing)| hearing.poll(admits, clients, now, dice).map(|command| (ear, command)));
         self.note_hearing(now);
         command
     }
 
     /// When [`Self::listen`] has something to do, if no fact comes before.
     pub fn next_listening_timeout(&self) -> Option<Instant> {
-        self.hearing.next_timeout().into_iter().chain(self.keys.as_ref().and_then(Hearing::next_timeout)).min()
+        [Some(&self.hearing), self.keys.as_ref(), self.events.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(Hearing::next_timeout)
+            .min()
     }
 
     /// A node was read from at this time.
@@ -104,6 +114,13 @@ impl Cluster {
         news
     }
 
+    /// A node told that one of its keys was evicted, or has expired.
+    pub fn handle_event(&mut self, node: NodeKey, now: Instant, dice: u32) {
+        if let Some(events) = &mut self.events {
+            events.handle_push(node, self.clients, now, dice);
+        }
+    }
+
     /// A node said that any of its keys may have changed.
     pub fn handle_flush(&mut self, node: NodeKey, now: Instant) {
         self.hearing.handle_flush(node, now);
@@ -117,6 +134,7 @@ impl Cluster {
         match ear {
             Ear::Bells => Some(&mut self.hearing),
             Ear::Keys => self.keys.as_mut(),
+            Ear::Events => self.events.as_mut(),
         }
     }
 

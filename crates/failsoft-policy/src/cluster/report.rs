@@ -64,6 +64,8 @@ pub struct NodeStatus {
     pub listening: Option<Listening>,
     /// The same for the keys of a near cache; none without one.
     pub tracking: Option<Listening>,
+    /// The same for evictions; none without `eviction_events`.
+    pub events: Option<Listening>,
     /// What it last said of itself.
     pub report: NodeReport,
 }
@@ -134,6 +136,7 @@ impl Cluster {
             verdict: n.verdict(),
             listening: self.hearing.listening(n.key(), now),
             tracking: self.keys.as_ref().and_then(|keys| keys.listening(n.key(), now)),
+            events: self.events.as_ref().and_then(|events| events.listening(n.key(), now)),
             report: said_by(n),
         };
         let ballot = |b: &Ballot| {

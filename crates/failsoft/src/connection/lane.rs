@@ -118,6 +118,20 @@ impl Lane {
         Ok(Pending { guarded: Some(self.guarded.clone()), place })
     }
 
+    /// Subscribes to these channels, which nothing answers but pushes, and pings: what is answered is the ping, or the
+    /// error of a subscription that is refused.
+    ///
+    /// # Errors
+    /// The lane has no room, or is dead; nothing was sent.
+    pub(crate) fn subscribe(&self, channels: &[&[u8]], attempt: Attempt) -> Result<Pending, SubmitError> {
+        let words: Vec<&[u8]> = [&b"SUBSCRIBE"[..]].into_iter().chain(channels.iter().copied()).collect();
+        let place = self.guarded.submit(false, attempt, Caller::Waiting(None), |out| {
+            encode::command(out.tail(), &words, false);
+            encode::command(out.tail(), &[b"PING"], false);
+        })?;
+        Ok(Pending { guarded: Some(self.guarded.clone()), place })
+    }
+
     #[inline]
     fn submit_get(&self, key: &[u8], asking: bool, attempt: Attempt, caller: Caller) -> Result<u32, SubmitError> {
         if key.len() > LONG_REQUEST {
