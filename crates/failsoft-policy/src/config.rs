@@ -104,6 +104,11 @@ settings! {
     fill_ttl: Duration as Duration, between(MS, Duration::from_secs(365 * 86_400)), millis(300_000);
     /// The share of a time to live that chance may take off it, so that keys do not expire together.
     ttl_jitter: f64 as f64, Kind::Number { min: 0.0, max: 1.0 }, Setting::Number(0.1);
+    /// How early a key that is read often is loaded anew before its time to live has passed: 1 is about as early as its load
+    /// takes, 0 turns it off.
+    early_refresh: f64 as f64, Kind::Number { min: 0.0, max: 100.0 }, Setting::Number(0.0);
+    /// The share of reads served by a primary or a near copy whose key is loaded again in the background, to compare.
+    verify_sample: f64 as f64, Kind::Number { min: 0.0, max: 1.0 }, Setting::Number(0.0);
     /// For how long an invalidation is known: no replica serves what is older, and it is sent again after a failover.
     /// No more than this of `outage_budget` counts.
     invalidation_ttl: Duration as Duration, between(Duration::from_secs(1), HOUR), millis(60_000);

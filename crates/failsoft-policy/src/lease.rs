@@ -37,6 +37,8 @@ pub struct Missing {
     pub node: NodeKey,
     /// When its lease has to be there, if the caller's own deadline says so.
     pub by: Option<Instant>,
+    /// The value that is to be replaced, if the key is not missing but refreshed early.
+    pub over: Option<Bytes>,
 }
 
 /// How long a lease lasts: until it would have to be prolonged, or as long as its load may run, its fill included.
@@ -58,6 +60,8 @@ pub struct Taking {
     token: Bytes,
     /// Another's lease is waited for, if its owner keeps it.
     waits: bool,
+    /// The value that is to be replaced.
+    over: Option<Bytes>,
     sent_at: Instant,
     text: Text,
 }
@@ -95,20 +99,40 @@ impl Taking {
         let (until, limit) = (now + config.attempt_timeout(), now + config.deadline());
         let lessor = Lessor { node, epoch, line: 0 };
         Ok((
-            Self { slot, lessor, token, waits: config.lease_ttl().is_some(), sent_at: now, text: Text::default() },
+            Self {
+                slot,
+                lessor,
+                token,
+                waits: config.lease_ttl().is_some(),
+                over: missing.over.clone(),
+                sent_at: now,
+                text: Text::default(),
+            },
             Attempt { until: until.min(last), limit: limit.min(last) },
         ))
     }
 
     /// What the script came to, on the connection of this number. The node last answered anything at `contact`.
     pub fn on(&mut self, line: u64, given: Given, contact: Option<Instant>, turn: &mut Turn<'_>) -> Step {
+        match (self.given(line, given, contact, turn), &self.over) {
+            (Step::Over(Taken::Leased(lease)), Some(_)) if lease.token == self.token => {
+                Step::Over(Taken::Leased(lease))
+            }
+            // Somebody else is about to load or to write it, or it could not be written: the value is there as it is.
+            (Step::Over(_), Some(value)) => Step::Over(Taken::Found(value.clone())),
+            (step, _) => step,
+        }
+    }
+
+    fn given(&mut self, line: u64, given: Given, contact: Option<Instant>, turn: &mut Turn<'_>) -> Step {
         let node = self.lessor.node;
         let answer = match given {
             Given::Token(token) => {
                 turn.cluster.handle_lease(node, true, turn.now);
                 let lessor = Lessor { line, ..self.lessor };
                 let (own, kept) = (token == self.token, Tenure::Kept.is_of(&token));
-                let lease = Lease { lessor, token, at: self.sent_at, kept: own && kept };
+                let over = self.over.clone();
+                let lease = Lease { lessor, token, at: self.sent_at, kept: own && kept, over };
                 let elsewhere = self.waits && !own && kept;
                 return Step::Over(if elsewhere { Taken::Elsewhere(lease) } else { Taken::Leased(lease) });
             }
@@ -160,6 +184,8 @@ pub struct Lease {
     pub at: Instant,
     /// It is this load's own, to be prolonged and, if nothing comes of it, released.
     pub kept: bool,
+    /// The value that is to be replaced.
+    pub over: Option<Bytes>,
 }
 
 /// What became of a lease.

@@ -9,6 +9,7 @@
 extern crate alloc;
 
 pub mod action;
+pub mod behind;
 pub mod breaker;
 pub mod budget;
 pub mod bulkhead;

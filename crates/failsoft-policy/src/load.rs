@@ -98,8 +98,10 @@ impl Loads {
         if let Some(lead) = join.lead.as_ref().filter(|_| self.fill) {
             let of = |key: &Bytes| self.flights.load_of(key) == Some(lead.load);
             let confirmed = wanted.iter().filter(|w| of(&w.key) && w.key.len() <= LONGEST_KEY);
-            let missing =
-                confirmed.filter_map(|w| Some(Missing { key: w.key.clone(), node: w.confirmed?, by: w.lease_by }));
+            let missing = confirmed.filter_map(|w| {
+                let (key, over) = (w.key.clone(), w.over.clone());
+                Some(Missing { key, node: w.confirmed?, by: w.lease_by, over })
+            });
             let missing: Vec<Missing> = missing.collect();
             if !missing.is_empty() {
                 let by = missing.iter().filter_map(|missing| missing.by).min();

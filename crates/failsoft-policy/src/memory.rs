@@ -6,6 +6,7 @@
 
 use crate::time::Instant;
 use crate::words::NodeKey;
+use core::time::Duration;
 
 mod presence;
 mod sketch;
@@ -35,11 +36,13 @@ pub struct Known {
     pub node: NodeKey,
     /// When its time to live has passed: [`Instant::MAX`] for one that does not expire; none if nobody knows.
     pub expires_at: Option<Instant>,
+    /// How long its load took, if it was loaded here.
+    pub took: Option<Duration>,
     /// What its node has told of it since.
     pub gone: Option<Gone>,
 }
 
-/// See the module: 32,768 keys of at most 48 bytes, allocated as they come, and 32 KiB of counters.
+/// See the module: 32,768 keys of at most 80 bytes, allocated as they come, and 32 KiB of counters.
 #[derive(Debug)]
 pub struct Memory {
     presence: Presence,
@@ -61,15 +64,23 @@ impl Memory {
     /// The key is in the cluster: this node served it, or took it. Its time to live is known, or was known before and
     /// has not passed.
     pub fn seen(&mut self, key: u64, node: NodeKey, expires_at: Option<Instant>, now: Instant) {
-        let before = self.presence.find(key).filter(|known| known.gone.is_none());
+        let before = self.presence.find(key);
+        let took = before.and_then(|known| known.took);
+        let before = before.filter(|known| known.gone.is_none());
         let lasts = before.and_then(|known| known.expires_at).filter(|&until| now < until);
-        let known = Known { present_at: now, node, expires_at: expires_at.or(lasts), gone: None };
+        let known = Known { present_at: now, node, expires_at: expires_at.or(lasts), took, gone: None };
+        self.presence.put(key, known);
+    }
+
+    /// What a callback gave after so long was written back to this node, where it expires then.
+    pub fn filled(&mut self, key: u64, node: NodeKey, took: Duration, expires_at: Instant, now: Instant) {
+        let known = Known { present_at: now, node, expires_at: Some(expires_at), took: Some(took), gone: None };
         self.presence.put(key, known);
     }
 
     /// Its node says that it is gone. What was known of it otherwise stays.
     pub fn told(&mut self, key: u64, node: NodeKey, gone: Gone, now: Instant) {
-        let known = Known { present_at: now, node, expires_at: None, gone: Some(gone) };
+        let known = Known { present_at: now, node, expires_at: None, took: None, gone: Some(gone) };
         self.presence.put(key, known);
     }
 
@@ -104,7 +115,7 @@ mod tests {
         let mut memory = Memory::default();
         memory.seen(7, NODE, Some(at(100)), at(10));
         memory.seen(7, NODE, None, at(20));
-        let known = Known { present_at: at(20), node: NODE, expires_at: Some(at(100)), gone: None };
+        let known = Known { present_at: at(20), node: NODE, expires_at: Some(at(100)), took: None, gone: None };
         assert_eq!(memory.known(7), Some(known));
         // It is there after that: somebody has set it anew.
         memory.seen(7, NODE, None, at(101));
@@ -118,7 +129,7 @@ mod tests {
         memory.told(7, NODE, Gone::Evicted, at(20));
         assert_eq!(memory.known(7).and_then(|known| known.gone), Some(Gone::Evicted));
         memory.seen(7, NODE, None, at(30));
-        let known = Known { present_at: at(30), node: NODE, expires_at: None, gone: None };
+        let known = Known { present_at: at(30), node: NODE, expires_at: None, took: None, gone: None };
         assert_eq!(memory.known(7), Some(known), "the time to live was that of the one which is gone");
         memory.invalidated(7);
         assert_eq!(memory.known(7), None);

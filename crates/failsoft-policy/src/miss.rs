@@ -62,7 +62,7 @@ mod tests {
     }
 
     fn known(present: u64, expires_at: Option<Instant>, gone: Option<Gone>) -> Option<Known> {
-        Some(Known { present_at: at(present), node: NodeKey { index: 0, generation: 0 }, expires_at, gone })
+        Some(Known { present_at: at(present), node: NodeKey { index: 0, generation: 0 }, expires_at, took: None, gone })
     }
 
     #[test]

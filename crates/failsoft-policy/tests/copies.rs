@@ -280,7 +280,7 @@ fn nothing_of_another_cluster_stands_in() {
 fn what_was_loaded_while_a_writer_held_the_key_is_kept_nowhere() {
     let node = NodeKey { index: 0, generation: 0 };
     let lessor = Lessor { node, epoch: 1, line: 1 };
-    let lease = Lease { lessor, token: bytes::Bytes::from_static(b"1t"), at: at(5), kept: false };
+    let lease = Lease { lessor, token: bytes::Bytes::from_static(b"1t"), at: at(5), kept: false, over: None };
     assert_eq!(of_load(at(7), Some(&Err(Cause::Held))), None);
     assert_eq!(of_load(at(7), Some(&Ok(lease))), Some(Held { current_at: at(7), node: Some(node) }));
     assert_eq!(of_load(at(7), Some(&Err(Cause::Denied))), Some(Held { current_at: at(7), node: None }));

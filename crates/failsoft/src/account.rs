@@ -49,6 +49,12 @@ impl ReadEnd {
     #[inline]
     pub(crate) fn into_value(self, shared: &Shared) -> Result<Option<Bytes>, Error> {
         self.count(&shared.tally);
+        self.uncounted()
+    }
+
+    /// The same of a read that is no caller's.
+    #[inline]
+    pub(crate) fn uncounted(self) -> Result<Option<Bytes>, Error> {
         match self {
             Self::Near(hit) => Ok(Some(hit.copy.value.clone())),
             Self::AtOnce(Served { value, .. }) | Self::Node { value, .. } | Self::Found { value, .. } => {

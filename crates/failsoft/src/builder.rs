@@ -203,6 +203,17 @@ impl Builder {
         self.set("fill", Setting::Bool(value))
     }
 
+    /// How early a key that is read often is loaded anew, by one of its callers in the background, before its time to live
+    /// has passed: XFetch's beta, 1 is about as early as its load takes. 0: not at all.
+    pub fn early_refresh(self, beta: f64) -> Self {
+        self.set("early_refresh", Setting::Number(beta))
+    }
+
+    /// The share of what primaries and near copies serve that is loaded again in the background, to compare. 0.
+    pub fn verify_sample(self, share: f64) -> Self {
+        self.set("verify_sample", Setting::Number(share))
+    }
+
     /// Whether nodes are asked to tell which keys they evict, and which have expired. `false`.
     pub fn eviction_events(self, value: bool) -> Self {
         self.set("eviction_events", Setting::Bool(value))

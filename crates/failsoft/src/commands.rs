@@ -2,6 +2,7 @@
 
 use crate::opener::Use;
 use failsoft_policy::Slot;
+use failsoft_policy::lease::Lease;
 use failsoft_policy::slot::slot_of;
 use failsoft_policy::wire::{bell_name, echo_slot, hold_name, id, lease_name, mark, mark_name};
 use failsoft_policy::write::{Batch, Which};
@@ -17,6 +18,8 @@ pub(crate) struct Message<'a> {
     value: &'a [u8],
     /// The lease that a fill needs.
     token: &'a [u8],
+    /// The value that a fill replaces.
+    over: Option<&'a [u8]>,
     /// How long the value or the mark lives, in milliseconds; empty for ever.
     lives: String,
     lease: Vec<u8>,
@@ -50,12 +53,15 @@ struct Note {
 }
 
 impl<'a> Message<'a> {
-    /// Sets a value. `token` is the lease of a fill, and empty for a `set`.
-    pub(crate) fn value(key: &'a [u8], value: &'a [u8], ttl: Option<Duration>, token: &'a [u8]) -> Self {
+    /// Sets a value. `lease` is that of a fill.
+    pub(crate) fn value(key: &'a [u8], value: &'a [u8], ttl: Option<Duration>, lease: Option<&'a Lease>) -> Self {
         let (slot, on) = (slot_of(key), Use::Owner);
+        let token = lease.map_or(&[][..], |lease| &lease.token);
+        let over = lease.and_then(|lease| lease.over.as_deref());
         let lives = ttl.map_or_else(String::new, milliseconds);
         let (lease, hold) = (lease_name(slot, key), hold_name(slot, key));
-        Self { slot, on, key, value, token, lives, lease, hold, writer: Writer::default(), note: Note::default() }
+        let (writer, note) = (Writer::default(), Note::default());
+        Self { slot, on, key, value, token, over, lives, lease, hold, writer, note }
     }
 
     /// Invalidates a key whose owner has this config epoch, under this id; the mark lives so long. `writer` is who holds
@@ -65,7 +71,8 @@ impl<'a> Message<'a> {
         let note = Note { id, epoch: epoch.to_string(), ..Note::default() };
         let (lease, hold) = (lease_name(slot, key), hold_name(slot, key));
         let (on, lives) = (Use::Invalidations, milliseconds(ttl));
-        let message = Self { slot, on, key, value: &[], token: &[], lives, lease, hold, writer, note };
+        let (value, token, over): (&[u8], &[u8], _) = (&[], &[], None);
+        let message = Self { slot, on, key, value, token, over, lives, lease, hold, writer, note };
         message.marked_in(slot, epoch)
     }
 
@@ -118,7 +125,8 @@ impl<'a> Message<'a> {
         let note = vec![id.as_slice(), epoch.as_bytes(), self.lives.as_bytes()];
         match which {
             Which::Lease | Which::Fill => {
-                (vec![&self.lease, self.key, &self.hold], vec![self.token, self.value, self.lives.as_bytes()])
+                let arguments = [self.token, self.value, self.lives.as_bytes()];
+                (vec![&self.lease, self.key, &self.hold], arguments.into_iter().chain(self.over).collect())
             }
             Which::Prolong => (vec![&self.lease], vec![self.token, self.lives.as_bytes()]),
             Which::Release => (vec![&self.lease], vec![self.token]),

@@ -10,8 +10,7 @@ use crate::near::Tracked;
 use crate::shared::Shared;
 use bytes::Bytes;
 use failsoft_policy::config::Config;
-use failsoft_policy::copies::{Held, is_worth, largest, looks_at};
-use failsoft_policy::route::Source;
+use failsoft_policy::copies::{Held, is_worth, largest};
 use failsoft_policy::slot::slot_of;
 use failsoft_policy::{Instant, Reason, Status};
 use quick_cache::sync::{Cache, DefaultLifecycle};
@@ -93,7 +92,7 @@ impl Copies {
     }
 
     /// Copies what a primary has served, asked for it at this time, if that is worth it.
-    fn consider(&self, key: &[u8], served: &Served, asked_at: Instant) {
+    pub(crate) fn consider(&self, key: &[u8], served: &Served, asked_at: Instant) {
         let copy = self.entries.as_ref().and_then(|entries| entries.peek(key));
         // A near copy is made anew by a read that is tracked.
         if is_worth(asked_at, copy.as_ref().map(|copy| copy.held)) && copy.is_none_or(|copy| copy.tracked.is_none()) {
@@ -129,15 +128,6 @@ impl Copies {
         if let Some(entries) = &self.entries {
             entries.clear();
         }
-    }
-}
-
-/// A node has served this value at once, asked for it at this time. Of most reads nothing follows.
-#[inline]
-pub(crate) fn see(shared: &Shared, key: &[u8], served: &Served, asked_at: Instant) {
-    if served.source == Source::Primary && looks_at(fastrand::u32(..)) {
-        shared.memory.looked(key, served.node, asked_at);
-        shared.copies.consider(key, served, asked_at);
     }
 }
 

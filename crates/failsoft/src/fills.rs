@@ -17,6 +17,8 @@ struct Pair {
     key: Bytes,
     value: Bytes,
     ttl: Duration,
+    /// How long its load took.
+    took: Duration,
     lease: Lease,
 }
 
@@ -47,11 +49,12 @@ impl Fills {
     }
 }
 
-/// Loaded values with their keys, and the leases that their load took, or why it has none.
+/// Loaded values with their keys, and the leases that their load took, or why it has none; how long they live, and how long
+/// their load took.
 pub(crate) fn offer(
     shared: &Arc<Shared>,
     values: impl Iterator<Item = (Bytes, Bytes, Result<Lease, Cause>)>,
-    ttl: Duration,
+    (ttl, took): (Duration, Duration),
 ) {
     let deadline = shared.now() + shared.config().deadline();
     for (value, key, lease) in values {
@@ -63,8 +66,10 @@ pub(crate) fn offer(
             }
         };
         let ttl = time_to_live(ttl, shared.config().ttl_jitter(), fastrand::u32(..));
-        let (node, bytes) = (lease.lessor.node, key.len() + value.len());
-        let offer = shared.fills.lock().offer(Fill { node, deadline, bytes, what: Pair { key, value, ttl, lease } });
+        let over = lease.over.as_ref().map_or(0, Bytes::len);
+        let (node, bytes) = (lease.lessor.node, key.len() + value.len() + over);
+        let offer =
+            shared.fills.lock().offer(Fill { node, deadline, bytes, what: Pair { key, value, ttl, took, lease } });
         match offer {
             Offer::Write(fill) => {
                 let worker = Worker { shared: Arc::clone(shared), node };
@@ -90,7 +95,7 @@ impl Worker {
     async fn write(self, first: Fill<Pair>) {
         let mut next = Some(first);
         while let Some(Fill { bytes, deadline, what, .. }) = next {
-            let Pair { key, value, ttl, lease } = what;
+            let Pair { key, value, ttl, took, lease } = what;
             let filled = writes::fill(&self.shared, (&key, &value), ttl, &lease, deadline);
             // A panic is a defect, which must not take the place of this worker away. An error means that the
             // router was closed.
@@ -98,7 +103,7 @@ impl Worker {
                 Ok(Ok(written)) => {
                     if written.is_ok() {
                         let now = self.shared.now();
-                        self.shared.memory.seen(&key, self.node, now + ttl, now);
+                        self.shared.memory.filled(&key, self.node, took, now + ttl, now);
                     }
                     self.shared.tally.fill(written.err());
                     if written.is_err() {

@@ -69,7 +69,8 @@ async fn take_one(shared: &Shared, missing: &Missing) -> (Taken, bool) {
     };
     let lease = lease_name(slot, &missing.key);
     let lasts = lasts(shared.config()).as_millis().to_string();
-    let arguments: [&[u8]; 2] = [&token, lasts.as_bytes()];
+    let mut arguments: Vec<&[u8]> = vec![&token, lasts.as_bytes()];
+    arguments.extend(missing.over.is_some().then_some(&b"1"[..]));
     let (hold, mark) = (hold_name(slot, &missing.key), mark_name(slot, &missing.key));
     let keys: [&[u8]; 4] = [&lease, &missing.key, &hold, &mark];
     let mut run = Run { script: &LEASE_SCRIPT, keys: &keys, arguments: &arguments, asking: false, with_text: false };

@@ -6,6 +6,7 @@
 
 mod absent;
 mod account;
+mod behind;
 mod builder;
 mod clock;
 mod commands;

@@ -2,6 +2,7 @@
 
 use crate::absent;
 use crate::account::ReadEnd;
+use crate::behind;
 use crate::copies;
 use crate::driver::{self, FirstAttempt, Unserved};
 use crate::error::Error;
@@ -170,7 +171,7 @@ impl Router {
                     outcomes[place] = ReadEnd::Missing { reason, attempts }.into_outcome(shared);
                 }
                 Side::Load(missed) => {
-                    wanted.push(Wanted { key: keys[place].clone(), confirmed: missed.confirmed, lease_by });
+                    wanted.push(Wanted { key: keys[place].clone(), confirmed: missed.confirmed, lease_by, over: None });
                     asked.insert(&keys[place], (place, missed));
                 }
             }
@@ -228,7 +229,8 @@ impl Router {
         drop(room);
         match first {
             FirstAttempt::Served(served) => {
-                copies::see(shared, key, &served, now);
+                // Behind a batch nothing is done.
+                let _ = behind::of(shared, key, &served, now);
                 Side::Over(ReadEnd::AtOnce(served))
             }
             FirstAttempt::Unserved(unserved) => Box::pin(reads::route(shared, key, bounds, true, unserved)).await,

@@ -6,6 +6,7 @@ use failsoft_policy::{Instant, NodeKey};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// See the module.
 #[derive(Default)]
@@ -38,6 +39,12 @@ impl Memory {
     pub(crate) fn seen(&self, key: &[u8], node: NodeKey, expires_at: Instant, now: Instant) {
         let (mut keys, hash) = self.of(key);
         keys.seen(hash, node, Some(expires_at), now);
+    }
+
+    /// What was loaded in that time was written back to this node, until then.
+    pub(crate) fn filled(&self, key: &[u8], node: NodeKey, took: Duration, expires_at: Instant, now: Instant) {
+        let (mut keys, hash) = self.of(key);
+        keys.filled(hash, node, took, expires_at, now);
     }
 
     /// Its node says that it is gone.

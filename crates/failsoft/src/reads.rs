@@ -2,6 +2,7 @@
 
 use crate::absent;
 use crate::account::ReadEnd;
+use crate::behind;
 use crate::copies;
 use crate::driver::{self, FirstAttempt, Routed, Unserved};
 use crate::error::Error;
@@ -10,6 +11,7 @@ use crate::near;
 use crate::shared::Shared;
 use crate::sooner;
 use bytes::Bytes;
+use failsoft_policy::behind::Behind;
 use failsoft_policy::load::Wanted;
 use failsoft_policy::miss::{recomputes, with_mark};
 use failsoft_policy::route::Bounds;
@@ -28,14 +30,22 @@ pub(crate) struct Why {
     pub(crate) attempts: u32,
     /// The key is read often.
     hot: bool,
+    /// Whatever the reason, only `fallback` tells what is right.
+    compares: bool,
 }
 
 impl Why {
+    /// Behind a read that was served.
+    pub(crate) fn behind(what: Behind) -> Self {
+        let reason = if what == Behind::Refresh { Reason::Expired } else { Reason::Unknown };
+        Self { reason, attempts: 0, hot: true, compares: what == Behind::Verify }
+    }
+
     /// The reason, and whether `recompute` is asked if there is one. `marked` says that there was the mark of an
     /// invalidation beside the key.
     pub(crate) fn asked(self, marked: bool) -> (Reason, bool) {
         let reason = if marked { with_mark(self.reason) } else { self.reason };
-        (reason, recomputes(reason, self.hot))
+        (reason, !self.compares && recomputes(reason, self.hot))
     }
 }
 
@@ -78,7 +88,11 @@ pub(crate) async fn value(
     match driver::first_attempt(shared, key, bounds, now).await {
         // Made and taken apart in one place, it costs nothing.
         FirstAttempt::Served(served) => {
-            copies::see(shared, key, &served, now);
+            if let Some(behind) = behind::of(shared, key, &served, now)
+                && let Some(fallback) = fallback()
+            {
+                behind::start(shared, behind, fallback);
+            }
             ReadEnd::AtOnce(served).into_value(shared)
         }
         FirstAttempt::Unserved(unserved) => {
@@ -106,7 +120,11 @@ pub(crate) async fn read_with(
     let whole = async {
         match driver::first_attempt(shared, key, bounds, now).await {
             FirstAttempt::Served(served) => {
-                copies::see(shared, key, &served, now);
+                if let Some(behind) = behind::of(shared, key, &served, now)
+                    && let Some(fallback) = fallback
+                {
+                    behind::start(shared, behind, fallback);
+                }
                 ReadEnd::AtOnce(served)
             }
             FirstAttempt::Unserved(unserved) => go_on(shared, key, bounds, unserved, fallback, options).await,
@@ -203,9 +221,9 @@ pub(crate) async fn load(
     ttl: Option<Duration>,
     fallback: Fallback,
 ) -> ReadEnd {
-    let wanted = vec![Wanted { key: Bytes::copy_from_slice(key), confirmed: missed.confirmed, lease_by }];
+    let wanted = vec![Wanted { key: Bytes::copy_from_slice(key), confirmed: missed.confirmed, lease_by, over: None }];
     let hot = shared.memory.is_hot(key, shared.now());
-    let why = Why { reason: missed.reason, attempts: missed.attempts, hot };
+    let why = Why { reason: missed.reason, attempts: missed.attempts, hot, compares: false };
     match loads::load(shared, wanted, began, ttl, fallback(why)).await {
         Ok(got) => match got.into_iter().next() {
             Some(got) => missed.got(got),

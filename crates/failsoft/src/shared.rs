@@ -1,6 +1,7 @@
 //! What all parts of one router share, and the one place where the policy's knowledge is changed.
 
 use crate::absent::Absent;
+use crate::behind::UnderWay;
 use crate::control::Control;
 use crate::copies::Copies;
 use crate::error::Error;
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) copies: Copies,
     /// What is known of the keys in the cluster.
     pub(crate) memory: Memory,
+    /// What is done behind reads.
+    pub(crate) behind: UnderWay,
     /// Keys that do not exist, if they are remembered.
     pub(crate) absent: Option<Absent>,
     /// Of the keys of a near cache, if there is one.
@@ -78,6 +81,7 @@ impl Shared {
             fills: Fills::default(),
             copies: Copies::new(&opener.config),
             memory: Memory::default(),
+            behind: UnderWay::new(0),
             absent: Absent::new(&opener.config),
             generations: (opener.config.near_cache_bytes() > 0).then(Generations::new),
             gate: Gate::new(),

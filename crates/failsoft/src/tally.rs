@@ -1,5 +1,6 @@
 //! The counters: atomics that the hot path can afford, and the account made of them.
 
+use failsoft_policy::behind::Verified;
 use failsoft_policy::write::Cause;
 use failsoft_policy::{Reason, ServedBy, Status};
 use serde::Serialize;
@@ -17,6 +18,7 @@ pub(crate) struct Tally {
     primary_at_once: AtomicU64,
     loads: AtomicU64,
     shed: AtomicU64,
+    verified: [AtomicU64; Verified::ALL.len()],
     fills: AtomicU64,
     skipped: [AtomicU64; Cause::ALL.len()],
     sets: AtomicU64,
@@ -49,6 +51,9 @@ pub struct Counters {
     pub loads: u64,
     /// Loads whose callback was not run, to spare the store: its breaker was open, or the line too long.
     pub shed: u64,
+    /// Served values that were compared with what the store has (`verify_sample`), by what that came to (in `what`): `fresh`,
+    /// `stale` or `raced`.
+    pub verified: Vec<Count>,
     /// Loaded values written back.
     pub fills: u64,
     /// Loaded values not written back, by cause (in `what`).
@@ -92,6 +97,7 @@ impl Tally {
             primary_at_once: AtomicU64::new(0),
             loads: AtomicU64::new(0),
             shed: AtomicU64::new(0),
+            verified: std::array::from_fn(|_| AtomicU64::new(0)),
             fills: AtomicU64::new(0),
             skipped: std::array::from_fn(|_| AtomicU64::new(0)),
             sets: AtomicU64::new(0),
@@ -125,6 +131,10 @@ impl Tally {
 
     pub(crate) fn shed(&self) {
         self.shed.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn verified(&self, what: Verified) {
+        self.verified[what as usize].fetch_add(1, Relaxed);
     }
 
     pub(crate) fn fill(&self, skipped: Option<Cause>) {
@@ -182,11 +192,12 @@ impl Tally {
             reads,
             loads: self.loads.load(Relaxed),
             shed: self.shed.load(Relaxed),
+            verified: listed(Verified::WORDS, &self.verified),
             fills: self.fills.load(Relaxed),
-            fills_skipped: by_cause(&self.skipped),
+            fills_skipped: listed(Cause::WORDS, &self.skipped),
             sets: self.sets.load(Relaxed),
             sets_in_doubt: self.sets_in_doubt.load(Relaxed),
-            sets_refused: by_cause(&self.refused),
+            sets_refused: listed(Cause::WORDS, &self.refused),
             invalidations: self.invalidations.load(Relaxed),
             invalidations_incomplete: self.invalidations_incomplete.load(Relaxed),
             panics: self.panics(),
@@ -194,9 +205,9 @@ impl Tally {
     }
 }
 
-fn by_cause(counts: &[AtomicU64]) -> Vec<Count> {
-    let counts = Cause::ALL.iter().zip(counts);
-    let counts = counts.map(|(c, n)| Count { what: c.as_str(), reason: "", count: n.load(Relaxed) });
+fn listed(words: &[&'static str], counts: &[AtomicU64]) -> Vec<Count> {
+    let counts = words.iter().zip(counts);
+    let counts = counts.map(|(what, n)| Count { what, reason: "", count: n.load(Relaxed) });
     counts.filter(|c| c.count > 0).collect()
 }
 

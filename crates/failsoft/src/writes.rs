@@ -23,7 +23,7 @@ pub(crate) async fn set(shared: &Shared, key: &[u8], value: &[u8], ttl: Option<D
     let slot = slot_of(key);
     let mut write = Write::set(shared.config(), slot, shared.now() + shared.config().deadline());
     near::changed(shared, key);
-    let written = run(shared, &mut write, &Message::value(key, value, ttl, &[])).await;
+    let written = run(shared, &mut write, &Message::value(key, value, ttl, None)).await;
     // A read that was asked before it, and answered meanwhile, has made no copy that serves from now on.
     near::changed(shared, key);
     let written = written?;
@@ -47,7 +47,7 @@ pub(crate) async fn fill(
     deadline: Instant,
 ) -> Result<Result<(), Cause>, Error> {
     let mut write = Write::fill(shared.config(), slot_of(key), lease.lessor, deadline);
-    run(shared, &mut write, &Message::value(key, value, Some(ttl), &lease.token)).await
+    run(shared, &mut write, &Message::value(key, value, Some(ttl), Some(lease))).await
 }
 
 /// Gives why it was not written, if it was not.

@@ -19,7 +19,10 @@ fn key(name: &'static str) -> Bytes {
 }
 
 fn wanted(names: &[&'static str], confirmed: bool) -> Vec<Wanted> {
-    names.iter().map(|name| Wanted { key: key(name), confirmed: confirmed.then(node), lease_by: None }).collect()
+    names
+        .iter()
+        .map(|name| Wanted { key: key(name), confirmed: confirmed.then(node), lease_by: None, over: None })
+        .collect()
 }
 
 fn loads() -> Loads {
@@ -29,7 +32,7 @@ fn loads() -> Loads {
 /// A lease as this node gives it.
 fn lease() -> Result<Lease, Cause> {
     let lessor = Lessor { node: node(), epoch: 1, line: 1 };
-    Ok(Lease { lessor, token: Bytes::from_static(b"1token"), at: at(0), kept: false })
+    Ok(Lease { lessor, token: Bytes::from_static(b"1token"), at: at(0), kept: false, over: None })
 }
 
 /// Takes the leases of a load whose turn has come; those of keys whose names are `refused` are not to be had.
@@ -218,7 +221,7 @@ fn nothing_stays_of_a_load_whose_limit_passes_while_it_takes_its_leases() {
     let mut loads = loads();
     let joined = loads.join(&wanted(&["a"], true), &[], at(0), at(0)).expect("no circle");
     let load = joined.lead.expect("a lead").load;
-    assert_eq!(loads.leases(load), [Missing { key: key("a"), node: node(), by: None }]);
+    assert_eq!(loads.leases(load), [Missing { key: key("a"), node: node(), by: None, over: None }]);
     assert_eq!(loads.expire(at(10_000)), Due { timed_out: vec![load], stop: vec![load], ..Due::default() });
     assert_eq!(loads.begin(load, true, at(10_000)), Begin::Over);
     assert_eq!((loads.finish(load, Ending::Gone, at(10_000)), loads.release(load, at(20_000))), (None, None));

@@ -17,6 +17,8 @@ pub struct Wanted {
     pub confirmed: Option<NodeKey>,
     /// When a lease has to be there: the end of the cluster's share of a call that has a deadline of its own.
     pub lease_by: Option<Instant>,
+    /// The value that it has, if it is to be replaced before it expires.
+    pub over: Option<Bytes>,
 }
 
 /// How a load ended.

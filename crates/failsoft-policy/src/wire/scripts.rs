@@ -11,7 +11,8 @@ pub struct Script {
 
 /// Takes a lease, unless there is one, of a key that is absent and that no writer holds.
 ///
-/// `KEYS`: the lease, the key, the hold, the mark. `ARGV`: a token, the lease's time to live in milliseconds. Returns the
+/// `KEYS`: the lease, the key, the hold, the mark. `ARGV`: a token, the lease's time to live in milliseconds, and anything
+/// if the key need not be absent, since its value is to be replaced. Returns the
 /// token that stands there, and nil; or nil, and the value that the key has; or nil and nil, if it is held; and after them 1
 /// if there is a mark, or 0. A server that takes no writes now says why, as to a `SET`.
 pub const LEASE_SCRIPT: Script = Script {
@@ -23,36 +24,38 @@ local function held(hold)
 end
 local value = redis.pcall('GET', KEYS[2])
 if type(value) == 'table' then return value end
-if value then return {false, value, 0} end
+if value and not ARGV[3] then return {false, value, 0} end
 local marked = redis.call('EXISTS', KEYS[4])
 if held(KEYS[3]) then return {false, false, marked} end
 local set = redis.pcall('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
 if type(set) == 'table' and set.err then return set end
 return {redis.call('GET', KEYS[1]), false, marked}
 ",
-    sha: "5dd4758be8caedcd7d023ec7207d14d60aa7858c",
+    sha: "7cbb083c480145ee0abfb46c1326364fb97201f2",
 };
 
-/// Writes a loaded value, if its load's lease still stands, no writer holds the key, and it is absent.
+/// Writes a loaded value, if its load's lease still stands, no writer holds the key, and it is absent, or has the value that
+/// is to be replaced.
 ///
-/// `KEYS`: the lease, the key, the hold. `ARGV`: the token, the value, its time to live in milliseconds. Returns 1 if it was
-/// written, 0 if the lease is gone or the key is held, -1 if the key has a value. A server that takes no writes now says
+/// `KEYS`: the lease, the key, the hold. `ARGV`: the token, the value, its time to live in milliseconds, and the value that
+/// is to be replaced, if any. Returns 1 if it was written, 0 if the lease is gone or the key is held, -1 if the key has
+/// another value. A server that takes no writes now says
 /// why, as to a `SET`.
 pub const FILL_SCRIPT: Script = Script {
-    text: "-- failsoft fill 1
+    text: "-- failsoft fill 2
 local function held(hold)
   if redis.call('EXISTS', hold) == 0 then return false end
   local time = redis.call('TIME')
   return redis.call('ZCOUNT', hold, '(' .. time[1] .. string.format('%03d', math.floor(time[2] / 1000)), '+inf') > 0
 end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or held(KEYS[3]) then return 0 end
-if redis.call('EXISTS', KEYS[2]) == 1 then return -1 end
+if redis.pcall('GET', KEYS[2]) ~= (ARGV[4] or false) then return -1 end
 local set = redis.pcall('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
 if set.err then return set end
 redis.call('DEL', KEYS[1])
 return 1
 ",
-    sha: "8c2b288661c5b70ea7593e077d1c68305096e0c8",
+    sha: "5c680e6389f0c46d64000bc72f8eeb0315940a78",
 };
 
 /// Prolongs a lease, if it still is the one that was taken: one that an invalidation has deleted does not come back.

@@ -185,7 +185,7 @@ impl Run<'_> {
         if let Some(text) = &step.lease {
             let key = KEY;
             let by = text.by_ms.map(Instant::from_millis);
-            let missing = Missing { key, node: self.key(&text.node)?, by };
+            let missing = Missing { key, node: self.key(&text.node)?, by, over: None };
             let mut turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
             let of = (slot(text.slot), Bytes::copy_from_slice(&token(&self.config, OWN)));
             return Ok(Done::Said(match Taking::begin(&missing, of, &self.config, &mut turn) {

@@ -4,8 +4,8 @@
 use super::channel::{Ending, Final};
 use super::{Caller, Key, Parent, Pending, UnderWay, run, spawn};
 use crate::account::ReadEnd;
+use crate::behind;
 use crate::connection::{Outcome, Sent, Sink};
-use crate::copies;
 use crate::driver::{self, FirstAttempt, Target, Unserved};
 use crate::frame::Frame;
 use crate::near;
@@ -160,7 +160,7 @@ impl Sink for DirectRead {
                 drop(state);
                 // Dropping it completes the call with `Cancelled`.
                 let Some(Unfinished { router, ending }) = unfinished.filter(|_| !cancelled) else { return };
-                copies::see(router.shared(), &self.asked.key, &served, self.begun);
+                let _ = behind::of(router.shared(), &self.asked.key, &served, self.begun);
                 let end = Final::of_read(ReadEnd::AtOnce(served), router.shared(), self.asked.account);
                 ending.complete_with(end, wakers);
             }

@@ -7,6 +7,7 @@ use failsoft_policy::store::ShedCause;
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a value costs beside its bytes in a mapping of many.
 const ENTRY_OVERHEAD: usize = 128;
@@ -85,6 +86,8 @@ impl Call {
 pub(super) struct Loaded {
     pub(super) ending: Ending,
     pub(super) result: Result<Arc<Values>, Error>,
+    /// How long the callback took.
+    pub(super) took: Duration,
     /// None, if it was nothing.
     found: Option<Arc<Found>>,
 }
@@ -102,7 +105,16 @@ pub(super) struct Found {
 
 impl Loaded {
     pub(super) fn values(values: Values) -> Self {
-        Self { ending: Ending::Loaded { bytes: values.bytes() }, result: Ok(Arc::new(values)), found: None }
+        Self {
+            ending: Ending::Loaded { bytes: values.bytes() },
+            result: Ok(Arc::new(values)),
+            took: Duration::ZERO,
+            found: None,
+        }
+    }
+
+    pub(super) fn that_took(self, took: Duration) -> Self {
+        Self { took, ..self }
     }
 
     /// The callback was asked for nothing.
@@ -117,15 +129,20 @@ impl Loaded {
     }
 
     pub(super) fn failed(error: Error) -> Self {
-        Self { ending: Ending::Failed, result: Err(error), found: None }
+        Self { ending: Ending::Failed, result: Err(error), took: Duration::ZERO, found: None }
     }
 
     pub(super) fn shed(cause: ShedCause) -> Self {
-        Self { ending: Ending::Shed, result: Err(Error::Shed { cause }), found: None }
+        Self { ending: Ending::Shed, result: Err(Error::Shed { cause }), took: Duration::ZERO, found: None }
     }
 
     pub(super) fn gone() -> Self {
-        Self { ending: Ending::Gone, result: Err(Error::Fallback(Arc::new(CallbackGone))), found: None }
+        Self {
+            ending: Ending::Gone,
+            result: Err(Error::Fallback(Arc::new(CallbackGone))),
+            took: Duration::ZERO,
+            found: None,
+        }
     }
 
     pub(super) fn of_callback(error: BoxError) -> Self {

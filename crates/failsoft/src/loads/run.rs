@@ -95,6 +95,7 @@ async fn run(
     call: Call,
 ) -> Loaded {
     let (mut found, mut keeping) = (Found::default(), None);
+    let refreshes = missing.iter().any(|missing| missing.over.is_some());
     let mut taken = BTreeMap::new();
     while !missing.is_empty() {
         let leases = leases::take(shared, std::mem::take(&mut missing)).await;
@@ -117,6 +118,10 @@ async fn run(
             None => {}
         }
     }
+    if refreshes && !found.values.is_empty() {
+        // There is nothing to do. For who has joined it because the key is gone by now, this is no answer.
+        return Loaded::gone();
+    }
     keys.retain(|key| !found.values.contains_key(key));
     match shared.loads.lock().policy.begin(load, !keys.is_empty(), shared.now()) {
         Begin::Run => {}
@@ -136,7 +141,7 @@ async fn run(
     let loaded = match tending::keep(shared, keeping, callback).await {
         Ok(Ok(values)) => {
             copy(shared, &asked, &values, |key| copies::of_load(began, taken.get(key)));
-            Loaded::values(values)
+            Loaded::values(values).that_took(shared.now().since(began))
         }
         Ok(Err(error)) => Loaded::of_callback(error),
         Err(message) => Loaded::failed(Error::Fallback(Arc::new(CallbackPanicked { message }))),
@@ -200,7 +205,7 @@ fn deliver(shared: &Arc<Shared>, finished: Finished, running: Running, loaded: L
                 None
             }
         });
-        fills::offer(shared, there, running.ttl);
+        fills::offer(shared, there, (running.ttl, loaded.took));
         tending::release(shared, absent);
     }
     if finished.waiters > 0 {

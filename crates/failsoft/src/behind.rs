@@ -1,0 +1,105 @@
+//! What is done behind a read that was served: its caller's callback is run for an early refresh, or to compare.
+//!
+//! The policy decides when ([`failsoft_policy::behind`]). The load is like any other: one for a key at a time, in line with
+//! the others, and not while the store is spared. Nobody waits for it.
+
+use crate::driver::Served;
+use crate::loads;
+use crate::reads::{self, Fallback, ReadOptions, Why};
+use crate::shared::Shared;
+use bytes::Bytes;
+use failsoft_policy::behind::{Behind as What, refreshes, verified, verifies};
+use failsoft_policy::copies::looks_at;
+use failsoft_policy::load::Wanted;
+use failsoft_policy::route::Source;
+use failsoft_policy::{Instant, NodeKey};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// So many at a time: further ones are left out.
+const MOST: usize = 64;
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) struct Behind {
+    what: What,
+    key: Bytes,
+    /// What was served.
+    value: Bytes,
+    /// By whom, if it is to be replaced there.
+    node: Option<NodeKey>,
+}
+
+impl Behind {
+    pub(crate) fn verify(key: &[u8], value: &Bytes) -> Self {
+        Self { what: What::Verify, key: Bytes::copy_from_slice(key), value: value.clone(), node: None }
+    }
+}
+
+/// A node has served this value at once, asked for it at this time. Of most reads nothing follows.
+#[inline]
+pub(crate) fn of(shared: &Shared, key: &[u8], served: &Served, asked_at: Instant) -> Option<Behind> {
+    if served.source != Source::Primary {
+        return None;
+    }
+    if looks_at(fastrand::u32(..)) {
+        shared.memory.looked(key, served.node, asked_at);
+        shared.copies.consider(key, served, asked_at);
+        let config = shared.config();
+        if config.fill()
+            && config.early_refresh() > 0.0
+            && refreshes(config, shared.memory.known(key), asked_at, fastrand::u32(..))
+        {
+            let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(&served.value));
+            return Some(Behind { what: What::Refresh, key, value, node: Some(served.node) });
+        }
+    }
+    verifies(shared.config(), fastrand::u32(..)).then(|| Behind::verify(key, &served.value))
+}
+
+/// A place among those that are under way.
+struct Place(Arc<Shared>);
+
+impl Place {
+    fn take(shared: &Arc<Shared>) -> Option<Self> {
+        let place = Self(Arc::clone(shared));
+        (shared.behind.fetch_add(1, Relaxed) < MOST).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.behind.fetch_sub(1, Relaxed);
+    }
+}
+
+/// How many are under way.
+pub(crate) type UnderWay = AtomicUsize;
+
+/// Does it, with the callbacks of the read that was served.
+pub(crate) fn start(shared: &Arc<Shared>, behind: Behind, fallback: Fallback) {
+    if let Some(place) = Place::take(shared) {
+        shared.spawn(async move { carry_out(&place.0, behind, fallback).await });
+    }
+}
+
+/// The same for who waits for it.
+pub(crate) async fn carry_out(shared: &Arc<Shared>, behind: Behind, fallback: Fallback) {
+    let Behind { what, key, value, node } = behind;
+    let over = (what == What::Refresh).then(|| value.clone());
+    let wanted = vec![Wanted { key: key.clone(), confirmed: node, lease_by: None, over }];
+    let call = fallback(Why::behind(what));
+    // The time from when nothing of an earlier load is an answer.
+    let Ok(got) = loads::load(shared, wanted, shared.now(), None, call).await else { return };
+    let Some(Ok(loaded)) = got.into_iter().next().map(|got| got.result) else { return };
+    if what == What::Verify {
+        let equal = loaded.as_ref() == Some(&value);
+        // A writer who is about to invalidate what it has committed is given as long as a listener.
+        let still = !equal && {
+            tokio::time::sleep(shared.config().trust_window()).await;
+            let read = reads::read_with(shared, &key, ReadOptions::default(), None).await;
+            read.uncounted().is_ok_and(|read| read.as_ref() == Some(&value))
+        };
+        shared.tally.verified(verified(equal, still));
+    }
+}
