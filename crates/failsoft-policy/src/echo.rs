@@ -30,6 +30,8 @@ struct Kept {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     load: LoadId,
+    /// When its callback began.
+    begun: Instant,
     at: Instant,
     /// Until when its failure answers later callers, too.
     until: Option<Instant>,
@@ -45,7 +47,7 @@ pub struct Echoes {
 }
 
 impl Echoes {
-    /// A load of these keys ended at `now`, with values of `bytes` bytes; keys that do not exist cost their
+    /// A load of these keys, whose callback began at `begun`, ended at `now`, with values of `bytes` bytes; keys that do not exist cost their
     /// names. Until `until` it answers also those who set out later. Whether it is kept; the results that had to make
     /// room are added to `dropped`.
     pub fn keep(
@@ -53,7 +55,7 @@ impl Echoes {
         load: LoadId,
         keys: Vec<Bytes>,
         bytes: usize,
-        (now, until): (Instant, Option<Instant>),
+        (begun, now, until): (Instant, Instant, Option<Instant>),
         dropped: &mut Vec<LoadId>,
     ) -> bool {
         let bytes = bytes + keys.iter().map(|key| key.len() + KEY_OVERHEAD).sum::<usize>();
@@ -64,17 +66,19 @@ impl Echoes {
             dropped.extend(self.drop_oldest());
         }
         for key in &keys {
-            self.by_key.insert(key.clone(), Entry { load, at: now, until });
+            self.by_key.insert(key.clone(), Entry { load, begun, at: now, until });
         }
         self.bytes += bytes;
         self.order.push_back(Kept { load, at: now, keys, bytes });
         true
     }
 
-    /// The load of this key that had not ended yet when the caller set out, at `began`; or that has failed so recently
+    /// The load of this key that had not ended yet when the caller set out, at `began`, and whose callback began no earlier
+    /// than `since`; or that has failed so recently
     /// that it is not to be repeated.
-    pub fn find(&self, key: &Bytes, began: Instant) -> Option<LoadId> {
-        let answers = |entry: &&Entry| entry.at >= began || entry.until.is_some_and(|until| began < until);
+    pub fn find(&self, key: &Bytes, began: Instant, since: Instant) -> Option<LoadId> {
+        let joins = |entry: &&Entry| entry.at >= began && entry.begun >= since;
+        let answers = |entry: &&Entry| joins(entry) || entry.until.is_some_and(|until| began < until);
         self.by_key.get(key).filter(answers).map(|entry| entry.load)
     }
 
@@ -136,14 +140,23 @@ mod tests {
     fn only_those_who_set_out_before_the_end_hear_of_it() {
         let (mut echoes, mut dropped) = (Echoes::default(), Vec::new());
         let first = load(&mut Flights::default());
-        assert!(echoes.keep(first, [key()].into(), 1, (Instant::from_millis(50), None), &mut dropped));
-        assert_eq!(echoes.find(&key(), Instant::from_millis(49)), Some(first));
-        assert_eq!(echoes.find(&key(), Instant::from_millis(51)), None);
-        assert_eq!(echoes.find(&Bytes::from_static(b"other"), Instant::ZERO), None);
+        assert!(echoes.keep(
+            first,
+            [key()].into(),
+            1,
+            (Instant::from_millis(1), Instant::from_millis(50), None),
+            &mut dropped
+        ));
+        assert_eq!(echoes.find(&key(), Instant::from_millis(49), Instant::ZERO), Some(first));
+        assert_eq!(echoes.find(&key(), Instant::from_millis(51), Instant::ZERO), None);
+        assert_eq!(echoes.find(&Bytes::from_static(b"other"), Instant::ZERO, Instant::ZERO), None);
+        // Its callback began at 1 ms: what it read may lack what happened since.
+        assert_eq!(echoes.find(&key(), Instant::from_millis(49), Instant::from_millis(1)), Some(first));
+        assert_eq!(echoes.find(&key(), Instant::from_millis(49), Instant::from_millis(2)), None);
         echoes.expire(Instant::from_millis(1_050), SECOND, &mut dropped);
-        assert_eq!((echoes.find(&key(), Instant::ZERO), dropped.len()), (Some(first), 0));
+        assert_eq!((echoes.find(&key(), Instant::ZERO, Instant::ZERO), dropped.len()), (Some(first), 0));
         echoes.expire(Instant::from_millis(1_051), SECOND, &mut dropped);
-        assert_eq!((echoes.find(&key(), Instant::ZERO), &dropped[..]), (None, &[first][..]));
+        assert_eq!((echoes.find(&key(), Instant::ZERO, Instant::ZERO), &dropped[..]), (None, &[first][..]));
     }
 
     #[test]
@@ -151,31 +164,55 @@ mod tests {
         let (mut echoes, mut dropped) = (Echoes::default(), Vec::new());
         let failed = load(&mut Flights::default());
         let until = Instant::from_millis(80);
-        assert!(echoes.keep(failed, [key()].into(), 0, (Instant::from_millis(50), Some(until)), &mut dropped));
-        assert_eq!(echoes.find(&key(), Instant::from_millis(79)), Some(failed));
-        assert_eq!(echoes.find(&key(), until), None);
+        assert!(echoes.keep(
+            failed,
+            [key()].into(),
+            0,
+            (Instant::from_millis(1), Instant::from_millis(50), Some(until)),
+            &mut dropped
+        ));
+        assert_eq!(echoes.find(&key(), Instant::from_millis(79), Instant::ZERO), Some(failed));
+        assert_eq!(echoes.find(&key(), until, Instant::ZERO), None);
     }
 
     #[test]
     fn a_later_load_takes_the_place_of_an_earlier_one() {
         let (mut echoes, mut dropped, mut flights) = (Echoes::default(), Vec::new(), Flights::default());
         let (first, second) = (load(&mut flights), load(&mut flights));
-        echoes.keep(first, [key()].into(), 1, (Instant::from_millis(1), None), &mut dropped);
-        echoes.keep(second, [key()].into(), 1, (Instant::from_millis(2), None), &mut dropped);
+        echoes.keep(first, [key()].into(), 1, (Instant::from_millis(1), Instant::from_millis(1), None), &mut dropped);
+        echoes.keep(second, [key()].into(), 1, (Instant::from_millis(1), Instant::from_millis(2), None), &mut dropped);
         echoes.expire(Instant::from_millis(1_001) + Duration::from_nanos(1), SECOND, &mut dropped);
-        assert_eq!((echoes.find(&key(), Instant::ZERO), &dropped[..]), (Some(second), &[first][..]));
+        assert_eq!((echoes.find(&key(), Instant::ZERO, Instant::ZERO), &dropped[..]), (Some(second), &[first][..]));
     }
 
     #[test]
     fn loads_and_bytes_are_bounded() {
         let (mut echoes, mut dropped, mut flights) = (Echoes::default(), Vec::new(), Flights::default());
         for _ in 0..MAX_LOADS + 1 {
-            echoes.keep(load(&mut flights), [key()].into(), 1, (Instant::ZERO, None), &mut dropped);
+            echoes.keep(
+                load(&mut flights),
+                [key()].into(),
+                1,
+                (Instant::from_millis(1), Instant::ZERO, None),
+                &mut dropped,
+            );
         }
         assert_eq!(dropped.len(), 1);
         let most = MAX_BYTES - KEY_OVERHEAD - key().len();
-        assert!(!echoes.keep(load(&mut flights), [key()].into(), most + 1, (Instant::ZERO, None), &mut dropped));
-        assert!(echoes.keep(load(&mut flights), [key()].into(), most, (Instant::ZERO, None), &mut dropped));
+        assert!(!echoes.keep(
+            load(&mut flights),
+            [key()].into(),
+            most + 1,
+            (Instant::from_millis(1), Instant::ZERO, None),
+            &mut dropped
+        ));
+        assert!(echoes.keep(
+            load(&mut flights),
+            [key()].into(),
+            most,
+            (Instant::from_millis(1), Instant::ZERO, None),
+            &mut dropped
+        ));
         assert_eq!((dropped.len(), echoes.order.len()), (MAX_LOADS + 1, 1));
     }
 
@@ -184,9 +221,21 @@ mod tests {
         let (mut echoes, mut dropped, mut flights) = (Echoes::default(), Vec::new(), Flights::default());
         let keys = |n: usize| (0..n).map(|i| Bytes::from(i.to_be_bytes().to_vec())).collect::<Vec<_>>();
         let most = MAX_BYTES / (KEY_OVERHEAD + 8);
-        assert!(!echoes.keep(load(&mut flights), keys(most + 1), 0, (Instant::ZERO, None), &mut dropped));
+        assert!(!echoes.keep(
+            load(&mut flights),
+            keys(most + 1),
+            0,
+            (Instant::from_millis(1), Instant::ZERO, None),
+            &mut dropped
+        ));
         for _ in 0..3 {
-            assert!(echoes.keep(load(&mut flights), keys(most), 0, (Instant::ZERO, None), &mut dropped));
+            assert!(echoes.keep(
+                load(&mut flights),
+                keys(most),
+                0,
+                (Instant::from_millis(1), Instant::ZERO, None),
+                &mut dropped
+            ));
         }
         assert_eq!((dropped.len(), echoes.by_key.len()), (2, most), "one such load fills all the room");
         assert!(echoes.bytes() <= MAX_BYTES);

@@ -154,6 +154,11 @@ impl Hearing {
         }
     }
 
+    /// `trust_window`.
+    pub fn trust_window(&self) -> Duration {
+        self.trust_window
+    }
+
     /// These own slots now, each with one of its slots and those who own the slots of its echoes. Others are not listened
     /// to any more.
     pub fn follow(&mut self, owners: Vec<(NodeKey, Slot, Vec<NodeKey>)>, now: Instant) {

@@ -42,6 +42,8 @@ pub struct Loads {
     /// For [`Loads::shed`].
     shed: Vec<LoadId>,
     echoes: Echoes,
+    /// When the callbacks began that have not ended.
+    begun: BTreeMap<LoadId, Instant>,
     /// Of the loads that may be written back.
     leases: BTreeMap<LoadId, Leases>,
     /// To be released, for [`Loads::released`].
@@ -64,6 +66,7 @@ impl Loads {
             store: Store::new(config, dice),
             shed: Vec::new(),
             echoes: Echoes::default(),
+            begun: BTreeMap::new(),
             leases: BTreeMap::new(),
             released: Vec::new(),
             lease_ttl: config.lease_ttl(),
@@ -86,8 +89,13 @@ impl Loads {
         now: Instant,
     ) -> Result<Joined, Reentrant> {
         let (mut answered, mut keys) = (BTreeMap::<LoadId, Vec<Bytes>>::new(), Vec::with_capacity(wanted.len()));
-        for Wanted { key, .. } in wanted {
-            match self.echoes.find(key, began) {
+        for Wanted { key, since, .. } in wanted {
+            // What a callback asks for may be the key that its own load holds, and then it has to be told so.
+            let begun = self.flights.load_of(key).filter(|_| parents.is_empty()).and_then(|load| self.begun.get(&load));
+            if begun.is_some_and(|begun| begun < since) {
+                self.flights.detach(key);
+            }
+            match self.echoes.find(key, began, *since) {
                 Some(load) => answered.entry(load).or_default().push(key.clone()),
                 None => keys.push(key.clone()),
             }
@@ -172,6 +180,7 @@ impl Loads {
         if !self.flights.begin(load) {
             return Begin::Over;
         }
+        self.begun.insert(load, now);
         if !needed {
             return Begin::Run;
         }
@@ -214,7 +223,8 @@ impl Loads {
             let bytes = if let Ending::Loaded { bytes } = ending { bytes } else { 0 };
             let until =
                 self.pause.filter(|_| matches!(ending, Ending::Failed | Ending::Unusable)).map(|pause| now + pause);
-            kept = self.echoes.keep(load, completed.keys, bytes, (now, until), &mut dropped);
+            let begun = self.begun.get(&load).copied().unwrap_or(now);
+            kept = self.echoes.keep(load, completed.keys, bytes, (begun, now, until), &mut dropped);
         }
         let mut fills = Vec::new();
         match (leases, ending) {
@@ -227,6 +237,7 @@ impl Loads {
     /// The callback of a load has ended, or was stopped. The load that begins in its place.
     pub fn release(&mut self, load: LoadId, now: Instant) -> Option<LoadId> {
         self.store.withdraw(load);
+        self.begun.remove(&load);
         let (next, since) = self.bulkhead.release(load)?;
         self.store.turn(now.since(since), now);
         self.look_at_line();

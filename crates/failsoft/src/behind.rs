@@ -20,7 +20,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 const MOST: usize = 64;
 
 /// What is to be done.
-#[derive(Debug)]
 pub(crate) struct Behind {
     what: What,
     key: Bytes,
@@ -28,17 +27,21 @@ pub(crate) struct Behind {
     value: Bytes,
     /// By whom, if it is to be replaced there.
     node: Option<NodeKey>,
+    _place: Place,
 }
 
 impl Behind {
-    pub(crate) fn verify(key: &[u8], value: &Bytes) -> Self {
-        Self { what: What::Verify, key: Bytes::copy_from_slice(key), value: value.clone(), node: None }
+    /// None if too much is under way.
+    fn new(shared: &Arc<Shared>, what: What, key: &[u8], value: &Bytes, node: Option<NodeKey>) -> Option<Self> {
+        // A value may be a part of a larger buffer.
+        let [key, value] = [key, &value[..]].map(Bytes::copy_from_slice);
+        Place::take(shared).map(|place| Self { what, key, value, node, _place: place })
     }
 }
 
 /// A node has served this value at once, asked for it at this time. Of most reads nothing follows.
 #[inline]
-pub(crate) fn of(shared: &Shared, key: &[u8], served: &Served, asked_at: Instant) -> Option<Behind> {
+pub(crate) fn of(shared: &Arc<Shared>, key: &[u8], served: &Served, asked_at: Instant) -> Option<Behind> {
     if served.source != Source::Primary {
         return None;
     }
@@ -50,11 +53,13 @@ pub(crate) fn of(shared: &Shared, key: &[u8], served: &Served, asked_at: Instant
             && config.early_refresh() > 0.0
             && refreshes(config, shared.memory.known(key), asked_at, fastrand::u32(..))
         {
-            let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(&served.value));
-            return Some(Behind { what: What::Refresh, key, value, node: Some(served.node) });
+            return Behind::new(shared, What::Refresh, key, &served.value, Some(served.node));
         }
     }
-    verifies(shared.config(), fastrand::u32(..)).then(|| Behind::verify(key, &served.value))
+    if verifies(shared.config(), fastrand::u32(..)) {
+        return Behind::new(shared, What::Verify, key, &served.value, None);
+    }
+    None
 }
 
 /// A place among those that are under way.
@@ -78,16 +83,15 @@ pub(crate) type UnderWay = AtomicUsize;
 
 /// Does it, with the callbacks of the read that was served.
 pub(crate) fn start(shared: &Arc<Shared>, behind: Behind, fallback: Fallback) {
-    if let Some(place) = Place::take(shared) {
-        shared.spawn(async move { carry_out(&place.0, behind, fallback).await });
-    }
+    let router = Arc::clone(shared);
+    shared.spawn(async move { carry_out(&router, behind, fallback).await });
 }
 
 /// The same for who waits for it.
 pub(crate) async fn carry_out(shared: &Arc<Shared>, behind: Behind, fallback: Fallback) {
-    let Behind { what, key, value, node } = behind;
+    let Behind { what, key, value, node, _place } = behind;
     let over = (what == What::Refresh).then(|| value.clone());
-    let wanted = vec![Wanted { key: key.clone(), confirmed: node, lease_by: None, over }];
+    let wanted = vec![Wanted { key: key.clone(), confirmed: node, lease_by: None, over, since: shared.now() }];
     let call = fallback(Why::behind(what));
     // The time from when nothing of an earlier load is an answer.
     let Ok(got) = loads::load(shared, wanted, shared.now(), None, call).await else { return };

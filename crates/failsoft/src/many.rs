@@ -15,6 +15,7 @@ use crate::router::{Router, check_string, check_ttl};
 use bytes::Bytes;
 use failsoft_policy::load::Wanted;
 use failsoft_policy::route::{Bounds, Step, batch_window};
+use failsoft_policy::slot::slot_of;
 use failsoft_policy::{NodeKey, Reason};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -171,7 +172,9 @@ impl Router {
                     outcomes[place] = ReadEnd::Missing { reason, attempts }.into_outcome(shared);
                 }
                 Side::Load(missed) => {
-                    wanted.push(Wanted { key: keys[place].clone(), confirmed: missed.confirmed, lease_by, over: None });
+                    let (key, confirmed) = (keys[place].clone(), missed.confirmed);
+                    let since = shared.look_at_cluster(|cluster| cluster.joins_since(slot_of(&key), shared.now()));
+                    wanted.push(Wanted { key, confirmed, lease_by, over: None, since });
                     asked.insert(&keys[place], (place, missed));
                 }
             }

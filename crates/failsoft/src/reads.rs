@@ -15,6 +15,7 @@ use failsoft_policy::behind::Behind;
 use failsoft_policy::load::Wanted;
 use failsoft_policy::miss::{recomputes, with_mark};
 use failsoft_policy::route::Bounds;
+use failsoft_policy::slot::slot_of;
 use failsoft_policy::{Instant, NodeKey, Reason};
 use std::sync::Arc;
 use std::time::Duration;
@@ -221,7 +222,9 @@ pub(crate) async fn load(
     ttl: Option<Duration>,
     fallback: Fallback,
 ) -> ReadEnd {
-    let wanted = vec![Wanted { key: Bytes::copy_from_slice(key), confirmed: missed.confirmed, lease_by, over: None }];
+    let since = shared.look_at_cluster(|cluster| cluster.joins_since(slot_of(key), shared.now()));
+    let (key_of, confirmed) = (Bytes::copy_from_slice(key), missed.confirmed);
+    let wanted = vec![Wanted { key: key_of, confirmed, lease_by, over: None, since }];
     let hot = shared.memory.is_hot(key, shared.now());
     let why = Why { reason: missed.reason, attempts: missed.attempts, hot, compares: false };
     match loads::load(shared, wanted, began, ttl, fallback(why)).await {

@@ -30,6 +30,15 @@ impl Cluster {
         known && at >= self.taken_up_at && now < self.stands_in_until(Dated::at(at), complete, asked)
     }
 
+    /// From when the callback of a load has to have begun that a caller joins now: all invalidations since then are known,
+    /// and would have detached it; or it is younger than what stands in where one may have been missed, or than what is
+    /// promised to who hears.
+    pub fn joins_since(&self, slot: Slot, now: Instant) -> Instant {
+        let young = now - self.staleness_budget.max(self.hearing.trust_window());
+        let complete = self.topology.owner(slot).and_then(|owner| self.hearing.complete_since(owner, now));
+        complete.map_or(young, |complete| complete.min(young))
+    }
+
     /// When what stands in is too old. `complete` is until when all invalidations are known since it was current.
     pub(super) fn stands_in_until(&self, dated: Dated, complete: Option<Instant>, asked: Option<Duration>) -> Instant {
         if let Some(asked) = asked {

@@ -28,7 +28,7 @@ fn loads() -> Loads {
 
 fn lease(at: Instant, kept: bool) -> Lease {
     let lessor = Lessor { node: NODE, epoch: 1, line: 1 };
-    Lease { lessor, token: Bytes::from_static(if kept { b"2ours" } else { b"2theirs" }), at, kept }
+    Lease { lessor, token: Bytes::from_static(if kept { b"2ours" } else { b"2theirs" }), at, kept, over: None }
 }
 
 fn missing_of(name: &'static str) -> Missing {
@@ -37,7 +37,13 @@ fn missing_of(name: &'static str) -> Missing {
 
 /// Joins at this time, as the leader of all keys, and its turn comes.
 fn lead(loads: &mut Loads, names: &[&'static str], inside: &[LoadId], began: u64, now: u64) -> LoadId {
-    let one = |name: &&'static str| Wanted { key: key(name), confirmed: Some(NODE), lease_by: None, over: None };
+    let one = |name: &&'static str| Wanted {
+        key: key(name),
+        confirmed: Some(NODE),
+        lease_by: None,
+        over: None,
+        since: Instant::ZERO,
+    };
     let wanted: Vec<Wanted> = names.iter().map(one).collect();
     let load =
         loads.join(&wanted, inside, at(began), at(now)).expect("no circle").lead.expect("nobody loads them").load;
@@ -122,7 +128,8 @@ fn a_load_with_a_key_that_nobody_coordinates_does_not_wait() {
     held.taken.push((key("b"), Err(Cause::Held)));
     assert_eq!(run(loads.leased(load, held, at(0), 0)).next(), None);
     // Of one key a replica said that it is missing, so that it is not leased.
-    let one = |(name, confirmed)| Wanted { key: key(name), confirmed, lease_by: None, over: None };
+    let one =
+        |(name, confirmed)| Wanted { key: key(name), confirmed, lease_by: None, over: None, since: Instant::ZERO };
     let wanted = [("c", Some(NODE)), ("d", None)].map(one);
     let load = loads.join(&wanted, &[], at(0), at(0)).expect("no circle").lead.expect("nobody loads them").load;
     assert_eq!(loads.leases(load), [missing_of("c")]);
@@ -140,7 +147,7 @@ fn what_a_callback_waits_for_does_not_wait_for_another_process() {
     // So does one that waits already, from when a callback asks for it.
     let third = lead(&mut loads, &["third"], &[], 0, 0);
     assert!(matches!(loads.leased(third, came(&[], &["third"], 0), at(0), 0), Some(Next::Wait { .. })));
-    let wanted = Wanted { key: key("third"), confirmed: Some(NODE), lease_by: None, over: None };
+    let wanted = Wanted { key: key("third"), confirmed: Some(NODE), lease_by: None, over: None, since: Instant::ZERO };
     let joined = loads.join(&[wanted], &[outer], at(5), at(5)).expect("no circle");
     assert_eq!(joined.waits.len(), 1);
     run(loads.leased(third, came(&[], &["third"], 10), at(10), 0));
@@ -149,7 +156,8 @@ fn what_a_callback_waits_for_does_not_wait_for_another_process() {
 #[test]
 fn a_call_with_a_deadline_waits_within_the_clusters_share_of_it() {
     let mut loads = loads();
-    let wanted = Wanted { key: key("a"), confirmed: Some(NODE), lease_by: Some(at(15)), over: None };
+    let wanted =
+        Wanted { key: key("a"), confirmed: Some(NODE), lease_by: Some(at(15)), over: None, since: Instant::ZERO };
     let load = loads.join(&[wanted], &[], at(0), at(0)).expect("no circle").lead.expect("nobody loads it").load;
     assert_eq!(loads.leases(load).len(), 1);
     let next = loads.leased(load, came(&[], &["a"], 10), at(10), 0);
@@ -190,7 +198,7 @@ fn a_load_that_comes_to_nothing_releases_its_own_leases() {
     }
     // Nobody waits for it any more.
     let mut loads = loads();
-    let wanted = Wanted { key: key("a"), confirmed: Some(NODE), lease_by: None, over: None };
+    let wanted = Wanted { key: key("a"), confirmed: Some(NODE), lease_by: None, over: None, since: Instant::ZERO };
     let joined = loads.join(&[wanted], &[], at(0), at(0)).expect("no circle");
     let load = joined.lead.expect("nobody loads it").load;
     loads.leases(load);

@@ -21,7 +21,13 @@ fn key(name: &'static str) -> Bytes {
 fn wanted(names: &[&'static str], confirmed: bool) -> Vec<Wanted> {
     names
         .iter()
-        .map(|name| Wanted { key: key(name), confirmed: confirmed.then(node), lease_by: None, over: None })
+        .map(|name| Wanted {
+            key: key(name),
+            confirmed: confirmed.then(node),
+            lease_by: None,
+            over: None,
+            since: Instant::ZERO,
+        })
         .collect()
 }
 
@@ -246,4 +252,32 @@ fn who_asks_after_a_key_was_changed_gets_nothing_of_what_began_before() {
     let late = loads.join(&wanted(&["b", "c"], true), &[], at(2), at(9)).expect("no circle");
     assert_eq!(late.answered, [LoadKeys { load: runs, keys: vec![key("c")] }]);
     assert_eq!(late.waits, [LoadKeys { load: lead.load, keys: vec![key("b")] }]);
+}
+
+#[test]
+fn a_load_that_may_lack_an_invalidation_is_not_joined() {
+    let mut loads = loads();
+    let load = lead(&mut loads, &["a"], false, at(0));
+    let late = |since| vec![Wanted { since: at(since), ..wanted(&["a"], false).remove(0) }];
+    let joined = loads.join(&late(0), &[], at(5_000), at(5_000)).expect("no circle");
+    assert!(joined.lead.is_none() && joined.waits[0].load == load, "all is known since it began");
+    // What it asks for itself is its own key.
+    assert!(loads.join(&late(3_000), &[load], at(5_000), at(5_000)).is_err());
+    let joined = loads.join(&late(3_000), &[], at(5_000), at(5_000)).expect("no circle");
+    let anew = joined.lead.expect("one of its own").load;
+    assert!(joined.waits.is_empty() && anew != load);
+    // The first one still answers those who wait for it, and nobody who sets out later.
+    assert_eq!(loads.finish(load, LOADED, at(5_001)).map(|finished| finished.waiters), Some(2));
+    let joined = loads.join(&late(0), &[], at(5_001), at(5_002)).expect("no circle");
+    assert_eq!(joined.waits[0].load, anew, "it is queued: its callback is still to begin");
+}
+
+#[test]
+fn nor_is_its_result_an_answer_for_who_set_out_before_it_ended() {
+    let mut loads = loads();
+    let load = lead(&mut loads, &["a"], false, at(0));
+    loads.finish(load, LOADED, at(5_000)).expect("it ran");
+    let late = |since| vec![Wanted { since: at(since), ..wanted(&["a"], false).remove(0) }];
+    assert_eq!(loads.join(&late(0), &[], at(4_999), at(5_001)).expect("no circle").answered[0].load, load);
+    assert!(loads.join(&late(3_000), &[], at(4_999), at(5_001)).expect("no circle").lead.is_some());
 }

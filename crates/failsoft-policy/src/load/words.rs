@@ -19,6 +19,9 @@ pub struct Wanted {
     pub lease_by: Option<Instant>,
     /// The value that it has, if it is to be replaced before it expires.
     pub over: Option<Bytes>,
+    /// What was read from the store before this time may lack an invalidation of which nothing was heard: a load whose
+    /// callback began before is not joined ([`crate::cluster::Cluster::joins_since`]).
+    pub since: Instant,
 }
 
 /// How a load ended.

@@ -47,6 +47,10 @@ pub enum Completion {
         /// The call's token.
         token: u64,
     },
+    /// A read has its answer, but its call goes on, since its callback is wanted for something else (an early refresh, or to
+    /// compare): its caller gets what is in here, a [`Value`](Self::Value) or an [`Outcome`](Self::Outcome) of the same token.
+    /// `Done` is the last completion of the token, or `Cancelled`.
+    Served(Box<Completion>),
     /// From now on the read waits for a load, its own or another caller's. If its caller goes away, the read has to be
     /// [cancelled](super::Pending::cancel), or the load continues for nobody.
     ///
@@ -67,7 +71,7 @@ pub enum Completion {
 }
 
 /// A queue of completions for one consumer. Its length is bounded by what the consumer starts: each token has at most
-/// four completions. Its lock is held only for a moment, never while anything else is done.
+/// five completions. Its lock is held only for a moment, never while anything else is done.
 pub struct Channel {
     queue: Mutex<Queue>,
     wake: Box<dyn Fn() + Send + Sync>,
@@ -235,6 +239,13 @@ impl Ending {
     pub(super) fn complete_with(mut self, end: Final, wakers: &mut Vec<Waker>) {
         self.end();
         if self.channel.add(end.of(self.token)) {
+            wakers.push(Arc::clone(&self.channel).into());
+        }
+    }
+
+    /// The caller has its answer, and the call goes on.
+    pub(super) fn serve_with(&self, end: Final, wakers: &mut Vec<Waker>) {
+        if self.channel.add(Completion::Served(Box::new(end.of(self.token)))) {
             wakers.push(Arc::clone(&self.channel).into());
         }
     }

@@ -4,7 +4,7 @@
 use super::channel::{Ending, Final};
 use super::{Caller, Key, Parent, Pending, UnderWay, run, spawn};
 use crate::account::ReadEnd;
-use crate::behind;
+use crate::behind::{self, Behind};
 use crate::connection::{Outcome, Sent, Sink};
 use crate::driver::{self, FirstAttempt, Target, Unserved};
 use crate::frame::Frame;
@@ -117,6 +117,14 @@ impl Unfinished {
         }
     }
 
+    /// The caller has its answer.
+    async fn behind(self, behind: Behind, recompute: bool) {
+        let Self { router, mut ending } = self;
+        let fallback = run::fallback(ending.callee(), recompute);
+        behind::carry_out(router.shared(), behind, fallback).await;
+        ending.complete(Final::Done(Ok(())));
+    }
+
     /// Does everything after the first attempt.
     async fn go_on(self, asked: &Asked, bounds: Bounds, unserved: Unserved) {
         let Self { router, mut ending } = self;
@@ -160,9 +168,25 @@ impl Sink for DirectRead {
                 drop(state);
                 // Dropping it completes the call with `Cancelled`.
                 let Some(Unfinished { router, ending }) = unfinished.filter(|_| !cancelled) else { return };
-                let _ = behind::of(router.shared(), &self.asked.key, &served, self.begun);
+                let behind = behind::of(router.shared(), &self.asked.key, &served, self.begun);
                 let end = Final::of_read(ReadEnd::AtOnce(served), router.shared(), self.asked.account);
-                ending.complete_with(end, wakers);
+                match behind.filter(|_| self.asked.callback) {
+                    None => ending.complete_with(end, wakers),
+                    Some(behind) => {
+                        ending.serve_with(end, wakers);
+                        let runtime = router.shared().opener.runtime.clone();
+                        let unfinished = Unfinished { router, ending };
+                        let recompute = self.asked.recompute;
+                        // The task keeps the read alive, as above.
+                        let read = Arc::clone(&self);
+                        let task = async move {
+                            unfinished.behind(behind, recompute).await;
+                            drop(read);
+                        };
+                        let task = spawn(&runtime, self.parent.clone(), task);
+                        self.lock().task = Some(task);
+                    }
+                }
             }
             FirstAttempt::Unserved(unserved) => self.hand_over(state, unserved),
         }

@@ -187,7 +187,13 @@ mod tests {
         let mut ending = channel.ending(7);
         let call = many(ending.callee());
         ending.complete(Final::Done(Ok(())));
-        let wanted = vec![Wanted { key: Bytes::from_static(b"k"), confirmed: None, lease_by: None, over: None }];
+        let wanted = vec![Wanted {
+            key: Bytes::from_static(b"k"),
+            confirmed: None,
+            lease_by: None,
+            over: None,
+            since: failsoft_policy::Instant::ZERO,
+        }];
         let got = loads::load(shared, wanted, shared.now(), None, call).await.expect("an open router");
         let Err(Error::Fallback(error)) = &got[0].result else { panic!("{:?}", got[0].result) };
         assert!(error.is::<CallbackGone>(), "others who wait take over: {error}");

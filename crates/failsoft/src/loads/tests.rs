@@ -14,7 +14,13 @@ async fn who_set_out_before_a_load_ended_gets_its_result() {
             runs.fetch_add(1, Ordering::Relaxed);
             Box::pin(async { Ok(Values::One(Some(Bytes::from_static(b"v")))) })
         });
-        let wanted = vec![Wanted { key: Bytes::from_static(b"k"), confirmed: None, lease_by: None, over: None }];
+        let wanted = vec![Wanted {
+            key: Bytes::from_static(b"k"),
+            confirmed: None,
+            lease_by: None,
+            over: None,
+            since: Instant::ZERO,
+        }];
         let got = load(router.shared(), wanted, began, None, call).await.expect("an open router");
         (got[0].result.clone().expect("a value"), got[0].coalesced)
     };
@@ -30,7 +36,13 @@ async fn who_set_out_before_a_load_ended_gets_its_result() {
 async fn results_do_not_stay_when_nothing_happens_any_more() {
     let router = Router::builder(["127.0.0.1:1"]).build().expect("good settings");
     let call = Call::once(|_| Box::pin(async { Ok(Values::One(Some(Bytes::from_static(b"v")))) }));
-    let wanted = vec![Wanted { key: Bytes::from_static(b"k"), confirmed: None, lease_by: None, over: None }];
+    let wanted = vec![Wanted {
+        key: Bytes::from_static(b"k"),
+        confirmed: None,
+        lease_by: None,
+        over: None,
+        since: Instant::ZERO,
+    }];
     let shared = router.shared();
     load(shared, wanted, shared.now(), None, call).await.expect("an open router");
     assert_eq!(shared.loads.lock().results.len(), 1);
@@ -51,7 +63,13 @@ fn loads_in_line_end_with_the_runtime_that_would_run_them() {
     let reads: Vec<_> = (0..1_000)
         .map(|n| {
             let shared = Arc::clone(router.shared());
-            let wanted = vec![Wanted { key: Bytes::from(n.to_string()), confirmed: None, lease_by: None, over: None }];
+            let wanted = vec![Wanted {
+                key: Bytes::from(n.to_string()),
+                confirmed: None,
+                lease_by: None,
+                over: None,
+                since: Instant::ZERO,
+            }];
             let call = Call::once(|_| Box::pin(std::future::pending()));
             callers.spawn(async move { load(&shared, wanted, shared.now(), None, call).await })
         })

@@ -9,6 +9,7 @@ use crate::sim::{Local, Sim, instant};
 use failsoft_policy::NodeKey;
 use failsoft_policy::flight::{LoadId, LoadKeys, WaiterId};
 use failsoft_policy::load::{Begin, Ending, Wanted};
+use failsoft_policy::slot::slot_of;
 use failsoft_policy::topology::Kind;
 
 impl Sim<'_> {
@@ -42,7 +43,12 @@ impl Sim<'_> {
         caller.rounds += 1;
         let began = caller.began;
         let lease_by = caller.lease_by;
-        let one = |&(key, confirmed): &(u8, _)| Wanted { key: name_of(key), confirmed, lease_by };
+        let cluster = &router.cluster;
+        let one = |&(key, confirmed): &(u8, _)| {
+            let (key, over) = (name_of(key), None);
+            let since = cluster.joins_since(slot_of(&key), now);
+            Wanted { key, confirmed, lease_by, over, since }
+        };
         let all: Vec<Wanted> = wanted.iter().map(one).collect();
         let mut join = match router.loads.join(&all, caller.inside.as_slice(), instant(began), now) {
             Ok(join) => join,

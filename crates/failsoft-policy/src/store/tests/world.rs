@@ -65,7 +65,8 @@ impl World {
 
     pub(super) fn join(&mut self, parents: &[LoadId]) -> Joined {
         self.keys += 1;
-        let wanted = Wanted { key: Bytes::from(format!("{}", self.keys)), confirmed: None, lease_by: None };
+        let key = Bytes::from(format!("{}", self.keys));
+        let wanted = Wanted { key, confirmed: None, lease_by: None, over: None, since: Instant::ZERO };
         self.loads.join(&[wanted], parents, self.now, self.now).expect("no circle")
     }
 

@@ -15,7 +15,7 @@ impl Run<'_> {
             let node = self.key(&asked.node)?;
             let epoch = asked.epoch.or_else(|| self.cluster.epoch(node)).unwrap_or(0);
             let token = Bytes::copy_from_slice(&token(&self.config, OWN));
-            let lease = Lease { lessor: Lessor { node, epoch, line: 7 }, token, at: now, kept: true };
+            let lease = Lease { lessor: Lessor { node, epoch, line: 7 }, token, at: now, kept: true, over: None };
             let mut turn = Turn { cluster: &mut self.cluster, now, dice: step.dice };
             let Some((tending, attempt)) = Tending::begin(what, &lease, slot(asked.slot), &self.config, &mut turn)
             else {
