@@ -9,7 +9,7 @@ import type { Reason, ServedBy } from './types/words.js'
 export type { Config, TlsOptions } from './types/config.js'
 export type { BallotHealth, Count, Counters, Health, NodeHealth, StoreHealth, Verdict } from './types/health.js'
 export type { Message, MessageSubject } from './types/messages.js'
-export type { Cause, Durability, EventKind, Reason, ServedBy, ShedCause, Step } from './types/words.js'
+export type { Cause, Coalesce, Durability, EventKind, Reason, ServedBy, ShedCause, Step } from './types/words.js'
 export {
   type Code,
   FailsoftError,

@@ -12,6 +12,8 @@ const CHANNELS = {
   fill_failed: channel('failsoft:fill'),
   store_down: channel('failsoft:store'),
   store_up: channel('failsoft:store'),
+  store_slow: channel('failsoft:store'),
+  store_fast: channel('failsoft:store'),
   panicked: channel('failsoft:panic')
 }
 

@@ -1,6 +1,6 @@
 // The settings of a router. The core decides which exist, with their defaults and ranges; a test compares the names.
 
-import type { Durability } from './words.js'
+import type { Coalesce, Durability } from './words.js'
 
 /** How connections are encrypted, with the names of Node's own `tls`. */
 export interface TlsOptions {
@@ -52,6 +52,10 @@ export interface Config<V extends Buffer | string = Buffer | string> {
   fillTtlMs?: number | undefined
   /** The largest share of a time to live, from 0 to 1, that chance takes off it. 0.1 by default. */
   ttlJitter?: number | undefined
+  /** How early a key that is read often is loaded anew before it expires: 1 is about as early as its load takes. 0 by default. */
+  earlyRefresh?: number | undefined
+  /** The share of what primaries and near copies serve that is loaded again in the background, to compare. 0 by default. */
+  verifySample?: number | undefined
   /** For how long an invalidation is known, and sent again; `outageBudgetMs` counts up to this. 60,000 by default. */
   invalidationTtlMs?: number | undefined
   /** How old the proof may be that a node still tells its invalidations. 1,000 by default. */
@@ -75,6 +79,8 @@ export interface Config<V extends Buffer | string = Buffer | string> {
    * same key, and takes over when that one's lease is gone. Off by default.
    */
   leaseTtlMs?: number | null | undefined
+  /** What equal reads under way share: the runs of callbacks, or the requests to nodes, too. `loads` by default. */
+  coalesce?: Coalesce | undefined
   /** How long a callback may take; loads are shed while they do and others wait for as long. 50 by default. */
   sloMs?: number | null | undefined
   /** The most loads that run at once; others wait in line, except those that a callback asks for. 256 by default. */

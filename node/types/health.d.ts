@@ -1,6 +1,6 @@
 // What `health()` returns. The fields are the core's; a test compares the two.
 
-import type { Reason } from './words.js'
+import type { Coalesce, Reason } from './words.js'
 
 /**
  * On which side of a partition a node is. `majority`: also if nothing speaks against the node. `minority`: it gets no
@@ -126,6 +126,10 @@ export interface StoreHealth {
    * until they have been fast again for a minute.
    */
   maxRetries: number
+  /** `coalesce` as it is in force: `reads` during the same time. */
+  coalesce: Coalesce
+  /** How often that time has begun so far. */
+  slowed: number
 }
 
 /** A counter with its labels. */
@@ -148,6 +152,8 @@ export interface Counters {
   loads: number
   /** Loads whose callback was not run, to spare the store: its breaker was open, or the line too long. */
   shed: number
+  /** Served values that were compared with what the store has, by what that came to: `fresh`, `stale` or `raced`. */
+  verified: Count[]
   /** Loaded values that were written back. */
   fills: number
   /** Loaded values that were not written back, by cause. */

@@ -19,7 +19,7 @@ export interface MessageSubject {
  * A message of `failsoft:view` (`no_view`: no cluster is found; `health().refusals` has what the nodes said instead),
  * `failsoft:node` (`node_down`, `node_up`: nodes get no reads, or get them again), `failsoft:verdict` (nodes are on
  * another side of a partition than before), `failsoft:fill` (`fill_failed`: loaded values were not written back),
- * `failsoft:store` (`store_down`, `store_up`: the breaker of the store behind the callbacks has opened, or closed), or
+ * `failsoft:store` (`store_down`, `store_up`: the breaker of the store behind the callbacks has opened, or closed; `store_slow`, `store_fast`: it is slow, or fast again), or
  * `failsoft:panic` (`panicked`: a defect in the background of the library, which continues). A router publishes at most
  * one a second of each kind, with the count of what happened since the last one.
  *

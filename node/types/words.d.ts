@@ -56,6 +56,9 @@ export type Step = 'hold' | 'key' | 'echo' | 'replicas'
 /** Who has to have an invalidation before it is complete: its primary alone, one replica, too, or all of them. */
 export type Durability = 'primary' | 'replica' | 'all'
 
+/** What equal reads under way share: the runs of callbacks, or the requests to nodes, too. */
+export type Coalesce = 'loads' | 'reads'
+
 /** What a message of the channels `failsoft:view`, `failsoft:node`, `failsoft:verdict`, `failsoft:fill`, `failsoft:store` and `failsoft:panic` is about. */
 export type EventKind =
   | 'no_view'
@@ -65,4 +68,6 @@ export type EventKind =
   | 'fill_failed'
   | 'store_down'
   | 'store_up'
+  | 'store_slow'
+  | 'store_fast'
   | 'panicked'

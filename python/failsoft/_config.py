@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from ._failsoft import Tls, settings
-from ._types import Durability
+from ._types import Coalesce, Durability
 
 
 class Config(TypedDict, total=False):
@@ -47,6 +47,11 @@ class Config(TypedDict, total=False):
     fill_ttl: float
     #: The largest share of a time to live, from 0 to 1, that chance takes off it.
     ttl_jitter: float
+    #: How early a key that is read often is loaded anew before its time to live has passed: 1 is about as early as its
+    #: load takes; 0: not at all.
+    early_refresh: float
+    #: The share, from 0 to 1, of what primaries and near copies serve that is loaded again in the background, to compare.
+    verify_sample: float
     #: For how long an invalidation is known: no replica serves what is older, and it is sent again after a failover. No
     #: more than this of `outage_budget` counts.
     invalidation_ttl: float
@@ -70,6 +75,8 @@ class Config(TypedDict, total=False):
     #: For how long a lease stands that its load does not prolong. With it a load waits for another process's load of
     #: the same key, and takes over when that one's lease is gone.
     lease_ttl: float | None
+    #: What equal reads under way share: the runs of callbacks, or the requests to nodes, too.
+    coalesce: Coalesce
     #: How long a callback may take: while more than one in twenty takes longer, and loads wait in line for longer than
     #: that, loads are shed. None: only while half of the callbacks fail.
     slo: float | None

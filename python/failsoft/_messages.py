@@ -17,6 +17,8 @@ KINDS = {
     "fill_failed": (logging.WARNING, "loaded values were not written back"),
     "store_down": (logging.WARNING, "the store can't cope: loads are shed"),
     "store_up": (logging.INFO, "the store is back: loads run again"),
+    "store_slow": (logging.WARNING, "the store is slow: reads retry less, and equal ones share their requests"),
+    "store_fast": (logging.INFO, "the store is fast again: retries and requests are as usual"),
     "panicked": (logging.ERROR, "a defect in the background of the library, which goes on"),
 }
 

@@ -64,6 +64,9 @@ ShedCause: TypeAlias = Literal["breaker_open", "queue_full"]
 #: Who has to have an invalidation before it is complete: its primary alone, one replica, too, or all of them.
 Durability: TypeAlias = Literal["primary", "replica", "all"]
 
+#: What equal reads under way share: the runs of callbacks, or the requests to nodes, too.
+Coalesce: TypeAlias = Literal["loads", "reads"]
+
 
 class PendingInvalidation(NamedTuple):
     """A step of a key's invalidation that was not acknowledged."""
@@ -113,6 +116,9 @@ class Counters(TypedDict):
     loads: int
     #: Loads whose callback was not run, to spare the store: its breaker was open, or the line too long.
     shed: int
+    #: Served values that were compared with what the store has (`verify_sample`), by what that came to (in `what`):
+    #: `fresh`, `stale` or `raced`.
+    verified: list[Count]
     #: Loaded values written back.
     fills: int
     #: Loaded values not written back, by cause (in `what`).
@@ -242,6 +248,10 @@ class StoreHealth(TypedDict):
     #: `max_retries` as it is in force: no more than 2 while more than one in twenty of these calls takes longer than
     #: `slo`, until they have been fast again for a minute.
     max_retries: int
+    #: `coalesce` as it is in force: `reads` during the same time.
+    coalesce: Coalesce
+    #: How often that time has begun so far.
+    slowed: int
 
 
 class Health(TypedDict):

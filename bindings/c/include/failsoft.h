@@ -153,10 +153,12 @@ typedef struct failsoft_writing failsoft_writing;
  * - "fill_failed": loaded values were not written back;
  * - "store_down", "store_up": the breaker of the program's own store has opened ("failing" or "slow"): loads are shed; or
  *   it has closed again;
+ * - "store_slow", "store_fast": that store is slow, so that reads make fewer retries and equal ones share their requests; or
+ *   it is fast again;
  * - "panicked": a defect in the background of the library, which continues.
  *
  * `count` is how often it happened since the last call for this kind. `text` names the nodes and the reasons, as in
- * "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection"; it is empty for "panicked" and "store_up". Both texts are valid only during
+ * "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection"; it is empty for "panicked", "store_up", "store_slow" and "store_fast". Both texts are valid only during
  * the call.
  *
  * With either delivery it is called on the library's I/O thread. So it must not block, must not call this library, and
@@ -233,9 +235,9 @@ failsoft_config *failsoft_config_new(const char *nodes);
  * Keys: `max_retries` (3), `max_redirects` (5), `base_backoff_ms` (50), `attempt_timeout_ms` (250), `deadline_ms`
  * (1000), `connect_timeout_ms` (500), `slot_refresh_interval_ms` (15000), `staleness_budget_ms` (2000),
  * `outage_budget_ms` (30000), `near_cache_bytes` (0), `standin_bytes` (67108864), `fill` (true), `fill_ttl_ms` (300000),
- * `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000),
+ * `ttl_jitter` (0.1), `early_refresh` (0), `verify_sample` (0), `invalidation_ttl_ms` (60000),
  * `trust_window_ms` (1000), `invalidate_durability` (replica), `hold_ms` (10000), `eviction_events` (false), `load_timeout_ms` (10000),
- * `soft_load_timeout_ms` (off), `negative_ttl_ms` (off), `failure_pause_ms` (off), `lease_ttl_ms` (off), `slo_ms` (50), `max_concurrent_loads`
+ * `soft_load_timeout_ms` (off), `negative_ttl_ms` (off), `failure_pause_ms` (off), `lease_ttl_ms` (off), `coalesce` (loads), `slo_ms` (50), `max_concurrent_loads`
  * (256), `max_in_flight` (10000), `address_map` (`from=to,...`), `username`, `password`, `client_name`. The README says
  * what they mean. These exist only in C:
  *
@@ -364,6 +366,8 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  * - `p95_ms`: what 95 of 100 of them did not exceed, rounded up by an eighth at the most; null without calls
  * - `max_retries`: the setting as it is in force: no more than 2 while more than one in twenty of these calls takes
  *   longer than `slo_ms`, until they have been fast again for a minute
+ * - `coalesce`: the setting as it is in force: "reads" during the same time
+ * - `slowed`: how often that time has begun so far
  *
  * Each of `nodes`:
  *
@@ -419,6 +423,8 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  * - `reads`: reads by source (`what`: a word of failsoft_outcome_served_by, or "error") and by why the primary did not
  *   serve; each read that ended, exactly once
  * - `loads`: loaders called
+ * - `verified`: served values that were compared with what the store has (`verify_sample`), by what that came to (`what`:
+ *   "fresh", "stale" or "raced")
  * - `shed`: loads whose loader was not called, to spare the store: its breaker was open, or the line too long
  * - `fills`: loaded values that were written back
  * - `fills_skipped`: loaded values that were not, by cause (`what`, a word of failsoft_set)

@@ -113,10 +113,12 @@ impl Config {
 /// - "fill_failed": loaded values were not written back;
 /// - "store_down", "store_up": the breaker of the program's own store has opened ("failing" or "slow"): loads are shed; or
 ///   it has closed again;
+/// - "store_slow", "store_fast": that store is slow, so that reads make fewer retries and equal ones share their requests; or
+///   it is fast again;
 /// - "panicked": a defect in the background of the library, which continues.
 ///
 /// `count` is how often it happened since the last call for this kind. `text` names the nodes and the reasons, as in
-/// "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection"; it is empty for "panicked" and "store_up". Both texts are valid only during
+/// "127.0.0.1:7000 timeout, 127.0.0.1:7001 connection"; it is empty for "panicked", "store_up", "store_slow" and "store_fast". Both texts are valid only during
 /// the call.
 ///
 /// With either delivery it is called on the library's I/O thread. So it must not block, must not call this library, and
@@ -194,9 +196,9 @@ pub unsafe extern "C" fn failsoft_config_new(nodes: *const c_char) -> Option<Box
 /// Keys: `max_retries` (3), `max_redirects` (5), `base_backoff_ms` (50), `attempt_timeout_ms` (250), `deadline_ms`
 /// (1000), `connect_timeout_ms` (500), `slot_refresh_interval_ms` (15000), `staleness_budget_ms` (2000),
 /// `outage_budget_ms` (30000), `near_cache_bytes` (0), `standin_bytes` (67108864), `fill` (true), `fill_ttl_ms` (300000),
-/// `ttl_jitter` (0.1), `invalidation_ttl_ms` (60000),
+/// `ttl_jitter` (0.1), `early_refresh` (0), `verify_sample` (0), `invalidation_ttl_ms` (60000),
 /// `trust_window_ms` (1000), `invalidate_durability` (replica), `hold_ms` (10000), `eviction_events` (false), `load_timeout_ms` (10000),
-/// `soft_load_timeout_ms` (off), `negative_ttl_ms` (off), `failure_pause_ms` (off), `lease_ttl_ms` (off), `slo_ms` (50), `max_concurrent_loads`
+/// `soft_load_timeout_ms` (off), `negative_ttl_ms` (off), `failure_pause_ms` (off), `lease_ttl_ms` (off), `coalesce` (loads), `slo_ms` (50), `max_concurrent_loads`
 /// (256), `max_in_flight` (10000), `address_map` (`from=to,...`), `username`, `password`, `client_name`. The README says
 /// what they mean. These exist only in C:
 ///

@@ -46,6 +46,8 @@ use std::mem::MaybeUninit;
 /// - `p95_ms`: what 95 of 100 of them did not exceed, rounded up by an eighth at the most; null without calls
 /// - `max_retries`: the setting as it is in force: no more than 2 while more than one in twenty of these calls takes
 ///   longer than `slo_ms`, until they have been fast again for a minute
+/// - `coalesce`: the setting as it is in force: "reads" during the same time
+/// - `slowed`: how often that time has begun so far
 ///
 /// Each of `nodes`:
 ///
@@ -101,6 +103,8 @@ use std::mem::MaybeUninit;
 /// - `reads`: reads by source (`what`: a word of failsoft_outcome_served_by, or "error") and by why the primary did not
 ///   serve; each read that ended, exactly once
 /// - `loads`: loaders called
+/// - `verified`: served values that were compared with what the store has (`verify_sample`), by what that came to (`what`:
+///   "fresh", "stale" or "raced")
 /// - `shed`: loads whose loader was not called, to spare the store: its breaker was open, or the line too long
 /// - `fills`: loaded values that were written back
 /// - `fills_skipped`: loaded values that were not, by cause (`what`, a word of failsoft_set)

@@ -13,7 +13,7 @@ mod reads;
 mod router;
 mod tls;
 
-use failsoft::{Cause, Durability, EventKind, Reason, ServedBy, ShedCause, Step};
+use failsoft::{Cause, Coalesce, Durability, EventKind, Reason, ServedBy, ShedCause, Step};
 use napi::bindgen_prelude::Object;
 use napi::{Env, Result};
 use napi_derive::napi;
@@ -58,6 +58,7 @@ pub fn words(env: &Env) -> Result<Object<'_>> {
     words.set("ShedCause", ShedCause::WORDS.to_vec())?;
     words.set("Step", Step::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     words.set("Durability", Durability::WORDS.to_vec())?;
+    words.set("Coalesce", Coalesce::WORDS.to_vec())?;
     words.set("EventKind", EventKind::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     Ok(words)
 }

@@ -3,6 +3,7 @@
 use crate::error::{ConfigError, quoted};
 use crate::replication::Durability;
 use crate::setting::{Field, Secret};
+use crate::sharing::Coalesce;
 use crate::words::Endpoint;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -138,6 +139,9 @@ settings! {
     /// another process has under way, and takes over when that one's lease is gone.
     lease_ttl: Option<Duration> as Option<Duration>,
         Kind::Duration { min: Duration::from_secs(1), max: MINUTE, off: true }, Setting::Off;
+    /// What equal reads under way share: the runs of callbacks (`loads`), or the requests to nodes, too (`reads`). While
+    /// callbacks are slower than `slo`, they share both.
+    coalesce: Coalesce as Coalesce, Kind::Choice { words: Coalesce::WORDS }, Setting::Word(Coalesce::Loads.as_str());
     /// How long a callback may take: while more than one in twenty takes longer, and loads wait in line for longer than that,
     /// loads are shed. Off: only while half of the callbacks fail.
     slo: Option<Duration> as Option<Duration>, Kind::Duration { min: MS, max: HOUR, off: true }, millis(50);

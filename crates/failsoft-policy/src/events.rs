@@ -36,6 +36,10 @@ words! {
         StoreDown = "store_down",
         /// It has closed: loads run again.
         StoreUp = "store_up",
+        /// The callers' own store is slow: reads make fewer retries, and equal ones share their requests.
+        StoreSlow = "store_slow",
+        /// It has been fast again for a minute: both are as usual.
+        StoreFast = "store_fast",
         /// Something in the background panicked, and goes on: a defect of this library.
         Panicked = "panicked",
     }
@@ -76,6 +80,8 @@ pub struct Journal {
     fills: BTreeMap<&'static str, u64>,
     store: Option<Trouble>,
     opened: u64,
+    slow: bool,
+    slowed: u64,
     panics: u64,
     pending: [Pending; EventKind::ALL.len()],
 }
@@ -136,6 +142,21 @@ impl Journal {
         }
     }
 
+    /// Whether the store is slow, and how often it has become so.
+    pub fn store_pace(&mut self, slow: bool, slowed: u64) {
+        let more = slowed - core::mem::replace(&mut self.slowed, slowed);
+        let before = core::mem::replace(&mut self.slow, slow);
+        let fast = &mut self.pending[EventKind::StoreFast as usize];
+        if more > 0 {
+            // It is slow again before anybody was told that it was fast.
+            fast.count = 0;
+            self.pending[EventKind::StoreSlow as usize].count += more;
+        }
+        if !slow && (before || more > 0) {
+            self.pending[EventKind::StoreFast as usize].count += 1;
+        }
+    }
+
     /// How many panics were caught so far.
     pub fn panics(&mut self, count: u64) {
         let more = count.saturating_sub(core::mem::replace(&mut self.panics, count));
@@ -154,6 +175,7 @@ impl Journal {
             let after = match kind {
                 EventKind::NodeUp => Some(EventKind::NodeDown),
                 EventKind::StoreUp => Some(EventKind::StoreDown),
+                EventKind::StoreFast => Some(EventKind::StoreSlow),
                 _ => None,
             };
             if early || (after.is_some() && after == waits) {

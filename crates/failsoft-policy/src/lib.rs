@@ -44,6 +44,7 @@ pub mod reply;
 pub mod route;
 mod runs;
 mod setting;
+pub mod sharing;
 pub mod slot;
 pub mod store;
 pub mod tend;

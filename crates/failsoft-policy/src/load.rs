@@ -294,6 +294,11 @@ impl Loads {
         self.store.max_retries()
     }
 
+    /// Whether equal reads share their requests, if the setting does not say so. To be asked at the same times.
+    pub fn shares_reads(&self) -> bool {
+        self.store.is_slow()
+    }
+
     /// If the breaker of the store opens, those in line are not loaded any more.
     fn judge(&mut self, now: Instant) {
         if !self.store.judge(self.bulkhead.oldest(), now) {

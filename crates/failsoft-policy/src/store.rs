@@ -93,6 +93,10 @@ pub struct StoreStatus {
     pub p95: Option<Duration>,
     /// How many retries a read may make on its primary now.
     pub max_retries: u32,
+    /// Whether its calls are slow, so that there are fewer retries and equal reads share their requests.
+    pub slow: bool,
+    /// How often that has begun so far.
+    pub slowed: u64,
 }
 
 #[derive(Debug)]
@@ -257,12 +261,18 @@ impl Store {
             State::HalfOpen { .. } => StoreState::HalfOpen,
         };
         let (trouble, opened, max_retries) = (self.trouble, self.opened, self.max_retries());
-        StoreStatus { state, lasts: now.since(self.since), trouble, opened, seen, p95, max_retries }
+        let (lasts, (slow, slowed)) = (now.since(self.since), self.adapt.slow());
+        StoreStatus { state, lasts, trouble, opened, seen, p95, max_retries, slow, slowed }
     }
 
     /// How many retries a read may make on its primary now: no more than two while the store is slow.
     pub fn max_retries(&self) -> u32 {
         self.adapt.max_retries()
+    }
+
+    /// Whether its calls are slow.
+    pub fn is_slow(&self) -> bool {
+        self.adapt.slow().0
     }
 
     /// What is wrong, by the newest calls.

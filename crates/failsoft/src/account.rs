@@ -76,10 +76,11 @@ impl ReadEnd {
                 let (reason, attempts, coalesced, node) = (None, 0, false, None);
                 Ok(Outcome { value, served_by, reason, age: Some(age), attempts, coalesced, node })
             }
-            Self::AtOnce(Served { value, node, source, reason, current_at }) => {
+            Self::AtOnce(Served { value, node, source, reason, current_at, coalesced }) => {
                 let served_by = served_by(source);
                 let (node, age) = placed(shared, served_by, node, current_at);
-                Ok(Outcome { value: Some(value), served_by, reason, age, attempts: 1, coalesced: false, node })
+                let attempts = u32::from(!coalesced);
+                Ok(Outcome { value: Some(value), served_by, reason, age, attempts, coalesced, node })
             }
             Self::Node { value, served_by, node, reason, current_at, attempts } => {
                 let (node, age) = placed(shared, served_by, node, current_at);
@@ -108,6 +109,9 @@ impl ReadEnd {
             Self::Near(_) => {
                 tally.attempt(Status::NearHit, None);
                 tally.read(Some(ServedBy::Near), None);
+            }
+            Self::AtOnce(Served { source, reason, coalesced: true, .. }) => {
+                tally.read(Some(served_by(*source)), *reason);
             }
             Self::AtOnce(Served { source: Source::Primary, .. }) => tally.primary_at_once(),
             Self::AtOnce(Served { source: Source::Replica, reason, .. }) => {

@@ -42,7 +42,7 @@ impl Behind {
 /// A node has served this value at once, asked for it at this time. Of most reads nothing follows.
 #[inline]
 pub(crate) fn of(shared: &Arc<Shared>, key: &[u8], served: &Served, asked_at: Instant) -> Option<Behind> {
-    if served.source != Source::Primary {
+    if served.source != Source::Primary || served.coalesced {
         return None;
     }
     if looks_at(fastrand::u32(..)) {

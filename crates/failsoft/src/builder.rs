@@ -11,6 +11,7 @@ use failsoft_policy::config::{Config, Setting, check_nodes, split_nodes};
 use failsoft_policy::error::ConfigError;
 use failsoft_policy::events::Event;
 use failsoft_policy::replication::Durability;
+use failsoft_policy::sharing::Coalesce;
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -196,6 +197,11 @@ impl Builder {
     /// Who has to have an invalidation before it is complete. [`Durability::Replica`].
     pub fn invalidate_durability(self, value: Durability) -> Self {
         self.set("invalidate_durability", Setting::Word(value.as_str()))
+    }
+
+    /// What equal reads under way share: the runs of callbacks, or the requests to nodes, too. [`Coalesce::Loads`].
+    pub fn coalesce(self, value: Coalesce) -> Self {
+        self.set("coalesce", Setting::Word(value.as_str()))
     }
 
     /// Whether a loaded value is written back. `true`.

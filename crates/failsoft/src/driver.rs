@@ -24,6 +24,7 @@ pub(crate) enum FirstAttempt {
 }
 
 /// A value that came on the first attempt.
+#[derive(Clone)]
 pub(crate) struct Served {
     pub(crate) value: Bytes,
     pub(crate) node: NodeKey,
@@ -31,6 +32,15 @@ pub(crate) struct Served {
     pub(crate) reason: Option<Reason>,
     /// How current a replica's value is at the least.
     pub(crate) current_at: Option<Instant>,
+    /// Another read had asked for it.
+    pub(crate) coalesced: bool,
+}
+
+impl Served {
+    /// The same for who waited for it.
+    pub(crate) fn shared(&self) -> Self {
+        Self { coalesced: true, ..self.clone() }
+    }
 }
 
 /// A read that its first attempt did not serve: the machine goes on from here.
@@ -97,7 +107,14 @@ impl Target {
         match result.value {
             Some(value) => {
                 let Self { source, reason, current_at, .. } = *self;
-                FirstAttempt::Served(Served { value, node: self.node.key, source, reason, current_at })
+                FirstAttempt::Served(Served {
+                    value,
+                    node: self.node.key,
+                    source,
+                    reason,
+                    current_at,
+                    coalesced: false,
+                })
             }
             None => FirstAttempt::Unserved(Unserved { step, begun, result: Some(result) }),
         }

@@ -53,6 +53,7 @@ impl Watch {
         }
         let store = shared.loads.store(now);
         self.journal.store(store.trouble, store.opened);
+        self.journal.store_pace(store.slow, store.slowed);
         self.journal.panics(shared.tally.panics());
         for event in self.journal.due(now) {
             // A panic in the observer must not end the conductor.

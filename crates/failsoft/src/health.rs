@@ -6,6 +6,7 @@ use crate::tally::Counters;
 use failsoft_policy::Kind;
 use failsoft_policy::cluster::{BallotStatus, NodeStatus};
 use failsoft_policy::hearing::Listening;
+use failsoft_policy::sharing::Coalesce;
 use failsoft_policy::store::{StoreStatus, Trouble};
 use failsoft_policy::view::Role;
 use serde::Serialize;
@@ -90,6 +91,10 @@ pub struct StoreHealth {
     /// `max_retries` as it is in force: no more than 2 while more than one in twenty of these calls takes longer than `slo`,
     /// until they have been fast again for a minute.
     pub max_retries: u32,
+    /// `coalesce` as it is in force: `reads` during the same time.
+    pub coalesce: &'static str,
+    /// How often that time has begun so far.
+    pub slowed: u64,
 }
 
 /// What one node said of the cluster's health.
@@ -218,7 +223,7 @@ impl Health {
             detached_loads: loads.detached,
             copies,
             copies_bytes,
-            store: StoreHealth::of(shared.loads.store(shared.now())),
+            store: StoreHealth::of(shared.loads.store(shared.now()), shared.config().coalesce()),
             invalidations,
             invalidations_owed,
             stalled: shared.stalled.load(Ordering::Relaxed),
@@ -240,8 +245,11 @@ impl Health {
 }
 
 impl StoreHealth {
-    fn of(store: StoreStatus) -> Self {
+    fn of(store: StoreStatus, usual: Coalesce) -> Self {
+        let coalesce = if store.slow { Coalesce::Reads } else { usual };
         Self {
+            coalesce: coalesce.as_str(),
+            slowed: store.slowed,
             state: store.state.as_str(),
             state_ms: millis(store.lasts),
             trouble: store.trouble.map(Trouble::as_str),

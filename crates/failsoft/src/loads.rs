@@ -14,7 +14,7 @@ use failsoft_policy::flight::{Counts, LoadId, LoadKeys, WaiterId};
 use failsoft_policy::load::Wanted;
 use failsoft_policy::store::{ShedCause, StoreStatus};
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -81,6 +81,7 @@ pub(crate) struct Loads {
     earlier: Notify,
     /// What the policy allows reads in the cluster.
     max_retries: AtomicU32,
+    shares_reads: AtomicBool,
 }
 
 impl Loads {
@@ -94,7 +95,8 @@ impl Loads {
             closed: false,
         };
         let max_retries = AtomicU32::new(config.max_retries());
-        Self { state: Mutex::new(state), earlier: Notify::new(), max_retries }
+        let shares_reads = AtomicBool::new(false);
+        Self { state: Mutex::new(state), earlier: Notify::new(), max_retries, shares_reads }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -112,8 +114,15 @@ impl Loads {
         self.max_retries.load(Relaxed)
     }
 
-    /// After whatever may change it.
+    /// Whether equal reads share their requests now, if the setting does not say so.
+    #[inline]
+    pub(crate) fn shares_reads(&self) -> bool {
+        self.shares_reads.load(Relaxed)
+    }
+
+    /// After whatever may change these.
     fn adapt(&self, state: &State) {
+        self.shares_reads.store(state.policy.shares_reads(), Relaxed);
         self.max_retries.store(state.policy.max_retries(), Relaxed);
     }
 

@@ -11,6 +11,7 @@ use crate::driver::{AttemptResult, Target, result_of};
 use crate::member::Member;
 use crate::opener::Use;
 use crate::shared::Shared;
+use crate::sharing;
 use bytes::Bytes;
 use failsoft_policy::cluster::{Cluster, Trust};
 use failsoft_policy::copies::{Held, looks_at};
@@ -228,6 +229,9 @@ pub(crate) fn changed(shared: &Shared, key: &[u8]) {
     }
     if let Some(absent) = &shared.absent {
         absent.forget(key);
+    }
+    if sharing::is_on(shared) {
+        shared.requests.detach(key);
     }
     shared.copies.forget(key);
 }

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::loads::{self, Call, Got};
 use crate::near;
 use crate::shared::Shared;
+use crate::sharing;
 use crate::sooner;
 use bytes::Bytes;
 use failsoft_policy::behind::Behind;
@@ -86,7 +87,7 @@ pub(crate) async fn value(
     }
     let now = shared.now();
     let bounds = shared.bounds(now);
-    match driver::first_attempt(shared, key, bounds, now).await {
+    match first_attempt(shared, key, bounds, now).await {
         // Made and taken apart in one place, it costs nothing.
         FirstAttempt::Served(served) => {
             if let Some(behind) = behind::of(shared, key, &served, now)
@@ -100,6 +101,15 @@ pub(crate) async fn value(
             Box::pin(go_on(shared, key, bounds, unserved, fallback(), ReadOptions::default())).await.into_value(shared)
         }
     }
+}
+
+/// The first attempt, or that of an equal read.
+#[inline]
+async fn first_attempt(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> FirstAttempt {
+    if sharing::is_on(shared) {
+        return Box::pin(sharing::first_attempt(shared, key, bounds, now)).await;
+    }
+    driver::first_attempt(shared, key, bounds, now).await
 }
 
 /// Reads a key with options.
@@ -119,7 +129,7 @@ pub(crate) async fn read_with(
     let (now, callback) = (shared.now(), fallback.is_some());
     let bounds = options.bounds(shared, now, callback);
     let whole = async {
-        match driver::first_attempt(shared, key, bounds, now).await {
+        match first_attempt(shared, key, bounds, now).await {
             FirstAttempt::Served(served) => {
                 if let Some(behind) = behind::of(shared, key, &served, now)
                     && let Some(fallback) = fallback

@@ -12,6 +12,7 @@ use crate::member::Table;
 use crate::memory::Memory;
 use crate::near::Generations;
 use crate::opener::Opener;
+use crate::sharing::Requests;
 use crate::tally::Tally;
 use arc_swap::ArcSwap;
 use failsoft_policy::cluster::Cluster;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) copies: Copies,
     /// What is known of the keys in the cluster.
     pub(crate) memory: Memory,
+    /// Those that equal reads share.
+    pub(crate) requests: Requests,
     /// What is done behind reads.
     pub(crate) behind: UnderWay,
     /// Keys that do not exist, if they are remembered.
@@ -81,6 +84,7 @@ impl Shared {
             fills: Fills::default(),
             copies: Copies::new(&opener.config),
             memory: Memory::default(),
+            requests: Requests::new(opener.config.coalesce()),
             behind: UnderWay::new(0),
             absent: Absent::new(&opener.config),
             generations: (opener.config.near_cache_bytes() > 0).then(Generations::new),

@@ -1,7 +1,7 @@
 //! Fewer retries while the caller's own store is slow: reads that go on trying the cluster would only come to it later, and
-//! hold more of its callers up at a time.
+//! hold more of its callers up at a time. For the same reason equal reads share their requests then.
 //!
-//! Fewer while more than one in twenty of its calls takes longer than the objective; as many as usual once 95 of 100 have
+//! So while more than one in twenty of its calls takes longer than the objective; as many as usual once 95 of 100 have
 //! stayed below four fifths of it for a minute.
 
 use super::window::Seen;
@@ -21,18 +21,25 @@ pub(super) struct Adapt {
     slo: Option<Duration>,
     usual: u32,
     fewer: bool,
+    /// How often that has begun so far.
+    times: u64,
     calm: Option<Instant>,
     next: Instant,
 }
 
 impl Adapt {
     pub(super) fn new(slo: Option<Duration>, usual: u32) -> Self {
-        Self { slo, usual, fewer: false, calm: None, next: Instant::ZERO }
+        Self { slo, usual, fewer: false, times: 0, calm: None, next: Instant::ZERO }
     }
 
     /// How many retries a read may make now.
     pub(super) fn max_retries(&self) -> u32 {
         if self.fewer { self.usual.min(FEWER) } else { self.usual }
+    }
+
+    /// Whether the store is slow, and how often it has become so.
+    pub(super) fn slow(&self) -> (bool, u64) {
+        (self.fewer, self.times)
     }
 
     /// Looks at the newest calls, if it is time to; they are summed up only then.
@@ -41,6 +48,7 @@ impl Adapt {
         self.next = now + LOOK;
         let (seen, p95) = newest();
         if seen.calls >= enough && seen.slow * 20 > seen.calls {
+            self.times += u64::from(!self.fewer);
             (self.fewer, self.calm) = (true, None);
         } else if p95.is_some_and(|p95| p95 * 5 >= slo * 4) {
             self.calm = None;
@@ -86,6 +94,7 @@ mod tests {
         assert_eq!(look(63, FAST, millis(40)), 2, "not below four fifths: the minute begins anew");
         assert_eq!((look(64, FAST, millis(39)), look(123, FAST, None)), (2, 2));
         assert_eq!(look(124, FAST, None), 3);
+        assert_eq!((adapt.slow(), adapt.next_timeout()), ((false, 1), None));
     }
 
     #[test]

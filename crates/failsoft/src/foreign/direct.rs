@@ -11,6 +11,7 @@ use crate::frame::Frame;
 use crate::near;
 use crate::reads::{self, ReadOptions};
 use crate::router::Router;
+use crate::sharing;
 use failsoft_policy::Instant;
 use failsoft_policy::route::{Bounds, Step};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -82,6 +83,10 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
         let task = async move { unfinished.track(asked, bounds, (line, begun)).await };
         return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
     }
+    if sharing::is_on(router.shared()) {
+        let task = async move { unfinished.share(asked, bounds, begun).await };
+        return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
+    }
     let Some(target) = target else {
         let task = async move { unfinished.go_on(&asked, bounds, Unserved { step, begun, result: None }).await };
         return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
@@ -114,6 +119,18 @@ impl Unfinished {
             }
             Some(FirstAttempt::Unserved(unserved)) => self.go_on(&asked, bounds, unserved).await,
             None => self.go_on(&asked, bounds, Unserved { step, begun, result: None }).await,
+        }
+    }
+
+    /// Shares the first attempt with equal reads, and goes on from there.
+    async fn share(self, asked: Asked, bounds: Bounds, begun: Instant) {
+        let shared = Arc::clone(self.router.shared());
+        match sharing::first_attempt(&shared, &asked.key, bounds, begun).await {
+            FirstAttempt::Served(served) => {
+                let end = Final::of_read(ReadEnd::AtOnce(served), &shared, asked.account);
+                self.ending.complete(end);
+            }
+            FirstAttempt::Unserved(unserved) => self.go_on(&asked, bounds, unserved).await,
         }
     }
 
