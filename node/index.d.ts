@@ -71,7 +71,7 @@ export type Values = ValueMap | Readonly<Record<string, Value | null | undefined
 /** Your own store, asked for several keys at once: those that are missing and that nobody else is loading yet. */
 export type ManyFallback<K extends Key = string> = (keys: CallbackKey<K>[], context: LoadContext) => Values | PromiseLike<Values>
 
-/** Options of one read, in a plain object. */
+/** Options of a read, in a plain object. */
 export interface ReadOptions {
   /** The time to live, in milliseconds, of a value that this call loads and writes back. `fillTtlMs` by default. */
   ttlMs?: number | undefined
@@ -84,6 +84,16 @@ export interface ReadOptions {
   stalenessBudgetMs?: number | undefined
   /** When it is aborted, the promise is rejected with its reason. */
   signal?: AbortSignal | undefined
+}
+
+/** Options of a read of one key, in a plain object. */
+export interface KeyOptions<K extends Key = string> extends ReadOptions {
+  /**
+   * Called instead of the fallback, by the same rules, when the primary says that there is no such key and nobody is known
+   * to have changed it: for the reasons `absent`, `expired` and `unknown`, and for `evicted` unless the key is read often.
+   * Everything else goes to the fallback, without which it is refused.
+   */
+  recompute?: Fallback<K> | null | undefined
 }
 
 /** Options of `ready`, in a plain object. */
@@ -180,7 +190,7 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
    *   return response.ok ? response.text() : null
    * }, { ttlMs: 60_000 })
    */
-  getWithFallback<K extends Key>(key: K, fallback?: Fallback<K> | null, options?: ReadOptions): Promise<Given<V> | null>
+  getWithFallback<K extends Key>(key: K, fallback?: Fallback<K> | null, options?: KeyOptions<K>): Promise<Given<V> | null>
 
   /**
    * Like `getWithFallback`, but also tells who served the value, and why the primary did not.
@@ -190,7 +200,7 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
    * @example
    * const { value, servedBy, reason, ageMs } = await router.resolve('user:42', loadUser)
    */
-  resolve<K extends Key>(key: K, fallback?: Fallback<K> | null, options?: ReadOptions): Promise<Outcome<V>>
+  resolve<K extends Key>(key: K, fallback?: Fallback<K> | null, options?: KeyOptions<K>): Promise<Outcome<V>>
 
   /**
    * Reads up to 65,536 keys: gives their values in the same order, with null for a key that does not exist.

@@ -65,7 +65,7 @@ function leave(number) {
   if (running.size === 0) inside.disable()
 }
 
-function run({ fallback, context, asked, left }, event) {
+function run({ fallback, recompute, context, asked, left }, event) {
   const load = running.get(event.run)
   // A callback that began earlier in this batch has stopped it.
   if (load === undefined) return
@@ -74,6 +74,7 @@ function run({ fallback, context, asked, left }, event) {
     leave(event.run)
     return native.abandon(event.run)
   }
+  const callback = event.recompute ? recompute : fallback
   const { given, take } = event.keys === null ? one(asked, event) : many(asked, event)
   const ended = (result) => {
     if (running.get(event.run) !== load) return
@@ -87,7 +88,7 @@ function run({ fallback, context, asked, left }, event) {
   }
   let result, later
   const call = () => {
-    result = fallback(...given, load)
+    result = callback(...given, load)
     later = typeof result?.then === 'function'
     // In the callback's contexts, too: there are results that do their work only when their `then` is called.
     if (later) result = Promise.resolve(result)

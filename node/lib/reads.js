@@ -19,14 +19,15 @@ const cells = Buffer.allocUnsafeSlow((HEAD + ROWS * COLUMNS) * 4)
 const rows = new Uint32Array(cells.buffer, cells.byteOffset, HEAD + ROWS * COLUMNS)
 const bytes = Buffer.allocUnsafeSlow(BYTES)
 
-/** A call under way: its promise, and what its callback needs. */
+/** A call under way: its promise, and what its callbacks need. */
 class Entry {
-  constructor(text, fallback, asked) {
+  constructor(text, fallback, asked, recompute) {
     this.text = text
     this.fallback = fallback
+    this.recompute = recompute
     // The key or the keys as they were given. Buffers belong to the caller, who may have changed them since.
     this.asked = asked
-    // The caller's context: the callback sees the caller's AsyncLocalStorages.
+    // The caller's context: a callback sees the caller's AsyncLocalStorages.
     this.context = fallback === undefined ? undefined : new AsyncResource('FAILSOFT_READ')
     this.signal = undefined
     this.token = 0

@@ -13,7 +13,8 @@ const { read, given } = require('./settings.js')
 const signals = require('./signals.js')
 const { Writing, within } = require('./writing.js')
 
-const READ = ['ttlMs', 'deadlineMs', 'stalenessBudgetMs', 'signal']
+const READ_MANY = ['ttlMs', 'deadlineMs', 'stalenessBudgetMs', 'signal']
+const READ = ['recompute', ...READ_MANY]
 const WAIT = ['signal']
 const SET = ['ttlMs']
 const INVALIDATE = ['holdMs']
@@ -57,11 +58,11 @@ class Router {
 
   resolveMany(keys, fallback, options) {
     return attempt(() => {
-      const { ttlMs: ttl, deadlineMs: deadline, stalenessBudgetMs: stalenessBudget, signal } = checked(options, READ)
+      const { ttlMs: ttl, deadlineMs: deadline, stalenessBudgetMs: stalenessBudget, signal } = checked(options, READ_MANY)
       const asked = listed(keys, MAX_KEYS)
       callable('fallback', fallback)
       const entry = new Entry(this.#text, fallback, asked)
-      const wish = { ask: true, account: true, parent: parent(), ttl, deadline, stalenessBudget }
+      const wish = { ask: true, account: true, parent: parent(), ttl, deadline, stalenessBudget, recompute: false }
       return start(entry, signal, (token) => {
         for (const key of asked) octets('keys', key)
         return this.#native.readMany(token, asked, wish)
@@ -158,11 +159,12 @@ class Router {
   }
 
   #read(key, fallback, options, account) {
-    const { ttlMs: ttl, deadlineMs: deadline, stalenessBudgetMs: stalenessBudget, signal } = checked(options, READ)
+    const own = checked(options, READ)
+    const { ttlMs: ttl, deadlineMs: deadline, stalenessBudgetMs: stalenessBudget, signal } = own
     if (fallback !== undefined && fallback !== null) callable('fallback', fallback)
-    const entry = new Entry(this.#text, fallback ?? undefined, key)
-    const ask = entry.fallback !== undefined
-    const wish = { ask, account, parent: parent(), ttl, deadline, stalenessBudget }
+    const entry = new Entry(this.#text, fallback ?? undefined, key, own.recompute ?? undefined)
+    const [ask, recompute] = [entry.fallback !== undefined, entry.recompute !== undefined]
+    const wish = { ask, account, parent: parent(), ttl, deadline, stalenessBudget, recompute }
     return start(entry, signal, (token) => {
       octets('key', key)
       return this.#native.read(token, key, wish)
@@ -214,6 +216,7 @@ function checked(options, allowed) {
     if (!allowed.includes(name)) throw invalid(name, `no such option; allowed: ${allowed.join(', ')}`)
     if (own[name] === undefined) continue
     if (name === 'signal') signals.check(own.signal)
+    else if (name === 'recompute') own.recompute === null || callable(name, own.recompute)
     else number(name, own[name])
   }
   return own

@@ -79,7 +79,7 @@ test('members that others added to Object.prototype are no options', async () =>
 test('members that others added to Object.prototype are no results', async () => {
   const reason = new Error('mine')
   const fail = () => { throw reason }
-  const names = ['keys', 'reason', 'outcome', 'outcomes', 'failure', 'thrown', 'detail', 'node', 'ageMs']
+  const names = ['keys', 'reason', 'recompute', 'outcome', 'outcomes', 'failure', 'thrown', 'detail', 'node', 'ageMs']
   const calls = []
   let told
   try {

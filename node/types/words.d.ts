@@ -6,7 +6,10 @@ export type ServedBy = 'near' | 'primary' | 'replica' | 'secondary' | 'stale' | 
 /** Why the primary did not serve a read. */
 export type Reason =
   | 'absent'
+  | 'expired'
+  | 'evicted'
   | 'invalidated'
+  | 'unknown'
   | 'timeout'
   | 'connection'
   | 'loading'

@@ -111,8 +111,8 @@ def _run_inside(load: Load, fallback: Callable[..., Any], asked: object) -> None
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()
-            error = InvalidArgument("the fallback is async; that needs failsoft.Router")
-            error.argument = "fallback"
+            error = InvalidArgument(f"the {load.callback} is async; that needs failsoft.Router")
+            error.argument = load.callback
             raise error
         _give(load, asked, result)
     except (asyncio.CancelledError, *OF_THE_THREAD):

@@ -52,6 +52,7 @@ class Router(Generic[_One, _Account, _Many, _Values, _Nothing, _Callback, _ManyC
         key: Key,
         fallback: _Callback | None = None,
         *,
+        recompute: _Callback | None = None,
         ttl: float | None = None,
         deadline: float | None = None,
         staleness_budget: float | None = None,
@@ -61,6 +62,7 @@ class Router(Generic[_One, _Account, _Many, _Values, _Nothing, _Callback, _ManyC
         key: Key,
         fallback: _Callback | None = None,
         *,
+        recompute: _Callback | None = None,
         ttl: float | None = None,
         deadline: float | None = None,
         staleness_budget: float | None = None,
@@ -178,6 +180,8 @@ class Load:
     def id(self) -> int: ...
     @property
     def reason(self) -> str | None: ...
+    @property
+    def callback(self) -> Literal["fallback", "recompute"]: ...
     def wanted(self) -> list[bytes]: ...
     def step(self, function: Any, *arguments: Any) -> None: ...
     def begin(self) -> bool: ...

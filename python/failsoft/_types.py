@@ -11,7 +11,10 @@ ServedBy: TypeAlias = Literal["near", "primary", "replica", "secondary", "stale"
 #: Why the primary did not serve a read.
 Reason: TypeAlias = Literal[
     "absent",
+    "expired",
+    "evicted",
     "invalidated",
+    "unknown",
     "timeout",
     "connection",
     "loading",

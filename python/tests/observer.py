@@ -8,6 +8,8 @@ from failsoft import blocking
 
 #: Seconds, after which something hangs.
 LIMIT = 60.0
+#: Why a key is missing that its primary was asked for.
+MISSES = ("absent", "expired", "evicted", "invalidated", "unknown")
 
 
 class Observer:
@@ -31,7 +33,7 @@ class Observer:
             outcome = self._router.resolve(key, lambda _: b"loaded")
             if outcome.served_by == "primary":
                 return False
-            if outcome.reason != "absent":
+            if outcome.reason not in MISSES or outcome.attempts == 0:
                 continue
             while (now := self._count())[0] == ended:
                 assert time.monotonic() < until, "its writing back does not end"

@@ -272,7 +272,8 @@ def test_while_its_node_hangs_a_key_is_read_from_the_fallback(hangable: Kit, pat
             await asyncio.to_thread(hangable.ask, "wait_until_ok")
             await eventually("it is announced", lambda: invalidated(router) >= 2)
             outcome = await router.resolve(key, lambda _: b"new")
-            assert outcome.value == b"new" and outcome.reason != "invalidated"
+            # The node is asked again, if it can be.
+            assert outcome.value == b"new" and (outcome.attempts > 0 or outcome.reason != "invalidated")
 
     run(main())
 

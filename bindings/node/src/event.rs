@@ -28,6 +28,8 @@ pub struct Event {
     pub keys: Option<Vec<Buffer>>,
     /// For a `run` of one key: why the primary did not serve it.
     pub reason: Option<&'static str>,
+    /// For a `run` of one key: it is of the caller's `recompute`, and not of its `fallback`.
+    pub recompute: bool,
     /// For `value`: one that is too large for a row.
     pub value: Option<Buffer>,
     /// For `outcome`.
@@ -84,6 +86,7 @@ impl Event {
             run: number(run.id()),
             keys: run.reason.is_none().then(keys),
             reason: run.reason.map(|reason| reason.as_str()),
+            recompute: run.recompute,
             ..Self::default()
         }
     }

@@ -7,7 +7,6 @@ use crate::event::{COLUMNS, Event, MISSING, RELEASED, VALUE, place};
 use crate::failure::Thrown;
 use crate::key::{Octets, octets};
 use bytes::Bytes;
-use failsoft::BadResult;
 use failsoft::foreign::{Answer, Channel, Completion, Parent, Pending, Run};
 use napi::bindgen_prelude::{Buffer, BufferSlice, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
@@ -170,7 +169,7 @@ impl Reads {
     #[napi(catch_unwind)]
     pub fn give(&self, run: f64, value: Option<Octets<'_>>) -> Result<()> {
         let value = value.map(octets).transpose()?;
-        self.finish(run, Answer::Value(value));
+        self.finish(run, |_| Answer::Value(value));
         Ok(())
     }
 
@@ -179,7 +178,7 @@ impl Reads {
     pub fn give_many(&self, run: f64, keys: Vec<Octets<'_>>, values: Vec<Octets<'_>>) -> Result<()> {
         let pairs = keys.into_iter().zip(values).map(|(key, value)| Ok((octets(key)?, octets(value)?)));
         let values = pairs.collect::<Result<HashMap<_, _>>>()?;
-        self.finish(run, Answer::Values(values));
+        self.finish(run, |_| Answer::Values(values));
         Ok(())
     }
 
@@ -187,13 +186,13 @@ impl Reads {
     #[napi(catch_unwind)]
     pub fn fail(&self, run: f64, number: u32) {
         let thrown = Thrown::new(number, Arc::clone(&self.aside));
-        self.finish(run, Answer::Failed(Box::new(thrown)));
+        self.finish(run, |_| Answer::Failed(Box::new(thrown)));
     }
 
     /// The callback's result cannot be taken; `given` says what it was.
     #[napi(catch_unwind)]
     pub fn refuse(&self, run: f64, given: String) {
-        self.finish(run, Answer::Failed(Box::new(BadResult(given))));
+        self.finish(run, |run| run.refused(given));
     }
 
     /// The callback's caller is gone: another caller's takes over.
@@ -203,9 +202,10 @@ impl Reads {
         drop(run);
     }
 
-    fn finish(&self, run: f64, answer: Answer) {
+    fn finish(&self, run: f64, answer: impl FnOnce(&Run) -> Answer) {
         let mut state = self.waiting.state.borrow_mut();
         let Some(run) = state.runs.remove(&id(run)) else { return };
+        let answer = answer(&run);
         state.calls.answered(&run, &answer);
         drop(state);
         run.finish(answer);

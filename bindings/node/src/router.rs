@@ -30,6 +30,8 @@ pub struct Wish {
     pub deadline: Option<f64>,
     /// `stalenessBudgetMs`.
     pub staleness_budget: Option<f64>,
+    /// Whether the caller has a `recompute`, too.
+    pub recompute: bool,
 }
 
 impl Wish {
@@ -38,6 +40,7 @@ impl Wish {
             ttl: duration("ttl", self.ttl)?,
             deadline: duration("deadline", self.deadline)?,
             staleness_budget: duration("staleness_budget", self.staleness_budget)?,
+            recompute: self.recompute,
         })
     }
 }

@@ -105,13 +105,14 @@ impl Core {
         &self,
         key: &Bound<'py, PyAny>,
         fallback: Option<&Bound<'py, PyAny>>,
+        recompute: Option<&Bound<'py, PyAny>>,
         options: PyResult<ReadOptions>,
         account: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         ending::watch();
         let py = key.py();
         let octets = convert::key(key)?;
-        let callback = Callback::of_key(fallback, key, &octets)?;
+        let callback = Callback::of_key(fallback, recompute, key, &octets)?;
         let options = options?;
         let ask = callback.is_some();
         let form = if self.opened()?.decode { Form::text(vec![Bytes::copy_from_slice(&octets)]) } else { Form::BYTES };

@@ -46,10 +46,11 @@ pub(crate) fn wait(
             match ended(completion) {
                 Ok((_, result)) => return result.map_err(|error| raised(py, &error)),
                 Err(Completion::Run(run)) => {
-                    let Some(Callback { fallback, asked, .. }) = callback else { continue };
+                    let Some(callback) = callback else { continue };
+                    let called = callback.of_run(&run);
                     // What it raises here is no failure of the load: Ctrl-C, or the thread's end.
                     let load = Bound::new(py, Load::new(run, None, Home::default(), Running::default()))?;
-                    let ran = run_here(py)?.call1((&load, fallback, asked));
+                    let ran = run_here(py)?.call1((&load, called, &callback.asked));
                     if forks() != process {
                         return forked(py, ran.map(drop), (waiting, pending, batch));
                     }

@@ -1,17 +1,19 @@
-//! What a call brings with it, checked: its keys, the fallback, the options.
+//! What a call brings with it, checked: its keys, the callbacks, the options.
 
 use crate::convert::{octets, seconds, type_name, unchanging};
 use crate::errors::invalid;
 use bytes::Bytes;
 use failsoft::MAX_KEYS;
-use failsoft::foreign::ReadOptions;
+use failsoft::foreign::{ReadOptions, Run};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyMemoryView, PyString};
 
-/// What runs when the callback of a call is needed.
+/// What runs when a callback of a call is needed.
 pub(crate) struct Callback {
-    pub(crate) fallback: Py<PyAny>,
+    fallback: Py<PyAny>,
+    recompute: Option<Py<PyAny>>,
     /// The key or the keys, as they were given.
     pub(crate) asked: Py<PyAny>,
     /// The keys, of a call for many.
@@ -21,13 +23,16 @@ pub(crate) struct Callback {
 impl Callback {
     pub(crate) fn of_key(
         fallback: Option<&Bound<'_, PyAny>>,
+        recompute: Option<&Bound<'_, PyAny>>,
         key: &Bound<'_, PyAny>,
         octets: &[u8],
     ) -> PyResult<Option<Self>> {
+        recompute.map_or(Ok(()), |recompute| callable("recompute", recompute))?;
         let Some(fallback) = fallback else { return Ok(None) };
-        callable(fallback)?;
+        callable("fallback", fallback)?;
         Ok(Some(Self {
             fallback: fallback.clone().unbind(),
+            recompute: recompute.map(|recompute| recompute.clone().unbind()),
             asked: unchanging(key, octets).unbind(),
             keys: Vec::new(),
         }))
@@ -38,13 +43,20 @@ impl Callback {
         given: Vec<Bound<'_, PyAny>>,
         keys: Vec<Bytes>,
     ) -> PyResult<Self> {
-        callable(fallback)?;
+        callable("fallback", fallback)?;
         let asked = PyList::new(fallback.py(), given)?.into_any().unbind();
-        Ok(Self { fallback: fallback.clone().unbind(), asked, keys })
+        Ok(Self { fallback: fallback.clone().unbind(), recompute: None, asked, keys })
     }
 
-    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
-        Self { fallback: self.fallback.clone_ref(py), asked: self.asked.clone_ref(py), keys: self.keys.clone() }
+    /// The one that a run is to call.
+    pub(crate) fn of_run(&self, run: &Run) -> &Py<PyAny> {
+        self.recompute.as_ref().filter(|_| run.recompute).unwrap_or(&self.fallback)
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.fallback)?;
+        visit.call(&self.recompute)?;
+        visit.call(&self.asked)
     }
 }
 
@@ -52,19 +64,21 @@ pub(crate) fn options(
     ttl: Option<&Bound<'_, PyAny>>,
     deadline: Option<&Bound<'_, PyAny>>,
     staleness_budget: Option<&Bound<'_, PyAny>>,
+    recompute: bool,
 ) -> PyResult<ReadOptions> {
     Ok(ReadOptions {
         ttl: seconds("ttl", ttl)?,
         deadline: seconds("deadline", deadline)?,
         staleness_budget: seconds("staleness_budget", staleness_budget)?,
+        recompute,
     })
 }
 
-fn callable(fallback: &Bound<'_, PyAny>) -> PyResult<()> {
-    if fallback.is_callable() {
+fn callable(argument: &'static str, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+    if callback.is_callable() {
         return Ok(());
     }
-    Err(invalid(fallback.py(), "fallback", format!("{} cannot be called", type_name(fallback))))
+    Err(invalid(callback.py(), argument, format!("{} cannot be called", type_name(callback))))
 }
 
 /// The keys of a call, and each as its callback is given it.

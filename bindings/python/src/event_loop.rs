@@ -231,16 +231,17 @@ impl EventLoop {
     fn run(&self, py: Python<'_>, run: Run) -> PyResult<()> {
         let waiting = self.lock().get(run.token).and_then(|e| {
             let (callback, context) = e.callback.as_ref()?;
-            Some((callback.clone_ref(py), context.clone_ref(py), e.future.clone_ref(py)))
+            let called = callback.of_run(&run).clone_ref(py);
+            Some((called, callback.asked.clone_ref(py), context.clone_ref(py), e.future.clone_ref(py)))
         });
         // Without it the load is dropped, and another caller's callback takes over.
-        let Some((Callback { fallback, asked, .. }, context, future)) = waiting else { return Ok(()) };
+        let Some((called, asked, context, future)) = waiting else { return Ok(()) };
         let token = run.token;
         let load = Bound::new(py, Load::new(run, Some(future), self.home.clone(), self.running.clone()))?;
         if let Some(entry) = self.lock().get(token) {
             entry.own = Some(load.get().own());
         }
-        let call = || self.callbacks.call_method1(py, intern!(py, "run"), (&load, &fallback, &context, &asked));
+        let call = || self.callbacks.call_method1(py, intern!(py, "run"), (&load, &called, &context, &asked));
         surely(|| call().map(drop))
     }
 
@@ -315,8 +316,7 @@ impl EventLoop {
         for (_, entry) in entries.waiting.iter() {
             visit.call(&entry.future)?;
             if let Some((callback, context)) = &entry.callback {
-                visit.call(&callback.fallback)?;
-                visit.call(&callback.asked)?;
+                callback.traverse(&visit)?;
                 visit.call(context)?;
             }
         }

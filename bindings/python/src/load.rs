@@ -5,7 +5,6 @@ use crate::errors::Raised;
 use crate::home::Home;
 use crate::running::{Running, Slot};
 use bytes::Bytes;
-use failsoft::BadResult;
 use failsoft::foreign::{self, Answer, Own, Run, forks};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -49,12 +48,16 @@ pub(crate) struct Load {
     id: u64,
     #[pyo3(get)]
     reason: Option<&'static str>,
+    /// Which of its caller's callbacks is to be run: the name of the argument.
+    #[pyo3(get)]
+    callback: &'static str,
 }
 
 impl Load {
     pub(crate) fn new(run: Run, future: Option<Py<PyAny>>, home: Home, running: Running) -> Self {
         LOADS.fetch_add(1, Ordering::Relaxed);
         let (id, reason) = (run.id(), run.reason.map(|r| r.as_str()));
+        let callback = run.callback();
         Self {
             run: running.add(run),
             running,
@@ -65,6 +68,7 @@ impl Load {
             own: OwnSlot::default(),
             id,
             reason,
+            callback,
         }
     }
 
@@ -86,7 +90,8 @@ impl Load {
             if let Ok(answer) = &answer {
                 *self.own.0.lock().unwrap_or_else(PoisonError::into_inner) = Own::of(&run, answer);
             }
-            run.finish(answer.unwrap_or_else(|problem| Answer::Failed(BadResult(problem).into())));
+            let answer = answer.unwrap_or_else(|problem| run.refused(problem));
+            run.finish(answer);
         }
     }
 

@@ -42,6 +42,9 @@ impl Core {
     /// Args:
     ///     key: bytes, str, bytearray or memoryview, at most 512 MiB.
     ///     fallback: your own store; without it a missing key is None.
+    ///     recompute: called instead of `fallback`, by the same rules, where the primary says that there is no such key
+    ///         and nobody is known to have changed it: for `absent`, `expired`, `unknown`, and for `evicted` unless the
+    ///         key is read often. Everything else goes to `fallback`, which it takes beside it.
     ///     ttl: seconds that a loaded value lives in the cluster, instead of the setting `fill_ttl`.
     ///     deadline: seconds for the whole call, the fallback included; without it the settings `deadline` and
     ///         `load_timeout` hold.
@@ -64,16 +67,18 @@ impl Core {
     /// Example (without `await` in `failsoft.blocking`):
     ///
     ///     user = await router.get_with_fallback("user:42", load_user, ttl=60)
-    #[pyo3(signature = (key, fallback=None, *, ttl=None, deadline=None, staleness_budget=None))]
+    #[pyo3(signature = (key, fallback=None, *, recompute=None, ttl=None, deadline=None, staleness_budget=None))]
     fn get_with_fallback<'py>(
         &self,
         key: &Bound<'py, PyAny>,
         fallback: Option<&Bound<'py, PyAny>>,
+        recompute: Option<&Bound<'py, PyAny>>,
         ttl: Option<&Bound<'py, PyAny>>,
         deadline: Option<&Bound<'py, PyAny>>,
         staleness_budget: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.read(key, fallback, caller::options(ttl, deadline, staleness_budget), false)
+        let options = caller::options(ttl, deadline, staleness_budget, recompute.is_some());
+        self.read(key, fallback, recompute, options, false)
     }
 
     /// The same as `get_with_fallback`, with the account of how: an `Outcome`.
@@ -88,16 +93,18 @@ impl Core {
     ///
     ///     outcome = await router.resolve("user:42", load_user, deadline=0.5)
     ///     print(outcome.value, outcome.served_by, outcome.reason)
-    #[pyo3(signature = (key, fallback=None, *, ttl=None, deadline=None, staleness_budget=None))]
+    #[pyo3(signature = (key, fallback=None, *, recompute=None, ttl=None, deadline=None, staleness_budget=None))]
     fn resolve<'py>(
         &self,
         key: &Bound<'py, PyAny>,
         fallback: Option<&Bound<'py, PyAny>>,
+        recompute: Option<&Bound<'py, PyAny>>,
         ttl: Option<&Bound<'py, PyAny>>,
         deadline: Option<&Bound<'py, PyAny>>,
         staleness_budget: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.read(key, fallback, caller::options(ttl, deadline, staleness_budget), true)
+        let options = caller::options(ttl, deadline, staleness_budget, recompute.is_some());
+        self.read(key, fallback, recompute, options, true)
     }
 
     /// Reads many keys at once, with an `Outcome` or an exception for each, in the order of the keys.
@@ -130,7 +137,7 @@ impl Core {
         deadline: Option<&Bound<'py, PyAny>>,
         staleness_budget: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.many(keys, fallback, caller::options(ttl, deadline, staleness_budget), false)
+        self.many(keys, fallback, caller::options(ttl, deadline, staleness_budget, false), false)
     }
 
     /// Reads many keys at once, the values in the order of the keys.
@@ -159,7 +166,7 @@ impl Core {
         deadline: Option<&Bound<'py, PyAny>>,
         staleness_budget: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.many(keys, fallback, caller::options(ttl, deadline, staleness_budget), true)
+        self.many(keys, fallback, caller::options(ttl, deadline, staleness_budget, false), true)
     }
 
     /// Writes a value. It does not expire unless `ttl` says when, in seconds.

@@ -86,7 +86,7 @@ impl Settle {
         let set = intern!(py, "set_exception");
         match self.end(future, set, Some(&exception)) {
             Err(e) if e.is_instance_of::<PyTypeError>(py) => {
-                let error = PyRuntimeError::new_err("the fallback raised StopIteration");
+                let error = PyRuntimeError::new_err("the callback raised StopIteration");
                 error.set_cause(py, Some(PyErr::from_value(exception)));
                 self.end(future, set, Some(error.into_value(py).bind(py)))
             }

@@ -143,8 +143,8 @@ impl Error {
             Self::Reentrant { key } => ("key", Key(key)),
             Self::WriteRefused { cause } => ("cause", Word(cause.as_str())),
             Self::InvalidationIncomplete { pending: keys } => pending(keys),
-            Self::Fallback(inner) if inner.is::<BadResult>() => ("argument", Setting(BadResult::ARGUMENT)),
-            Self::Fallback(_) | Self::Closed | Self::Forked | Self::System { .. } | Self::Internal(_) => return None,
+            Self::Fallback(inner) => ("argument", Setting(inner.downcast_ref::<BadResult>()?.argument)),
+             Self::Closed | Self::Forked | Self::System { .. } | Self::Internal(_) => return None,
         };
         Some(Detail { name, value })
     }
@@ -233,17 +233,18 @@ impl fmt::Display for CallbackPanicked {
 impl StdError for CallbackPanicked {}
 
 /// A callback in another language gave something that is no answer: the error inside [`Error::Fallback`]. Its kind is
-/// that of a bad argument, `fallback`.
+/// that of a bad argument.
 #[derive(Clone, Debug)]
-pub struct BadResult(pub String);
-
-impl BadResult {
-    const ARGUMENT: &'static str = "fallback";
+pub struct BadResult {
+    /// Which callback: `fallback` or `recompute`.
+    pub argument: &'static str,
+    /// What it gave, and what is allowed.
+    pub problem: String,
 }
 
 impl fmt::Display for BadResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the fallback gave {}", self.0)
+        write!(f, "the {} gave {}", self.argument, self.problem)
     }
 }
 
@@ -284,9 +285,11 @@ mod tests {
 
     #[test]
     fn a_result_that_is_no_answer_is_a_bad_argument() {
-        let error = Error::Fallback(Arc::new(BadResult("an int".to_owned())));
-        assert_eq!((error.code(), error.to_string()), ("INVALID_ARGUMENT", "the fallback gave an int".to_owned()));
-        assert_eq!(error.detail(), Some(Detail { name: "argument", value: DetailValue::Setting("fallback") }));
+        for argument in ["fallback", "recompute"] {
+            let error = Error::Fallback(Arc::new(BadResult { argument, problem: "an int".to_owned() }));
+            assert_eq!((error.code(), error.to_string()), ("INVALID_ARGUMENT", format!("the {argument} gave an int")));
+            assert_eq!(error.detail(), Some(Detail { name: "argument", value: DetailValue::Setting(argument) }));
+        }
         let other = Error::Fallback(Arc::new(CallbackGone));
         assert_eq!((other.code(), other.detail()), ("FALLBACK", None));
     }

@@ -150,6 +150,10 @@ impl Foreign {
     /// As [`get`](Self::get), but bad keys are reported in the completion.
     pub fn resolve_many(&self, caller: Caller<'_>, keys: Vec<Bytes>, options: ReadOptions) -> Result<Pending, Error> {
         check_ttl(options.ttl)?;
+        if options.recompute {
+            let problem = "one call for many keys has no callback but its fallback".to_owned();
+            return Err(Error::InvalidArgument { argument: "recompute", problem });
+        }
         let router = self.open_router()?.clone();
         let mut ending = caller.channel.ending(caller.token);
         let call = run::many(ending.callee());

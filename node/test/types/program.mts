@@ -1,5 +1,5 @@
 // A program in TypeScript, as a module: it is checked, and run against a router without a cluster.
-import { type Config, type Fallback, type Health, type Outcome, type Reason, type ServedBy, type Writing, DeadlineExceeded, FailsoftError, InvalidArgument, InvalidationIncomplete, Router, Unavailable } from 'failsoft'
+import { type Config, type Fallback, type Health, type KeyOptions, type Outcome, type Reason, type ServedBy, type Writing, DeadlineExceeded, FailsoftError, InvalidArgument, InvalidationIncomplete, Router, Unavailable } from 'failsoft'
 
 interface User {
   name: string
@@ -107,6 +107,9 @@ const grown = await ours.getManyWithFallback(['a', 'b'] as const, async (keys) =
 const rows: { id: string; value: Buffer }[] = [{ id: 'a', value: Buffer.from('A') }]
 const mixed = await ours.getManyWithFallback(['a', Buffer.from('b')], () => new Map(rows.map((row) => [row.id, row.value])))
 const told: string | null = await ours.getWithFallback(new Uint8Array([107]), (key: Buffer) => key)
+const computing: KeyOptions = { ttlMs: 60_000, recompute: loadUser }
+const computed: Outcome<string> = await ours.resolve('user:42', loadUser, computing)
+const ofBytes: string | null = await ours.getWithFallback(new Uint8Array([107]), (key) => key, { recompute: (key: Buffer) => key })
 
 // The account, every field with its type.
 const health: Health = router.health()
@@ -118,6 +121,8 @@ if (words[0] === 'secondary' && words[1] === 'connection') numbers.push(sides.le
 
 // @ts-expect-error strings are what was asked for, not Buffers
 const untold: Router<Buffer> = new Router('127.0.0.1:1', { encoding: 'utf8' })
+// @ts-expect-error many keys have one callback
+const both = () => ours.getManyWithFallback(['a'], () => ({}), { recompute: loadUser })
 // @ts-expect-error a list of pairs is no mapping
 const pairs = () => ours.getManyWithFallback(['a'], () => [['a', 'b']])
 // @ts-expect-error an encoding that does not exist

@@ -2,7 +2,7 @@
 //! waits for the answer any more.
 
 use super::channel::{Callee, Channel, Completion};
-use crate::error::CallbackGone;
+use crate::error::{BadResult, CallbackGone};
 use crate::frame::{self, Frame};
 use crate::loads::{BoxError, Call, Question, Values};
 use crate::reads::{Fallback, Why};
@@ -80,6 +80,16 @@ impl Run {
 
     pub(super) fn call_is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
+    }
+
+    /// The name of the callback that is to be run, as its caller's argument has it.
+    pub fn callback(&self) -> &'static str {
+        if self.recompute { "recompute" } else { "fallback" }
+    }
+
+    /// The answer that stands for a result which is none; `problem` says what it was, and what is allowed.
+    pub fn refused(&self, problem: String) -> Answer {
+        Answer::Failed(Box::new(BadResult { argument: self.callback(), problem }))
     }
 
     /// Ends the run with an answer. If nobody waits for it any more, the answer is dropped.
