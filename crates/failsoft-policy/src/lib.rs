@@ -29,6 +29,7 @@ pub mod invalidate;
 pub mod invalidations;
 pub mod lease;
 pub mod load;
+pub mod near;
 #[doc(hidden)]
 pub mod nodes;
 mod pace;
