@@ -19,18 +19,9 @@ pub(crate) struct Callback {
 }
 
 impl Callback {
-    pub(crate) fn of_key(
-        fallback: Option<&Bound<'_, PyAny>>,
-        key: &Bound<'_, PyAny>,
-        octets: &[u8],
-    ) -> PyResult<Option<Self>> {
-        let Some(fallback) = fallback else { return Ok(None) };
-        callable(fallback)?;
-        Ok(Some(Self {
-            fallback: fallback.clone().unbind(),
-            asked: unchanging(key, octets).unbind(),
-            keys: Vec::new(),
-        }))
+    /// `fallback` has to be [`callable`].
+    pub(crate) fn of_key(fallback: &Bound<'_, PyAny>, key: &Bound<'_, PyAny>, octets: &[u8]) -> Self {
+        Self { fallback: fallback.clone().unbind(), asked: unchanging(key, octets).unbind(), keys: Vec::new() }
     }
 
     pub(crate) fn of_keys(
@@ -60,7 +51,8 @@ pub(crate) fn options(
     })
 }
 
-fn callable(fallback: &Bound<'_, PyAny>) -> PyResult<()> {
+/// Refuses what cannot be called.
+pub(crate) fn callable(fallback: &Bound<'_, PyAny>) -> PyResult<()> {
     if fallback.is_callable() {
         return Ok(());
     }
