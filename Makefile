@@ -55,7 +55,7 @@ lint: ## format, clippy, documentation, layering, oldest compiler, licences, scr
 bench: ## Failsoft and its peers side by side in one run
 	@scripts/with-server cargo run --release --locked -p failsoft-bench --bin failsoft-bench -- $(ARGS)
 
-bench-python: ## CPU for each read beside other Python clients in one run
+bench-python: ## CPU for each read beside other Python clients in one run; ARGS=near: what a near hit costs
 	@scripts/with-server scripts/bench-python $(ARGS)
 
 bench-c: ## CPU for each read through the C library beside Rust in one run
@@ -64,7 +64,7 @@ bench-c: ## CPU for each read through the C library beside Rust in one run
 install-c: ## the C library into PREFIX= (/usr/local), under DESTDIR= if that is set
 	@PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) scripts/install-c
 
-bench-node: ## CPU for each read beside other Node clients in one run; ARGS=outages: outage times
+bench-node: ## CPU for each read beside other Node clients in one run; ARGS=outages: outage times; ARGS=near: what a near hit costs
 	@scripts/with-server scripts/bench-node $(ARGS)
 
 packages: ## dist/: the Python wheel and its sources, the npm package, the C library; TARGET=: for other platforms

@@ -57,13 +57,23 @@ const capture = (resolve, reject) => {
   rejectNow = reject
 }
 
-/** Gives an entry its token and makes its promise. */
-function enter(entry) {
+/** The token of the next call. No user's code may run between this and the core's word that the call has begun. */
+function next() {
+  return free.length > 0 ? free[free.length - 1] : entries.length
+}
+
+/** The call with that token has begun: the token is taken. */
+function begun() {
+  if (free.length > 0) return free.pop()
+  return entries.push(undefined) - 1
+}
+
+/** Gives an entry the token of its call, which has begun, and makes its promise. */
+function enter(entry, token) {
+  entry.token = token
   const promise = new Promise(capture)
   entry.resolve = resolveNow
   entry.reject = rejectNow
-  const token = free.length > 0 ? free.pop() : entries.length
-  entry.token = token
   entries[token] = entry
   if (waiting++ === 0) {
     waker.hold(drain)
@@ -73,20 +83,23 @@ function enter(entry) {
 }
 
 /**
- * Starts a call. `launch(token)` returns null, or a failure that is known at once. It also checks what can lose its
- * memory, since whatever else is done before it may run the user's code: the signal, hooks that watch promises.
+ * Starts a call. `launch()` gives the core the `next` token, and returns what the core says at once: null, a value as a
+ * string, or a failure, which is thrown. It also checks what can lose its memory, since whatever else is done before it
+ * may run the user's code: the signal, hooks that watch resources.
  */
 function start(entry, signal, launch) {
   if (signal?.aborted) throw signal.reason
-  const promise = enter(entry)
-  try {
-    const failure = launch(entry.token)
-    if (failure !== null) return refused(entry, errorOf(failure), promise)
-  } catch (error) {
-    return refused(entry, error, promise)
-  }
+  const answer = launch()
+  if (answer !== null) return known(answer, entry.text)
+  const promise = enter(entry, begun())
   if (signal !== undefined) listen(entry, signal)
   return promise
+}
+
+/** The end of a call of which the core said at once what comes of it. */
+function known(answer, text) {
+  if (typeof answer !== 'string') throw errorOf(answer)
+  return Promise.resolve(text ? answer : Buffer.from(answer, 'latin1'))
 }
 
 function listen(entry, signal) {
@@ -95,15 +108,6 @@ function listen(entry, signal) {
   } catch (error) {
     abort(entry, error)
   }
-}
-
-/** Ends a call that the core did not take. Gives its promise. */
-function refused(entry, error, promise) {
-  free.push(entry.token)
-  forget(entry)
-  rest()
-  entry.reject(error)
-  return promise
 }
 
 /** The caller no longer waits. */
@@ -233,10 +237,11 @@ function keep(error) {
 
 module.exports = {
   Entry,
+  begun,
   enter,
-  errorOf,
+  known,
   native,
-  refused,
+  next,
   start,
   keep,
   /** Sets what runs callbacks. */

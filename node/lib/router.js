@@ -6,7 +6,7 @@ const { NativeRouter, NativeWriting, maxInvalidated, maxKeys } = require('./nati
 const { made, invalid, kindOf } = require('./errors.js')
 const { flaw, isUint8Array } = require('./octets.js')
 const { isPlain, ownOf } = require('./plain.js')
-const { Entry, enter, errorOf, native, refused, start } = require('./reads.js')
+const { Entry, begun, enter, known, native, next, start } = require('./reads.js')
 const { parent } = require('./callbacks.js')
 const { numbered } = require('./messages.js')
 const { read, given } = require('./settings.js')
@@ -25,13 +25,15 @@ const NONE = Object.freeze({ __proto__: null })
 /** Reads from a cluster, and from the caller's own store when the cluster has no answer. */
 class Router {
   #native
+  #near
   #text
 
   constructor(nodes, config = NONE) {
     const { settings, text } = read(config)
-    const opened = NativeRouter.open(native, numbered(this), given(nodes), settings)
+    const opened = NativeRouter.open(native, numbered(this), given(nodes), settings, text)
     if (!(opened instanceof NativeRouter)) throw made(opened)
     this.#native = opened
+    this.#near = opened.near()
     this.#text = text
   }
 
@@ -63,9 +65,9 @@ class Router {
       callable('fallback', fallback)
       const entry = new Entry(this.#text, fallback, asked)
       const wish = { ask: true, account: true, parent: parent(), ttl, deadline, stalenessBudget, recompute: false }
-      return start(entry, signal, (token) => {
+      return start(entry, signal, () => {
         for (const key of asked) octets('keys', key)
-        return this.#native.readMany(token, asked, wish)
+        return this.#native.readMany(next(), asked, wish)
       })
     })
   }
@@ -73,10 +75,10 @@ class Router {
   set(key, value, options) {
     return attempt(() => {
       const { ttlMs } = checked(options, SET)
-      return start(new Entry(false), undefined, (token) => {
+      return start(new Entry(false), undefined, () => {
         octets('key', key)
         octets('value', value)
-        return this.#native.set(token, key, value, ttlMs)
+        return this.#native.set(next(), key, value, ttlMs)
       })
     })
   }
@@ -84,9 +86,9 @@ class Router {
   invalidate(...keys) {
     return attempt(() => {
       const { holdMs } = checked(isPlain(keys.at(-1)) ? keys.pop() : undefined, INVALIDATE)
-      return start(new Entry(false), undefined, (token) => {
+      return start(new Entry(false), undefined, () => {
         for (const key of keys) octets('keys', key)
-        return this.#native.invalidate(token, keys, holdMs)
+        return this.#native.invalidate(next(), keys, holdMs)
       })
     })
   }
@@ -97,14 +99,15 @@ class Router {
     // Not left to the core, which counts a key once: those behind would not be held.
     if (written.length > MAX_INVALIDATED) throw invalid('keys', `more than ${MAX_INVALIDATED} keys in one call`)
     let native
-    await start(new Entry(false), undefined, (token) => {
+    await start(new Entry(false), undefined, () => {
       for (const key of written) octets('keys', key)
-      const begun = this.#native.beginWriting(token, written)
-      if (!(begun instanceof NativeWriting)) return begun
-      native = begun
+      const answer = this.#native.beginWriting(next(), written)
+      if (!(answer instanceof NativeWriting)) return answer
+      native = answer
       return null
     })
-    const writing = new Writing(() => start(new Entry(false), undefined, (token) => this.#native.endWriting(token, native)))
+    const end = () => start(new Entry(false), undefined, () => this.#native.endWriting(next(), native))
+    const writing = new Writing(() => attempt(end))
     return transaction === undefined ? writing : within(writing, transaction)
   }
 
@@ -112,7 +115,7 @@ class Router {
     return attempt(() => {
       number('timeoutMs', timeoutMs)
       const { signal } = checked(options, WAIT)
-      return start(new Entry(false), signal, (token) => this.#native.ready(token, timeoutMs))
+      return start(new Entry(false), signal, () => this.#native.ready(next(), timeoutMs))
     })
   }
 
@@ -123,7 +126,7 @@ class Router {
   }
 
   close() {
-    return attempt(() => start(new Entry(false), undefined, (token) => this.#native.close(token)))
+    return attempt(() => start(new Entry(false), undefined, () => this.#native.close(next())))
   }
 
   [Symbol.asyncDispose ?? Symbol.for('nodejs.asyncDispose')]() {
@@ -142,20 +145,20 @@ class Router {
     return `${name} ${inspect(shown, options)}`
   }
 
-  /** A read without options, outside of callbacks: as `start` does it. */
+  /** A read without options, outside of callbacks: as `start` does it, but nothing is made for one that is known at once. */
   #get(key, fallback) {
     if (parent() !== undefined) return this.#read(key, fallback, undefined, false)
-    if (fallback !== undefined && fallback !== null) callable('fallback', fallback)
-    const entry = new Entry(this.#text, fallback ?? undefined, key)
-    const promise = enter(entry)
-    let failure
-    try {
-      octets('key', key)
-      failure = this.#native.get(entry.token, key, entry.fallback !== undefined)
-    } catch (error) {
-      return refused(entry, error, promise)
+    const asks = fallback !== undefined && fallback !== null
+    if (asks) callable('fallback', fallback)
+    octets('key', key)
+    if (this.#near !== null) {
+      const value = this.#near(key)
+      if (value !== undefined) return known(value, this.#text)
     }
-    return failure === null ? promise : refused(entry, errorOf(failure), promise)
+    const failure = this.#native.get(next(), key, asks)
+    if (failure !== null) return known(failure)
+    const token = begun()
+    return enter(new Entry(this.#text, asks ? fallback : undefined, key), token)
   }
 
   #read(key, fallback, options, account) {
@@ -165,9 +168,9 @@ class Router {
     const entry = new Entry(this.#text, fallback ?? undefined, key, own.recompute ?? undefined)
     const [ask, recompute] = [entry.fallback !== undefined, entry.recompute !== undefined]
     const wish = { ask, account, parent: parent(), ttl, deadline, stalenessBudget, recompute }
-    return start(entry, signal, (token) => {
+    return start(entry, signal, () => {
       octets('key', key)
-      return this.#native.read(token, key, wish)
+      return this.#native.read(next(), key, wish)
     })
   }
 }

@@ -90,10 +90,12 @@ pub unsafe extern "C" fn failsoft_resolve(
         let (router, key) = unsafe { (Router::open_one(router)?, bytes("key", key, len)?) };
         let loader = Callback::new(loader, user_data, release);
         let (options, asks) = (GetOptions::of(options), loader.is_some());
-        let ended = router.wait(&[], loader, |caller| router.foreign.resolve(caller, key, options, asks))?;
-        let outcome = match ended {
-            Completion::Outcome { result, .. } => Outcome::new(result),
-            _ => return Err(unexpected()),
+        let outcome = match router.foreign.near_outcome(key, &options, asks)? {
+            Some(near) => Outcome::new(Ok(near)),
+            None => match router.wait(&[], loader, |caller| router.foreign.resolve(caller, key, options, asks))? {
+                Completion::Outcome { result, .. } => Outcome::new(result),
+                _ => return Err(unexpected()),
+            },
         };
         let ended = outcome.check();
         if let Some(out) = out {

@@ -8,6 +8,7 @@ mod event;
 mod failure;
 mod given;
 mod key;
+mod near;
 mod outcome;
 mod reads;
 mod router;

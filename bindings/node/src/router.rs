@@ -4,12 +4,13 @@ use crate::config;
 use crate::failure::Failure;
 use crate::given::{Given, Member};
 use crate::key::{Octets, duration, octets};
+use crate::near;
 use crate::reads::{Reads, Waiting};
 use bytes::Bytes;
 use failsoft::Error;
 use failsoft::foreign::{Caller, Foreign, Inside, Parent, Pending, ReadOptions};
-use napi::Result;
-use napi::bindgen_prelude::Either;
+use napi::bindgen_prelude::{Either, Either3, Null, Unknown};
+use napi::{Env, JsString, Result};
 use napi_derive::napi;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -54,15 +55,26 @@ pub struct NativeWriting {
 /// The native part of the package's `Router`. A call returns an error that is known at once; it has no completion then.
 #[napi]
 pub struct NativeRouter {
-    foreign: Foreign,
+    foreign: Rc<Foreign>,
     waiting: Rc<Waiting>,
+    text: bool,
 }
+
+/// What is known of a read at once: its value, from the near cache; an error; or nothing yet, and then it has a completion.
+type AtOnce<'e> = Either3<JsString<'e>, Failure, Null>;
 
 #[napi]
 impl NativeRouter {
-    /// Opens a router whose calls complete in `reads`, or says why it cannot. Its messages carry `number`.
+    /// Opens a router whose calls complete in `reads`, or says why it cannot. Its messages carry `number`. With `text`,
+    /// values that are known at once are strings; without, strings that have a character for each byte.
     #[napi(catch_unwind)]
-    pub fn open(reads: &Reads, number: u32, nodes: Given, settings: Vec<Member>) -> Either<NativeRouter, Failure> {
+    pub fn open(
+        reads: &Reads,
+        number: u32,
+        nodes: Given,
+        settings: Vec<Member>,
+        text: bool,
+    ) -> Either<NativeRouter, Failure> {
         let opened = config::read(nodes, settings).map_err(|error| {
             // It names the key as JavaScript writes it already.
             Failure::config(&error)
@@ -71,9 +83,15 @@ impl NativeRouter {
         let opened = opened.map(|builder| builder.observer(move |event| aside.message(number, event)));
         let opened = opened.and_then(|builder| Foreign::open(builder).map_err(|error| Failure::of(&error)));
         match opened {
-            Ok(foreign) => Either::A(Self { foreign, waiting: Rc::clone(&reads.waiting) }),
+            Ok(foreign) => Either::A(Self { foreign: Rc::new(foreign), waiting: Rc::clone(&reads.waiting), text }),
             Err(failure) => Either::B(failure),
         }
+    }
+
+    /// What answers reads from the near cache in the call itself; none if there is no near cache.
+    #[napi(catch_unwind)]
+    pub fn near<'e>(&self, env: &'e Env) -> Result<Option<Unknown<'e>>> {
+        self.foreign.has_near().then(|| near::function(env, &self.foreign, self.text)).transpose()
     }
 
     /// Reads a value, with or without a callback, outside of any load and without options.
@@ -85,19 +103,20 @@ impl NativeRouter {
 
     /// Reads a value or an outcome.
     #[napi(catch_unwind)]
-    pub fn read(&self, token: u32, key: Octets<'_>, wish: Wish) -> Result<Option<Failure>> {
+    pub fn read<'e>(&self, env: &'e Env, token: u32, key: Octets<'_>, wish: Wish) -> Result<AtOnce<'e>> {
         let key = octets(key)?;
         let options = match wish.options() {
             Ok(options) => options,
-            Err(failure) => return Ok(Some(failure)),
+            Err(failure) => return Ok(Either3::B(failure)),
         };
-        Ok(self.start(token, wish.parent, |caller| {
-            if wish.account {
-                self.foreign.resolve(caller, key, options, wish.ask)
-            } else {
-                self.foreign.get(caller, key, options, wish.ask)
-            }
-        }))
+        if wish.account {
+            let start = |caller: Caller<'_>| self.foreign.resolve(caller, key, options, wish.ask);
+            return Ok(begun(self.start(token, wish.parent, start)));
+        }
+        if let Some(known) = self.at_once(env, &key, &options, wish.ask)? {
+            return Ok(known);
+        }
+        Ok(begun(self.start(token, wish.parent, |caller| self.foreign.get(caller, key, options, wish.ask))))
     }
 
     /// Reads many keys; `ask` and `account` of the wish are those of each.
@@ -181,6 +200,16 @@ impl NativeRouter {
         }
     }
 
+    /// The value that the near cache has, as one string: to make a Buffer here would cost more than all the rest.
+    fn at_once<'e>(&self, env: &'e Env, key: &[u8], options: &ReadOptions, ask: bool) -> Result<Option<AtOnce<'e>>> {
+        Ok(match self.foreign.near(key, options, ask) {
+            Ok(Some(value)) if self.text => Some(Either3::A(env.create_string(String::from_utf8_lossy(&value))?)),
+            Ok(Some(value)) => Some(Either3::A(env.create_string_latin1(value)?)),
+            Ok(None) => None,
+            Err(error) => Some(Either3::B(Failure::of(&error))),
+        })
+    }
+
     fn start(
         &self,
         token: u32,
@@ -208,4 +237,9 @@ impl NativeRouter {
             Err(error) => Some(Failure::of(&error)),
         }
     }
+}
+
+/// The answer to a read that was started, unless that failed.
+fn begun<'e>(failure: Option<Failure>) -> AtOnce<'e> {
+    failure.map_or(Either3::C(Null), Either3::B)
 }

@@ -3,7 +3,8 @@
 
 use crate::caller::{self, Callback};
 use crate::errors::raised;
-use crate::given::Form;
+use crate::event_loop::EventLoop;
+use crate::given::{self, Form};
 use crate::messages::Messages;
 use crate::{blocking, convert, ending, loops};
 use failsoft::foreign::{Caller, Foreign, Pending, ReadOptions};
@@ -85,10 +86,15 @@ impl Core {
         form: Form,
         start: impl FnOnce(&Foreign, Caller<'_>) -> Result<Pending, Error>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let Opened { foreign, messages, .. } = self.opened()?;
+        let here = self.here(py, manner)?;
+        self.wait(py, here.as_ref(), callback, (form, manner), start)
+    }
+
+    /// The running loop's part in a call that begins now; none of a thread that waits. Fails if no call can begin.
+    fn here<'py>(&self, py: Python<'py>, manner: Manner) -> PyResult<Option<Bound<'py, EventLoop>>> {
+        let foreign = &self.opened()?.foreign;
         if self.waiter == Waiter::Thread {
-            return blocking::wait(py, callback.as_ref(), messages, |caller| start(foreign, caller))?
-                .into_python(py, &form);
+            return Ok(None);
         }
         // First of all: in a forked child the loop itself is of no use.
         match foreign.check() {
@@ -96,9 +102,23 @@ impl Core {
             Err(error) if manner != Manner::End => return Err(raised(py, &error)),
             _ => {}
         }
-        let here = loops::running(py)?;
-        let long = manner == Manner::Long;
-        here.get().wait(py, callback, form, long, messages, |caller| start(foreign, caller))
+        loops::running(py).map(Some)
+    }
+
+    fn wait<'py>(
+        &self,
+        py: Python<'py>,
+        here: Option<&Bound<'py, EventLoop>>,
+        callback: Option<Callback>,
+        (form, manner): (Form, Manner),
+        start: impl FnOnce(&Foreign, Caller<'_>) -> Result<Pending, Error>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let Opened { foreign, messages, .. } = self.opened()?;
+        let start = |caller: Caller<'_>| start(foreign, caller);
+        match here {
+            Some(here) => here.get().wait(py, callback, form, manner == Manner::Long, messages, start),
+            None => blocking::wait(py, callback.as_ref(), messages, start)?.into_python(py, &form),
+        }
     }
 
     pub(crate) fn read<'py>(
@@ -112,11 +132,29 @@ impl Core {
         ending::watch();
         let py = key.py();
         let octets = convert::key(key)?;
-        let callback = Callback::of_key(fallback, recompute, key, &octets)?;
+        fallback.map_or(Ok(()), |fallback| caller::callable("fallback", fallback))?;
+        recompute.map_or(Ok(()), |recompute| caller::callable("recompute", recompute))?;
         let options = options?;
+        let Opened { foreign, decode, messages, .. } = self.opened()?;
+        let here = self.here(py, Manner::Short)?;
+        let text_of = decode.then_some(&*octets);
+        let near = if account {
+            let near = foreign.near_outcome(&octets, &options, fallback.is_some());
+            near.map(|near| near.map(|outcome| given::outcome(py, outcome, text_of)))
+        } else {
+            let near = foreign.near(&octets, &options, fallback.is_some());
+            near.map(|near| near.map(|value| convert::value(py, Some(&value), text_of)))
+        };
+        if let Some(given) = near.map_err(|error| raised(py, &error))? {
+            return match here {
+                Some(here) => here.get().at_once(py, given, messages),
+                None => messages.log(py).and(given),
+            };
+        }
+        let callback = fallback.map(|fallback| Callback::of_key(fallback, recompute, key, &octets));
         let ask = callback.is_some();
-        let form = if self.opened()?.decode { Form::text(vec![Bytes::copy_from_slice(&octets)]) } else { Form::BYTES };
-        self.call(py, callback, Manner::Short, form, |foreign, caller| {
+        let form = if *decode { Form::text(vec![Bytes::copy_from_slice(&octets)]) } else { Form::BYTES };
+        self.wait(py, here.as_ref(), callback, (form, Manner::Short), |foreign, caller| {
             if account {
                 foreign.resolve(caller, octets, options, ask)
             } else {

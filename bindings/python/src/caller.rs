@@ -21,21 +21,19 @@ pub(crate) struct Callback {
 }
 
 impl Callback {
+    /// Both have to be [`callable`].
     pub(crate) fn of_key(
-        fallback: Option<&Bound<'_, PyAny>>,
+        fallback: &Bound<'_, PyAny>,
         recompute: Option<&Bound<'_, PyAny>>,
         key: &Bound<'_, PyAny>,
         octets: &[u8],
-    ) -> PyResult<Option<Self>> {
-        recompute.map_or(Ok(()), |recompute| callable("recompute", recompute))?;
-        let Some(fallback) = fallback else { return Ok(None) };
-        callable("fallback", fallback)?;
-        Ok(Some(Self {
+    ) -> Self {
+        Self {
             fallback: fallback.clone().unbind(),
             recompute: recompute.map(|recompute| recompute.clone().unbind()),
             asked: unchanging(key, octets).unbind(),
             keys: Vec::new(),
-        }))
+        }
     }
 
     pub(crate) fn of_keys(
@@ -74,7 +72,8 @@ pub(crate) fn options(
     })
 }
 
-fn callable(argument: &'static str, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+/// Refuses what cannot be called.
+pub(crate) fn callable(argument: &'static str, callback: &Bound<'_, PyAny>) -> PyResult<()> {
     if callback.is_callable() {
         return Ok(());
     }

@@ -89,7 +89,7 @@ pub(crate) fn failed(object: &Bound<'_, PyAny>, error: PyErr) -> PyResult<String
 pub(crate) fn value<'py>(
     py: Python<'py>,
     value: Option<&Bytes>,
-    text_of: Option<&Bytes>,
+    text_of: Option<&[u8]>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let Some(bytes) = value else { return Ok(py.None().into_bound(py)) };
     let Some(key) = text_of else { return Ok(PyBytes::new(py, bytes).into_any()) };

@@ -115,7 +115,7 @@ pub(crate) fn invalid(py: Python<'_>, argument: &'static str, problem: impl Into
 }
 
 /// The exception for a value that should be text and is not UTF-8: Python's own, which says where, with the key.
-pub(crate) fn no_text(py: Python<'_>, key: &Bytes, value: &Bytes, why: Utf8Error) -> PyErr {
+pub(crate) fn no_text(py: Python<'_>, key: &[u8], value: &Bytes, why: Utf8Error) -> PyErr {
     let exception = || {
         let arguments = PyUnicodeDecodeError::new_utf8(py, value, why)?.getattr(intern!(py, "args"))?;
         let exception = class_of(py, "DECODE")?.call1(arguments.cast_into::<PyTuple>()?)?;

@@ -149,6 +149,26 @@ impl EventLoop {
         Ok(None)
     }
 
+    /// The Future of a call that has ended already.
+    pub(crate) fn at_once<'py>(
+        &self,
+        py: Python<'py>,
+        given: PyResult<Bound<'py, PyAny>>,
+        messages: &Arc<Messages>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.heard.call(messages, &self.channel);
+        let future = self.new_future(py)?;
+        match given {
+            Ok(value) => self.settle.new_result(&future, &value)?,
+            Err(error) => self.settle.exception(&future, error.into_value(py).into_bound(py).into_any())?,
+        }
+        Ok(future)
+    }
+
+    fn new_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.future.bind(py).call(PyTuple::empty(py), Some(self.arguments.bind(py)))
+    }
+
     /// Registers a call and starts it. With `long`, cancelling the Future cancels the call in the core at once.
     pub(crate) fn wait<'py>(
         &self,
@@ -166,7 +186,7 @@ impl EventLoop {
             Some(callback) => Some((callback, COPY.import(py, "contextvars", "copy_context")?.call0()?.unbind())),
             None => None,
         };
-        let future = self.future.bind(py).call(PyTuple::empty(py), Some(self.arguments.bind(py)))?;
+        let future = self.new_future(py)?;
         let token = self.lock().insert(future.clone().unbind(), callback, form);
         let caller = Caller { channel: &self.channel, token, parent: parent.as_ref() };
         match start(caller) {

@@ -30,8 +30,8 @@ impl Form {
     }
 
     /// The key of the value at this place, if the value is to be text.
-    fn text_of(&self, place: usize) -> Option<&Bytes> {
-        self.text.as_ref()?.get(place)
+    fn text_of(&self, place: usize) -> Option<&[u8]> {
+        self.text.as_ref()?.get(place).map(|key| &**key)
     }
 }
 
@@ -58,11 +58,20 @@ impl Given {
     pub(crate) fn into_python<'py>(self, py: Python<'py>, form: &Form) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Self::Value(value) => convert::value(py, value.as_ref(), form.text_of(0)),
-            Self::Outcome(outcome) => Ok(Bound::new(py, Outcome::new(py, outcome, form.text_of(0))?)?.into_any()),
+            Self::Outcome(given) => outcome(py, given, form.text_of(0)),
             Self::Many(results) => many(py, results, form),
             Self::Nothing => Ok(py.None().into_bound(py)),
         }
     }
+}
+
+/// An outcome, whose value is text if this is its key.
+pub(crate) fn outcome<'py>(
+    py: Python<'py>,
+    given: failsoft::Outcome,
+    text_of: Option<&[u8]>,
+) -> PyResult<Bound<'py, PyAny>> {
+    Ok(Bound::new(py, Outcome::new(py, given, text_of)?)?.into_any())
 }
 
 /// An outcome or an exception for each key, or its value.

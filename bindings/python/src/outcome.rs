@@ -3,7 +3,7 @@
 use crate::convert::{self, duration};
 use crate::ending;
 use crate::errors::invalid;
-use failsoft::{Bytes, Reason, ServedBy};
+use failsoft::{Reason, ServedBy};
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// The value is text if this is its key.
-    pub(crate) fn new(py: Python<'_>, outcome: failsoft::Outcome, text_of: Option<&Bytes>) -> PyResult<Self> {
+    pub(crate) fn new(py: Python<'_>, outcome: failsoft::Outcome, text_of: Option<&[u8]>) -> PyResult<Self> {
         let value = convert::value(py, outcome.value.as_ref(), text_of)?.unbind();
         let failsoft::Outcome { served_by, reason, age, attempts, coalesced, node, .. } = outcome;
         Ok(Self { value, served_by, reason, age, attempts, coalesced, node: node.map(|node| node.to_string()) })

@@ -71,6 +71,11 @@ impl Settle {
         self.end(future, intern!(future.py(), "set_result"), Some(&value))
     }
 
+    /// The same of a Future that nobody knows yet: there are no callbacks to be told.
+    pub(crate) fn new_result<'py>(&self, future: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>) -> PyResult<()> {
+        direct::method(future, intern!(future.py(), "set_result"), Some(value)).map(drop)
+    }
+
     pub(crate) fn cancel(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
         self.end(future, intern!(future.py(), "cancel"), None)
     }

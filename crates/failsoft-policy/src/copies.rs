@@ -1,11 +1,11 @@
-//! Copies of values in this process, which stand in where no node and no callback can answer: what is known of one, and
-//! when a value that was just read is worth copying.
+//! Copies of values in this process, which stand in where no node and no callback can answer: what is known of one, when a
+//! value that was just read is worth copying, and which failures of a read a copy bridges.
 //!
 //! When a copy may be served is the rule of all that stands in ([`crate::cluster::Cluster::copy_serves`]).
 
 use crate::lease::Lease;
 use crate::time::Instant;
-use crate::words::NodeKey;
+use crate::words::{NodeKey, Reason};
 use crate::write::Cause;
 use core::time::Duration;
 
@@ -51,4 +51,60 @@ pub fn is_worth(asked_at: Instant, held: Option<Held>) -> bool {
 /// The most bytes that the key and the value of an entry may have together where all entries have `room` bytes.
 pub fn largest(room: u64) -> u64 {
     (room / SHARE).min(LARGEST)
+}
+
+/// How a read failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFailure {
+    /// No source could say whether the key exists.
+    Unavailable(Reason),
+    /// The deadline of the call passed, or its callback took too long.
+    DeadlineExceeded,
+    /// The callback was not asked, to spare the store.
+    Shed,
+    /// The callback failed.
+    Callback,
+    /// The callback gave something that is no answer.
+    BadResult,
+    /// Anything else: a mistake of the program, a closed router, a defect.
+    Other,
+}
+
+/// Why a copy stands in for a read that failed like this, if one may; none if its caller has to hear of the failure.
+/// `reason` is why the primary did not serve, as far as that is known, and `callback` says whether the caller gave one.
+pub fn bridged(failure: ReadFailure, reason: Option<Reason>, callback: bool) -> Option<Reason> {
+    match failure {
+        ReadFailure::Unavailable(reason) => Some(reason),
+        ReadFailure::DeadlineExceeded if callback => Some(Reason::SlowSource),
+        ReadFailure::DeadlineExceeded => Some(reason.unwrap_or(Reason::Deadline)),
+        ReadFailure::Shed => Some(Reason::Shed),
+        ReadFailure::Callback => Some(Reason::FailedSource),
+        // The program has to be mended, and nobody would if a copy hid it.
+        ReadFailure::BadResult | ReadFailure::Other => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_bridges_what_says_no_more_than_that_nobody_could_answer() {
+        let timeout = Some(Reason::Timeout);
+        for callback in [false, true] {
+            let bridged = |failure| bridged(failure, timeout, callback);
+            assert_eq!(bridged(ReadFailure::Unavailable(Reason::ClusterDown)), Some(Reason::ClusterDown));
+            assert_eq!(bridged(ReadFailure::Shed), Some(Reason::Shed));
+            assert_eq!(bridged(ReadFailure::Callback), Some(Reason::FailedSource));
+            assert_eq!(bridged(ReadFailure::BadResult), None);
+            assert_eq!(bridged(ReadFailure::Other), None);
+        }
+    }
+
+    #[test]
+    fn time_that_ran_out_is_the_callback_s_where_there_is_one() {
+        assert_eq!(bridged(ReadFailure::DeadlineExceeded, Some(Reason::Timeout), true), Some(Reason::SlowSource));
+        assert_eq!(bridged(ReadFailure::DeadlineExceeded, Some(Reason::Timeout), false), Some(Reason::Timeout));
+        assert_eq!(bridged(ReadFailure::DeadlineExceeded, None, false), Some(Reason::Deadline));
+    }
 }

@@ -32,6 +32,7 @@ pub mod lease;
 pub mod load;
 pub mod memory;
 pub mod miss;
+pub mod near;
 #[doc(hidden)]
 pub mod nodes;
 mod pace;

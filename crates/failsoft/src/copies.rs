@@ -5,12 +5,11 @@
 
 use crate::account::ReadEnd;
 use crate::driver::Served;
-use crate::error::{BadResult, Error};
 use crate::near::Tracked;
 use crate::shared::Shared;
 use bytes::Bytes;
 use failsoft_policy::config::Config;
-use failsoft_policy::copies::{Held, is_worth, largest};
+use failsoft_policy::copies::{Held, bridged, is_worth, largest};
 use failsoft_policy::slot::slot_of;
 use failsoft_policy::{Instant, Reason, Status};
 use quick_cache::sync::{Cache, DefaultLifecycle};
@@ -139,20 +138,10 @@ pub(crate) fn serving(shared: &Shared, key: &[u8], asked: Option<Duration>) -> O
     serves.then_some(copy)
 }
 
-/// Serves a copy instead of an error, if the error says no more than that nobody could answer. `callback` says whether the
-/// caller gave one.
+/// Serves a copy instead of an error, if the policy lets one. `callback` says whether the caller gave one.
 pub(crate) fn or_stale(shared: &Shared, key: &[u8], end: ReadEnd, callback: bool, asked: Option<Duration>) -> ReadEnd {
     let ReadEnd::Failed { error, reason, attempts } = &end else { return end };
-    let reason = match error {
-        Error::Unavailable { reason, .. } => *reason,
-        Error::DeadlineExceeded { .. } if callback => Reason::SlowSource,
-        Error::DeadlineExceeded { .. } => reason.unwrap_or(Reason::Deadline),
-        Error::Shed { .. } => Reason::Shed,
-        // A result that is no answer is a defect of the program, which has to hear of it.
-        Error::Fallback(inner) if inner.is::<BadResult>() => return end,
-        Error::Fallback(_) => Reason::FailedSource,
-        _ => return end,
-    };
+    let Some(reason) = bridged(error.read_failure(), *reason, callback) else { return end };
     match serving(shared, key, asked) {
         Some(copy) => stale(shared, copy, reason, *attempts),
         None => end,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use failsoft_policy::Reason;
+use failsoft_policy::copies::ReadFailure;
 use failsoft_policy::error::ConfigError;
 use failsoft_policy::invalidate::Pending;
 use failsoft_policy::store::ShedCause;
@@ -93,6 +94,18 @@ impl Error {
             Self::Closed => "CLOSED",
             Self::Forked => "FORKED",
             Self::System { .. } | Self::Internal(_) => "INTERNAL",
+        }
+    }
+
+    /// How the read failed that ends with this, in the policy's words.
+    pub(crate) fn read_failure(&self) -> ReadFailure {
+        match self {
+            Self::Unavailable { reason, .. } => ReadFailure::Unavailable(*reason),
+            Self::DeadlineExceeded { .. } => ReadFailure::DeadlineExceeded,
+            Self::Shed { .. } => ReadFailure::Shed,
+            Self::Fallback(inner) if inner.is::<BadResult>() => ReadFailure::BadResult,
+            Self::Fallback(_) => ReadFailure::Callback,
+            _ => ReadFailure::Other,
         }
     }
 }

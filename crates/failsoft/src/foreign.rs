@@ -4,7 +4,7 @@
 //! into the [`Channel`] that it was started with, and the consumer is woken once, when the channel goes from empty to
 //! non-empty. A load comes as a [`Run`]: the consumer runs the callback on its own loop or thread and
 //! [answers](Run::finish). Dropping a `Run` means that its loop or thread is gone; another waiter's callback takes
-//! over.
+//! over. What a near copy serves needs none of this: [`Foreign::near`].
 //!
 //! Each read, write or wait that was started gets exactly one final completion (`Value`, `Outcome`, `Many`, `Done` or
 //! `Cancelled`), unless its channel is closed first. No `Run` with its token comes after that.
@@ -12,6 +12,7 @@
 mod channel;
 mod direct;
 mod key;
+mod near;
 mod own;
 mod process;
 mod run;
@@ -31,7 +32,7 @@ use crate::frame::{self, Frame};
 use crate::health::Health;
 use crate::many::Asked;
 use crate::reads;
-use crate::router::{Router, check_invalidated, check_recompute, check_string, check_ttl};
+use crate::router::{Router, check_invalidated, check_ttl};
 use crate::writing::{self, Writing};
 use bytes::Bytes;
 use channel::{Ending, Final};
@@ -272,10 +273,7 @@ impl Foreign {
         ask: bool,
         account: bool,
     ) -> Result<Pending, Error> {
-        check_string("key", key.len())?;
-        check_ttl(options.ttl)?;
-        check_recompute(options.recompute, ask)?;
-        let router = self.open_router()?;
+        let router = self.router_for(&key, &options, ask)?;
         if options.deadline.is_none() {
             let ReadOptions { ttl, staleness_budget, recompute, .. } = options;
             let asked = direct::Asked { key, ttl, staleness_budget, recompute, callback: ask, account };

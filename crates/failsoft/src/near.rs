@@ -3,7 +3,7 @@
 //! Every `CELLS`th of all keys shares a generation, which advances when anything is known to have happened to one of them.
 //! A read takes the generation before it asks; the copy that it makes is served only while that is still the same, so an
 //! answer that was on its way when the key was changed is none. What has to be heard meanwhile is the policy's, and shown
-//! to readers without a lock ([`Shown`]).
+//! to readers without a lock ([`Shown`]); so is the rule by which a copy serves.
 
 use crate::connection::Reply;
 use crate::copies::Copy;
@@ -13,11 +13,13 @@ use crate::opener::Use;
 use crate::shared::Shared;
 use crate::sharing;
 use bytes::Bytes;
+use failsoft_policy::behind::ahead;
 use failsoft_policy::cluster::{Cluster, Trust};
 use failsoft_policy::copies::{Held, looks_at};
-use failsoft_policy::route::{Route, Source};
+use failsoft_policy::near::{Known, Near, serves};
+use failsoft_policy::route::Source;
 use failsoft_policy::slot::slot_of;
-use failsoft_policy::{Instant, NodeKey, Slot};
+use failsoft_policy::{Instant, NodeKey};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -79,11 +81,11 @@ impl Shown {
         (now.as_nanos() < self.until.load(Ordering::Acquire)).then(|| self.line.load(Ordering::Relaxed))
     }
 
-    /// Until when what was asked for at this time is known to be current; none if it may not be served now.
-    fn trusts(&self, asked_at: Instant, now: Instant) -> Option<Instant> {
-        let until = self.until.load(Ordering::Acquire);
-        let since = self.since.load(Ordering::Acquire);
-        (now.as_nanos() < until && asked_at.as_nanos() >= since).then(|| Instant::from_nanos(until))
+    /// What is shown now. What counts until a time goes with a `since` that was shown with it, or with a later one.
+    fn trust(&self) -> Trust {
+        let until = Instant::from_nanos(self.until.load(Ordering::Acquire));
+        let since = Instant::from_nanos(self.since.load(Ordering::Acquire));
+        Trust { line: self.line.load(Ordering::Relaxed), since, until }
     }
 
     fn note(&self, now: Instant) {
@@ -102,13 +104,9 @@ impl Shown {
 /// What makes a copy a near one.
 #[derive(Debug)]
 pub(crate) struct Tracked {
-    slot: Slot,
-    node: NodeKey,
+    near: Near,
     shown: Arc<Shown>,
     cell: usize,
-    generation: u64,
-    /// When its time to live has passed.
-    expires_at: Instant,
 }
 
 /// A near copy that serves now.
@@ -127,19 +125,15 @@ pub(crate) fn hit(shared: &Shared, key: &[u8]) -> Option<Hit> {
     if shared.is_closed() {
         return None;
     }
-    let now = shared.now();
-    let until = tracked.shown.trusts(copy.held.current_at, now)?;
-    if now >= tracked.expires_at || generations.cells[tracked.cell].load(Ordering::Acquire) != tracked.generation {
-        return None;
-    }
-    let route = shared.table.load().snapshot.route(tracked.slot);
-    if !matches!(route, Route::Primary { node, .. } if node == tracked.node) {
-        return None;
-    }
-    tracked.shown.note(now);
-    // The proof that counts until then was begun a window before.
-    let known = until - shared.config().trust_window();
-    let age = now.since(known.max(copy.held.current_at));
+    let table = shared.table.load();
+    let known = Known {
+        now: shared.now(),
+        trust: Some(tracked.shown.trust()),
+        generation: generations.cells[tracked.cell].load(Ordering::Acquire),
+        snapshot: &table.snapshot,
+    };
+    let age = serves(shared.config(), &copy.held, &tracked.near, &known)?;
+    tracked.shown.note(known.now);
     Some(Hit { copy, age })
 }
 
@@ -181,10 +175,13 @@ pub(crate) async fn fetch(
         Err(_) => None,
     };
     if let (Some(value), Some(expires_at)) = (result.value(), ttl.and_then(|ttl| expiry(&ttl, asked_at))) {
-        let (slot, node, shown) = (slot_of(key), member.key, Arc::clone(&member.near));
-        shared.memory.seen(key, node, expires_at, shared.now());
-        let tracked = Tracked { slot, node, shown, cell, generation, expires_at };
-        shared.copies.keep_tracked(key, value, Held { current_at: asked_at, node: Some(node) }, tracked);
+        shared.memory.seen(key, member.key, expires_at, shared.now());
+        // Served no longer than until its key may be loaded anew, for which it has to be read.
+        let ahead = ahead(shared.config(), shared.memory.known(key), fastrand::u32(..));
+        let expires_at = expires_at - ahead.unwrap_or_default();
+        let near = Near { slot: slot_of(key), expires_at, generation };
+        let tracked = Tracked { near, shown: Arc::clone(&member.near), cell };
+        shared.copies.keep_tracked(key, value, Held { current_at: asked_at, node: Some(member.key) }, tracked);
         // The key was changed while its answer was on the way: that value must not stand in later either. A change from
         // here on removes the copy itself.
         if generations.cells[cell].load(Ordering::Acquire) != generation {

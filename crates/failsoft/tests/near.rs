@@ -2,8 +2,10 @@
 
 mod support;
 
-use failsoft::{Outcome, Router, ServedBy};
+use failsoft::foreign::{Caller, Channel, Completion, Foreign, ReadOptions};
+use failsoft::{Bytes, Error, Outcome, Router, ServedBy};
 use failsoft_testkit::{Cluster, key_in};
+use std::sync::Arc;
 use std::time::Duration;
 use support::{LONG, eventually, never, patient, ready_router, start_cluster, text};
 
@@ -183,4 +185,52 @@ async fn a_tracking_connection_that_is_lost_is_held_against_nobody() {
     }
     let attempts = router.health().counters.attempts_with(failsoft::Status::PrimaryFailover);
     assert_eq!(attempts, 0, "nobody was blamed");
+}
+
+/// Makes a call of another language, and waits for its last completion.
+async fn call(start: impl FnOnce(Caller<'_>) -> Result<failsoft::foreign::Pending, Error>) -> Completion {
+    let rung = Arc::new(tokio::sync::Notify::new());
+    let bell = Arc::clone(&rung);
+    let channel = Channel::without_loading(move || bell.notify_one());
+    start(Caller { channel: &channel, token: 1, parent: None }).expect("it starts");
+    let mut come = Vec::new();
+    while come.is_empty() {
+        support::in_time("a completion", rung.notified()).await;
+        channel.drain(&mut come);
+    }
+    come.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_language_is_told_on_its_own_thread() {
+    let cluster = start_cluster(3, 0).await;
+    let settings = patient(cluster.addresses()).attempt_timeout(Duration::from_millis(250)).near_cache_bytes(1 << 20);
+    let (router, key, options) = (Foreign::open(settings).expect("settings"), key_in(SLOT), ReadOptions::default());
+    let near = |options: &ReadOptions| router.near(key.as_bytes(), options);
+    call(|caller| router.ready(caller, LONG)).await;
+    call(|caller| router.set(caller, Bytes::from(key.clone()), "v".into(), None)).await;
+    assert!(near(&options).expect("no error").is_none(), "nothing was read yet");
+    while near(&options).expect("no error").is_none() {
+        let read = call(|caller| router.get(caller, key.as_bytes(), options, false)).await;
+        assert!(matches!(read, Completion::Value { result: Ok(Some(value)), .. } if value == "v"));
+    }
+    assert_eq!(near(&options).expect("no error").as_deref(), Some(&b"v"[..]));
+    let before = router.health().expect("of this process").counters.reads_served_by("near");
+    let outcome = router.near_outcome(key.as_bytes(), &options).expect("no error").expect("a near copy");
+    assert_eq!((outcome.served_by, text(&outcome)), (ServedBy::Near, Some("v")));
+    let counted = router.health().expect("of this process").counters.reads_served_by("near") - before;
+    assert_eq!(counted, 1);
+    let no_time = ReadOptions { deadline: Some(Duration::ZERO), ..options };
+    assert!(near(&no_time).expect("no error").is_none(), "nothing is begun that has no time");
+    let bad = near(&ReadOptions { ttl: Some(Duration::ZERO), ..options });
+    assert!(matches!(bad, Err(Error::InvalidArgument { argument: "ttl", .. })), "{bad:?}");
+    // From the call on, whatever comes of it.
+    let done = call(|caller| {
+        let pending = router.invalidate(caller, vec![Bytes::from(key.clone())], None);
+        assert!(near(&options).expect("no error").is_none(), "it was invalidated");
+        pending
+    });
+    done.await;
+    call(|caller| router.close(caller)).await;
+    assert!(matches!(near(&options), Err(Error::Closed)));
 }

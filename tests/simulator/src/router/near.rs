@@ -1,28 +1,29 @@
-//! The near cache of a router: what it is made of, and when it serves.
+//! The near cache of a router: what it is made of. When it serves is the policy's to say.
 
 use super::lanes::KEYS;
 use super::slot_of;
 use crate::model::Time;
 use crate::sim::{LaneId, Sim, instant};
-use failsoft_policy::NodeKey;
 use failsoft_policy::copies::Held;
-use failsoft_policy::route::Route;
+use failsoft_policy::near::{Known, Near, serves};
+use failsoft_policy::{Instant, NodeKey};
 
 impl Sim<'_> {
     /// The near copy of a key, if one may be served now.
     pub(super) fn near(&mut self, r: usize, key: u8) -> Option<(u32, Held)> {
         let now = instant(self.now);
         let router = &self.routers[r];
-        let &(value, held, generation) = router.near.get(&key)?;
-        let node = held.node?;
-        let trust = router.cluster.trust(node)?;
-        let owned = matches!(router.snapshot.route(slot_of(key)), Route::Primary { node: owner, .. } if owner == node);
-        let trusted = trust.since <= held.current_at && now < trust.until;
-        let serves = owned && trusted && generation == router.generations[usize::from(key)];
-        if serves {
-            self.routers[r].cluster.handle_use(node, now, now);
-        }
-        serves.then_some((value, held))
+        let (value, held, near) = router.near.get(&key)?;
+        let (value, held, node) = (*value, *held, held.node?);
+        let known = Known {
+            now,
+            trust: router.cluster.trust(node),
+            generation: router.generations[usize::from(key)],
+            snapshot: &router.snapshot,
+        };
+        serves(&router.config, &held, near, &known)?;
+        self.routers[r].cluster.handle_use(node, now, now);
+        Some((value, held))
     }
 
     /// The generation of a key that is to be asked for so that a near copy comes of it.
@@ -45,7 +46,9 @@ impl Sim<'_> {
             // The key was changed while its answer was on the way.
             return;
         }
-        router.near.insert(key, (value, held, of));
+        // No key of the model expires.
+        let near = Near { slot: slot_of(key), expires_at: Instant::MAX, generation: of };
+        router.near.insert(key, (value, held, near));
         router.keep(key, value, held);
     }
 

@@ -14,6 +14,7 @@ use failsoft_policy::fills::Fills;
 use failsoft_policy::flight::{LoadId, WaiterId};
 use failsoft_policy::lease::Lease;
 use failsoft_policy::load::Loads;
+use failsoft_policy::near::Near;
 use failsoft_policy::route::{Snapshot, Source};
 use failsoft_policy::view::Role;
 use failsoft_policy::{Endpoint, Instant, NodeKey, Reason};
@@ -133,8 +134,8 @@ pub(crate) struct Router {
     pub(crate) running: BTreeMap<LoadId, Running>,
     /// Copies of values, by their keys.
     pub(crate) copies: BTreeMap<u8, (u32, Held)>,
-    /// Those of them that are near copies, with the generations of their keys.
-    pub(crate) near: BTreeMap<u8, (u32, Held, u64)>,
+    /// Those of them that are near copies.
+    pub(crate) near: BTreeMap<u8, (u32, Held, Near)>,
     pub(crate) generations: [u64; KEYS],
     /// Loads that failed, or took longer than the store may take.
     pub(crate) bad_loads: u64,
