@@ -176,7 +176,8 @@ function react(event) {
   if (event.kind === 'run') return callbacks.add(entries[event.token], event)
   if (event.kind === 'stop') return callbacks.stop(event.run)
   if (event.kind === 'message') return publish(event.message)
-  const entry = ended(event.token)
+  // Of one that goes on the end comes later, and settles nothing any more.
+  const entry = event.goesOn ? entries[event.token] : ended(event.token)
   if (entry === undefined) return
   try {
     settle(entry, event)

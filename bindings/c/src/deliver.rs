@@ -1,7 +1,7 @@
 //! Turns completions into calls of the program's functions, on threads of the library or in a dispatch.
 
 use crate::descriptor::Descriptor;
-use crate::entries::{Entry, Then};
+use crate::entries::Then;
 use crate::fork::InChild;
 use crate::inside::{self, Inside};
 use crate::load::{Callback, Kept, Load};
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use failsoft::Error;
 use failsoft::foreign::{Bell, Caller, Channel, Completion, Pending, Waiting};
 use std::collections::VecDeque;
+use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The delivery `fd`: completions that wait until the program dispatches them.
@@ -125,6 +126,7 @@ impl Router {
 
     /// The last completion of a blocking call.
     fn last(&self, call: &mut Call, dispatcher: Option<&Dispatcher>) -> Result<Completion, InChild> {
+        let mut first = None;
         loop {
             call.waiting.drain(&mut call.come);
             // So that the first one is popped first.
@@ -138,7 +140,9 @@ impl Router {
                         }
                     }
                     Completion::Loading { .. } | Completion::Stop { .. } => {}
-                    last => return Ok(last),
+                    // What is left is to call the loader, for which there is no other thread.
+                    Completion::Served(served) => first = Some(*served),
+                    last => return Ok(first.unwrap_or(last)),
                 }
             }
             if let Some(dispatcher) = dispatcher {
@@ -205,6 +209,12 @@ impl Router {
                 }
                 Ok(())
             }
+            Completion::Served(first) => match *first {
+                Completion::Outcome { token, result } => {
+                    self.serve(token, Ended::One(Box::new(Outcome::new(result))), inside)
+                }
+                _ => Ok(()),
+            },
             // No call on this channel ends with a bare value, and the channel leaves out `Loading`.
             Completion::Loading { .. } | Completion::Value { .. } => Ok(()),
         }
@@ -215,9 +225,20 @@ impl Router {
             threads.withdraw_read(token);
         }
         if let Some(entry) = self.entries.remove(token) {
-            entry.end(ended);
+            if let Some(then) = entry.then {
+                then.call(entry.data, ended);
+            }
             inside.check()?;
             self.entries.called();
+        }
+        Ok(())
+    }
+
+    /// The call has its answer, and goes on.
+    fn serve(&self, token: u64, ended: Ended, inside: &Inside) -> Result<(), InChild> {
+        if let Some((then, data)) = self.entries.serve(token) {
+            then.call(data, ended);
+            inside.check()?;
         }
         Ok(())
     }
@@ -259,19 +280,20 @@ enum Ended {
     Cancelled,
 }
 
-impl Entry {
-    fn end(self, ended: Ended) {
-        match self.then {
-            Then::Outcome(then) => {
+impl Then {
+    /// Calls the program's function.
+    fn call(self, data: *mut c_void, ended: Ended) {
+        match self {
+            Self::Outcome(then) => {
                 let outcome = match ended {
                     Ended::One(outcome) => outcome,
                     Ended::Many(_) | Ended::Done(_) | Ended::Cancelled => Box::new(Outcome::cancelled()),
                 };
                 let (status, outcome) = (outcome.status(), Box::into_raw(outcome));
                 // SAFETY: the program gave the function and its data for this call.
-                unsafe { then(status, outcome, self.data) };
+                unsafe { then(status, outcome, data) };
             }
-            Then::Outcomes(then) => {
+            Self::Outcomes(then) => {
                 let (status, outcomes) = match ended {
                     Ended::Many(Ok(outcomes)) => (outcomes.status(), Box::into_raw(Box::new(outcomes))),
                     Ended::Many(Err(failure)) => (failure.status, std::ptr::null_mut()),
@@ -280,15 +302,15 @@ impl Entry {
                     }
                 };
                 // SAFETY: the same.
-                unsafe { then(status, outcomes, self.data) };
+                unsafe { then(status, outcomes, data) };
             }
-            Then::Done(then) => {
+            Self::Done(then) => {
                 let status = match ended {
                     Ended::Done(result) => guarded(|| result),
                     Ended::One(_) | Ended::Many(_) | Ended::Cancelled => Status::FAILSOFT_CANCELLED,
                 };
                 // SAFETY: the same.
-                unsafe { then(status, self.data) };
+                unsafe { then(status, data) };
             }
         }
     }

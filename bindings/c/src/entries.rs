@@ -14,7 +14,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// One call. There are as many as the program has started.
 pub(crate) struct Entry {
     pub(crate) loader: Option<Callback>,
-    pub(crate) then: Then,
+    /// None once it was called.
+    pub(crate) then: Option<Then>,
     pub(crate) data: *mut c_void,
 }
 
@@ -121,6 +122,13 @@ impl Entries {
             return None;
         }
         read.entry.loader.clone()
+    }
+
+    /// The function of a call that has its answer and goes on, to be called once.
+    pub(crate) fn serve(&self, number: u64) -> Option<(Then, *mut c_void)> {
+        let mut table = self.lock();
+        let entry = &mut table.read(number)?.entry;
+        Some((entry.then.take()?, entry.data))
     }
 
     /// Removes a call that has ended or did not start. [`called`](Self::called) has to follow.

@@ -22,6 +22,8 @@ pub struct Event {
     pub kind: &'static str,
     /// The call's token.
     pub token: u32,
+    /// The call goes on, so its token is not free.
+    pub goes_on: bool,
     /// For `run` and `stop`: the number of the run.
     pub run: f64,
     /// For a `run` of many keys: the keys.
@@ -65,6 +67,7 @@ impl Event {
                 event.outcomes = Some(results.into_iter().map(Each::from).collect());
             }),
             Completion::Done { token, result } => Self::ended("done", token, result, |_, ()| {}),
+            Completion::Served(first) => Self { goes_on: true, ..Self::of(*first) },
             Completion::Cancelled { token } => Self { kind: "cancelled", token: place(token), ..Self::default() },
             Completion::Loading { token } => Self { kind: "loading", token: place(token), ..Self::default() },
             Completion::Run(run) => Self::run(&run),

@@ -28,6 +28,7 @@ pub(crate) fn wait(
     let parent = load::inside(py)?;
     let pending = start(waiting.caller(parent.as_ref())).map_err(|error| raised(py, &error))?;
     let mut own: Option<Own> = None;
+    let mut first = None;
     loop {
         py.detach(|| waiting.bell().wait(Some(SIGNALS)));
         let told = py.check_signals().and_then(|()| if forks() == process { messages.log(py) } else { Ok(()) });
@@ -44,7 +45,9 @@ pub(crate) fn wait(
                 _ => completion,
             };
             match ended(completion) {
-                Ok((_, result)) => return result.map_err(|error| raised(py, &error)),
+                Ok((_, result)) => return first.unwrap_or(result).map_err(|error| raised(py, &error)),
+                // What is left is to run the callback, for which there is no other thread.
+                Err(Completion::Served(served)) => first = ended(*served).ok().map(|(_, result)| result),
                 Err(Completion::Run(run)) => {
                     let Some(callback) = callback else { continue };
                     let called = callback.of_run(&run);
@@ -58,6 +61,9 @@ pub(crate) fn wait(
                     own = load.get().own().take();
                 }
                 Err(Completion::Cancelled { .. }) => {
+                    if let Some(result) = first {
+                        return result.map_err(|error| raised(py, &error));
+                    }
                     return Err(raised(py, &Error::Internal("a call was cancelled that cannot be")));
                 }
                 Err(_) => {}

@@ -218,6 +218,13 @@ impl EventLoop {
             Err(Completion::Cancelled { token }) => (token, None),
             Err(Completion::Loading { token }) => return self.loading(py, token),
             Err(Completion::Run(run)) => return self.run(py, run),
+            // The call goes on, so its entry stays; its end finds the Future done.
+            Err(Completion::Served(first)) => {
+                let Ok((token, result)) = ended(*first) else { return Ok(()) };
+                let waiting = self.lock().get(token).map(|e| (e.future.clone_ref(py), e.form.clone()));
+                let Some((future, form)) = waiting else { return Ok(()) };
+                return self.tell(py, future.bind(py), &form, Some(result));
+            }
             Err(Completion::Stop { id }) => {
                 return surely(|| self.callbacks.call_method1(py, intern!(py, "stop"), (id,)).map(drop));
             }
@@ -225,10 +232,20 @@ impl EventLoop {
             Err(_) => return Ok(()),
         };
         let Some(entry) = self.lock().remove(token) else { return Ok(()) };
-        let future = entry.future.bind(py);
+        self.tell(py, entry.future.bind(py), &entry.form, result)
+    }
+
+    /// Ends a Future; without a result, its call was cancelled.
+    fn tell(
+        &self,
+        py: Python<'_>,
+        future: &Bound<'_, PyAny>,
+        form: &Form,
+        result: Option<Result<Given, Error>>,
+    ) -> PyResult<()> {
         let given = match result {
             None => return self.settle.cancel(future),
-            Some(Ok(given)) => Given::into_python(given, py, &entry.form),
+            Some(Ok(given)) => Given::into_python(given, py, form),
             Some(Err(error)) => match thrown(py, &error) {
                 Ok(Thrown::Exception(exception)) => Err(PyErr::from_value(exception)),
                 Ok(Thrown::Cancelled) => return self.settle.cancel(future),
