@@ -3,6 +3,7 @@
 //! It does what the asynchronous driver does (`crates/failsoft`: `driver`, `loads`, `writes`,
 //! `conductor`, `control`), step by step.
 
+mod behind;
 mod call;
 mod conduct;
 mod copies;

@@ -29,11 +29,13 @@ pub(crate) enum Ask {
         value: u32,
         asking: bool,
     },
-    /// A lease of this time is taken unless there is one, and read together with the key.
+    /// A lease of this time is taken unless there is one, and read together with the key; also of one that has a value,
+    /// if that is to be replaced.
     Lease {
         key: u8,
         token: u32,
         lasts: Time,
+        over: bool,
     },
     /// The lease stands for so long from now on, if it has this token.
     Prolong {
@@ -46,11 +48,12 @@ pub(crate) enum Ask {
         key: u8,
         token: u32,
     },
-    /// The key is set if it is absent and the lease has this token, which is deleted then.
+    /// The key is set if it has the value that is to be replaced, or none, and the lease has this token, which is deleted then.
     Fill {
         key: u8,
         value: u32,
         token: u32,
+        over: u32,
     },
     /// The lease and the key are deleted, in one script with their mark and their bell.
     Invalidate {
@@ -274,7 +277,7 @@ impl Model {
                 Said::Done
             }
             Ask::Fill { token, .. } if lease != token || self.nodes[n].is_held(key, None, now) => Said::LeaseGone,
-            Ask::Fill { .. } if held != 0 => Said::Exists,
+            Ask::Fill { over, .. } if held != over => Said::Exists,
             Ask::Fill { value, .. } => {
                 self.put(n, key, value, now);
                 self.nodes[n].delete_lease(key, now);
@@ -289,8 +292,8 @@ impl Model {
                 self.nodes[n].delete_lease(key, now);
                 Said::Done
             }
-            Ask::Lease { .. } if held == 0 && self.nodes[n].is_held(key, None, now) => Said::Held,
-            Ask::Lease { token, lasts, .. } => {
+            Ask::Lease { over, .. } if (held == 0 || over) && self.nodes[n].is_held(key, None, now) => Said::Held,
+            Ask::Lease { token, lasts, over, .. } => {
                 if lease == 0 {
                     let lease = Lease { token, until: now + lasts };
                     self.nodes[n].replicate(key, Change::Lease(lease), now);
@@ -298,6 +301,7 @@ impl Model {
                 match held {
                     0 => Said::Leased(self.nodes[n].lease(key, now)),
                     OTHER_TYPE => Said::WrongType,
+                    _ if over => Said::Leased(self.nodes[n].lease(key, now)),
                     value => Said::Value(value),
                 }
             }

@@ -26,6 +26,7 @@ pub(super) fn router(rng: &mut fastrand::Rng, addresses: usize) -> RouterPlan {
     let mut aside = rng.clone();
     let slo = (aside.u8(0..4) != 0).then(|| aside.u32(5..100));
     let (copies, near) = (aside.u8(0..4) != 0, aside.u8(0..3) == 0);
+    let early = aside.u8(0..3) == 0;
     let usual = rng.u8(0..5) == 0;
     let mut set = |key: &str, value: Setting| {
         config.set(key, value).expect("the plan draws settings within their ranges");
@@ -74,6 +75,9 @@ pub(super) fn router(rng: &mut fastrand::Rng, addresses: usize) -> RouterPlan {
         if rng.u8(0..3) == 0 {
             set("max_concurrent_loads", Setting::Integer(rng.i64(1..4)));
         }
+    }
+    if early {
+        set("early_refresh", Setting::Number(1.0));
     }
     if near {
         set("near_cache_bytes", Setting::Integer(1_000_000));

@@ -3,6 +3,7 @@
 use super::call::{Call, Work};
 use super::{KEPT, key_of, slot_of, token_in, token_of};
 use crate::model::Said;
+use crate::plan::End;
 use crate::sim::{Local, Sim, instant};
 use failsoft_policy::fleet::Next;
 use failsoft_policy::flight::LoadId;
@@ -21,6 +22,7 @@ impl Sim<'_> {
             again => again,
         };
         running.leasing = missing.len();
+        running.refreshes |= missing.iter().any(|missing| missing.over.is_some());
         for missing in missing {
             self.take_lease(r, load, missing);
         }
@@ -91,6 +93,12 @@ impl Sim<'_> {
     fn leases_taken(&mut self, r: usize, load: LoadId) {
         let router = &mut self.routers[r];
         let Some(running) = router.running.get_mut(&load).filter(|l| l.leasing == 0 && !l.begun) else { return };
+        if running.refreshes && !running.found.is_empty() {
+            // There is nothing to do, and for who joined it because the key is gone by now it is no answer.
+            (running.begun, running.behaviour.end) = (true, End::Gone);
+            running.found.clear();
+            return self.local(r, 0, Local::Loaded { load });
+        }
         let came = std::mem::take(&mut running.leases);
         running.terms.extend(came.taken.iter().map(|(key, lease)| (key_of(key), lease.clone())));
         let (dice, now) = (self.now as u32, instant(self.now));

@@ -2,7 +2,7 @@
 
 use super::running::{Loaded, Place, Running};
 use super::state::Failure;
-use super::{key_of, name_of};
+use super::{key_of, name_of, token_of};
 use crate::model::{MS, Time};
 use crate::plan::{Behaviour, End};
 use crate::sim::{Local, Sim, instant};
@@ -36,7 +36,7 @@ impl Sim<'_> {
     }
 
     /// Joins the loads once.
-    fn join(&mut self, r: usize, id: u32, mut wanted: Vec<(u8, Option<NodeKey>)>) {
+    pub(super) fn join(&mut self, r: usize, id: u32, mut wanted: Vec<(u8, Option<NodeKey>)>) {
         let now = instant(self.now);
         let router = &mut self.routers[r];
         let Some(caller) = router.callers[id as usize].as_mut() else { return };
@@ -45,11 +45,19 @@ impl Sim<'_> {
         let lease_by = caller.lease_by;
         let cluster = &router.cluster;
         let one = |&(key, confirmed): &(u8, _)| {
-            let (key, over) = (name_of(key), None);
+            let (key, over) = (name_of(key), caller.over.map(token_of));
             let since = cluster.joins_since(slot_of(&key), now);
             Wanted { key, confirmed, lease_by, over, since }
         };
         let all: Vec<Wanted> = wanted.iter().map(one).collect();
+        for want in all.iter().filter(|_| caller.inside.is_none()) {
+            // What began before that is not joined: another load of the key may begin.
+            let key = key_of(&want.key);
+            let old = |l: &Running| l.begun && l.callback_at > 0 && instant(l.callback_at) < want.since;
+            if router.running.values().any(|l| l.holds(key) && old(l)) {
+                self.check.load_let_go(r, key);
+            }
+        }
         let mut join = match router.loads.join(&all, caller.inside.as_slice(), instant(began), now) {
             Ok(join) => join,
             Err(circle) => {

@@ -31,23 +31,10 @@ impl Sim<'_> {
         let router = &mut self.routers[r];
         let serial = router.next_tag();
         let id = router.new_caller(Caller {
-            serial,
-            began: self.now,
-            suspended_before: router.suspended,
-            callback,
-            spent: false,
-            led: None,
             deadline: deadline.map(|d| self.now + d),
             routing: keys.len() as u32,
-            wanted: Vec::new(),
-            lease_by: None,
-            waiter: None,
-            awaited: Vec::new(),
-            gone: Vec::new(),
-            rounds: 0,
             inside,
-            failure: None,
-            excused: false,
+            ..Caller::new(serial, self.now, router.suspended, callback)
         });
         if let Some(deadline) = deadline {
             self.local(r, deadline, Local::Deadline { caller: id, serial });
@@ -176,6 +163,7 @@ impl Sim<'_> {
                         self.routers[r].successes += 1;
                         call.current_at = current_at;
                         self.check.served(r, &call, &mut self.model, self.now);
+                        self.go_behind(r, &call);
                         self.routed(r, call.caller, None, None);
                     }
                     Finish::Stale { .. } => {
@@ -215,7 +203,8 @@ impl Sim<'_> {
             }
             Work::Write { pinging: true, .. } => Ask::Ping,
             Work::Write { job: Job::Fill { value, lease }, .. } => {
-                Ask::Fill { key: call.key, value: *value, token: token_in(&lease.token) }
+                let over = lease.over.as_deref().map_or(0, token_in);
+                Ask::Fill { key: call.key, value: *value, token: token_in(&lease.token), over }
             }
             Work::Write { job: Job::Set { value }, .. } => Ask::Set { key: call.key, value: *value, asking },
             Work::Write { job: Job::Step(part, of), batch, .. } => {
@@ -237,9 +226,9 @@ impl Sim<'_> {
                 let lasts = failsoft_policy::lease::lasts(&router.config).as_nanos() as Time;
                 if load.is_some() { Ask::Prolong { key, token, lasts } } else { Ask::Release { key, token } }
             }
-            Work::Lease { token, .. } => {
+            Work::Lease { token, missing, .. } => {
                 let lasts = failsoft_policy::lease::lasts(&router.config).as_nanos() as Time;
-                Ask::Lease { key: call.key, token: *token, lasts }
+                Ask::Lease { key: call.key, token: *token, lasts, over: missing.over.is_some() }
             }
         };
         let Some(address) = place else {
@@ -385,6 +374,7 @@ impl Sim<'_> {
             }
             self.check.routed(r, &call, &self.routers[r].config, self.now);
             self.check.served(r, &call, &mut self.model, self.now);
+            self.go_behind(r, &call);
             return self.routed(r, call.caller, None, None);
         } else {
             self.feed_read(r, id, Event::Answered { answer: answer.clone(), contact });

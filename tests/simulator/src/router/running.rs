@@ -42,6 +42,8 @@ pub(crate) struct Running {
     /// this router waits for it, or its caller has a deadline.
     pub(crate) set_out: Time,
     pub(crate) impatient: bool,
+    /// Its key has a value that is to be replaced.
+    pub(crate) refreshes: bool,
     /// Keys that had a value again.
     pub(crate) found: Vec<(u8, u32)>,
     /// Its leases are taken, and its callback has begun.
@@ -77,6 +79,7 @@ impl Running {
             keeping: None,
             set_out: began,
             impatient: false,
+            refreshes: false,
             found: Vec::new(),
             begun: false,
             callback_at: began,

@@ -106,6 +106,8 @@ pub(crate) struct Caller {
     /// The load that its callback runs for.
     pub(crate) led: Option<LoadId>,
     pub(crate) deadline: Option<Time>,
+    /// The value that its load is to replace, if it was served by its primary.
+    pub(crate) over: Option<u32>,
     /// Keys still with the cluster.
     pub(crate) routing: u32,
     pub(crate) wanted: Vec<(u8, Option<NodeKey>)>,
@@ -121,6 +123,32 @@ pub(crate) struct Caller {
     pub(crate) failure: Option<Failure>,
     /// Whether that failure was one that the callbacks caused.
     pub(crate) excused: bool,
+}
+
+impl Caller {
+    /// One that sets out now, with nothing under way yet.
+    pub(crate) fn new(serial: u32, now: Time, suspended: Time, callback: Option<Behaviour>) -> Self {
+        Self {
+            serial,
+            began: now,
+            suspended_before: suspended,
+            callback,
+            spent: false,
+            led: None,
+            deadline: None,
+            over: None,
+            routing: 0,
+            wanted: Vec::new(),
+            lease_by: None,
+            waiter: None,
+            awaited: Vec::new(),
+            gone: Vec::new(),
+            rounds: 0,
+            inside: None,
+            failure: None,
+            excused: false,
+        }
+    }
 }
 
 pub(crate) struct Router {
