@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 /// How a call's values are given.
+#[derive(Clone)]
 pub(crate) struct Form {
     /// As `bytes`, or as `str` if there are keys here. The error for a value that is not UTF-8 names its key.
     text: Option<Box<[Bytes]>>,

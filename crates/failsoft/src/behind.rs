@@ -39,27 +39,34 @@ impl Behind {
     }
 }
 
-/// A node has served this value at once, asked for it at this time. Of most reads nothing follows.
+/// A node has served this value at once, asked for it at this time. `dice` is the read's: of most reads nothing follows.
 #[inline]
-pub(crate) fn of(shared: &Arc<Shared>, key: &[u8], served: &Served, asked_at: Instant) -> Option<Behind> {
-    if served.source != Source::Primary || served.coalesced {
-        return None;
+pub(crate) fn of(
+    shared: &Arc<Shared>,
+    key: &[u8],
+    served: &Served,
+    (asked_at, dice): (Instant, u32),
+) -> Option<Behind> {
+    let looks = looks_at(dice);
+    if (looks || shared.config().verify_sample() > 0.0) && served.source == Source::Primary && !served.coalesced {
+        return seldom(shared, key, served, asked_at, looks);
     }
-    if looks_at(fastrand::u32(..)) {
+    None
+}
+
+/// Not part of the hot path.
+#[inline(never)]
+fn seldom(shared: &Arc<Shared>, key: &[u8], served: &Served, asked_at: Instant, looks: bool) -> Option<Behind> {
+    let config = shared.config();
+    if looks {
         shared.memory.looked(key, served.node, asked_at);
         shared.copies.consider(key, served, asked_at);
-        let config = shared.config();
-        if config.fill()
-            && config.early_refresh() > 0.0
-            && refreshes(config, shared.memory.known(key), asked_at, fastrand::u32(..))
-        {
+        if config.fill() && refreshes(config, shared.memory.known(key), asked_at, fastrand::u32(..)) {
             return Behind::new(shared, What::Refresh, key, &served.value, Some(served.node));
         }
     }
-    if verifies(shared.config(), fastrand::u32(..)) {
-        return Behind::new(shared, What::Verify, key, &served.value, None);
-    }
-    None
+    let verifies = verifies(config, fastrand::u32(..));
+    if verifies { Behind::new(shared, What::Verify, key, &served.value, None) } else { None }
 }
 
 /// A place among those that are under way.

@@ -1,7 +1,7 @@
 //! One read, from its first attempt to its end: the same way for every caller.
 
 use crate::absent;
-use crate::account::ReadEnd;
+use crate::account::{self, ReadEnd};
 use crate::behind;
 use crate::copies;
 use crate::driver::{self, FirstAttempt, Routed, Unserved};
@@ -65,6 +65,11 @@ pub struct ReadOptions {
 }
 
 impl ReadOptions {
+    /// Then nothing is begun.
+    fn has_no_time(&self) -> bool {
+        self.deadline.is_some_and(|limit| limit.is_zero())
+    }
+
     /// What bounds a call that begins now.
     pub(crate) fn bounds(self, shared: &Shared, now: Instant, callback: bool) -> Bounds {
         let bounds = match self.deadline {
@@ -85,17 +90,16 @@ pub(crate) async fn value(
     if let Some(hit) = near::hit(shared, key) {
         return ReadEnd::Near(hit).into_value(shared);
     }
-    let now = shared.now();
+    let (now, dice) = (shared.now(), fastrand::u32(..));
     let bounds = shared.bounds(now);
-    match first_attempt(shared, key, bounds, now).await {
-        // Made and taken apart in one place, it costs nothing.
+    match first_attempt(shared, key, bounds, (now, dice)).await {
         FirstAttempt::Served(served) => {
-            if let Some(behind) = behind::of(shared, key, &served, now)
+            if let Some(behind) = behind::of(shared, key, &served, (now, dice))
                 && let Some(fallback) = fallback()
             {
                 behind::start(shared, behind, fallback);
             }
-            ReadEnd::AtOnce(served).into_value(shared)
+            Ok(Some(account::value_at_once(served, shared)))
         }
         FirstAttempt::Unserved(unserved) => {
             Box::pin(go_on(shared, key, bounds, unserved, fallback(), ReadOptions::default())).await.into_value(shared)
@@ -103,13 +107,19 @@ pub(crate) async fn value(
     }
 }
 
+/// The near copy that serves such a read now, if there is one.
+#[inline]
+pub(crate) fn near(shared: &Shared, key: &[u8], options: &ReadOptions) -> Option<near::Hit> {
+    if options.has_no_time() { None } else { near::hit(shared, key) }
+}
+
 /// The first attempt, or that of an equal read.
 #[inline]
-async fn first_attempt(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> FirstAttempt {
+async fn first_attempt(shared: &Shared, key: &[u8], bounds: Bounds, begun: (Instant, u32)) -> FirstAttempt {
     if sharing::is_on(shared) {
-        return Box::pin(sharing::first_attempt(shared, key, bounds, now)).await;
+        return Box::pin(sharing::first_attempt(shared, key, bounds, begun)).await;
     }
-    driver::first_attempt(shared, key, bounds, now).await
+    driver::first_attempt(shared, key, bounds, begun).await
 }
 
 /// Reads a key with options.
@@ -119,19 +129,18 @@ pub(crate) async fn read_with(
     options: ReadOptions,
     fallback: Option<Fallback>,
 ) -> ReadEnd {
-    // Nothing is begun that has no time.
-    if options.deadline.is_some_and(|limit| limit.is_zero()) {
+    if options.has_no_time() {
         return past_deadline();
     }
     if let Some(hit) = near::hit(shared, key) {
         return ReadEnd::Near(hit);
     }
-    let (now, callback) = (shared.now(), fallback.is_some());
+    let (now, dice, callback) = (shared.now(), fastrand::u32(..), fallback.is_some());
     let bounds = options.bounds(shared, now, callback);
     let whole = async {
-        match first_attempt(shared, key, bounds, now).await {
+        match first_attempt(shared, key, bounds, (now, dice)).await {
             FirstAttempt::Served(served) => {
-                if let Some(behind) = behind::of(shared, key, &served, now)
+                if let Some(behind) = behind::of(shared, key, &served, (now, dice))
                     && let Some(fallback) = fallback
                 {
                     behind::start(shared, behind, fallback);

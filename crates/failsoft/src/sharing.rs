@@ -44,7 +44,12 @@ pub(crate) fn is_on(shared: &Shared) -> bool {
 }
 
 /// The first attempt of a read: another one's, if that is under way.
-pub(crate) async fn first_attempt(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> FirstAttempt {
+pub(crate) async fn first_attempt(
+    shared: &Shared,
+    key: &[u8],
+    bounds: Bounds,
+    (now, dice): (Instant, u32),
+) -> FirstAttempt {
     let (mut leads, theirs) = {
         let mut requests = shared.requests.lock();
         match requests.get(key).filter(|request| joins(shared.config(), request.sent_at, now)) {
@@ -65,7 +70,7 @@ pub(crate) async fn first_attempt(shared: &Shared, key: &[u8], bounds: Bounds, n
             return FirstAttempt::Served(served.shared());
         }
     }
-    let first = driver::first_attempt(shared, key, bounds, now).await;
+    let first = driver::first_attempt(shared, key, bounds, (now, dice)).await;
     if let (Some(leads), FirstAttempt::Served(served)) = (&mut leads, &first) {
         leads.tell.send_replace(Some(served.shared()));
     }

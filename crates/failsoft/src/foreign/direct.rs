@@ -38,6 +38,7 @@ struct DirectRead {
     asked: Asked,
     bounds: Bounds,
     begun: Instant,
+    dice: u32,
     step: Step,
     target: Target,
     parent: Option<Arc<Frame>>,
@@ -70,7 +71,7 @@ pub(super) struct DirectHandle {
 /// Sends the first request. If there is none to send, starts the task that continues without it.
 pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pending {
     let shared = router.shared();
-    let begun = shared.now();
+    let (begun, dice) = (shared.now(), fastrand::u32(..));
     let bounds = shared.bounds(begun).no_staler_than(shared.config(), asked.staleness_budget);
     let unfinished = Unfinished { router: router.clone(), ending: caller.channel.ending(caller.token) };
     let parent = caller.parent.map(Parent::frame);
@@ -78,13 +79,13 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
         unfinished.ending.complete(Final::of_read(ReadEnd::Near(hit), shared, asked.account));
         return Pending(UnderWay::Direct(DirectHandle { read: Weak::new(), sent: None }));
     }
-    let (step, target) = driver::target(shared, &asked.key, bounds, begun);
-    if let Some(line) = target.as_ref().and_then(|target| near::wanted(shared, target)) {
-        let task = async move { unfinished.track(asked, bounds, (line, begun)).await };
+    let (step, target) = driver::target(shared, &asked.key, bounds, (begun, dice));
+    if let Some(line) = target.as_ref().and_then(|target| near::wanted(shared, target, dice)) {
+        let task = async move { unfinished.track(asked, bounds, line, (begun, dice)).await };
         return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
     }
     if sharing::is_on(router.shared()) {
-        let task = async move { unfinished.share(asked, bounds, begun).await };
+        let task = async move { unfinished.share(asked, bounds, (begun, dice)).await };
         return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
     }
     let Some(target) = target else {
@@ -92,7 +93,7 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
         return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
     };
     let state = Mutex::new(State { unfinished: Some(unfinished), task: None, cancelled: false });
-    let read = Arc::new(DirectRead { asked, bounds, begun, step, target, parent, state });
+    let read = Arc::new(DirectRead { asked, bounds, begun, dice, step, target, parent, state });
     let sent = read.target.node.submit(read.target.source, &shared.opener, |lane| {
         lane.get_for(Arc::<DirectRead>::clone(&read), &read.asked.key, read.target.attempt)
     });
@@ -105,9 +106,9 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
 
 impl Unfinished {
     /// Makes the first attempt so that a near copy comes of it, and goes on from there.
-    async fn track(self, asked: Asked, bounds: Bounds, (line, begun): (u64, Instant)) {
+    async fn track(self, asked: Asked, bounds: Bounds, line: u64, (begun, dice): (Instant, u32)) {
         let shared = Arc::clone(self.router.shared());
-        let (step, target) = driver::target(&shared, &asked.key, bounds, begun);
+        let (step, target) = driver::target(&shared, &asked.key, bounds, (begun, dice));
         let result = match &target {
             Some(target) => near::fetch(&shared, &asked.key, target, (line, begun)).await,
             None => None,
@@ -123,7 +124,7 @@ impl Unfinished {
     }
 
     /// Shares the first attempt with equal reads, and goes on from there.
-    async fn share(self, asked: Asked, bounds: Bounds, begun: Instant) {
+    async fn share(self, asked: Asked, bounds: Bounds, begun: (Instant, u32)) {
         let shared = Arc::clone(self.router.shared());
         match sharing::first_attempt(&shared, &asked.key, bounds, begun).await {
             FirstAttempt::Served(served) => {
@@ -185,8 +186,8 @@ impl Sink for DirectRead {
                 drop(state);
                 // Dropping it completes the call with `Cancelled`.
                 let Some(Unfinished { router, ending }) = unfinished.filter(|_| !cancelled) else { return };
-                let behind = behind::of(router.shared(), &self.asked.key, &served, self.begun);
-                let end = Final::of_read(ReadEnd::AtOnce(served), router.shared(), self.asked.account);
+                let behind = behind::of(router.shared(), &self.asked.key, &served, (self.begun, self.dice));
+                let end = Final::at_once(served, router.shared(), self.asked.account);
                 match behind.filter(|_| self.asked.callback) {
                     None => ending.complete_with(end, wakers),
                     Some(behind) => {

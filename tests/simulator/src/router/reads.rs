@@ -203,7 +203,7 @@ impl Sim<'_> {
             }
             Work::Write { pinging: true, .. } => Ask::Ping,
             Work::Write { job: Job::Fill { value, lease }, .. } => {
-                let over = lease.over.as_deref().map_or(0, token_in);
+                let over = lease.over.as_ref().map_or(0, token_in);
                 Ask::Fill { key: call.key, value: *value, token: token_in(&lease.token), over }
             }
             Work::Write { job: Job::Set { value }, .. } => Ask::Set { key: call.key, value: *value, asking },
