@@ -44,6 +44,13 @@ pub(crate) enum ReadEnd {
     Failed { error: Error, reason: Option<Reason>, attempts: u32 },
 }
 
+/// The value of a read that a node served on the first attempt, for a caller who does not ask how: the end of most reads.
+#[inline]
+pub(crate) fn value_at_once(served: Served, shared: &Shared) -> Bytes {
+    count_at_once(&served, &shared.tally);
+    served.value
+}
+
 impl ReadEnd {
     /// The value alone, for a caller who does not ask how.
     #[inline]
@@ -103,17 +110,24 @@ impl ReadEnd {
                 tally.attempt(Status::NearHit, None);
                 tally.read(Some(ServedBy::Near), None);
             }
-            Self::AtOnce(Served { source: Source::Primary, .. }) => tally.primary_at_once(),
-            Self::AtOnce(Served { source: Source::Replica, reason, .. }) => {
-                tally.attempt(Status::ReplicaHit, *reason);
-                tally.read(Some(ServedBy::Replica), *reason);
-            }
+            Self::AtOnce(served) => count_at_once(served, tally),
             Self::Node { served_by, reason, .. } => tally.read(Some(*served_by), *reason),
             Self::Found { .. } => tally.read(Some(ServedBy::Primary), None),
             Self::Stale { reason, .. } => tally.read(Some(ServedBy::Stale), *reason),
             Self::Missing { reason, .. } => tally.read(Some(ServedBy::None), Some(*reason)),
             Self::Loaded { value, reason, .. } => tally.read(Some(loaded_by(value)), Some(*reason)),
             Self::Failed { reason, .. } => tally.read(None, *reason),
+        }
+    }
+}
+
+#[inline]
+fn count_at_once(served: &Served, tally: &Tally) {
+    match served.source {
+        Source::Primary => tally.primary_at_once(),
+        Source::Replica => {
+            tally.attempt(Status::ReplicaHit, served.reason);
+            tally.read(Some(ServedBy::Replica), served.reason);
         }
     }
 }

@@ -91,16 +91,20 @@ impl Copies {
         }
     }
 
-    /// A primary has served this value, asked for it at this time. Of most reads nothing follows.
+    /// A primary has served this value, asked for it at this time. `dice` is the read's: of most reads nothing follows.
     #[inline]
-    pub(crate) fn see(&self, key: &[u8], served: &Served, asked_at: Instant) {
-        if served.source == Source::Primary && looks_at(fastrand::u32(..)) {
-            let copy = self.entries.as_ref().and_then(|entries| entries.peek(key));
-            // A near copy is made anew by a read that is tracked.
-            if is_worth(asked_at, copy.as_ref().map(|copy| copy.held)) && copy.is_none_or(|copy| copy.tracked.is_none())
-            {
-                self.keep(key, &served.value, Held { current_at: asked_at, node: Some(served.node) });
-            }
+    pub(crate) fn see(&self, key: &[u8], served: &Served, (asked_at, dice): (Instant, u32)) {
+        if served.source == Source::Primary && looks_at(dice) {
+            self.look(key, served, asked_at);
+        }
+    }
+
+    #[inline(never)]
+    fn look(&self, key: &[u8], served: &Served, asked_at: Instant) {
+        let copy = self.entries.as_ref().and_then(|entries| entries.peek(key));
+        // A near copy is made anew by a read that is tracked.
+        if is_worth(asked_at, copy.as_ref().map(|copy| copy.held)) && copy.is_none_or(|copy| copy.tracked.is_none()) {
+            self.keep(key, &served.value, Held { current_at: asked_at, node: Some(served.node) });
         }
     }
 

@@ -102,15 +102,21 @@ impl Target {
     }
 }
 
-/// The hot path: a lookup, an append, and a reply.
+/// The hot path: a lookup, an append, and a reply. `dice` is any number, drawn anew for each read.
 #[inline]
-pub(crate) async fn first_attempt(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> FirstAttempt {
-    let (step, target) = target(shared, key, bounds, now);
+pub(crate) async fn first_attempt(
+    shared: &Shared,
+    key: &[u8],
+    bounds: Bounds,
+    (now, dice): (Instant, u32),
+) -> FirstAttempt {
+    let (step, target) = target(shared, key, bounds, (now, dice));
     let Some(target) = target else {
         return FirstAttempt::Unserved(Unserved { step, begun: now, result: None });
     };
-    if let Some(line) = near::wanted(shared, &target)
-        && let Some(result) = near::fetch(shared, key, &target, (line, now)).await
+    // In a box: few reads are made so, and the others would carry its room with them.
+    if let Some(line) = near::wanted(shared, &target, dice)
+        && let Some(result) = Box::pin(near::fetch(shared, key, &target, (line, now))).await
     {
         return target.first_attempt(result, step, now);
     }
@@ -121,10 +127,15 @@ pub(crate) async fn first_attempt(shared: &Shared, key: &[u8], bounds: Bounds, n
 
 /// The first step of a read, and the node it asks, if it asks one.
 #[inline]
-pub(crate) fn target(shared: &Shared, key: &[u8], bounds: Bounds, now: Instant) -> (Step, Option<Target>) {
+pub(crate) fn target(
+    shared: &Shared,
+    key: &[u8],
+    bounds: Bounds,
+    (now, dice): (Instant, u32),
+) -> (Step, Option<Target>) {
     let table = shared.table.load();
     let slot = slot_of(key);
-    let step = first_step(&table.snapshot, slot, now, bounds, fastrand::u32(..));
+    let step = first_step(&table.snapshot, slot, now, bounds, dice);
     let target = match step {
         // The machine has to look at what was invalidated.
         Step::Send { .. } if shared.gate.is_owed(slot) => None,
@@ -248,13 +259,19 @@ pub(crate) fn not_sent(refused: SubmitError, member: &Member) -> AttemptResult {
     }
 }
 
-/// The result of an attempt whose connection failed it.
+/// The result of an attempt that was sent.
 #[inline]
 pub(crate) fn result_of(outcome: Outcome, member: &Member) -> AttemptResult {
+    match outcome {
+        Ok(Reply::Value(value)) => AttemptResult { answer: Answer::Value, value: Some(value), contact: None },
+        other => without_value(other, member),
+    }
+}
+
+/// Not part of the hot path.
+#[inline(never)]
+fn without_value(outcome: Outcome, member: &Member) -> AttemptResult {
     let answer = match outcome {
-        Ok(Reply::Value(value)) => {
-            return AttemptResult { answer: Answer::Value, value: Some(value), contact: None };
-        }
         Ok(reply) => {
             if matches!(&reply, Reply::Error(line) if line.starts_with("NOAUTH")) {
                 member.authenticate_anew();

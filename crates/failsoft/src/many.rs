@@ -144,7 +144,7 @@ impl Router {
         let window = batch_window(shared.config());
         let mut nodes: BTreeMap<Option<NodeKey>, Vec<usize>> = BTreeMap::new();
         for (place, key) in keys.iter().enumerate() {
-            let (_, target) = driver::target(shared, key, bounds, now);
+            let (_, target) = driver::target(shared, key, bounds, (now, fastrand::u32(..)));
             nodes.entry(target.map(|target| target.node.key)).or_default().push(place);
         }
         let keys = &keys;
@@ -217,9 +217,9 @@ impl Router {
             }
             None => None,
         };
-        let now = shared.now();
+        let (now, dice) = (shared.now(), fastrand::u32(..));
         let first = if now < bounds.deadline {
-            driver::first_attempt(shared, key, bounds, now).await
+            driver::first_attempt(shared, key, bounds, (now, dice)).await
         } else {
             let step = Step::Secondary(Reason::Deadline);
             FirstAttempt::Unserved(Unserved { step, begun: now, result: None })
@@ -227,7 +227,7 @@ impl Router {
         drop(room);
         match first {
             FirstAttempt::Served(served) => {
-                shared.copies.see(key, &served, now);
+                shared.copies.see(key, &served, (now, dice));
                 Side::Over(ReadEnd::AtOnce(served))
             }
             FirstAttempt::Unserved(unserved) => Box::pin(reads::route(shared, key, bounds, true, unserved)).await,

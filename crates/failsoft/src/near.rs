@@ -117,7 +117,12 @@ pub(crate) struct Hit {
 /// The near copy of a key, if one may be served now.
 #[inline]
 pub(crate) fn hit(shared: &Shared, key: &[u8]) -> Option<Hit> {
-    let generations = shared.generations.as_ref()?;
+    hit_of(shared, shared.generations.as_ref()?, key)
+}
+
+/// Not part of the hot path where there is no near cache.
+#[inline(never)]
+fn hit_of(shared: &Shared, generations: &Generations, key: &[u8]) -> Option<Hit> {
     let copy = shared.copies.find(key)?;
     let tracked = copy.tracked.as_ref()?;
     if shared.is_closed() {
@@ -135,15 +140,15 @@ pub(crate) fn hit(shared: &Shared, key: &[u8]) -> Option<Hit> {
     Some(Hit { copy, age })
 }
 
-/// The connection on which this first attempt is to be made, if a near copy is to come of it.
+/// The connection on which this first attempt is to be made, if a near copy is to come of it. `dice` is the read's.
 #[inline]
-pub(crate) fn wanted(shared: &Shared, target: &Target) -> Option<u64> {
+pub(crate) fn wanted(shared: &Shared, target: &Target, dice: u32) -> Option<u64> {
     shared.generations.as_ref()?;
     if target.source != Source::Primary {
         return None;
     }
     let line = target.node.near.line(shared.now())?;
-    looks_at(fastrand::u32(..)).then_some(line)
+    looks_at(dice).then_some(line)
 }
 
 /// Makes the first attempt so that a near copy comes of it. None if nothing was sent, or the connection has ended: that

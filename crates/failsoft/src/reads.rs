@@ -1,7 +1,7 @@
 //! One read, from its first attempt to its end: the same way for every caller.
 
 use crate::absent;
-use crate::account::ReadEnd;
+use crate::account::{self, ReadEnd};
 use crate::copies;
 use crate::driver::{self, FirstAttempt, Routed, Unserved};
 use crate::error::Error;
@@ -31,6 +31,11 @@ pub struct ReadOptions {
 }
 
 impl ReadOptions {
+    /// Then nothing is begun.
+    fn has_no_time(&self) -> bool {
+        self.deadline.is_some_and(|limit| limit.is_zero())
+    }
+
     /// What bounds a call that begins now.
     pub(crate) fn bounds(self, shared: &Shared, now: Instant, callback: bool) -> Bounds {
         let bounds = match self.deadline {
@@ -51,18 +56,23 @@ pub(crate) async fn value(
     if let Some(hit) = near::hit(shared, key) {
         return ReadEnd::Near(hit).into_value(shared);
     }
-    let now = shared.now();
+    let (now, dice) = (shared.now(), fastrand::u32(..));
     let bounds = shared.bounds(now);
-    match driver::first_attempt(shared, key, bounds, now).await {
-        // Made and taken apart in one place, it costs nothing.
+    match driver::first_attempt(shared, key, bounds, (now, dice)).await {
         FirstAttempt::Served(served) => {
-            shared.copies.see(key, &served, now);
-            ReadEnd::AtOnce(served).into_value(shared)
+            shared.copies.see(key, &served, (now, dice));
+            Ok(Some(account::value_at_once(served, shared)))
         }
         FirstAttempt::Unserved(unserved) => {
             Box::pin(go_on(shared, key, bounds, unserved, fallback(), ReadOptions::default())).await.into_value(shared)
         }
     }
+}
+
+/// The near copy that serves such a read now, if there is one.
+#[inline]
+pub(crate) fn near(shared: &Shared, key: &[u8], options: &ReadOptions) -> Option<near::Hit> {
+    if options.has_no_time() { None } else { near::hit(shared, key) }
 }
 
 /// Reads a key with options.
@@ -72,19 +82,18 @@ pub(crate) async fn read_with(
     options: ReadOptions,
     fallback: Option<Fallback>,
 ) -> ReadEnd {
-    // Nothing is begun that has no time.
-    if options.deadline.is_some_and(|limit| limit.is_zero()) {
+    if options.has_no_time() {
         return past_deadline();
     }
     if let Some(hit) = near::hit(shared, key) {
         return ReadEnd::Near(hit);
     }
-    let (now, callback) = (shared.now(), fallback.is_some());
+    let (now, dice, callback) = (shared.now(), fastrand::u32(..), fallback.is_some());
     let bounds = options.bounds(shared, now, callback);
     let whole = async {
-        match driver::first_attempt(shared, key, bounds, now).await {
+        match driver::first_attempt(shared, key, bounds, (now, dice)).await {
             FirstAttempt::Served(served) => {
-                shared.copies.see(key, &served, now);
+                shared.copies.see(key, &served, (now, dice));
                 ReadEnd::AtOnce(served)
             }
             FirstAttempt::Unserved(unserved) => go_on(shared, key, bounds, unserved, fallback, options).await,

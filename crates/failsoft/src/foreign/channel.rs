@@ -1,7 +1,8 @@
 //! The queue in which completions wait for their consumer: an event loop, or a thread that blocks.
 
 use super::run::Run;
-use crate::account::ReadEnd;
+use crate::account::{self, ReadEnd};
+use crate::driver::Served;
 use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::shared::Shared;
@@ -195,6 +196,15 @@ impl Final {
     /// The result of a read of one key: an outcome, or the bare value.
     pub(super) fn of_read(end: ReadEnd, shared: &Shared, account: bool) -> Self {
         if account { Self::Outcome(end.into_outcome(shared)) } else { Self::Value(end.into_value(shared)) }
+    }
+
+    /// The same of one that a node served on the first attempt.
+    pub(super) fn at_once(served: Served, shared: &Shared, account: bool) -> Self {
+        if account {
+            Self::Outcome(ReadEnd::AtOnce(served).into_outcome(shared))
+        } else {
+            Self::Value(Ok(Some(account::value_at_once(served, shared))))
+        }
     }
 
     fn of(self, token: u64) -> Completion {

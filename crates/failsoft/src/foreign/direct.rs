@@ -34,6 +34,7 @@ struct DirectRead {
     asked: Asked,
     bounds: Bounds,
     begun: Instant,
+    dice: u32,
     step: Step,
     target: Target,
     parent: Option<Arc<Frame>>,
@@ -66,7 +67,7 @@ pub(super) struct DirectHandle {
 /// Sends the first request. If there is none to send, starts the task that continues without it.
 pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pending {
     let shared = router.shared();
-    let begun = shared.now();
+    let (begun, dice) = (shared.now(), fastrand::u32(..));
     let bounds = shared.bounds(begun).no_staler_than(shared.config(), asked.staleness_budget);
     let unfinished = Unfinished { router: router.clone(), ending: caller.channel.ending(caller.token) };
     let parent = caller.parent.map(Parent::frame);
@@ -74,9 +75,9 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
         unfinished.ending.complete(Final::of_read(ReadEnd::Near(hit), shared, asked.account));
         return Pending(UnderWay::Direct(DirectHandle { read: Weak::new(), sent: None }));
     }
-    let (step, target) = driver::target(shared, &asked.key, bounds, begun);
-    if let Some(line) = target.as_ref().and_then(|target| near::wanted(shared, target)) {
-        let task = async move { unfinished.track(asked, bounds, (line, begun)).await };
+    let (step, target) = driver::target(shared, &asked.key, bounds, (begun, dice));
+    if let Some(line) = target.as_ref().and_then(|target| near::wanted(shared, target, dice)) {
+        let task = async move { unfinished.track(asked, bounds, line, (begun, dice)).await };
         return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
     }
     let Some(target) = target else {
@@ -84,7 +85,7 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
         return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
     };
     let state = Mutex::new(State { unfinished: Some(unfinished), task: None, cancelled: false });
-    let read = Arc::new(DirectRead { asked, bounds, begun, step, target, parent, state });
+    let read = Arc::new(DirectRead { asked, bounds, begun, dice, step, target, parent, state });
     let sent = read.target.node.submit(read.target.source, &shared.opener, |lane| {
         lane.get_for(Arc::<DirectRead>::clone(&read), &read.asked.key, read.target.attempt)
     });
@@ -97,9 +98,9 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
 
 impl Unfinished {
     /// Makes the first attempt so that a near copy comes of it, and goes on from there.
-    async fn track(self, asked: Asked, bounds: Bounds, (line, begun): (u64, Instant)) {
+    async fn track(self, asked: Asked, bounds: Bounds, line: u64, (begun, dice): (Instant, u32)) {
         let shared = Arc::clone(self.router.shared());
-        let (step, target) = driver::target(&shared, &asked.key, bounds, begun);
+        let (step, target) = driver::target(&shared, &asked.key, bounds, (begun, dice));
         let result = match &target {
             Some(target) => near::fetch(&shared, &asked.key, target, (line, begun)).await,
             None => None,
@@ -157,8 +158,8 @@ impl Sink for DirectRead {
                 drop(state);
                 // Dropping it completes the call with `Cancelled`.
                 let Some(Unfinished { router, ending }) = unfinished.filter(|_| !cancelled) else { return };
-                router.shared().copies.see(&self.asked.key, &served, self.begun);
-                let end = Final::of_read(ReadEnd::AtOnce(served), router.shared(), self.asked.account);
+                router.shared().copies.see(&self.asked.key, &served, (self.begun, self.dice));
+                let end = Final::at_once(served, router.shared(), self.asked.account);
                 ending.complete_with(end, wakers);
             }
             FirstAttempt::Unserved(unserved) => self.hand_over(state, unserved),
