@@ -110,9 +110,15 @@ def test_a_bad_call_fails_as_ever(cluster: list[str], near: dict[str, Any]) -> N
         await router.set("near:bad", b"v")
         await hit(router, "near:bad", b"v")
         get: Any = router.get_with_fallback
-        for bad in (lambda: get(7), lambda: get("near:bad", 7), lambda: get("near:bad", ttl=0), lambda: get("\udc80")):
+        bad: list[tuple[Any, Any, Any]] = [
+            (7, never, 1),
+            ("near:bad", 7, 1),
+            ("near:bad", never, 0),
+            ("\udc80", never, 1),
+        ]
+        for key, fallback, ttl in bad:
             with pytest.raises(failsoft.InvalidArgument):
-                bad()
+                get(key, fallback, ttl=ttl)
         with pytest.raises(failsoft.DeadlineExceeded):
             await router.get_with_fallback("near:bad", never, deadline=0)
         await router.close()
