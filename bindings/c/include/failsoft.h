@@ -649,9 +649,9 @@ const uint8_t *failsoft_outcome_value(const failsoft_outcome *outcome,
 const char *failsoft_outcome_served_by(const failsoft_outcome *outcome);
 
 /**
- * Why the primary did not serve it: "absent", "invalidated", "timeout", "connection", "loading", "cluster_down",
- * "breaker_open", "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol", "deadline", "slow_source", "shed" or "failed_source"; later
- * versions may add words. Static; NULL if the primary did, or if the read failed.
+ * Why the primary did not serve it: "absent", "expired", "evicted", "invalidated", "unknown", "timeout", "connection",
+ * "loading", "cluster_down", "breaker_open", "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol",
+ * "deadline", "slow_source", "shed" or "failed_source"; later versions may add words. Static; NULL if the primary did, or if the read failed.
  */
 const char *failsoft_outcome_reason(const failsoft_outcome *outcome);
 
