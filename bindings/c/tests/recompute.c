@@ -55,7 +55,7 @@ static failsoft_get_options *with(failsoft_loader recompute) {
     return options;
 }
 
-/* A read of the key, blocking and not: its status, value and reason, and which loader was called, with the same reason. */
+/* Reads of the key, blocking and not: status, value and reason, and which loader was called, with the same reason. */
 static void reads(failsoft_router *router, const char *key, failsoft_loader recompute, failsoft_status status,
                   const char *value, const char *reason, int computes) {
     for (int asynchronous = 0; asynchronous < 2; asynchronous++) {
@@ -65,7 +65,8 @@ static void reads(failsoft_router *router, const char *key, failsoft_loader reco
         char name[64];
         snprintf(name, sizeof name, "%s%s", key, asynchronous ? " async" : "");
         if (asynchronous) {
-            STATUS(FAILSOFT_OK, failsoft_resolve_async(router, bytes(name), strlen(name), options, stored, &calls, on_end, &end, NULL));
+            STATUS(FAILSOFT_OK, failsoft_resolve_async(router, bytes(name), strlen(name), options, stored, &calls, on_end,
+                                                       &end, NULL));
             failsoft_get_options_free(options);
             finish(router, &end);
         } else {
@@ -125,7 +126,8 @@ int main(int count, char **arguments) {
     reads(router, "changed", computed, FAILSOFT_OK, "stored", "invalidated", 0);
     refused(router);
     char request[128];
-    snprintf(request, sizeof request, "\"do\": \"behave\", \"node\": %d, \"command\": \"GET\", \"how\": \"ERR no\"", node);
+    snprintf(request, sizeof request, "\"do\": \"behave\", \"node\": %d, \"command\": \"GET\", \"how\": \"ERR no\"",
+             node);
     kit_ask(kit, request);
     reads(router, "error", computed, FAILSOFT_OK, "stored", "error_reply", 0);
     STATUS(FAILSOFT_OK, failsoft_router_close(router));

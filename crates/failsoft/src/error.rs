@@ -144,7 +144,7 @@ impl Error {
             Self::WriteRefused { cause } => ("cause", Word(cause.as_str())),
             Self::InvalidationIncomplete { pending: keys } => pending(keys),
             Self::Fallback(inner) => ("argument", Setting(inner.downcast_ref::<BadResult>()?.argument)),
-             Self::Closed | Self::Forked | Self::System { .. } | Self::Internal(_) => return None,
+            Self::Closed | Self::Forked | Self::System { .. } | Self::Internal(_) => return None,
         };
         Some(Detail { name, value })
     }
