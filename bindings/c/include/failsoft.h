@@ -174,7 +174,8 @@ typedef void (*failsoft_on_event)(const char *kind, uint64_t count, const char *
 typedef void (*failsoft_on_done)(failsoft_status status, void *done_data);
 
 /**
- * The callback of a read: your own store, called when the primary does not have the key, or when no node may answer.
+ * The callback of a read: your own store, called when the primary does not have the key, or when no node may answer
+ * (failsoft_get_options_recompute says which of two is called).
  * It answers `request` with failsoft_load_reply, _missing or _fail, now or later and on any thread, and then frees it.
  *
  * `user_data` has to stay valid as long as the loader may be called or is running. A deadline or a cancellation can
@@ -526,8 +527,19 @@ failsoft_status failsoft_get_options_set(failsoft_get_options *options,
                                          const char *value);
 
 /**
- * Sets a function that is called with the `user_data` of each read made with these options, exactly once, when the
- * read's loader is not running and will not be called again: `user_data` can be freed then. It is also called if there
+ * Sets a second loader, which is called instead of the read's own, by the same rules and with the same `user_data`, when
+ * the primary says that there is no such key and nobody is known to have changed it: for the reasons "absent", "expired"
+ * and "unknown", and for "evicted" unless the key is read often. Everything else goes to the read's own loader. NULL
+ * unsets it.
+ *
+ * With it, a read without a loader of its own, or of many keys, ends with FAILSOFT_INVALID_ARGUMENT.
+ */
+failsoft_status failsoft_get_options_recompute(failsoft_get_options *options,
+                                               failsoft_loader loader);
+
+/**
+ * Sets a function that is called with the `user_data` of each read made with these options, exactly once, when no
+ * loader of the read is running or will be called again: `user_data` can be freed then. It is also called if there
  * is no loader, if the loader was never called, and if the call that starts the read fails; but not in a child
  * process. It may be called on a thread of the library, or inside the call that starts the read or dispatches. It must
  * not call this library. NULL unsets it.
@@ -645,9 +657,9 @@ const uint8_t *failsoft_outcome_value(const failsoft_outcome *outcome,
 const char *failsoft_outcome_served_by(const failsoft_outcome *outcome);
 
 /**
- * Why the primary did not serve it: "absent", "invalidated", "timeout", "connection", "loading", "cluster_down",
- * "breaker_open", "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol", "deadline", "slow_source", "shed" or "failed_source"; later
- * versions may add words. Static; NULL if the primary did, or if the read failed.
+ * Why the primary did not serve it: "absent", "expired", "evicted", "invalidated", "unknown", "timeout", "connection",
+ * "loading", "cluster_down", "breaker_open", "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol",
+ * "deadline", "slow_source", "shed" or "failed_source"; later versions may add words. Static; NULL if the primary did, or if the read failed.
  */
 const char *failsoft_outcome_reason(const failsoft_outcome *outcome);
 

@@ -21,6 +21,8 @@ pub struct Load {
     keys: Vec<Bytes>,
     reason: *const c_char,
     many: bool,
+    /// It is for the second of its read's loaders.
+    recompute: bool,
     id: u64,
     parent: Parent,
     process: Process,
@@ -58,7 +60,8 @@ impl fmt::Display for LoadFailed {
 
 impl std::error::Error for LoadFailed {}
 
-/// The callback of a read: your own store, called when the primary does not have the key, or when no node may answer.
+/// The callback of a read: your own store, called when the primary does not have the key, or when no node may answer
+/// (failsoft_get_options_recompute says which of two is called).
 /// It answers `request` with failsoft_load_reply, _missing or _fail, now or later and on any thread, and then frees it.
 ///
 /// `user_data` has to stay valid as long as the loader may be called or is running. A deadline or a cancellation can
@@ -76,12 +79,13 @@ pub type Loader = Option<unsafe extern "C" fn(request: *mut Load, user_data: *mu
 /// Called once for each read, when the library no longer needs the `user_data` of its loader.
 pub type OnRelease = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
-/// A loader and its data.
+/// The loaders of a read and their data.
 #[derive(Clone)]
 pub(crate) struct Callback {
     loader: unsafe extern "C" fn(*mut Load, *mut c_void),
+    recompute: Loader,
     user_data: *mut c_void,
-    /// Shared by everything that may still call the loader.
+    /// Shared by everything that may still call a loader.
     _release: Option<Arc<Release>>,
 }
 
@@ -118,21 +122,27 @@ unsafe impl Send for Callback {}
 
 impl Callback {
     /// None without a loader; `release` is then dropped at once, and so called.
-    pub(crate) fn new(loader: Loader, user_data: *mut c_void, release: Option<Release>) -> Option<Self> {
-        loader.map(|loader| Self { loader, user_data, _release: release.map(Arc::new) })
+    pub(crate) fn new(
+        loader: Loader,
+        recompute: Loader,
+        user_data: *mut c_void,
+        release: Option<Release>,
+    ) -> Option<Self> {
+        loader.map(|loader| Self { loader, recompute, user_data, _release: release.map(Arc::new) })
     }
 
-    /// Calls the loader on this thread, and gives it the load. If its read has ended or nobody waits for the load, it
+    /// Calls the loader that the load is for on this thread, and gives it the load. If its read has ended or nobody waits for the load, it
     /// is not called: the load is dropped, and if others wait for the key, one of their loaders is called.
     pub(crate) fn call(&self, router: usize, load: Load) -> Result<(), InChild> {
         if !load.may_begin() {
             return Ok(());
         }
         let parent = load.parent.clone();
+        let loader = self.recompute.filter(|_| load.recompute).unwrap_or(self.loader);
         let request = Box::into_raw(Box::new(load));
         let inside = Inside::loader(router, parent);
         // SAFETY: the program gave the function and its data for this call.
-        unsafe { (self.loader)(request, self.user_data) }
+        unsafe { loader(request, self.user_data) }
         inside.check()
     }
 }
@@ -143,6 +153,7 @@ impl Load {
             keys: run.keys.clone(),
             reason: words::reason(run.reason),
             many: run.reason.is_none(),
+            recompute: run.recompute,
             id: run.id(),
             parent: run.parent().clone(),
             process: Process::current(),

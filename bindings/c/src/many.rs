@@ -112,7 +112,7 @@ pub unsafe extern "C" fn failsoft_resolve_many(
         }
         // SAFETY: the handle is open and the keys are as the header says.
         let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count, failsoft::MAX_KEYS)?) };
-        let loader = Callback::new(loader, user_data, release).ok_or_else(|| Failure::null("loader"))?;
+        let loader = Callback::new(loader, None, user_data, release).ok_or_else(|| Failure::null("loader"))?;
         let outcomes = match router.wait(&keys, Some(loader), |caller| {
             router.foreign.resolve_many(caller, keys.clone(), GetOptions::of(options))
         })? {
@@ -180,7 +180,7 @@ pub unsafe extern "C" fn failsoft_resolve_many_async(
         // SAFETY: the handle is open and the keys are as the header says.
         let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count, failsoft::MAX_KEYS)?) };
         let then = Then::outcomes(on_outcomes).ok_or_else(|| Failure::null("on_outcomes"))?;
-        let loader = Callback::new(loader, user_data, release).ok_or_else(|| Failure::null("loader"))?;
+        let loader = Callback::new(loader, None, user_data, release).ok_or_else(|| Failure::null("loader"))?;
         let entry = Entry { loader: Some(loader), then, data: outcome_data };
         router.start(entry, read_id, |caller| router.foreign.resolve_many(caller, keys, GetOptions::of(options)))
     })

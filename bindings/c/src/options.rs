@@ -1,6 +1,6 @@
 //! The options of a single read.
 
-use crate::load::{OnRelease, Release};
+use crate::load::{Loader, OnRelease, Release};
 use crate::pointers::text;
 use crate::status::{Failure, Status, guarded};
 use failsoft::foreign::ReadOptions;
@@ -12,6 +12,7 @@ use std::time::Duration;
 #[derive(Default)]
 pub struct GetOptions {
     read: ReadOptions,
+    recompute: Loader,
     on_release: OnRelease,
 }
 
@@ -24,7 +25,15 @@ impl GetOptions {
 
     /// The core's options; its defaults for NULL.
     pub(crate) fn of(options: Option<&Self>) -> ReadOptions {
-        options.map_or_else(ReadOptions::default, |options| options.read)
+        options.map_or_else(ReadOptions::default, |options| ReadOptions {
+            recompute: options.recompute.is_some(),
+            ..options.read
+        })
+    }
+
+    /// The loader beside that of a read.
+    pub(crate) fn recompute(options: Option<&Self>) -> Loader {
+        options.and_then(|options| options.recompute)
     }
 }
 
@@ -66,8 +75,22 @@ pub unsafe extern "C" fn failsoft_get_options_set(
     })
 }
 
-/// Sets a function that is called with the `user_data` of each read made with these options, exactly once, when the
-/// read's loader is not running and will not be called again: `user_data` can be freed then. It is also called if there
+/// Sets a second loader, which is called instead of the read's own, by the same rules and with the same `user_data`, when
+/// the primary says that there is no such key and nobody is known to have changed it: for the reasons "absent", "expired"
+/// and "unknown", and for "evicted" unless the key is read often. Everything else goes to the read's own loader. NULL
+/// unsets it.
+///
+/// With it, a read without a loader of its own, or of many keys, ends with FAILSOFT_INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub extern "C" fn failsoft_get_options_recompute(options: Option<&mut GetOptions>, loader: Loader) -> Status {
+    guarded(|| {
+        options.ok_or_else(|| Failure::null("options"))?.recompute = loader;
+        Ok(())
+    })
+}
+
+/// Sets a function that is called with the `user_data` of each read made with these options, exactly once, when no
+/// loader of the read is running or will be called again: `user_data` can be freed then. It is also called if there
 /// is no loader, if the loader was never called, and if the call that starts the read fails; but not in a child
 /// process. It may be called on a thread of the library, or inside the call that starts the read or dispatches. It must
 /// not call this library. NULL unsets it.

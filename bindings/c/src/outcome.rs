@@ -110,9 +110,9 @@ pub extern "C" fn failsoft_outcome_served_by(outcome: Option<&Outcome>) -> *cons
     outcome.and_then(Outcome::read).map_or(std::ptr::null(), |read| words::source(read.served_by))
 }
 
-/// Why the primary did not serve it: "absent", "invalidated", "timeout", "connection", "loading", "cluster_down",
-/// "breaker_open", "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol", "deadline", "slow_source", "shed" or "failed_source"; later
-/// versions may add words. Static; NULL if the primary did, or if the read failed.
+/// Why the primary did not serve it: "absent", "expired", "evicted", "invalidated", "unknown", "timeout", "connection",
+/// "loading", "cluster_down", "breaker_open", "quarantined", "slot_uncovered", "redirect_limit", "error_reply", "protocol",
+/// "deadline", "slow_source", "shed" or "failed_source"; later versions may add words. Static; NULL if the primary did, or if the read failed.
 #[unsafe(no_mangle)]
 pub extern "C" fn failsoft_outcome_reason(outcome: Option<&Outcome>) -> *const c_char {
     words::reason(outcome.and_then(Outcome::read).and_then(|read| read.reason))

@@ -88,7 +88,7 @@ pub unsafe extern "C" fn failsoft_resolve(
         }
         // SAFETY: the handle is open and `key` points to `len` bytes, as the header says.
         let (router, key) = unsafe { (Router::open_one(router)?, bytes("key", key, len)?) };
-        let loader = Callback::new(loader, user_data, release);
+        let loader = Callback::new(loader, GetOptions::recompute(options), user_data, release);
         let (options, asks) = (GetOptions::of(options), loader.is_some());
         let outcome = match router.foreign.near_outcome(key, &options, asks)? {
             Some(near) => Outcome::new(Ok(near)),
@@ -143,7 +143,7 @@ pub unsafe extern "C" fn failsoft_resolve_async(
         // SAFETY: the handle is open and `key` points to `len` bytes, as the header says.
         let (router, key) = unsafe { (Router::open_one(router)?, bytes("key", key, len)?) };
         let then = Then::outcome(on_outcome).ok_or_else(|| Failure::null("on_outcome"))?;
-        let loader = Callback::new(loader, user_data, release);
+        let loader = Callback::new(loader, GetOptions::recompute(options), user_data, release);
         let (options, asks) = (GetOptions::of(options), loader.is_some());
         let entry = Entry { loader, then, data: outcome_data };
         router.start(entry, read_id, |caller| router.foreign.resolve(caller, key, options, asks))

@@ -34,7 +34,7 @@ static void blocking(failsoft_router *router) {
     set(router, "one");
     set(router, "two");
     STATUS(FAILSOFT_OK, failsoft_invalidate(router, keys, lens, 4));
-    CHECK(is_loaded(router, "one", "absent") && is_loaded(router, "two", "absent"));
+    CHECK(is_loaded(router, "one", "invalidated") && is_loaded(router, "two", "invalidated"));
     /* The key without bytes is one, too. */
     wait_health(router, "\"invalidations\":3,");
     STATUS(FAILSOFT_OK, failsoft_invalidate(router, NULL, NULL, 0));
@@ -53,7 +53,7 @@ static void asynchronous(failsoft_router *router) {
     lens[0] = 0;
     wait_for(router, is_done, &end);
     CHECK(end.status == FAILSOFT_OK && end.times == 1);
-    CHECK(is_loaded(router, "async", "absent"));
+    CHECK(is_loaded(router, "async", "invalidated"));
     STATUS(FAILSOFT_OK, failsoft_invalidate_async(router, NULL, NULL, 0, on_done, &nothing, NULL));
     wait_for(router, is_done, &nothing);
     CHECK(nothing.status == FAILSOFT_OK && nothing.times == 1);
@@ -80,7 +80,7 @@ static void inside_a_loader(failsoft_router *router) {
     CHECK(has_value(end.outcome, "old") && strcmp(failsoft_outcome_served_by(end.outcome), "secondary") == 0);
     release(&end);
     wait_health(router, "{\"what\":\"lease_gone\",\"reason\":\"\",\"count\":2}");
-    CHECK(is_loaded(router, "inside", "absent"));
+    CHECK(is_loaded(router, "inside", "invalidated"));
 }
 
 static void cancelled(kit *kit, int node, failsoft_router *router) {

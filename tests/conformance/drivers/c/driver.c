@@ -150,13 +150,15 @@ static failsoft_status open_place(const char *name, const cJSON *detail) {
     return status;
 }
 
-/* The callback that a call asks for: NULL if none. */
+/* What a loader of a call is to do: NULL if it asks for none. */
+static const cJSON *behaviour_of(const call *self, const char *name) {
+    const cJSON *behaviour = cJSON_GetObjectItem(self->detail, name);
+    return cJSON_IsNull(behaviour) ? NULL : behaviour;
+}
+
 static callback *callback_of(const call *self) {
-    const cJSON *behaviour = cJSON_GetObjectItem(self->detail, "fallback");
-    if (!behaviour || cJSON_IsNull(behaviour))
-        return NULL;
     callback *made = need(malloc(sizeof *made));
-    *made = (callback){self->at, behaviour};
+    *made = (callback){self->at, behaviour_of(self, "fallback"), behaviour_of(self, "recompute")};
     return made;
 }
 
@@ -174,6 +176,7 @@ static failsoft_get_options *options_of(const call *self) {
     set_option(options, self->detail, "ttl_ms");
     set_option(options, self->detail, "deadline_ms");
     set_option(options, self->detail, "staleness_budget_ms");
+    failsoft_get_options_recompute(options, behaviour_of(self, "recompute") ? run_recompute : NULL);
     return options;
 }
 
@@ -182,8 +185,8 @@ static failsoft_status start_read(call *self) {
     failsoft_get_options *options = options_of(self);
     size_t len;
     uint8_t *key = unblob(cJSON_GetObjectItem(self->detail, "key")->valuestring, &len);
-    failsoft_status status = failsoft_resolve_async(self->at->router, key, len, options, loader ? run_loader : NULL, loader,
-                                                    read_ended, self, &self->read_id);
+    failsoft_status status = failsoft_resolve_async(self->at->router, key, len, options,
+                                                    loader->behaviour ? run_loader : NULL, loader, read_ended, self, &self->read_id);
     failsoft_get_options_free(options);
     free(key);
     return status;

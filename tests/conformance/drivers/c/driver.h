@@ -14,10 +14,11 @@ typedef struct place {
     struct place *next;
 } place;
 
-/* What a loader is to do, and for whom. Kept until the program ends: a loader may outlive its read. */
+/* What the loaders of a read are to do, and for whom; NULL for one that there is not. Kept until the program ends: a loader
+   may outlive its read. */
 typedef struct {
     place *at;
-    const cJSON *behaviour;
+    const cJSON *behaviour, *recompute;
 } callback;
 
 /* json.c: lines, and bytes as base64. */
@@ -41,6 +42,7 @@ const char *field_name(const cJSON *object);
 
 /* loads.c: callbacks. */
 void run_loader(failsoft_load *request, void *callback);
+void run_recompute(failsoft_load *request, void *callback);
 void release_held(place *at);
 
 void *need(void *memory);

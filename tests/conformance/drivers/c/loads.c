@@ -100,7 +100,7 @@ static void fail_with_last(failsoft_load *request, failsoft_status status) {
 
 /* Reads another key with the same router, inside the load. */
 static void ask(failsoft_load *request, const callback *self, const cJSON *detail) {
-    callback inner = {self->at, cJSON_GetObjectItem(detail, "fallback")};
+    callback inner = {self->at, cJSON_GetObjectItem(detail, "fallback"), NULL};
     size_t len;
     uint8_t *key = unblob(cJSON_GetObjectItem(detail, "key")->valuestring, &len);
     failsoft_outcome *outcome = NULL;
@@ -188,6 +188,12 @@ void run_loader(failsoft_load *request, void *data) {
     const callback *self = data;
     started(request, self->at);
     act(request, self, self->behaviour);
+}
+
+void run_recompute(failsoft_load *request, void *data) {
+    const callback *self = data;
+    started(request, self->at);
+    act(request, self, self->recompute);
 }
 
 void release_held(place *at) {

@@ -133,9 +133,11 @@ async function perform(router, name, detail, signal) {
   const fallback = fallbackOf(router, detail.fallback)
   switch (name) {
     case 'get':
-      return { value: blobOf(await to.getWithFallback(bytesOf(detail.key), fallback, options(detail, signal))) }
-    case 'resolve':
-      return { outcome: account(await to.resolve(bytesOf(detail.key), fallback, options(detail, signal))) }
+    case 'resolve': {
+      const given = { recompute: fallbackOf(router, detail.recompute), ...options(detail, signal) }
+      if (name === 'get') return { value: blobOf(await to.getWithFallback(bytesOf(detail.key), fallback, given)) }
+      return { outcome: account(await to.resolve(bytesOf(detail.key), fallback, given)) }
+    }
     case 'get_many':
       return { values: (await to.getManyWithFallback(detail.keys.map(bytesOf), fallback, options(detail, signal))).map(blobOf) }
     case 'resolve_many': {

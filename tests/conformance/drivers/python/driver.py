@@ -206,10 +206,11 @@ class Asyncio:
             return {"done": {}}
         to = self.routers[router]
         fallback = self.fallback(router, detail.get("fallback"))
-        if name == "get":
-            return {"value": blob_of(await to.get_with_fallback(bytes_of(detail["key"]), fallback, **options(detail)))}
-        if name == "resolve":
-            return {"outcome": account(await to.resolve(bytes_of(detail["key"]), fallback, **options(detail)))}
+        if name in ("get", "resolve"):
+            named = {"recompute": self.fallback(router, detail.get("recompute")), **options(detail)}
+            if name == "get":
+                return {"value": blob_of(await to.get_with_fallback(bytes_of(detail["key"]), fallback, **named))}
+            return {"outcome": account(await to.resolve(bytes_of(detail["key"]), fallback, **named))}
         if name in ("get_many", "resolve_many"):
             keys = [bytes_of(key) for key in detail["keys"]]
             if name == "resolve_many":
@@ -309,10 +310,11 @@ class Blocking:
             return {"done": {}}
         to = self.routers[router]
         fallback = self.fallback(router, detail.get("fallback"))
-        if name == "get":
-            return {"value": blob_of(to.get_with_fallback(bytes_of(detail["key"]), fallback, **options(detail)))}
-        if name == "resolve":
-            return {"outcome": account(to.resolve(bytes_of(detail["key"]), fallback, **options(detail)))}
+        if name in ("get", "resolve"):
+            named = {"recompute": self.fallback(router, detail.get("recompute")), **options(detail)}
+            if name == "get":
+                return {"value": blob_of(to.get_with_fallback(bytes_of(detail["key"]), fallback, **named))}
+            return {"outcome": account(to.resolve(bytes_of(detail["key"]), fallback, **named))}
         if name in ("get_many", "resolve_many"):
             keys = [bytes_of(key) for key in detail["keys"]]
             if name == "resolve_many":
