@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use support::{eventually, part_from_its_replica, patient, ready_router, start_cluster};
+use support::{eventually, patient, ready_router, start_cluster};
 use tokio::task::JoinSet;
 
 const KEYS: usize = 48;
@@ -104,7 +104,7 @@ async fn pass(store: &Store, reads: u64) {
 async fn lose_what_was_acknowledged(cluster: &Cluster, store: &Store, shard: usize) {
     let owner = cluster.owner_of((shard * 5_461) as u16).await.expect("an owner");
     let replica = (0..6).find(|&n| n % 3 == owner % 3 && n != owner).expect("a replica");
-    part_from_its_replica(cluster, owner, replica).await;
+    cluster.part(owner, replica).await.expect("they part");
     pass(store, 1_000).await;
     store.quiet.store(true, Ordering::Relaxed);
     pass(store, 500).await;
