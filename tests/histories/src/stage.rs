@@ -42,6 +42,7 @@ impl Stage {
 
     /// A fault begins; all who look at a trace read of it.
     pub(crate) async fn say(&self, what: String) {
+        if std::env::var_os("HISTORIES_TELL").is_some() { eprintln!("{} {what}", now() / 1000); }
         let _ = self.events.send(Event::Fault { what, at: now() }).await;
     }
 
