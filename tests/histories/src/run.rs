@@ -36,6 +36,9 @@ pub(crate) struct Options {
     /// Changes a second, of all processes together.
     #[arg(long, default_value_t = 200)]
     writes: u64,
+    /// Tells of each fault when it is done.
+    #[arg(long)]
+    tell: bool,
     /// Nothing fails.
     #[arg(long)]
     calm: bool,
@@ -103,7 +106,7 @@ pub(crate) async fn run(options: Options) -> Result<bool, String> {
     for post in posts(options.rate, options.writes, interpreter.as_deref())? {
         crew.add(post).await?;
     }
-    let stage = Stage::new(cluster, options.keys, events.clone());
+    let stage = Stage::new(cluster, options.keys, options.tell, events.clone());
     drop(events);
     if options.calm {
         checking.progress.reach(options.operations).await;

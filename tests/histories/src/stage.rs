@@ -15,6 +15,8 @@ use tokio::sync::mpsc::Sender;
 pub(crate) struct Stage {
     pub(crate) cluster: Cluster,
     pub(crate) keys: usize,
+    /// Whether faults are told as they are done.
+    tells: bool,
     events: Sender<Event>,
     done: Mutex<Done>,
 }
@@ -36,13 +38,15 @@ pub(crate) struct Opened {
 }
 
 impl Stage {
-    pub(crate) fn new(cluster: Cluster, keys: usize, events: Sender<Event>) -> Self {
-        Self { cluster, keys, events, done: Mutex::default() }
+    pub(crate) fn new(cluster: Cluster, keys: usize, tells: bool, events: Sender<Event>) -> Self {
+        Self { cluster, keys, tells, events, done: Mutex::default() }
     }
 
     /// A fault begins; all who look at a trace read of it.
     pub(crate) async fn say(&self, what: String) {
-        if std::env::var_os("HISTORIES_TELL").is_some() { eprintln!("{} {what}", now() / 1000); }
+        if self.tells {
+            eprintln!("{:>12.3} ms  {what}", now() as f64 / 1e3);
+        }
         let _ = self.events.send(Event::Fault { what, at: now() }).await;
     }
 
