@@ -66,7 +66,10 @@ pub(crate) struct Counts {
     pub(crate) complete: u64,
     pub(crate) incomplete: u64,
     pub(crate) commits: u64,
+    /// Transactions whose writer died.
     pub(crate) orphans: u64,
+    /// Reads of nodes that got just what such a transaction had committed, after its hold was over.
+    pub(crate) survived: u64,
     /// Reads that broke no rule and got less than the store had then.
     pub(crate) older: u64,
 }
@@ -242,6 +245,9 @@ impl Checker {
             .collect();
         let orphans = known.orphans.iter().filter(|by| worker.promise.orphaned(&read, by).is_some());
         broken.extend(orphans.map(|&by| Broken::Orphan { by }));
+        let held_out = |by: &Orphan| by.version == read.version && by.over < read.start;
+        let of_node = read.source == Source::Primary;
+        self.counts.survived += u64::from(of_node && known.orphans.iter().any(held_out));
         if read.source == Source::Primary && read.version < known.base {
             let by = Invalidation {
                 process: read.process,
@@ -323,6 +329,7 @@ impl Known {
             }
             self.invalidations.pop_front();
         }
+        self.orphans.retain(|orphan| now < orphan.over + KEPT);
     }
 }
 

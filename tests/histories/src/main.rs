@@ -46,7 +46,7 @@ pub(crate) struct Common {
     #[arg(long)]
     pub(crate) server: Option<String>,
     /// A Python that has the package `failsoft`; without it all workers are in Rust.
-    #[arg(long)]
+    #[arg(long, env = "HISTORIES_PYTHON")]
     pub(crate) python: Option<String>,
     /// What is drawn: keys, faults, how late the store answers. When things happen is the machine's.
     #[arg(long, default_value_t = 1)]

@@ -19,8 +19,8 @@ pub(crate) fn report(counts: &Counts, done: &Done, verdict: &Verdict) -> bool {
     println!("reads        {reads}; {} checked, {} of them older than is invalidated by now", counts.checked, counts.older);
     println!("failed       {failed}");
     println!(
-        "changes      {} commits; {} invalidations complete, {} incomplete; {} writers died inside `writing`",
-        counts.commits, counts.complete, counts.incomplete, counts.orphans
+        "changes      {} commits; {} invalidations complete, {} incomplete; {} transactions whose writer died, seen by {} reads after the hold",
+        counts.commits, counts.complete, counts.incomplete, counts.orphans, counts.survived
     );
     println!("faults       {}", listed(&mut done.faults.iter().map(|(fault, &count)| ((*fault).to_owned(), count))));
     done.in_vain.iter().for_each(|what| println!("             {what}"));
