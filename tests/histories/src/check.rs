@@ -19,14 +19,33 @@ const SAMPLES: u64 = millis(200);
 /// What is told of a run.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    Started { process: Process, promise: Promise, at: u64 },
-    Record { process: Process, record: Record },
+    Started {
+        process: Process,
+        promise: Promise,
+        at: u64,
+    },
+    Record {
+        process: Process,
+        record: Record,
+    },
     /// The store has a new version; inside `writing` since when the key may be held, and since when it is.
-    Commit { process: Process, key: Key, version: u64, at: u64, held: Option<(u64, u64)> },
+    Commit {
+        process: Process,
+        key: Key,
+        version: u64,
+        at: u64,
+        held: Option<(u64, u64)>,
+    },
     /// No record of this process follows.
-    Ended { process: Process, at: u64 },
+    Ended {
+        process: Process,
+        at: u64,
+    },
     Edge(Edge),
-    Fault { what: String, at: u64 },
+    Fault {
+        what: String,
+        at: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -100,6 +119,8 @@ impl Broken {
 #[derive(Debug)]
 struct Suspect {
     read: Read,
+    /// How many operations there were by then.
+    after: u64,
     broken: Vec<Broken>,
     trace: String,
 }
@@ -108,6 +129,8 @@ struct Suspect {
 #[derive(Clone, Debug)]
 pub(crate) struct Violation {
     pub(crate) rule: Rule,
+    /// How many operations there were by then.
+    pub(crate) after: u64,
     pub(crate) text: String,
 }
 
@@ -266,7 +289,8 @@ impl Checker {
         let suspect = (!broken.is_empty() && self.suspects.len() < MAX_SUSPECTS).then(|| read.clone());
         known.trace.put(read.end, Told::Read(read));
         if let Some(read) = suspect {
-            self.suspects.push(Suspect { read, broken, trace: known.trace.text() });
+            let after = self.counts.operations();
+            self.suspects.push(Suspect { read, after, broken, trace: known.trace.text() });
         }
     }
 
@@ -275,7 +299,7 @@ impl Checker {
         self.workers.values_mut().for_each(|worker| worker.said = u64::MAX);
         self.advance();
         let mut verdict = Verdict::default();
-        for Suspect { read, broken, trace } in self.suspects {
+        for Suspect { read, after, broken, trace } in self.suspects {
             let mut excuse = None;
             let guilty = broken.iter().find(|one| {
                 excuse = one.excuse(&read, &self.edges).or(excuse);
@@ -290,7 +314,7 @@ impl Checker {
                 Some(edge) => *verdict.excused.entry((edge, rule)).or_default() += 1,
                 None => {
                     let text = format!("{}: {}\n  older than {what}\n{trace}", rule.as_str(), Told::line(&read));
-                    verdict.violations.push(Violation { rule, text });
+                    verdict.violations.push(Violation { rule, after, text });
                 }
             }
         }

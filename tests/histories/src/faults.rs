@@ -23,10 +23,11 @@ pub(crate) enum Fault {
     MoveByHand,
     MoveAtOnce,
     Cut,
+    CutAndKill,
 }
 
 impl Fault {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Kill,
         Self::Empty,
         Self::KillReplica,
@@ -38,6 +39,7 @@ impl Fault {
         Self::MoveByHand,
         Self::MoveAtOnce,
         Self::Cut,
+        Self::CutAndKill,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -53,6 +55,7 @@ impl Fault {
             Self::MoveByHand => "slot moved by hand",
             Self::MoveAtOnce => "slot moved at once",
             Self::Cut => "listening connections cut",
+            Self::CutAndKill => "listening connections cut again and again, then the primary killed",
         }
     }
 
@@ -171,6 +174,15 @@ async fn act(stage: &Stage, fault: Fault, chance: &mut fastrand::Rng) -> Result<
         Fault::Cut => {
             say("CLIENT KILL at", primary).await;
             cut(cluster, primary, chance).await
+        }
+        Fault::CutAndKill => {
+            say("CLIENT KILL and SIGKILL", primary).await;
+            // What happens meanwhile, its echo alone can tell.
+            for _ in 0..chance.u8(1..20) {
+                cut(cluster, primary, chance).await?;
+            }
+            cluster.kill(primary).await?;
+            cluster.wait_promoted(replica, LIMIT).await
         }
     }
 }

@@ -163,7 +163,8 @@ impl Edge {
         self.keys.contains(&read.key)
             && match self.kind {
                 EdgeKind::Thawed => self.told(read),
-                EdgeKind::Lost => meanwhile && !heard,
+                // Who made it knows, and sends it again.
+                EdgeKind::Lost => meanwhile && !heard && by.process != read.process,
                 EdgeKind::Emptied => false,
             }
     }

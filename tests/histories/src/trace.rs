@@ -79,7 +79,9 @@ impl Told {
             Self::Read(read) => Self::line(read),
             Self::Commit { process, version } => format!("process {process} committed {version}"),
             Self::Called { process, version } => format!("process {process} called for an invalidation at {version}"),
-            Self::Done { process, version, complete: true } => format!("process {process}: that of {version} is complete"),
+            Self::Done { process, version, complete: true } => {
+                format!("process {process}: that of {version} is complete")
+            }
             Self::Done { process, version, .. } => format!("process {process}: that of {version} is incomplete"),
             Self::Killed { process, version } => format!("process {process} died in the transaction of {version}"),
             Self::Fault(what) => what.clone(),

@@ -64,8 +64,7 @@ pub(crate) async fn run(task: Task) -> Result<(), String> {
     let router = builder(task.nodes, &settings).build().map_err(|e| e.to_string())?;
     let source = Source::connect(&task.store, task.process).await.map_err(|e| e.to_string())?;
     let lines = Lines::default();
-    let worker =
-        Arc::new(Worker { router, source, lines, keys: task.keys, held: task.held, next: AtomicU64::new(0) });
+    let worker = Arc::new(Worker { router, source, lines, keys: task.keys, held: task.held, next: AtomicU64::new(0) });
     let mut chance = fastrand::Rng::with_seed(task.seed);
     for (tasks, rate, reads) in [(READERS, task.reads, true), (WRITERS, task.writes, false)] {
         for _ in 0..if rate == 0 { 0 } else { tasks } {

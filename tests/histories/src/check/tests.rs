@@ -160,7 +160,8 @@ fn a_lapse_before_the_invalidation_is_over_counts_as_not_heard() {
     let lapse = |at| {
         let record = Record::Heard { at: millis(at), heard: false };
         let history = invalidated().0;
-        let heard_there = |event: &Event| matches!(event, Event::Record { process: READER, record } if record.at() == millis(at));
+        let heard_there =
+            |event: &Event| matches!(event, Event::Record { process: READER, record } if record.at() == millis(at));
         let other = history.into_iter().map(|event| match heard_there(&event) {
             true => Event::Record { process: READER, record: record.clone() },
             false => event,
@@ -246,6 +247,8 @@ fn what_a_failover_lost_is_believed_by_those_who_did_not_hear_it() {
     assert_eq!(cut_off().edge(EdgeKind::Lost, 900, 4_000).excused(read()), Some(EdgeKind::Lost));
     assert_eq!(invalidated().edge(EdgeKind::Lost, 900, 4_000).breaks(read()), Some(Rule::Primary), "it was heard");
     assert_eq!(cut_off().edge(EdgeKind::Lost, 1_011, 4_000).breaks(read()), Some(Rule::Primary), "it was before");
+    let own = Read { process: WRITER, ..read() };
+    assert_eq!(cut_off().edge(EdgeKind::Lost, 900, 4_000).breaks(own), Some(Rule::Own), "it sends it again");
     let another = cut_off().edge(EdgeKind::Lost, 900, 4_000).called(WRITER, 2, 3, 4_100, false);
     assert_eq!(another.done(WRITER, 2, 4_110, true).breaks(read()), Some(Rule::Primary), "and again afterwards");
 }
@@ -265,7 +268,10 @@ fn a_read_waits_for_what_the_others_say() {
     let mut checker = Checker::new(1);
     heard_until(900).0.into_iter().for_each(|event| checker.take(event));
     let say = |process, record| Event::Record { process, record };
-    checker.take(say(READER, Record::Read(Read { start: millis(25_000), end: millis(25_001), ..old(Source::Primary, 0) })));
+    checker.take(say(
+        READER,
+        Record::Read(Read { start: millis(25_000), end: millis(25_001), ..old(Source::Primary, 0) }),
+    ));
     checker.advance();
     assert_eq!(checker.counts.checked, 0);
     checker.take(say(WRITER, Record::Called { id: 1, key: 0, version: 2, at: millis(24_000), held: false }));
