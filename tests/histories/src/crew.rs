@@ -1,7 +1,7 @@
 //! The workers: started, suspended, killed and replaced; what they write down goes to whoever checks.
 
-use crate::check::Event;
 use crate::clock::now;
+use crate::event::Event;
 use crate::record::Record;
 use crate::services::{promise, settings};
 use nix::sys::signal::{Signal, kill};

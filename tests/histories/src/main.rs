@@ -5,6 +5,7 @@ mod check;
 mod clock;
 mod crew;
 mod disturb;
+mod event;
 mod faults;
 mod killed;
 mod promise;

@@ -1,14 +1,17 @@
 //! What a run came to, for people.
 
-use crate::check::{Counts, Verdict};
+use crate::check::Verdict;
+use crate::event::Counts;
+use crate::record::Source;
 use crate::stage::Done;
 use std::collections::BTreeMap;
 
 /// So many violations are shown with their traces.
 const SHOWN: usize = 2;
 
-/// Prints it; whether nothing was wrong.
+/// Prints it; whether nothing was wrong, and enough was put to the test to say so.
 pub(crate) fn report(counts: &Counts, done: &Done, verdict: &Verdict) -> bool {
+    let of_primaries = counts.reads.get(&Source::Primary).copied().unwrap_or_default();
     let listed = |entries: &mut dyn Iterator<Item = (String, u64)>| {
         let parts: Vec<_> = entries.map(|(name, count)| format!("{name} {count}")).collect();
         if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
@@ -36,5 +39,10 @@ pub(crate) fn report(counts: &Counts, done: &Done, verdict: &Verdict) -> bool {
     for violation in verdict.violations.iter().take(SHOWN) {
         println!("\nVIOLATION after {} operations: {}", violation.after, violation.text);
     }
-    verdict.violations.is_empty()
+    // Then little was put to the test.
+    let few = of_primaries * 10 < counts.checked || counts.complete * 1_000 < counts.checked || done.faults.is_empty();
+    if few {
+        println!("\nerror: few reads were served by primaries, few changes were complete, or nothing failed");
+    }
+    verdict.violations.is_empty() && !few
 }

@@ -1,7 +1,8 @@
 //! A run: workers of three services read and change keys while nodes and processes fail, until there were enough operations.
 
-use crate::check::{Checker, Counts, Event, Verdict};
+use crate::check::{Checker, Verdict};
 use crate::crew::{Crew, Post, python, rust};
+use crate::event::{Counts, Event};
 use crate::faults::{self, Fault};
 use crate::report::report;
 use crate::stage::Stage;
@@ -39,9 +40,6 @@ pub(crate) struct Options {
     /// Tells of each fault when it is done.
     #[arg(long)]
     tell: bool,
-    /// Nothing fails.
-    #[arg(long)]
-    calm: bool,
 }
 
 /// The checker in a task of its own.
@@ -108,21 +106,17 @@ pub(crate) async fn run(options: Options) -> Result<bool, String> {
     }
     let stage = Stage::new(cluster, options.keys, options.tell, events.clone());
     drop(events);
-    if options.calm {
+    let stop = AtomicBool::new(false);
+    let reached = async {
         checking.progress.reach(options.operations).await;
-    } else {
-        let stop = AtomicBool::new(false);
-        let reached = async {
-            checking.progress.reach(options.operations).await;
-            stop.store(true, Ordering::Relaxed);
-            std::future::pending::<()>().await
-        };
-        tokio::select! {
-            // It ends with a fault that is over, so that what may come of it is known.
-            ended = faults::run(&stage, Fault::of(&server), &stop, chance.fork()) => ended.map_err(|e| e.to_string())?,
-            ended = disturb::run(&stage, &mut crew, chance.fork()) => ended?,
-            () = reached => {}
-        }
+        stop.store(true, Ordering::Relaxed);
+        std::future::pending::<()>().await
+    };
+    tokio::select! {
+        // It ends with a fault that is over, so that what may come of it is known.
+        ended = faults::run(&stage, Fault::of(&server), &stop, chance.fork()) => ended.map_err(|e| e.to_string())?,
+        ended = disturb::run(&stage, &mut crew, chance.fork()) => ended?,
+        () = reached => {}
     }
     crew.dismiss().await?;
     // Nobody tells anything any more.

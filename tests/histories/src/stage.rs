@@ -1,7 +1,7 @@
 //! What faults are done to, and who is told of them.
 
-use crate::check::Event;
 use crate::clock::now;
+use crate::event::Event;
 use crate::promise::{Edge, EdgeKind};
 use crate::record::Key;
 use crate::services::name;
@@ -15,6 +15,8 @@ use tokio::sync::mpsc::Sender;
 pub(crate) struct Stage {
     pub(crate) cluster: Cluster,
     pub(crate) keys: usize,
+    /// Held while something is wrong with the nodes.
+    pub(crate) nodes: tokio::sync::Mutex<()>,
     /// Whether faults are told as they are done.
     tells: bool,
     events: Sender<Event>,
@@ -39,7 +41,7 @@ pub(crate) struct Opened {
 
 impl Stage {
     pub(crate) fn new(cluster: Cluster, keys: usize, tells: bool, events: Sender<Event>) -> Self {
-        Self { cluster, keys, tells, events, done: Mutex::default() }
+        Self { cluster, keys, nodes: tokio::sync::Mutex::default(), tells, events, done: Mutex::default() }
     }
 
     /// A fault begins; all who look at a trace read of it.

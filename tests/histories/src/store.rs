@@ -6,8 +6,8 @@
 //! | `L id key` | `id version time`: read at that time, and answered perhaps later |
 //! | `C id key from since` | `id version time`: the key has a new version since then; inside `writing`, from when the key may be held and since when it is, otherwise 0 |
 
-use crate::check::Event;
 use crate::clock::now;
+use crate::event::Event;
 use crate::record::Process;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
