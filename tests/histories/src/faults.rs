@@ -173,7 +173,10 @@ async fn act(stage: &Stage, fault: Fault, chance: &mut fastrand::Rng) -> Result<
         }
         Fault::Cut => {
             say("CLIENT KILL at", primary).await;
-            cut(cluster, primary, || chance.bool()).await
+            let mut ids = listeners(cluster, primary).await?;
+            ids.retain(|_| chance.bool());
+            cut(cluster, primary, &ids).await;
+            Ok(())
         }
     }
 }
@@ -188,19 +191,23 @@ async fn thaw(stage: &Stage, primary: usize, replica: usize) -> Result<(), Error
     Ok(())
 }
 
-/// Cuts those that are drawn of the connections on which routers listen, or on which near copies are tracked.
-pub(crate) async fn cut(cluster: &Cluster, node: usize, mut drawn: impl FnMut() -> bool) -> Result<(), Error> {
+/// The connections to a node on which routers listen, or on which near copies are tracked.
+pub(crate) async fn listeners(cluster: &Cluster, node: usize) -> Result<Vec<String>, Error> {
     let listed = cluster.command(node, &["CLIENT", "LIST"]).await?;
     let listed: String = redis::from_redis_value(listed).unwrap_or_default();
-    for client in listed.lines() {
+    let id = |client: &str| {
         let field = |name: &str| client.split(' ').find_map(|part| part.strip_prefix(name));
-        let tracks = field("flags=").is_some_and(|flags| flags.contains('t'));
-        if let (true, Some(id)) = (tracks && drawn(), field("id=")) {
-            // It may have ended by itself.
-            let _ = cluster.command(node, &["CLIENT", "KILL", "ID", id]).await;
-        }
+        let id = field("id=").map(str::to_owned);
+        id.filter(|_| field("flags=").is_some_and(|flags| flags.contains('t')))
+    };
+    Ok(listed.lines().filter_map(id).collect())
+}
+
+/// Cuts connections. One may have ended by itself.
+pub(crate) async fn cut(cluster: &Cluster, node: usize, ids: &[String]) {
+    for id in ids {
+        let _ = cluster.command(node, &["CLIENT", "KILL", "ID", id]).await;
     }
-    Ok(())
 }
 
 /// Until it holds, or the limit is over; what comes of that shows afterwards, when all has to be whole.

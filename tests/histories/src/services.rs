@@ -36,7 +36,7 @@ fn own(service: &str) -> Value {
             "trust_window_ms": 300, "staleness_budget_ms": 300, "outage_budget_ms": 20_000, "near_cache_bytes": 1 << 20,
         }),
         SPARING => json!({
-            "trust_window_ms": 600, "staleness_budget_ms": 2_000, "outage_budget_ms": 20_000, "lease_ttl_ms": 1_000,
+            "trust_window_ms": 800, "staleness_budget_ms": 1_000, "outage_budget_ms": 20_000, "lease_ttl_ms": 1_000,
             "soft_load_timeout_ms": 20,
         }),
         _ => json!({
