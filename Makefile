@@ -1,6 +1,6 @@
 # Every task, for people and for CI. Each sets up what it needs in .tools/ and says what it installs; none needs root.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-node test-c conformance mutants simulate simulate-mutants growth lint bench bench-python bench-node bench-c install-c packages advisories clean
+.PHONY: help demo test test-python test-node test-c conformance mutants simulate simulate-mutants histories growth lint bench bench-python bench-node bench-c install-c packages advisories clean
 
 SERVER ?= $(FAILSOFT_SERVER)
 ARGS ?=
@@ -45,6 +45,9 @@ simulate: ## the policy in virtual time against a cluster that fails and splits;
 
 simulate-mutants: ## shows that the simulator can fail: how many seeds each wrong behaviour takes
 	@scripts/mutants --by simulator $(ARGS)
+
+histories: ## real processes on a real cluster that fails: is what they read as fresh as promised; ARGS='--operations 1000000 --seed 7', ARGS=killed-writers
+	@scripts/with-server scripts/histories $(ARGS)
 
 growth: ## what fleets of routers cost large clusters; ARGS=measure: what their questions cost a real server
 	@scripts/with-server cargo run --release --quiet --locked -p failsoft-growth -- $(ARGS)

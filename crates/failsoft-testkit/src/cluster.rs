@@ -11,6 +11,7 @@ use crate::{
     ClusterBuilder, Error, Migration, Network, Node, Role, client, form,
     group::{Group, START_LIMIT, start_deadline},
     node::field,
+    poll,
     view::SLOTS,
 };
 
@@ -149,6 +150,19 @@ impl Cluster {
     pub async fn failover(&self, replica: usize) -> Result<(), Error> {
         self.command(replica, &["CLUSTER", "FAILOVER"]).await?;
         self.wait_promoted(replica, FAILOVER_LIMIT).await
+    }
+
+    /// From now on a replica copies nothing of its primary any more: what it lacks is lost when it is promoted. It may
+    /// not merely hang, for then it would find the rest of the stream in its socket. It lasts until the primary is
+    /// started again.
+    pub async fn part(&self, primary: usize, replica: usize) -> Result<(), Error> {
+        self.command(primary, &["ACL", "SETUSER", "default", "-psync", "-sync"]).await?;
+        self.command(primary, &["CLIENT", "KILL", "TYPE", "replica"]).await?;
+        poll::until("its link is down", START_LIMIT, || async {
+            let link = self.info_field(replica, "replication", "master_link_status").await?;
+            Ok((link.as_deref() == Some("down")).then_some(()))
+        })
+        .await
     }
 
     /// Any command to any node, with a limit of 2 s: a hung node is an error, never a hang. An error

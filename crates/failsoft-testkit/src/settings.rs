@@ -27,6 +27,8 @@ impl Settings {
             ("dir".to_owned(), quoted(folder)?),
             ("save".to_owned(), String::new()),
             ("appendonly".to_owned(), "no".to_owned()),
+            // Otherwise a replica keeps the file of its first copy, and has that again when it is started again.
+            ("rdb-del-sync-files".to_owned(), "yes".to_owned()),
             // A replica that comes up waits 5 s for others by default.
             ("repl-diskless-sync".to_owned(), "yes".to_owned()),
             ("repl-diskless-sync-delay".to_owned(), "0".to_owned()),

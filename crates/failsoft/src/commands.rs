@@ -107,7 +107,7 @@ impl<'a> Message<'a> {
                 }
                 vec![drop_lease(), set]
             }
-            Batch::Delete => vec![drop_lease(), delete(), delete()],
+            Batch::Delete => vec![drop_lease(), vec![b"DEL", &self.note.mark], delete(), delete()],
             Batch::DeleteAndMark => [drop_lease(), delete()].into_iter().chain(marks()).collect(),
             Batch::Mark => marks().into(),
             Batch::Lift => vec![vec![b"ZREM", &self.hold, &self.writer.id]],

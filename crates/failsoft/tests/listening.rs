@@ -6,7 +6,7 @@ use failsoft::{Bytes, Durability, Reason, Router, ServedBy};
 use failsoft_testkit::{Cluster, key_in};
 use std::time::Duration;
 use support::{
-    Calls, begin_load, eventually, give, part_from_its_replica, patient, ready_router, router, start_cluster, text,
+    Calls, begin_load, eventually, give, patient, ready_router, router, start_cluster, text,
 };
 
 /// The slot of the keys that these tests invalidate.
@@ -97,7 +97,7 @@ async fn a_replica_that_lacks_what_was_heard_does_not_stand_in() {
     hears_all(&other).await;
     let owner = cluster.owner_of(SLOT).await.expect("an owner");
     let replica = cluster.replica_of(owner, 0);
-    part_from_its_replica(&cluster, owner, replica).await;
+    cluster.part(owner, replica).await.expect("they part");
     maker.invalidate([&key]).await.expect("an invalidation");
     eventually("it is heard", async || other.health().invalidations == 1).await;
     cluster.hang(owner).expect("it hangs");

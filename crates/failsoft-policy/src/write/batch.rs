@@ -11,8 +11,9 @@ use alloc::vec::Vec;
 pub enum Batch {
     /// `DEL` of the lease, and `SET` of the key.
     Set,
-    /// `DEL` of the lease, and twice `DEL` of the key. A node that hands the slot over says `ASK` to the second once it
-    /// has nothing of the key, and 0 if it is no such node.
+    /// `DEL` of the lease, of the mark, and twice of the key. A node that hands the slot over says `ASK` to the last once
+    /// it has nothing of the key, and 0 if it is no such node. The mark goes as well: its name is written where the slot
+    /// goes, and `MIGRATE` would stop at one that is at both nodes.
     Delete,
     /// `DEL` of the lease and of the key; then those of [`Self::Mark`].
     DeleteAndMark,
@@ -30,7 +31,11 @@ impl Batch {
         let last = answers.last();
         let telling = match self {
             Self::Set => last,
-            Self::Delete => answers.iter().find(|answer| fails(answer) && !asks(answer)).or(last),
+            // Who may not delete the mark has still deleted the key.
+            Self::Delete => {
+                let told = answers.iter().enumerate().filter(|&(command, _)| command != 1);
+                told.map(|(_, answer)| answer).find(|answer| fails(answer) && !asks(answer)).or(last)
+            }
             // What counts is that the key is gone; a mark may be lost.
             Self::DeleteAndMark => answers.iter().take(2).find(fails).or(Some(&Answer::Value)),
             Self::Mark | Self::Lift => answers.iter().find(fails).or(Some(&Answer::Value)),

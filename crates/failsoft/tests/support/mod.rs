@@ -145,16 +145,6 @@ pub(crate) fn text(outcome: &Outcome) -> Option<&str> {
     outcome.value.as_deref().map(|v| std::str::from_utf8(v).expect("text"))
 }
 
-/// From now on a replica copies nothing of its primary any more: what it lacks is lost when it is promoted. It may not
-/// merely hang, for then it would find the rest of the stream in its socket.
-pub(crate) async fn part_from_its_replica(cluster: &Cluster, primary: usize, replica: usize) {
-    for words in [&["ACL", "SETUSER", "default", "-psync", "-sync"][..], &["CLIENT", "KILL", "TYPE", "replica"]] {
-        cluster.command(primary, words).await.expect("a command");
-    }
-    let link = async || cluster.info_field(replica, "replication", "master_link_status").await.expect("INFO");
-    eventually("its link is down", async || link().await.as_deref() == Some("down")).await;
-}
-
 /// A load of `old` that has begun, and what lets it end.
 pub(crate) async fn begin_load(router: &Router, key: &str) -> (JoinHandle<()>, oneshot::Sender<()>) {
     let (begun, has_begun) = oneshot::channel();
