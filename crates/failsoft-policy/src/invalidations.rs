@@ -108,6 +108,17 @@ impl Invalidations {
         Self { ttl, slots, order, due, bytes: 0, folds, changed }
     }
 
+    /// For how long each is known.
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// When a key was last invalidated, as far as this process knows by itself, and under which id.
+    pub fn last(&self, slot: Slot, key: &[u8]) -> Option<(Instant, Option<Id>)> {
+        let entry = self.slots.get(&slot)?.keys.get(key)?;
+        Some((entry.kept_from, entry.last))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
@@ -136,7 +147,7 @@ impl Invalidations {
 
     /// An attempt begins, under this id.
     pub fn begun(&mut self, slot: Slot, key: &Bytes, id: Id) {
-        self.change(slot, key, |entry| entry.sent = Some(id));
+        self.change(slot, key, |entry| (entry.sent, entry.last) = (Some(id), Some(id)));
     }
 
     /// A bell of it was heard. `reign` is who owns the key's slot, and `of_owner` says whether it was that node who told.
@@ -153,7 +164,7 @@ impl Invalidations {
         self.remember(bell.slot, &key, now);
         self.change(bell.slot, &key, |entry| {
             entry.kept_from = now;
-            entry.told = Some((now, reign));
+            (entry.told, entry.last) = (Some((now, reign)), Some(bell.id));
             if bell.own {
                 entry.heard = Some(bell.id);
             }

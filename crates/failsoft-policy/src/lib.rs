@@ -25,10 +25,12 @@ pub mod fills;
 pub mod fleet;
 pub mod flight;
 pub mod hearing;
+pub mod history;
 pub mod invalidate;
 pub mod invalidations;
 pub mod lease;
 pub mod load;
+pub mod log;
 #[doc(hidden)]
 pub mod nodes;
 mod pace;

@@ -30,6 +30,29 @@ impl Cluster {
         known && at >= self.taken_up_at && now < self.stands_in_until(Dated::at(at), complete, asked)
     }
 
+    /// Whether it is known that nobody has invalidated this key for `max_age`: no such invalidation is known, none is
+    /// under way here, and none can have been missed, since the key's own node or those that tell its echoes were heard
+    /// all that time. For longer than `invalidation_ttl` nobody knows. To ask is to use these nodes: they go on being
+    /// heard.
+    pub fn is_untouched(&mut self, (slot, key): (Slot, &[u8]), max_age: Duration, now: Instant) -> bool {
+        let at = now - max_age;
+        if let Some(owner) = self.topology.owner(slot) {
+            self.handle_use(owner, now, now);
+        }
+        let known = match self.standing(slot, key, now) {
+            Standing::Clear => max_age <= self.invalidations.ttl(),
+            Standing::Since(since) => since <= at,
+            Standing::Owed => false,
+        };
+        // The owner's own word counts for the time in which it was the owner.
+        let own = self.map_changed_at <= at;
+        let complete = self.topology.owner(slot).and_then(|owner| match own {
+            true => self.hearing.complete_until(owner, at),
+            false => self.hearing.echoed_until(owner, at),
+        });
+        known && self.taken_up_at <= at && complete.is_some_and(|complete| now < complete)
+    }
+
     /// When what stands in is too old. `complete` is until when all invalidations are known since it was current.
     pub(super) fn stands_in_until(&self, dated: Dated, complete: Option<Instant>, asked: Option<Duration>) -> Instant {
         if let Some(asked) = asked {

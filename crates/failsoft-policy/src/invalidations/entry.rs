@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub(super) own: bool,
     /// The id of its own last attempt, whose bells tell it nothing.
     pub(super) sent: Option<Id>,
+    /// The id of the last one that is known, whoever made it.
+    pub(super) last: Option<Id>,
     /// The last one of others whose bell was heard in the key's own slot: that of its echo tells nothing more.
     pub(super) heard: Option<Id>,
 }
@@ -43,6 +45,7 @@ impl Entry {
             told: None,
             own: false,
             sent: None,
+            last: None,
             heard: None,
         }
     }

@@ -56,6 +56,8 @@ pub struct Node {
     leases_denied: Option<Instant>,
     /// It has refused a `WAIT`, and is not asked for one until then.
     waits_denied: Option<Instant>,
+    /// It has refused an entry of the log, and is sent none until then.
+    log_denied: Option<Instant>,
     texts: Sent,
 }
 
@@ -90,6 +92,7 @@ impl Node {
             offsets: Offsets::default(),
             leases_denied: None,
             waits_denied: None,
+            log_denied: None,
             texts: Sent::default(),
         }
     }
@@ -112,6 +115,16 @@ impl Node {
     /// Until when it is not asked for that, if it has refused it.
     pub(crate) fn waits_denied(&self) -> Option<Instant> {
         self.waits_denied
+    }
+
+    /// It is sent no entries of the log until then.
+    pub(crate) fn deny_log(&mut self, until: Instant) {
+        self.log_denied = Some(until);
+    }
+
+    /// Until when it is sent none, if it has refused one.
+    pub(crate) fn log_denied(&self) -> Option<Instant> {
+        self.log_denied
     }
 
     /// On which connections it was sent the texts of scripts.
@@ -228,6 +241,7 @@ impl Node {
         (self.step, self.linked_at) = (Step::default(), None);
         // As a replica it takes no `WAIT` either, which is no matter of rights.
         self.waits_denied = None;
+        self.log_denied = None;
         self.offsets.clear();
     }
 }

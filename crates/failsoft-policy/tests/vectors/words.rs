@@ -173,6 +173,7 @@ impl Names {
                     Batch::DeleteAndMark => "delete and mark at",
                     Batch::Mark => "mark at",
                     Batch::Lift => "lift at",
+                    Batch::Log => "log at",
                 };
                 format!("{batch} {}{} until {}", self.of(node), how(asking, renew), ms(until))
             }
