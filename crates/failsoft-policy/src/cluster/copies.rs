@@ -15,7 +15,7 @@ impl Cluster {
     pub fn copy_serves(&self, (slot, key): (Slot, &[u8]), held: Held, asked: Option<Duration>, now: Instant) -> bool {
         let known = match self.standing(slot, key, now) {
             Standing::Clear => true,
-            Standing::Since(since) => held.current_at >= since,
+            Standing::Since(since) | Standing::InDoubt(since) => held.current_at >= since,
             Standing::Owed => false,
         };
         let at = held.current_at;
@@ -42,7 +42,7 @@ impl Cluster {
         let known = match self.standing(slot, key, now) {
             Standing::Clear => max_age <= self.invalidations.ttl(),
             Standing::Since(since) => since <= at,
-            Standing::Owed => false,
+            Standing::InDoubt(_) | Standing::Owed => false,
         };
         // The owner's own word counts for the time in which it was the owner.
         let own = self.map_changed_at <= at;

@@ -12,6 +12,8 @@ pub(super) struct Entry {
     pub(super) called_at: Instant,
     /// The node has to be told, as far as this process knows.
     pub(super) owed: bool,
+    /// Another process made it, and the owner has changed since: it may be read only together with its mark.
+    pub(super) in_doubt: bool,
     /// The key was told to its node, but not announced elsewhere.
     pub(super) unannounced: bool,
     /// Attempts under way.
@@ -38,6 +40,7 @@ impl Entry {
             kept_from: called_at,
             called_at,
             owed: false,
+            in_doubt: false,
             unannounced: false,
             under_way: 0,
             failed: 0,
@@ -48,5 +51,10 @@ impl Entry {
             last: None,
             heard: None,
         }
+    }
+
+    /// The hot path has nothing to do with it.
+    pub(super) fn is_closed(&self) -> bool {
+        self.owed || self.in_doubt
     }
 }

@@ -141,7 +141,7 @@ impl Names {
 
     pub(crate) fn action(&self, action: &Action) -> String {
         match action {
-            Action::Send { node, source, asking, renew, until, .. } => {
+            Action::Send { node, source, asking, marked, renew, until, .. } => {
                 let source = if *source == Source::Primary { "primary" } else { "replica" };
                 format!("send {} {source}{} until {}", self.of(*node), how(*asking, *renew), ms(*until))
             }
