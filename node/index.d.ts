@@ -4,12 +4,12 @@
 
 import type { Config } from './types/config.js'
 import type { Health } from './types/health.js'
-import type { Reason, ServedBy } from './types/words.js'
+import type { InvalidationRecord, Reason, ServedBy } from './types/words.js'
 
 export type { Config, TlsOptions } from './types/config.js'
 export type { BallotHealth, Count, Counters, Health, NodeHealth, StoreHealth, Verdict } from './types/health.js'
 export type { Message, MessageSubject } from './types/messages.js'
-export type { Cause, Coalesce, Durability, EventKind, Reason, ServedBy, ShedCause, Step } from './types/words.js'
+export type { Cause, Coalesce, Durability, EventKind, InvalidationRecord, Reason, ServedBy, ShedCause, Step } from './types/words.js'
 export {
   type Code,
   FailsoftError,
@@ -150,6 +150,23 @@ export interface Outcome<V extends Buffer | string = Buffer> {
   node: string | null
 }
 
+/** The last invalidation of a key that there is a record of. */
+export interface LastInvalidation {
+  /** Milliseconds since then, by the clock of the server that has the record; null where no clock was asked. */
+  ageMs: number | null
+  /** When it was by that clock; null where none was asked. */
+  at: Date | null
+  /**
+   * Its id, of which the first eight digits name the router that made it (`id` in its health); null if no more is known
+   * than that there was one.
+   */
+  id: string | null
+  /** Whether this router made it. */
+  own: boolean
+  /** Where it is known from. */
+  record: InvalidationRecord
+}
+
 /**
  * Reads from a cluster, and from your own store when the cluster has no answer. It connects by itself and can be used
  * at once. Every method except `health` returns a promise, which is also rejected for bad arguments.
@@ -264,6 +281,37 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
    */
   invalidate(...keys: Key[]): Promise<void>
   invalidate(...keysAndOptions: [...keys: Key[], options: InvalidateOptions]): Promise<void>
+
+  /**
+   * When and by whom a key was last invalidated, as far as there is a record of it: the marks that it leaves beside the
+   * key and in another shard for `invalidationTtlMs` milliseconds, what this process made or heard of in that time, or a
+   * log of the newest invalidations. Null if there is no record.
+   *
+   * @throws {Unavailable} Nobody can say: no node could be asked that would have a mark.
+   * @throws {InvalidArgument} A bad key or option.
+   * @throws {Closed} The router was closed.
+   *
+   * @example
+   * const last = await router.lastInvalidation('user:42')
+   * console.log(last === null ? 'none is known' : last.ageMs)
+   */
+  lastInvalidation(key: Key, options?: WaitOptions): Promise<LastInvalidation | null>
+
+  /**
+   * Whether it is known that nobody has invalidated a key for `maxAgeMs` milliseconds: what was read of it in that time is
+   * as good as it was then. False if one has, if an invalidation of this process is not acknowledged yet, or if one may
+   * have been missed: the nodes that tell of it were not heard for all that time. They are heard only while this process
+   * reads from them, or asks this. What has ended within the last `trustWindowMs` may not be known yet; beyond
+   * `invalidationTtlMs` it is always false. No node is asked.
+   *
+   * @param maxAgeMs 2,000 by default.
+   * @throws {InvalidArgument} A bad key or age.
+   * @throws {Closed} The router was closed.
+   *
+   * @example
+   * if (await router.withinStalenessBudget('user:42', 5_000)) return rendered
+   */
+  withinStalenessBudget(key: Key, maxAgeMs?: number): Promise<boolean>
 
   /**
    * Holds keys around a transaction of your own store: from before it until after it nothing that is loaded of these keys

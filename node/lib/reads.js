@@ -197,6 +197,10 @@ function settle(entry, event) {
       return entry.resolve(event.outcomes.map((each) => settled(entry, each)))
     case 'done':
       return entry.resolve()
+    case 'last':
+      return entry.resolve(lastOf(event.last))
+    case 'said':
+      return entry.resolve(event.said)
     case 'failed':
       return entry.reject(errorOf(event.failure))
     default:
@@ -211,6 +215,12 @@ function decoded(entry, value) {
 
 function outcomeOf(entry, { value, servedBy, reason, ageMs, attempts, coalesced, node }) {
   return { value: decoded(entry, value), servedBy, reason: reason ?? null, ageMs: ageMs ?? null, attempts, coalesced, node: node ?? null }
+}
+
+function lastOf(last) {
+  if (last === undefined || last === null) return null
+  const { ageMs, atMs, id, own, record } = last
+  return { ageMs: ageMs ?? null, at: typeof atMs === 'number' ? new Date(atMs) : null, id: id ?? null, own, record }
 }
 
 /** The result for one key, as `Promise.allSettled` has it. */

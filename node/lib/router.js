@@ -93,6 +93,26 @@ class Router {
     })
   }
 
+  lastInvalidation(key, options) {
+    return attempt(() => {
+      const { signal } = checked(options, WAIT)
+      return start(new Entry(false), signal, (token) => {
+        octets('key', key)
+        return this.#native.lastInvalidation(token, key)
+      })
+    })
+  }
+
+  withinStalenessBudget(key, maxAgeMs) {
+    return attempt(() => {
+      if (maxAgeMs !== undefined) number('maxAgeMs', maxAgeMs)
+      return start(new Entry(false), undefined, (token) => {
+        octets('key', key)
+        return this.#native.withinStalenessBudget(token, key, maxAgeMs)
+      })
+    })
+  }
+
   async writing(keys, transaction) {
     if (transaction !== undefined) callable('transaction', transaction)
     const written = typeof keys === 'string' || isUint8Array(keys) ? [keys] : listed(keys, MAX_INVALIDATED)

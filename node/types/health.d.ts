@@ -168,12 +168,16 @@ export interface Counters {
   invalidations: number
   /** Attempts to invalidate a key of which a step was not acknowledged in time. */
   invalidationsIncomplete: number
+  /** Entries of the log of invalidations that were not written. Nothing that is read depends on it. */
+  invalidationsUnlogged: number
   /** Panics in the background that were caught. Each is a defect of Failsoft. */
   panics: number
 }
 
 /** What a router knows of the cluster and of itself, at one moment. */
 export interface Health {
+  /** The router's own name, eight hexadecimal digits drawn when it was made: the ids of its invalidations begin with it. */
+  id: string
   /** `standalone`: a single server without cluster mode. `unknown`: no view has come yet. */
   kind: 'cluster' | 'standalone' | 'unknown'
   /** Whether the router was closed. */

@@ -56,6 +56,12 @@ export type ShedCause = 'breaker_open' | 'queue_full'
 /** A step of an invalidation. */
 export type Step = 'hold' | 'key' | 'echo' | 'replicas'
 
+/**
+ * Where it is known from that a key was invalidated: the mark beside the key (`mark`) or in another shard (`echo`), what
+ * this process made or heard of (`process`), or the log (`log`).
+ */
+export type InvalidationRecord = 'mark' | 'echo' | 'process' | 'log'
+
 /** Who has to have an invalidation before it is complete: its primary alone, one replica, too, or all of them. */
 export type Durability = 'primary' | 'replica' | 'all'
 

@@ -25,7 +25,7 @@ from ._errors import (
     Unavailable,
     WriteRefused,
 )
-from ._failsoft import Outcome, Tls, __version__, after_fork
+from ._failsoft import LastInvalidation, Outcome, Tls, __version__, after_fork
 from ._router import Router
 from ._types import (
     BlockingFallback,
@@ -35,6 +35,7 @@ from ._types import (
     Durability,
     Fallback,
     Health,
+    InvalidationRecord,
     ManyFallback,
     PendingInvalidation,
     Reason,
@@ -62,6 +63,8 @@ __all__ = [
     "InternalError",
     "InvalidArgument",
     "InvalidationIncomplete",
+    "InvalidationRecord",
+    "LastInvalidation",
     "ManyFallback",
     "Outcome",
     "PendingInvalidation",

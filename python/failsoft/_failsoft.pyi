@@ -9,6 +9,7 @@ from ._types import (
     BlockingFallback,
     BlockingManyFallback,
     Fallback,
+    InvalidationRecord,
     Key,
     ManyFallback,
     Reason,
@@ -19,6 +20,7 @@ __all__ = [
     "AsyncRouter",
     "BlockingRouter",
     "EventLoop",
+    "LastInvalidation",
     "Load",
     "Outcome",
     "Parent",
@@ -35,18 +37,20 @@ __all__ = [
 __version__: str
 
 _V = TypeVar("_V", bytes, str, default=bytes)
-# What the calls of a router give: a read, one with its account, many keys with theirs, their values, nothing; and what
-# they take to be called.
+# What the calls of a router give: a read, one with its account, many keys with theirs, their values, nothing, a record,
+# yes or no; and what they take to be called.
 _One = TypeVar("_One", covariant=True)
 _Account = TypeVar("_Account", covariant=True)
 _Many = TypeVar("_Many", covariant=True)
 _Values = TypeVar("_Values", covariant=True)
 _Nothing = TypeVar("_Nothing", covariant=True)
+_Last = TypeVar("_Last", covariant=True)
+_Said = TypeVar("_Said", covariant=True)
 _Callback = TypeVar("_Callback", contravariant=True)
 _ManyCallback = TypeVar("_ManyCallback", contravariant=True)
 
 @disjoint_base
-class Router(Generic[_One, _Account, _Many, _Values, _Nothing, _Callback, _ManyCallback]):
+class Router(Generic[_One, _Account, _Many, _Values, _Nothing, _Last, _Said, _Callback, _ManyCallback]):
     def get_with_fallback(
         self,
         key: Key,
@@ -87,6 +91,8 @@ class Router(Generic[_One, _Account, _Many, _Values, _Nothing, _Callback, _ManyC
     ) -> _Values: ...
     def set(self, key: Key, value: bytes | str | bytearray | memoryview, ttl: float | None = None) -> _Nothing: ...
     def invalidate(self, *keys: Key, hold: float | None = None) -> _Nothing: ...
+    def last_invalidation(self, key: Key) -> _Last: ...
+    def within_staleness_budget(self, key: Key, max_age: float = 2.0) -> _Said: ...
     def ready(self, timeout: float) -> _Nothing: ...
     def close(self) -> _Nothing: ...
     def health_json(self) -> str: ...
@@ -102,6 +108,8 @@ class AsyncRouter(
         asyncio.Future[list[Outcome[_V] | BaseException]],
         asyncio.Future[list[_V | None]],
         asyncio.Future[None],
+        asyncio.Future[LastInvalidation | None],
+        asyncio.Future[bool],
         Fallback,
         ManyFallback,
     ],
@@ -116,6 +124,8 @@ class BlockingRouter(
         list[Outcome[_V] | BaseException],
         list[_V | None],
         None,
+        LastInvalidation | None,
+        bool,
         BlockingFallback,
         BlockingManyFallback,
     ],
@@ -156,6 +166,31 @@ class Outcome(Generic[_V]):
     def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
 @final
+class LastInvalidation:
+    def __new__(
+        cls,
+        *,
+        age: float | None = None,
+        at: float | None = None,
+        id: str | None = None,
+        own: bool = False,
+        record: InvalidationRecord = "mark",
+    ) -> Self: ...
+    @property
+    def age(self) -> float | None: ...
+    @property
+    def at(self) -> float | None: ...
+    @property
+    def id(self) -> str | None: ...
+    @property
+    def own(self) -> bool: ...
+    @property
+    def record(self) -> InvalidationRecord: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+@final
 class Tls:
     def __new__(
         cls,
@@ -170,8 +205,8 @@ class Tls:
 @final
 class Writer:
     def __new__(cls, keys: tuple[Key, ...]) -> Self: ...
-    def begin(self, router: Router[Any, Any, Any, Any, _Nothing, Any, Any]) -> _Nothing: ...
-    def end(self, router: Router[Any, Any, Any, Any, _Nothing, Any, Any]) -> _Nothing: ...
+    def begin(self, router: Router[Any, Any, Any, Any, _Nothing, Any, Any, Any, Any]) -> _Nothing: ...
+    def end(self, router: Router[Any, Any, Any, Any, _Nothing, Any, Any, Any, Any]) -> _Nothing: ...
     def give_up(self) -> None: ...
 
 @final

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _failsoft
 from ._config import Signature
-from ._failsoft import AsyncRouter, Outcome
+from ._failsoft import AsyncRouter, LastInvalidation, Outcome
 from ._writing import Writing
 
 if TYPE_CHECKING:
@@ -117,12 +117,12 @@ class Router(AsyncRouter[V]):
         warn_of_unclosed(self, warn)
 
 
-def health_of(router: _failsoft.Router[Any, Any, Any, Any, Any, Any, Any]) -> Health:
+def health_of(router: _failsoft.Router[Any, Any, Any, Any, Any, Any, Any, Any, Any]) -> Health:
     health: Health = json.loads(router.health_json())
     return health
 
 
-def warn_of_unclosed(router: _failsoft.Router[Any, Any, Any, Any, Any, Any, Any], warn: Any) -> None:
+def warn_of_unclosed(router: _failsoft.Router[Any, Any, Any, Any, Any, Any, Any, Any, Any], warn: Any) -> None:
     """For `__del__`: `warn` is held by the caller, since the module may be gone at the end of the interpreter."""
     if router.state in ("connecting", "ready"):
         warn(f"unclosed {router!r}", ResourceWarning, source=router)
@@ -132,3 +132,8 @@ def outcome_of(kind: type[Outcome[Any]], value: Any, how: tuple[Any, ...]) -> Ou
     """For `copy` and `pickle`."""
     served_by, reason, age, attempts, coalesced, node = how
     return kind(value, served_by, reason, age=age, attempts=attempts, coalesced=coalesced, node=node)
+
+
+def last_of(kind: type[LastInvalidation], age: Any, at: Any, id: Any, own: Any, record: Any) -> LastInvalidation:
+    """For `copy` and `pickle`."""
+    return kind(age=age, at=at, id=id, own=own, record=record)

@@ -61,6 +61,10 @@ Cause: TypeAlias = Literal[
 #: another shard (`echo`), and replicas have it (`replicas`).
 Step: TypeAlias = Literal["hold", "key", "echo", "replicas"]
 
+#: Where it is known from that a key was invalidated: the mark beside the key (`mark`) or in another shard (`echo`),
+#: what this process made or heard of (`process`), or the log (`log`).
+InvalidationRecord: TypeAlias = Literal["mark", "echo", "process", "log"]
+
 #: Why a fallback was not called.
 ShedCause: TypeAlias = Literal["breaker_open", "queue_full"]
 
@@ -136,6 +140,8 @@ class Counters(TypedDict):
     invalidations: int
     #: Attempts at it of which a step was not acknowledged in time; it is sent again.
     invalidations_incomplete: int
+    #: Entries of the log of invalidations that were not written. Nothing that is read depends on it.
+    invalidations_unlogged: int
     #: Panics in the background: defects of ours, after which it went on.
     panics: int
 
@@ -260,6 +266,9 @@ class StoreHealth(TypedDict):
 class Health(TypedDict):
     """What a router knows of the cluster and of itself, at one moment."""
 
+    #: The router's own name, eight hexadecimal digits drawn when it was made: the ids of its invalidations begin with
+    #: it.
+    id: str
     #: `cluster`, `standalone` (a single server without cluster mode), or `unknown` as long as no view has come.
     kind: Literal["unknown", "cluster", "standalone"]
     #: Whether the router was closed.

@@ -32,6 +32,11 @@
 #define FAILSOFT_AGE_UNKNOWN INT64_MAX
 
 /**
+ * A time that is not known.
+ */
+#define FAILSOFT_TIME_UNKNOWN INT64_MIN
+
+/**
  * How a call ended. The numbers never change; later versions may add some.
  */
 typedef enum {
@@ -111,6 +116,12 @@ typedef struct failsoft_config failsoft_config;
  * afterwards.
  */
 typedef struct failsoft_get_options failsoft_get_options;
+
+/**
+ * The last invalidation of a key that there is a record of. Opaque. It belongs to the program, stays valid when its
+ * router is closed, and may be read by several threads at once.
+ */
+typedef struct failsoft_invalidation failsoft_invalidation;
 
 /**
  * What a loader is asked for. Opaque. It belongs to the loader, which frees it with failsoft_load_free exactly once,
@@ -331,6 +342,8 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  *
  * Times are whole milliseconds. What is not known is null. Later versions may add fields and words.
  *
+ * - `id`: the router's own name, eight hexadecimal digits drawn when it was opened; the ids of its invalidations begin with
+ *   it
  * - `kind`: "cluster", "standalone" (a single server without cluster mode), or "unknown" until a first view has come
  * - `closed`: whether the router is being closed
  * - `slots_assigned`: how many of the 16,384 slots have an owner
@@ -434,6 +447,7 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  * - `sets_refused`: values that failsoft_set did not write, by cause (`what`)
  * - `invalidations`: keys invalidated, those included that were sent again
  * - `invalidations_incomplete`: attempts to invalidate a key of which a step was not acknowledged
+ * - `invalidations_unlogged`: entries of the log of invalidations that were not written; nothing that is read depends on it
  * - `panics`: panics in the background that were caught, each of them a defect of Failsoft
  */
 failsoft_status failsoft_health(failsoft_router *router,
@@ -852,6 +866,69 @@ failsoft_status failsoft_invalidate_async(failsoft_router *router,
                                           failsoft_on_done on_done,
                                           void *done_data,
                                           uint64_t *call_id);
+
+/**
+ * When and by whom a key of `len` bytes was last invalidated, as far as there is a record of it: the marks that it leaves
+ * beside the key and in another shard for `invalidation_ttl_ms`, what this process made or heard of in that time, or a
+ * log of the newest invalidations. Waits for the answer.
+ *
+ * `*out` becomes NULL if there is no record, or if the status is not FAILSOFT_OK; the caller frees it with
+ * failsoft_invalidation_free.
+ *
+ * FAILSOFT_UNAVAILABLE: nobody can say, since no node could be asked that would have a mark.
+ */
+failsoft_status failsoft_last_invalidation(failsoft_router *router,
+                                           const uint8_t *key,
+                                           size_t len,
+                                           failsoft_invalidation **out);
+
+/**
+ * Whether it is known that nobody has invalidated a key of `len` bytes for `max_age_ms` milliseconds: what was read of it
+ * in that time is as good as it was then. `*out` becomes the answer, and false if the status is not FAILSOFT_OK.
+ *
+ * It is false if one has, if an invalidation of this process is not acknowledged yet, or if one may have been missed: the
+ * nodes that tell of it were not heard for all that time. They are heard only while this process reads from them, or asks
+ * this. What has ended within the last `trust_window_ms` may not be known yet; beyond `invalidation_ttl_ms` it is always
+ * false. No node is asked.
+ */
+failsoft_status failsoft_within_staleness_budget(failsoft_router *router,
+                                                 const uint8_t *key,
+                                                 size_t len,
+                                                 uint64_t max_age_ms,
+                                                 bool *out);
+
+/**
+ * How many milliseconds ago it was, by the clock of the server that has the record; FAILSOFT_TIME_UNKNOWN where no clock
+ * was asked.
+ */
+int64_t failsoft_invalidation_age_ms(const failsoft_invalidation *invalidation);
+
+/**
+ * When it was by that clock, in milliseconds since 1970; FAILSOFT_TIME_UNKNOWN where none was asked.
+ */
+int64_t failsoft_invalidation_at_ms(const failsoft_invalidation *invalidation);
+
+/**
+ * Its id, sixteen hexadecimal digits, of which the first eight name the router that made it (`id` of failsoft_health).
+ * NULL if no more is known than that there was one. It belongs to `invalidation`.
+ */
+const char *failsoft_invalidation_id(const failsoft_invalidation *invalidation);
+
+/**
+ * Whether this router made it.
+ */
+bool failsoft_invalidation_own(const failsoft_invalidation *invalidation);
+
+/**
+ * Where it is known from: "mark" (the mark beside the key), "echo" (the one in another shard), "process" (this process
+ * made it, or heard of it) or "log". Static; NULL if `invalidation` is.
+ */
+const char *failsoft_invalidation_record(const failsoft_invalidation *invalidation);
+
+/**
+ * Frees it; NULL is fine.
+ */
+void failsoft_invalidation_free(failsoft_invalidation *invalidation);
 
 /**
  * The same as failsoft_invalidate, and for `hold_ms` milliseconds (1 to 3,600,000) nothing that is loaded of these keys

@@ -215,8 +215,11 @@ impl Router {
                 }
                 _ => Ok(()),
             },
-            // No call on this channel ends with a bare value, and the channel leaves out `Loading`.
-            Completion::Loading { .. } | Completion::Value { .. } => Ok(()),
+            // Calls that end so block, and so use no channel of the router's; it leaves out `Loading`, too.
+            Completion::Loading { .. }
+            | Completion::Value { .. }
+            | Completion::Last { .. }
+            | Completion::Said { .. } => Ok(()),
         }
     }
 

@@ -10,6 +10,8 @@ use std::mem::MaybeUninit;
 ///
 /// Times are whole milliseconds. What is not known is null. Later versions may add fields and words.
 ///
+/// - `id`: the router's own name, eight hexadecimal digits drawn when it was opened; the ids of its invalidations begin with
+///   it
 /// - `kind`: "cluster", "standalone" (a single server without cluster mode), or "unknown" until a first view has come
 /// - `closed`: whether the router is being closed
 /// - `slots_assigned`: how many of the 16,384 slots have an owner
@@ -113,6 +115,7 @@ use std::mem::MaybeUninit;
 /// - `sets_refused`: values that failsoft_set did not write, by cause (`what`)
 /// - `invalidations`: keys invalidated, those included that were sent again
 /// - `invalidations_incomplete`: attempts to invalidate a key of which a step was not acknowledged
+/// - `invalidations_unlogged`: entries of the log of invalidations that were not written; nothing that is read depends on it
 /// - `panics`: panics in the background that were caught, each of them a defect of Failsoft
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn failsoft_health(router: *mut Router, out: Option<&mut MaybeUninit<*mut c_char>>) -> Status {

@@ -55,7 +55,7 @@ pub unsafe extern "C" fn failsoft_invalidate_async(
     guarded(|| {
         // SAFETY: the handle is open and the keys are as the header says.
         let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count, MAX_INVALIDATED)?) };
-        let entry = Entry { loader: None, then: Then::done(on_done)?, data: done_data };
+        let entry = Entry { loader: None, then: Some(Then::done(on_done)?), data: done_data };
         router.start(entry, call_id, |caller| router.foreign.invalidate(caller, keys, None))
     })
 }

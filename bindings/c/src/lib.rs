@@ -32,6 +32,8 @@ mod writes;
 
 mod invalidations;
 
+mod history;
+
 mod writing;
 
 mod status;

@@ -181,7 +181,7 @@ pub unsafe extern "C" fn failsoft_resolve_many_async(
         let (router, keys) = unsafe { (Router::open_one(router)?, keys_of(keys, lens, count, failsoft::MAX_KEYS)?) };
         let then = Then::outcomes(on_outcomes).ok_or_else(|| Failure::null("on_outcomes"))?;
         let loader = Callback::new(loader, None, user_data, release).ok_or_else(|| Failure::null("loader"))?;
-        let entry = Entry { loader: Some(loader), then, data: outcome_data };
+        let entry = Entry { loader: Some(loader), then: Some(then), data: outcome_data };
         router.start(entry, read_id, |caller| router.foreign.resolve_many(caller, keys, GetOptions::of(options)))
     })
 }

@@ -145,7 +145,7 @@ pub unsafe extern "C" fn failsoft_resolve_async(
         let then = Then::outcome(on_outcome).ok_or_else(|| Failure::null("on_outcome"))?;
         let loader = Callback::new(loader, GetOptions::recompute(options), user_data, release);
         let (options, asks) = (GetOptions::of(options), loader.is_some());
-        let entry = Entry { loader, then, data: outcome_data };
+        let entry = Entry { loader, then: Some(then), data: outcome_data };
         router.start(entry, read_id, |caller| router.foreign.resolve(caller, key, options, asks))
     })
 }

@@ -223,7 +223,7 @@ pub unsafe extern "C" fn failsoft_router_ready_async(
     guarded(|| {
         // SAFETY: the handle is open, as the header says.
         let router = unsafe { Router::open_one(router) }?;
-        let entry = Entry { loader: None, then: Then::done(on_done)?, data: done_data };
+        let entry = Entry { loader: None, then: Some(Then::done(on_done)?), data: done_data };
         router.start(entry, call_id, |caller| router.foreign.ready(caller, Duration::from_millis(timeout_ms)))
     })
 }

@@ -1,12 +1,19 @@
 //! The core's closed lists of words as C strings.
 
 use crate::status::text;
-use failsoft::{Reason, ServedBy};
+use failsoft::{InvalidationRecord, Reason, ServedBy};
 use std::ffi::{CString, c_char};
 use std::sync::LazyLock;
 
 static SOURCES: LazyLock<Vec<CString>> = LazyLock::new(|| ServedBy::ALL.iter().map(|s| text(s.as_str())).collect());
 static REASONS: LazyLock<Vec<CString>> = LazyLock::new(|| Reason::ALL.iter().map(|r| text(r.as_str())).collect());
+static RECORDS: LazyLock<Vec<CString>> =
+    LazyLock::new(|| InvalidationRecord::ALL.iter().map(|r| text(r.as_str())).collect());
+
+/// Static.
+pub(crate) fn record(record: InvalidationRecord) -> *const c_char {
+    RECORDS.get(record as usize).map_or(std::ptr::null(), |word| word.as_ptr())
+}
 
 /// Static.
 pub(crate) fn source(source: ServedBy) -> *const c_char {
@@ -37,6 +44,9 @@ mod tests {
         }
         for (place, known) in Reason::ALL.iter().enumerate() {
             assert_eq!((*known as usize, REASONS[place].to_str()), (place, Ok(known.as_str())));
+        }
+        for (place, known) in InvalidationRecord::ALL.iter().enumerate() {
+            assert_eq!((*known as usize, RECORDS[place].to_str()), (place, Ok(known.as_str())));
         }
     }
 }

@@ -66,7 +66,7 @@ pub unsafe extern "C" fn failsoft_set_async(
             unsafe { (Router::open_one(router)?, bytes("key", key, key_len)?, bytes("value", value, value_len)?) };
         let (key, value) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
         let ttl = ttl_ms.map(|ttl| Duration::from_millis(*ttl));
-        let entry = Entry { loader: None, then: Then::done(on_done)?, data: done_data };
+        let entry = Entry { loader: None, then: Some(Then::done(on_done)?), data: done_data };
         router.start(entry, call_id, |caller| router.foreign.set(caller, key, value, ttl))
     })
 }

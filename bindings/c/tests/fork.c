@@ -15,6 +15,10 @@ static void in_child(failsoft_router *parents, failsoft_writing *inside, const c
     STATUS(FAILSOFT_FORKED, failsoft_get_with_fallback_async(parents, key, 1, NULL, NULL, on_end, NULL, NULL));
     STATUS(FAILSOFT_FORKED, failsoft_set(parents, key, 1, key, 1, NULL));
     STATUS(FAILSOFT_FORKED, failsoft_invalidate(parents, NULL, NULL, 0));
+    failsoft_invalidation *last;
+    bool untouched;
+    STATUS(FAILSOFT_FORKED, failsoft_last_invalidation(parents, key, 1, &last));
+    STATUS(FAILSOFT_FORKED, failsoft_within_staleness_budget(parents, key, 1, 1, &untouched));
     failsoft_writing *writing;
     STATUS(FAILSOFT_FORKED, failsoft_writing_begin(parents, NULL, NULL, 0, &writing));
     CHECK(writing == NULL);

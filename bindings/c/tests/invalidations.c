@@ -40,6 +40,30 @@ static void blocking(failsoft_router *router) {
     STATUS(FAILSOFT_OK, failsoft_invalidate(router, NULL, NULL, 0));
 }
 
+/* Who made it, and that nobody has touched a key, as far as that can be known. */
+static void history(failsoft_router *router) {
+    const uint8_t *keys[] = {bytes("history")};
+    size_t lens[] = {7};
+    failsoft_invalidation *last;
+    bool untouched = true;
+    STATUS(FAILSOFT_OK, failsoft_last_invalidation(router, keys[0], 7, &last));
+    CHECK(last == NULL);
+    STATUS(FAILSOFT_OK, failsoft_invalidate(router, keys, lens, 1));
+    STATUS(FAILSOFT_OK, failsoft_last_invalidation(router, keys[0], 7, &last));
+    CHECK(failsoft_invalidation_own(last) && strcmp(failsoft_invalidation_record(last), "mark") == 0);
+    CHECK(strlen(failsoft_invalidation_id(last)) == 16);
+    CHECK(failsoft_invalidation_age_ms(last) >= 0 && failsoft_invalidation_at_ms(last) > 1700000000000);
+    failsoft_invalidation_free(last);
+    STATUS(FAILSOFT_OK, failsoft_within_staleness_budget(router, keys[0], 7, 3600000, &untouched));
+    CHECK(!untouched);
+    STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_last_invalidation(router, NULL, 7, &last));
+    STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_last_invalidation(router, keys[0], 7, NULL));
+    STATUS(FAILSOFT_INVALID_ARGUMENT, failsoft_within_staleness_budget(router, keys[0], 7, 0, NULL));
+    CHECK(!failsoft_invalidation_id(NULL) && !failsoft_invalidation_record(NULL));
+    CHECK(!failsoft_invalidation_own(NULL) && failsoft_invalidation_age_ms(NULL) == 0);
+    failsoft_invalidation_free(NULL);
+}
+
 static void asynchronous(failsoft_router *router) {
     char memory[] = "async";
     const uint8_t *keys[] = {bytes(memory)};
@@ -141,6 +165,7 @@ int main(int argc, char **argv) {
     int node = kit_scripted(kit, address, sizeof address);
     failsoft_router *router = open_router(address, delivery, NULL);
     blocking(router);
+    history(router);
     asynchronous(router);
     inside_a_loader(router);
     cancelled(kit, node, router);

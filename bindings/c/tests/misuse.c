@@ -30,6 +30,8 @@ static void nulls(void) {
     STATUS(bad, failsoft_invalidate(NULL, NULL, NULL, 0));
     STATUS(bad, failsoft_invalidate_async(NULL, NULL, NULL, 0, on_done, NULL, NULL));
     STATUS(bad, failsoft_invalidate_and_hold(NULL, NULL, NULL, 0, 1));
+    STATUS(bad, failsoft_last_invalidation(NULL, NULL, 0, NULL));
+    STATUS(bad, failsoft_within_staleness_budget(NULL, NULL, 0, 1, NULL));
     failsoft_writing *writing;
     STATUS(bad, failsoft_writing_begin(NULL, NULL, NULL, 0, &writing));
     CHECK(writing == NULL);

@@ -58,6 +58,8 @@ impl Calls {
         | Completion::Outcome { token, .. }
         | Completion::Many { token, .. }
         | Completion::Done { token, .. }
+        | Completion::Last { token, .. }
+        | Completion::Said { token, .. }
         | Completion::Cancelled { token }) = completion
         else {
             return completion;

@@ -2,6 +2,7 @@
 
 use crate::aside::Message;
 use crate::failure::Failure;
+use crate::history::LastInvalidation;
 use crate::outcome::Account;
 use failsoft::foreign::{Completion, Run};
 use napi::bindgen_prelude::Buffer;
@@ -18,7 +19,7 @@ pub(crate) const RELEASED: u32 = 2;
 #[derive(Default)]
 #[napi(object, object_from_js = false, use_nullable = true)]
 pub struct Event {
-    /// `value`, `outcome`, `many`, `done`, `failed`, `cancelled`, `loading`, `run`, `stop` or `message`.
+    /// `value`, `outcome`, `many`, `done`, `last`, `said`, `failed`, `cancelled`, `loading`, `run`, `stop` or `message`.
     pub kind: &'static str,
     /// The call's token.
     pub token: u32,
@@ -38,6 +39,10 @@ pub struct Event {
     pub outcome: Option<Account>,
     /// For `many`: one for each key.
     pub outcomes: Option<Vec<Each>>,
+    /// For `last`: the record, if there is one.
+    pub last: Option<LastInvalidation>,
+    /// For `said`.
+    pub said: bool,
     /// For `failed`: the error.
     pub failure: Option<Failure>,
     /// For `message`.
@@ -68,6 +73,10 @@ impl Event {
             }),
             Completion::Done { token, result } => Self::ended("done", token, result, |_, ()| {}),
             Completion::Served(first) => Self { goes_on: true, ..Self::of(*first) },
+            Completion::Last { token, result } => Self::ended("last", token, result, |event, last| {
+                event.last = last.map(LastInvalidation::from);
+            }),
+            Completion::Said { token, result } => Self::ended("said", token, result, |event, said| event.said = said),
             Completion::Cancelled { token } => Self { kind: "cancelled", token: place(token), ..Self::default() },
             Completion::Loading { token } => Self { kind: "loading", token: place(token), ..Self::default() },
             Completion::Run(run) => Self::run(&run),

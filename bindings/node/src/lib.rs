@@ -7,6 +7,7 @@ mod config;
 mod event;
 mod failure;
 mod given;
+mod history;
 mod key;
 mod near;
 mod outcome;
@@ -14,7 +15,7 @@ mod reads;
 mod router;
 mod tls;
 
-use failsoft::{Cause, Coalesce, Durability, EventKind, Reason, ServedBy, ShedCause, Step};
+use failsoft::{Cause, Coalesce, Durability, EventKind, InvalidationRecord, Reason, ServedBy, ShedCause, Step};
 use napi::bindgen_prelude::Object;
 use napi::{Env, Result};
 use napi_derive::napi;
@@ -54,6 +55,7 @@ pub fn settings(env: &Env) -> Result<Object<'_>> {
 pub fn words(env: &Env) -> Result<Object<'_>> {
     let mut words = Object::new(env)?;
     words.set("Reason", Reason::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    words.set("InvalidationRecord", InvalidationRecord::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     words.set("ServedBy", ServedBy::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     words.set("Cause", Cause::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     words.set("ShedCause", ShedCause::WORDS.to_vec())?;

@@ -7,8 +7,8 @@ use crate::key::{Octets, duration, octets};
 use crate::near;
 use crate::reads::{Reads, Waiting};
 use bytes::Bytes;
-use failsoft::Error;
 use failsoft::foreign::{Caller, Foreign, Inside, Parent, Pending, ReadOptions};
+use failsoft::{Error, WITHIN};
 use napi::bindgen_prelude::{Either, Either3, Null, Unknown};
 use napi::{Env, JsString, Result};
 use napi_derive::napi;
@@ -146,6 +146,30 @@ impl NativeRouter {
         let keys = keys.into_iter().map(octets).collect::<Result<Vec<_>>>()?;
         Ok(match duration("hold", hold) {
             Ok(hold) => self.start(token, None, |caller| self.foreign.invalidate(caller, keys, hold)),
+            Err(failure) => Some(failure),
+        })
+    }
+
+    /// When a key was last invalidated.
+    #[napi(catch_unwind)]
+    pub fn last_invalidation(&self, token: u32, key: Octets<'_>) -> Result<Option<Failure>> {
+        let key = octets(key)?;
+        Ok(self.start(token, None, |caller| self.foreign.last_invalidation(caller, key)))
+    }
+
+    /// Whether it is known that nobody has invalidated a key for so long.
+    #[napi(catch_unwind)]
+    pub fn within_staleness_budget(
+        &self,
+        token: u32,
+        key: Octets<'_>,
+        max_age: Option<f64>,
+    ) -> Result<Option<Failure>> {
+        let key = octets(key)?;
+        Ok(match duration("max_age", max_age) {
+            Ok(max_age) => self.start(token, None, |caller| {
+                self.foreign.within_staleness_budget(caller, key, max_age.unwrap_or(WITHIN))
+            }),
             Err(failure) => Some(failure),
         })
     }

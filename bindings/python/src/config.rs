@@ -4,8 +4,8 @@ use crate::convert::{described, failed, number, one, type_name};
 use crate::errors::raised;
 use crate::tls::Tls;
 use failsoft::{
-    Builder, Cause, Coalesce, Config, ConfigError, Durability, EventKind, KeySpec, Reason, Router, ServedBy, Setting,
-    SettingKind, ShedCause, Step, unknown_key,
+    Builder, Cause, Coalesce, Config, ConfigError, Durability, EventKind, InvalidationRecord, KeySpec, Reason, Router,
+    ServedBy, Setting, SettingKind, ShedCause, Step, unknown_key,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -99,6 +99,7 @@ pub(crate) fn vocabulary(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     table.set_item("cause", Cause::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     table.set_item("shed_cause", ShedCause::WORDS)?;
     table.set_item("step", Step::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
+    table.set_item("record", InvalidationRecord::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     table.set_item("durability", Durability::WORDS)?;
     table.set_item("coalesce", Coalesce::WORDS)?;
     table.set_item("event", EventKind::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;

@@ -2,11 +2,12 @@
 
 use crate::convert;
 use crate::errors::raised;
+use crate::history::LastInvalidation;
 use crate::outcome::Outcome;
 use failsoft::foreign::Completion;
 use failsoft::{Bytes, Error};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBool, PyList};
 
 /// How a call's values are given.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ pub(crate) enum Given {
     Outcome(failsoft::Outcome),
     Many(Vec<Result<failsoft::Outcome, Error>>),
     Nothing,
+    Last(Option<failsoft::LastInvalidation>),
+    Said(bool),
 }
 
 /// Whose call has ended, and how; what is no end comes back.
@@ -51,6 +54,8 @@ pub(crate) fn ended(completion: Completion) -> Result<(u64, Result<Given, Error>
         Completion::Outcome { token, result } => Ok((token, result.map(Given::Outcome))),
         Completion::Many { token, result } => Ok((token, result.map(Given::Many))),
         Completion::Done { token, result } => Ok((token, result.map(|()| Given::Nothing))),
+        Completion::Last { token, result } => Ok((token, result.map(Given::Last))),
+        Completion::Said { token, result } => Ok((token, result.map(Given::Said))),
         other => Err(other),
     }
 }
@@ -61,7 +66,9 @@ impl Given {
             Self::Value(value) => convert::value(py, value.as_ref(), form.text_of(0)),
             Self::Outcome(given) => outcome(py, given, form.text_of(0)),
             Self::Many(results) => many(py, results, form),
-            Self::Nothing => Ok(py.None().into_bound(py)),
+            Self::Nothing | Self::Last(None) => Ok(py.None().into_bound(py)),
+            Self::Last(Some(last)) => Ok(Bound::new(py, LastInvalidation::from(last))?.into_any()),
+            Self::Said(said) => Ok(PyBool::new(py, said).to_owned().into_any()),
         }
     }
 }

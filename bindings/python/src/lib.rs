@@ -12,6 +12,7 @@ mod entries;
 mod errors;
 mod event_loop;
 mod given;
+mod history;
 mod home;
 mod interpreter;
 mod load;
@@ -39,6 +40,8 @@ mod _failsoft {
     use super::config::{settings, vocabulary};
     #[pymodule_export]
     use super::event_loop::EventLoop;
+    #[pymodule_export]
+    use super::history::LastInvalidation;
     #[pymodule_export]
     use super::load::{Load, Parent};
     #[pymodule_export]

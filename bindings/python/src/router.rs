@@ -8,8 +8,8 @@ use crate::ending;
 use crate::errors::raised;
 use crate::given::Form;
 use crate::messages::Messages;
-use failsoft::Error;
 use failsoft::foreign::Foreign;
+use failsoft::{Error, WITHIN};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -235,6 +235,62 @@ impl Core {
         self.call(py, None, Manner::Short, Form::BYTES, |foreign, caller| {
             // Many keys take a while, in which other threads may go on.
             py.detach(|| foreign.invalidate(caller, keys, hold))
+        })
+    }
+
+    /// When and by whom a key was last invalidated, as far as there is a record of it.
+    ///
+    /// There are the marks that it leaves beside the key and in another shard, for `invalidation_ttl` seconds; what this
+    /// process made or heard of in that time; and a log of the newest invalidations.
+    ///
+    /// Returns:
+    ///     A `LastInvalidation`: age in seconds, at (seconds since 1970), id, own, record; or None if there is no record.
+    ///
+    /// Raises:
+    ///     Unavailable: nobody can say, since no node could be asked that would have a mark.
+    ///     InvalidArgument: a bad key.
+    ///     Closed, Forked.
+    ///
+    /// Example (without `await` in `failsoft.blocking`):
+    ///
+    ///     last = await router.last_invalidation("user:42")
+    ///     print(last.age if last else "none is known")
+    fn last_invalidation<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        ending::watch();
+        let octets = octets("key", key)?;
+        self.call(key.py(), None, Manner::Long, Form::BYTES, |foreign, caller| {
+            foreign.last_invalidation(caller, octets)
+        })
+    }
+
+    /// Whether it is known that nobody has invalidated a key for `max_age` seconds: what was read of it in that time is
+    /// as good as it was then.
+    ///
+    /// False if one has, if an invalidation of this process is not acknowledged yet, or if one may have been missed: the
+    /// nodes that tell of it were not heard for all that time. They are heard only while this process reads from them, or
+    /// asks this. What has ended within the last `trust_window` may not be known yet. Beyond `invalidation_ttl` it is
+    /// always False. No node is asked.
+    ///
+    /// Raises:
+    ///     InvalidArgument: a bad key or age.
+    ///     Closed, Forked.
+    ///
+    /// Example (without `await` in `failsoft.blocking`):
+    ///
+    ///     if await router.within_staleness_budget("user:42", max_age=5):
+    ///         return rendered
+    #[pyo3(signature = (key, max_age=None))]
+    #[pyo3(text_signature = "($self, key, max_age=2.0)")]
+    fn within_staleness_budget<'py>(
+        &self,
+        key: &Bound<'py, PyAny>,
+        max_age: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        ending::watch();
+        let octets = octets("key", key)?;
+        let max_age = seconds("max_age", max_age)?.unwrap_or(WITHIN);
+        self.call(key.py(), None, Manner::Short, Form::BYTES, |foreign, caller| {
+            foreign.within_staleness_budget(caller, octets, max_age)
         })
     }
 

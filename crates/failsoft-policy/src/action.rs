@@ -58,6 +58,8 @@ pub enum Action {
         source: Source,
         /// With `ASKING` before the command, in one write.
         asking: bool,
+        /// With the key's mark before it, in one write: [`crate::read::Read::found_mark`] comes before the answer.
+        marked: bool,
         /// On a new connection: the one that is open may lead to another server than the node's address does
         /// by now. It is closed, which says nothing of the node.
         renew: bool,

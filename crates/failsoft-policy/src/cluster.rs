@@ -120,6 +120,8 @@ pub struct Cluster {
     unsettled: bool,
     /// When this cluster was taken up in place of another one.
     taken_up_at: Instant,
+    /// When owners, nodes or roles last changed.
+    map_changed_at: Instant,
     /// The highest epoch that any node outside a minority is known to have seen, and since when.
     highest: (u64, Instant),
     /// The most clients that any node was said to have when it was last probed.
@@ -170,6 +172,7 @@ impl Cluster {
             isolated: false,
             unsettled: false,
             taken_up_at: Instant::ZERO,
+            map_changed_at: now,
             highest: (0, now),
             clients: 0,
             witness: Witness::default(),

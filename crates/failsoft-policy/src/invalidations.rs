@@ -7,14 +7,14 @@
 //! over to another owner, or the owner to another epoch, what was acknowledged may be lost; then the key is owed once
 //! more, and the router sends the deletion again by itself.
 //!
-//! One that another process made is known from when it was heard of. That process is the one that sends it again after a
-//! change of the owner; until its bell is heard from the new owner, the key is owed here, too. Were it sent again by all
-//! who heard of it, a fleet would delete a key as often as it has routers.
+//! One that another process made is known from when it was heard of. After a change of the owner its key is *in doubt*
+//! until the bell of the new owner is heard: whoever reads it asks for its mark, too ([`reigns`]).
 //!
 //! Beyond [`MAX_KEYS`] or [`MAX_BYTES`] the oldest are known of their slot only: no replica stands in for any of its
 //! keys unless it is younger, and after a change of the owner all of them go to the callback until the time is over.
 
 mod entry;
+pub mod reigns;
 
 use crate::time::Instant;
 use crate::wire::Bell;
@@ -47,6 +47,9 @@ pub enum Standing {
     Clear,
     /// A node's answer counts if it is from this time or later.
     Since(Instant),
+    /// The owner may have lost what was known at this time, and may be asked for it only together with its mark; a copy
+    /// counts as before.
+    InDoubt(Instant),
     /// No node may be asked, nothing may be written back, and no load that began before may serve it.
     Owed,
 }
@@ -70,7 +73,7 @@ struct InSlot {
     keys: BTreeMap<Bytes, Entry>,
     /// Under whom the keys were last looked at.
     reign: Option<Reign>,
-    /// How many keys are owed.
+    /// How many keys are owed or in doubt.
     owed: usize,
     /// The latest of those that had to make room, and until when it counts.
     folded: Option<(Instant, Instant)>,
@@ -108,12 +111,23 @@ impl Invalidations {
         Self { ttl, slots, order, due, bytes: 0, folds, changed }
     }
 
+    /// For how long each is known.
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// When a key was last invalidated, as far as this process knows by itself, and under which id.
+    pub fn last(&self, slot: Slot, key: &[u8]) -> Option<(Instant, Option<Id>)> {
+        let entry = self.slots.get(&slot)?.keys.get(key)?;
+        Some((entry.kept_from, entry.last))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// How many keys are known, and how many of them are owed.
+    /// How many keys are known, and how many of them are owed or in doubt.
     pub fn counts(&self) -> (usize, usize) {
         (self.order.len(), self.slots.values().map(|slot| slot.owed).sum())
     }
@@ -126,7 +140,7 @@ impl Invalidations {
         self.change(slot, key, |entry| {
             (entry.called_at, entry.kept_from) = (now, now);
             entry.own = true;
-            entry.owed = true;
+            (entry.owed, entry.in_doubt) = (true, false);
             entry.unannounced = true;
             entry.under_way += 1;
             entry.failed = 0;
@@ -136,7 +150,7 @@ impl Invalidations {
 
     /// An attempt begins, under this id.
     pub fn begun(&mut self, slot: Slot, key: &Bytes, id: Id) {
-        self.change(slot, key, |entry| entry.sent = Some(id));
+        self.change(slot, key, |entry| (entry.sent, entry.last) = (Some(id), Some(id)));
     }
 
     /// A bell of it was heard. `reign` is who owns the key's slot, and `of_owner` says whether it was that node who told.
@@ -153,11 +167,12 @@ impl Invalidations {
         self.remember(bell.slot, &key, now);
         self.change(bell.slot, &key, |entry| {
             entry.kept_from = now;
-            entry.told = Some((now, reign));
+            (entry.told, entry.last) = (Some((now, reign)), Some(bell.id));
             if bell.own {
                 entry.heard = Some(bell.id);
             }
             entry.owed &= entry.own || !(bell.own && of_owner);
+            entry.in_doubt &= !(bell.own && of_owner);
         });
         self.make_room();
         true
@@ -204,37 +219,11 @@ impl Invalidations {
             return Standing::Owed;
         }
         let own = entry.and_then(|entry| entry.told).map(|(at, _)| at);
+        if entry.is_some_and(|entry| entry.in_doubt) {
+            return Standing::InDoubt(own.unwrap_or(now));
+        }
         let folded = of.folded.filter(|(_, until)| now < *until).map(|(at, _)| at);
         own.into_iter().chain(folded).max().map_or(Standing::Clear, Standing::Since)
-    }
-
-    /// Slots may have other owners: keys that were told to another one are owed again. `reign_of` is who owns a slot now.
-    pub fn compare(&mut self, reign_of: impl Fn(Slot) -> Option<Reign>, now: Instant) {
-        let ttl = self.ttl;
-        let mut again = Vec::new();
-        for (&slot, of) in &mut self.slots {
-            let Some(reign) = reign_of(slot).filter(|reign| of.reign != Some(*reign)) else { continue };
-            if of.reign.replace(reign).is_some()
-                && let Some((_, until)) = of.folded
-            {
-                of.all_owed_until = of.all_owed_until.max(Some(until));
-                self.changed.insert(slot);
-            }
-            let lost = |entry: &Entry| !entry.owed && entry.told.is_some_and(|(_, by)| by != Some(reign));
-            again.extend(of.keys.iter().filter(|(_, e)| lost(e)).map(|(key, _)| (slot, key.clone())));
-        }
-        for (slot, key) in again {
-            self.change(slot, &key, |entry| {
-                if now < entry.kept_from + ttl {
-                    entry.owed = true;
-                    if entry.own {
-                        entry.unannounced = true;
-                        entry.failed = 0;
-                        entry.due = (entry.under_way == 0).then_some(now);
-                    }
-                }
-            });
-        }
     }
 
     /// The keys to be sent again now, at most so many: each is under way until [`Self::ended`].
@@ -308,10 +297,10 @@ impl Invalidations {
     fn change(&mut self, slot: Slot, key: &Bytes, change: impl FnOnce(&mut Entry)) {
         let Some(of) = self.slots.get_mut(&slot) else { return };
         let Some(entry) = of.keys.get_mut(key) else { return };
-        let (owed, due) = (entry.owed, entry.due);
+        let (owed, due) = (entry.is_closed(), entry.due);
         change(entry);
-        if owed != entry.owed {
-            of.owed = if entry.owed { of.owed + 1 } else { of.owed - 1 };
+        if owed != entry.is_closed() {
+            of.owed = if entry.is_closed() { of.owed + 1 } else { of.owed - 1 };
             self.changed.insert(slot);
         }
         if due != entry.due {
@@ -327,7 +316,7 @@ impl Invalidations {
         let of = self.slots.get_mut(&slot)?;
         let entry = of.keys.remove(key)?;
         self.bytes -= key.len();
-        if entry.owed {
+        if entry.is_closed() {
             of.owed -= 1;
             self.changed.insert(slot);
         }
@@ -351,7 +340,7 @@ impl Invalidations {
         let of = self.slots.entry(slot).or_default();
         let until = at + self.ttl;
         self.folds.insert((until, slot));
-        if entry.owed {
+        if entry.is_closed() {
             of.all_owed_until = of.all_owed_until.max(Some(until));
             self.changed.insert(slot);
         }

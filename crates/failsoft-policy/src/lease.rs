@@ -85,7 +85,7 @@ impl Taking {
             return Err(Cause::BreakerOpen);
         }
         // Whoever joins the load was perhaps told of an invalidation that the node was not.
-        if cluster.standing(slot, &missing.key, now) == Standing::Owed {
+        if matches!(cluster.standing(slot, &missing.key, now), Standing::Owed | Standing::InDoubt(_)) {
             return Err(Cause::LeaseGone);
         }
         if !cluster.takes_leases(node, now) {

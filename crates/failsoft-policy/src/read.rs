@@ -81,6 +81,9 @@ pub struct Read {
     callback: bool,
     /// What the invalidations of this process mean for its key.
     standing: Standing,
+    /// The attempt under way was sent with the key's mark, and what that says.
+    marked: bool,
+    mark: Option<u64>,
     /// The copy that this process holds.
     held: Option<Held>,
     /// What this process knows of the key's presence.
@@ -115,6 +118,8 @@ impl Read {
             base_backoff: config.base_backoff(),
             callback,
             standing: Standing::Clear,
+            marked: false,
+            mark: None,
             held: None,
             known: None,
             state: State::Over,
@@ -157,7 +162,14 @@ impl Read {
         if self.standing == Standing::Owed {
             return self.missed(Reason::Invalidated, None);
         }
-        self.take(self.first_step(&turn), &turn)
+        let action = self.take(self.first_step(&turn), &turn);
+        self.guard(action, &turn)
+    }
+
+    /// The mark that was asked for with the attempt under way was left under an owner of this config epoch; none if there
+    /// is none, or it could not be read.
+    pub fn found_mark(&mut self, epoch: Option<u64>) {
+        self.mark = epoch;
     }
 
     /// Where the route leads.
@@ -236,16 +248,37 @@ impl Read {
     /// What happened, and when.
     pub fn on(&mut self, event: Event, mut turn: Turn<'_>) -> Action {
         self.standing = turn.cluster.standing(self.slot, &self.key, turn.now);
+        if self.is_outdated(&event, &mut turn) {
+            return self.missed(Reason::Invalidated, None);
+        }
         let action = self.next(event, &mut turn);
-        self.unless_owed(action, &turn)
+        self.guard(action, &turn)
     }
 
-    /// No node is asked for a key that it may not have been told of. It may have become so in this very turn: a redirect
-    /// names an owner who may lack what the one before it had acknowledged.
-    fn unless_owed(&mut self, action: Action, turn: &Turn<'_>) -> Action {
+    /// Whether this is what an owner had that may lack an invalidation, by the mark that was read with it.
+    fn is_outdated(&mut self, event: &Event, turn: &mut Turn<'_>) -> bool {
+        let (marked, mark) = (core::mem::take(&mut self.marked), self.mark.take());
+        let State::Asking { node, .. } = self.state else { return false };
+        if !marked || !matches!(event, Event::Answered { answer: Answer::Value | Answer::Nil, .. }) {
+            return false;
+        }
+        let counts = turn.cluster.handle_mark((self.slot, &self.key), node, mark, turn.now);
+        self.standing = turn.cluster.standing(self.slot, &self.key, turn.now);
+        !counts
+    }
+
+    /// No node is asked for a key that it may not have been told of; only its owner, where the mark can tell. It may have
+    /// become so in this very turn: a redirect names an owner who may lack what the one before it had acknowledged.
+    fn guard(&mut self, action: Action, turn: &Turn<'_>) -> Action {
         let asks = matches!(action, Action::Send { .. } | Action::Wait { .. });
-        if !asks || turn.cluster.standing(self.slot, &self.key, turn.now) != Standing::Owed {
-            return action;
+        match (turn.cluster.standing(self.slot, &self.key, turn.now), action) {
+            (Standing::Clear | Standing::Since(_), action) => return action,
+            (_, action) if !asks => return action,
+            (Standing::InDoubt(_), Action::Send { node, source: Source::Primary, asking, renew, until, limit, .. }) => {
+                self.marked = true;
+                return Action::Send { node, source: Source::Primary, asking, marked: true, renew, until, limit };
+            }
+            (Standing::InDoubt(_) | Standing::Owed, _) => {}
         }
         if let State::Asking { source, .. } = self.state {
             *self.attempts_on(source) -= 1;
@@ -298,7 +331,7 @@ impl Read {
         *self.attempts_on(source) += 1;
         self.state = State::Asking { node, source, asking: false, sent_at: now };
         let Attempt { until, limit } = attempt;
-        Action::Send { node, source, asking: false, renew: false, until, limit }
+        Action::Send { node, source, asking: false, marked: false, renew: false, until, limit }
     }
 
     fn attempts_on(&mut self, source: Source) -> &mut u32 {

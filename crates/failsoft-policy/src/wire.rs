@@ -8,8 +8,12 @@ use crate::slot::slot_of;
 use crate::words::Slot;
 use alloc::vec::Vec;
 
+mod log;
+mod mark;
 mod scripts;
 
+pub use log::{LOG_LENGTH, LOG_READ, Stream};
+pub use mark::Mark;
 pub use scripts::{
     FILL_SCRIPT, HOLD_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, PROLONG_SCRIPT, RELEASE_SCRIPT, Script,
 };
@@ -24,6 +28,8 @@ const HOLD: u8 = b'h';
 const MARK: u8 = b'i';
 /// A bell: set and deleted at once, so that whoever listens hears its name.
 const BELL: u8 = b'b';
+/// A stream of the log.
+const LOG: u8 = b's';
 
 /// Whether a key is one of the names that are written beside the users' keys.
 pub fn is_own(key: &[u8]) -> bool {
@@ -35,6 +41,8 @@ pub const BELLS: &str = "failsoft:b:";
 
 /// The bytes of the id of an invalidation.
 const ID: usize = 16;
+/// Those of them that name the router which made it.
+const MAKER: usize = 8;
 /// The bytes of a tag.
 const TAG: usize = 4;
 /// Every letter of a tag is one of the sixteen from here on: `@`, `A` to `O`.
@@ -102,19 +110,19 @@ pub fn token(tenure: Tenure, dice: u64) -> [u8; 17] {
     core::array::from_fn(|place| place.checked_sub(1).map_or(tenure.version(), |place| digit(dice, place)))
 }
 
-/// The id of an invalidation or of a writer, made of a random number.
+/// The id of an invalidation or of a writer, made of a number: its lowest 32 bits are the first eight digits, those of the
+/// router that made it.
 pub fn id(dice: u64) -> [u8; ID] {
     core::array::from_fn(|place| digit(dice, place))
 }
 
-fn digit(dice: u64, place: usize) -> u8 {
-    b"0123456789abcdef"[(dice >> (4 * place) & 0xF) as usize]
+/// The name of a router, with which all of its ids begin.
+pub fn maker(id: &[u8; ID]) -> &[u8] {
+    &id[..MAKER]
 }
 
-/// What stands at a mark: the version of this form, the invalidation's id, the server's time in microseconds since 1970
-/// (0 where no script could ask for it), and the config epoch of the key's owner.
-pub fn mark(id: &[u8; ID], epoch: u64) -> Vec<u8> {
-    [b"1 ", &id[..], b" 0 ", alloc::format!("{epoch}").as_bytes()].concat()
+fn digit(dice: u64, place: usize) -> u8 {
+    b"0123456789abcdef"[(dice >> (4 * place) & 0xF) as usize]
 }
 
 /// The name of a key's lease; `slot` is the key's.

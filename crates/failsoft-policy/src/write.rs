@@ -30,6 +30,7 @@ mod action;
 mod batch;
 mod cause;
 mod heed;
+mod kind;
 
 pub use crate::text::Which;
 pub use action::{WriteAction, WriteEvent};
@@ -37,32 +38,10 @@ pub use batch::Batch;
 pub use cause::Cause;
 pub(crate) use cause::cause_of_answer;
 pub(crate) use heed::{Hope, heed};
+use kind::{Form, Kind};
 
 /// How long a `set` waits at a time for the routes to change.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// What is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Set,
-    /// With the lease that this one gave.
-    Fill(Lessor),
-    /// A key and its lease are deleted, and its mark is left.
-    Invalidate,
-    /// The mark of an invalidation is left in another slot.
-    Announce,
-    /// A writer holds the key.
-    Hold,
-    /// It does not any more.
-    Lift,
-}
-
-/// In which form a node is asked next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    Script(Which),
-    Batch(Batch),
-}
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -94,36 +73,6 @@ pub struct Write {
 }
 
 impl Write {
-    /// A `set` in `slot`, that has until `deadline`.
-    pub fn set(config: &Config, slot: Slot, deadline: Instant) -> Self {
-        Self::new(config, slot, Kind::Set, deadline)
-    }
-
-    /// The fill of a value whose load took a lease there.
-    pub fn fill(config: &Config, slot: Slot, lessor: Lessor, deadline: Instant) -> Self {
-        Self::new(config, slot, Kind::Fill(lessor), deadline)
-    }
-
-    /// The deletion of a key in `slot`, and of its lease.
-    pub fn invalidate(config: &Config, slot: Slot, deadline: Instant) -> Self {
-        Self::new(config, slot, Kind::Invalidate, deadline)
-    }
-
-    /// The mark of an invalidation, in a slot that is not its key's own.
-    pub fn announce(config: &Config, slot: Slot, deadline: Instant) -> Self {
-        Self::new(config, slot, Kind::Announce, deadline)
-    }
-
-    /// A writer's hold of a key in `slot`.
-    pub fn hold(config: &Config, slot: Slot, deadline: Instant) -> Self {
-        Self::new(config, slot, Kind::Hold, deadline)
-    }
-
-    /// The end of it.
-    pub fn lift(config: &Config, slot: Slot, deadline: Instant) -> Self {
-        Self::new(config, slot, Kind::Lift, deadline)
-    }
-
     fn new(config: &Config, slot: Slot, kind: Kind, deadline: Instant) -> Self {
         Self {
             slot,
@@ -226,6 +175,7 @@ impl Write {
                 Kind::Fill(by) if self.reign != Some((by.node, by.epoch)) => {
                     return WriteAction::Refused(Cause::OwnerChanged);
                 }
+                Kind::Log if !turn.cluster.takes_log(node, now) => return WriteAction::Refused(Cause::Denied),
                 _ => self.form = self.kind.form_for(turn.cluster.takes_leases(node, now)),
             }
         }
@@ -261,6 +211,9 @@ impl Write {
         // The key is gone; its mark may be lost.
         if self.kind == Kind::Invalidate && self.form == Form::Batch(Batch::Mark) {
             return WriteAction::Written;
+        }
+        if self.kind == Kind::Log && matches!(answer, Answer::Error(ErrorReply::Denied | ErrorReply::Other)) {
+            turn.cluster.handle_no_log(node, turn.now);
         }
         if let Some(form) = self.next_form(&answer) {
             self.form = form;

@@ -10,6 +10,7 @@ mod resp;
 mod rules;
 mod scripts;
 mod state;
+mod streams;
 mod topology;
 
 use std::{

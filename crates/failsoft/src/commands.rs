@@ -1,10 +1,11 @@
 //! What a write says to a node: the words of its commands, and the keys and arguments of its scripts.
 
 use crate::opener::Use;
+use bytes::Bytes;
 use failsoft_policy::Slot;
 use failsoft_policy::lease::Lease;
 use failsoft_policy::slot::slot_of;
-use failsoft_policy::wire::{bell_name, echo_slot, hold_name, id, lease_name, mark, mark_name};
+use failsoft_policy::wire::{LOG_LENGTH, Mark, bell_name, echo_slot, hold_name, lease_name, mark_name};
 use failsoft_policy::write::{Batch, Which};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(crate) struct Message<'a> {
     hold: Vec<u8>,
     writer: Writer,
     note: Note,
+    /// The fields and values of an entry of the log.
+    fields: &'a [Bytes],
 }
 
 /// Who holds a key, and for how long.
@@ -33,12 +36,6 @@ pub(crate) struct Message<'a> {
 pub(crate) struct Writer {
     pub(crate) id: [u8; 16],
     pub(crate) lasts: Duration,
-}
-
-impl Writer {
-    pub(crate) fn new(lasts: Duration) -> Self {
-        Self { id: id(fastrand::u64(..)), lasts }
-    }
 }
 
 /// What is left of an invalidation.
@@ -61,7 +58,12 @@ impl<'a> Message<'a> {
         let lives = ttl.map_or_else(String::new, milliseconds);
         let (lease, hold) = (lease_name(slot, key), hold_name(slot, key));
         let (writer, note) = (Writer::default(), Note::default());
-        Self { slot, on, key, value, token, over, lives, lease, hold, writer, note }
+        Self { slot, on, key, value, token, over, lives, lease, hold, writer, note, fields: &[] }
+    }
+
+    /// Adds an entry to the log, whose stream has this name and is in this slot.
+    pub(crate) fn entry(slot: Slot, stream: &'a [u8], fields: &'a [Bytes]) -> Self {
+        Self { slot, on: Use::Invalidations, fields, ..Self::value(stream, &[], None, None) }
     }
 
     /// Invalidates a key whose owner has this config epoch, under this id; the mark lives so long. `writer` is who holds
@@ -71,8 +73,8 @@ impl<'a> Message<'a> {
         let note = Note { id, epoch: epoch.to_string(), ..Note::default() };
         let (lease, hold) = (lease_name(slot, key), hold_name(slot, key));
         let (on, lives) = (Use::Invalidations, milliseconds(ttl));
-        let (value, token, over): (&[u8], &[u8], _) = (&[], &[], None);
-        let message = Self { slot, on, key, value, token, over, lives, lease, hold, writer, note };
+        let (value, token, over, fields): (&[u8], &[u8], _, _) = (&[], &[], None, &[]);
+        let message = Self { slot, on, key, value, token, over, lives, lease, hold, writer, note, fields };
         message.marked_in(slot, epoch)
     }
 
@@ -86,7 +88,7 @@ impl<'a> Message<'a> {
     pub(crate) fn marked_in(mut self, slot: Slot, epoch: u64) -> Self {
         self.slot = slot;
         (self.note.mark, self.note.bell) = (mark_name(slot, self.key), bell_name(slot, &self.note.id, self.key));
-        self.note.text = mark(&self.note.id, epoch);
+        self.note.text = Mark { id: self.note.id, at: 0, epoch }.text();
         self
     }
 
@@ -111,6 +113,11 @@ impl<'a> Message<'a> {
             Batch::DeleteAndMark => [drop_lease(), delete()].into_iter().chain(marks()).collect(),
             Batch::Mark => marks().into(),
             Batch::Lift => vec![vec![b"ZREM", &self.hold, &self.writer.id]],
+            Batch::Log => {
+                let mut add = vec![b"XADD".as_slice(), self.key, b"MAXLEN", b"~", LOG_LENGTH.as_bytes(), b"*"];
+                add.extend(self.fields.iter().map(|field| &field[..]));
+                vec![add]
+            }
         }
     }
 

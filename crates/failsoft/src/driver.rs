@@ -14,7 +14,8 @@ use failsoft_policy::read::{Action, Answer, Event, Finish, Read};
 use failsoft_policy::reply::classify;
 use failsoft_policy::route::{Bounds, Source, Step, first_step};
 use failsoft_policy::slot::slot_of;
-use failsoft_policy::{Instant, NodeKey, Reason, ServedBy};
+use failsoft_policy::wire::{Mark, mark_name};
+use failsoft_policy::{Instant, NodeKey, Reason, ServedBy, Slot};
 use std::sync::Arc;
 
 /// What a first attempt came to.
@@ -198,10 +199,16 @@ pub(crate) async fn route(
     loop {
         account::attempts(shared, read.take_notes());
         let event = match action {
-            Action::Send { node, source, asking, renew, until, limit } => {
+            Action::Send { node, source, asking, marked, renew, until, limit } => {
+                let time = Attempt { until, limit };
                 let result = match result.take() {
                     Some(first) => first,
-                    None => attempt(shared, key, node, source, (asking, renew), Attempt { until, limit }).await,
+                    None if marked => {
+                        let (result, mark) = marked_attempt(shared, (slot, key), node, (asking, renew), time).await;
+                        read.found_mark(mark);
+                        result
+                    }
+                    None => attempt(shared, key, node, source, (asking, renew), time).await,
                 };
                 value = result.value;
                 Event::Answered { answer: result.answer, contact: result.contact }
@@ -271,6 +278,35 @@ async fn attempt(
     }
     let submitted = member.submit(source, &shared.opener, |lane| lane.get(key, asking, time));
     await_reply(submitted, &member).await
+}
+
+/// The same with the key's mark before it, in one write. Gives the config epoch of the owner under whom that was left.
+async fn marked_attempt(
+    shared: &Shared,
+    (slot, key): (Slot, &[u8]),
+    node: NodeKey,
+    (asking, renew): (bool, bool),
+    time: Attempt,
+) -> (AttemptResult, Option<u64>) {
+    let Some(member) = shared.table.load().member(node).map(Arc::clone) else {
+        return (AttemptResult { answer: Answer::Connection, value: None, contact: None }, None);
+    };
+    if renew {
+        member.renew(Source::Primary);
+    }
+    let name = mark_name(slot, key);
+    let submitted = member.submit(Source::Primary, &shared.opener, |lane| {
+        Ok((lane.command(&[b"GET", &name], asking, time)?, lane.get(key, asking, time)?))
+    });
+    let (mark, value) = match submitted {
+        Ok((mark, value)) => (mark.await, value.await),
+        Err(refused) => return (not_sent(refused, &member), None),
+    };
+    let epoch = match mark {
+        Ok(Reply::Value(text)) => Mark::of(&text).map(|mark| mark.epoch),
+        _ => None,
+    };
+    (result_of(value, &member), epoch)
 }
 
 #[inline]

@@ -6,7 +6,7 @@
 //! [answers](Run::finish). Dropping a `Run` means that its loop or thread is gone; another waiter's callback takes
 //! over. What a near copy serves needs none of this: [`Foreign::near`].
 //!
-//! Each read, write or wait that was started gets exactly one final completion (`Value`, `Outcome`, `Many`, `Done` or
+//! Each call that was started gets exactly one final completion (`Value`, `Outcome`, `Many`, `Done`, `Last`, `Said` or
 //! `Cancelled`), unless its channel is closed first. No `Run` with its token comes after that.
 
 mod channel;
@@ -32,7 +32,7 @@ use crate::frame::{self, Frame};
 use crate::health::Health;
 use crate::many::Asked;
 use crate::reads;
-use crate::router::{Router, check_invalidated, check_ttl};
+use crate::router::{Router, check_invalidated, check_string, check_ttl};
 use crate::writing::{self, Writing};
 use bytes::Bytes;
 use channel::{Ending, Final};
@@ -180,6 +180,26 @@ impl Foreign {
         let keys = check_invalidated(keys)?;
         let done = writing::begin(self.open_router()?.shared(), &keys, hold)?;
         Ok(self.start(caller, async move { Final::Done(done.await) }))
+    }
+
+    /// When a key was last invalidated; ends with [`Completion::Last`].
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn last_invalidation(&self, caller: Caller<'_>, key: Bytes) -> Result<Pending, Error> {
+        check_string("key", key.len())?;
+        let router = self.open_router()?.clone();
+        Ok(self.start(caller, async move { Final::Last(router.last_invalidation(key).await) }))
+    }
+
+    /// Whether it is known that nobody has invalidated a key for so long; ends with [`Completion::Said`].
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn within_staleness_budget(&self, caller: Caller<'_>, key: Bytes, max_age: Duration) -> Result<Pending, Error> {
+        check_string("key", key.len())?;
+        let router = self.open_router()?.clone();
+        Ok(self.start(caller, async move { Final::Said(router.within_staleness_budget(key, max_age).await) }))
     }
 
     /// Holds keys around a transaction; ends with [`Completion::Done`], and then the writer is inside. If that is an error

@@ -18,6 +18,8 @@ use std::time::Duration;
 /// What a router knows, at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct Health {
+    /// The router's own name, eight hexadecimal digits drawn when it was built: the ids of its invalidations begin with it.
+    pub id: String,
     /// `cluster`, `standalone` (a single server without cluster mode), or `unknown` as long as no
     /// view has come.
     pub kind: &'static str,
@@ -203,6 +205,7 @@ impl Health {
         }
         let (copies, copies_bytes) = shared.copies.size();
         Self {
+            id: shared.maker(),
             kind: match report.kind {
                 Kind::Unknown => "unknown",
                 Kind::Cluster => "cluster",

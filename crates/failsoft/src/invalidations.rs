@@ -2,6 +2,7 @@
 
 use crate::commands::{Message, Writer};
 use crate::error::{Error, Incomplete};
+use crate::log;
 use crate::near;
 use crate::panics;
 use crate::replicas;
@@ -10,9 +11,10 @@ use crate::writes;
 use bytes::Bytes;
 use failsoft_policy::cluster::Cluster;
 use failsoft_policy::invalidate::{Invalidation, Pending};
+use failsoft_policy::invalidations::Id;
+use failsoft_policy::log::notes;
 use failsoft_policy::replication::Wait;
 use failsoft_policy::slot::slot_of;
-use failsoft_policy::wire::id;
 use failsoft_policy::{Instant, NodeKey, Slot, Turn};
 use futures_util::future::{join, try_join_all};
 use futures_util::stream;
@@ -117,6 +119,7 @@ pub(crate) fn invalidate(
     shared.check_open()?;
     // One node that does not answer keeps nobody else's keys waiting.
     let mut nodes: BTreeMap<Option<NodeKey>, Vec<UnderWay>> = BTreeMap::new();
+    let (id, notes) = (shared.draw_id(), notes(keys));
     for chunk in keys.chunks(CHUNK) {
         near::invalidated(shared, chunk);
         shared.loads.detach(chunk);
@@ -125,13 +128,14 @@ pub(crate) fn invalidate(
                 let mut turn = Turn { cluster: &mut *cluster, now, dice: 0 };
                 let call = Invalidation::call(shared.config(), slot_of(key), key.clone(), &mut turn);
                 let node = cluster.reign(call.slot()).map(|(node, _)| node);
-                nodes.entry(node).or_default().push(UnderWay::new(shared, call, holding));
+                nodes.entry(node).or_default().push(UnderWay::new(shared, call, id, holding));
             }
         });
     }
     // A caller who goes away leaves them to themselves.
     let (done, result) = oneshot::channel();
     let router = Arc::clone(shared);
+    let busy = Busy::new(shared);
     shared.spawn(async move {
         let nodes = nodes.into_values().map(|calls| {
             let each = stream::iter(calls).map(UnderWay::carry_out).buffer_unordered(WINDOW);
@@ -143,6 +147,8 @@ pub(crate) fn invalidate(
         });
         // Nobody may wait any more.
         let _ = done.send(ended.map(|nodes| nodes.concat()));
+        log::write(&router, notes, id).await;
+        drop(busy);
     });
     Ok(async move { result.await.unwrap_or(Err(Error::Closed)) })
 }
@@ -174,7 +180,7 @@ pub(crate) async fn send_again(shared: Arc<Shared>) {
             }
             continue;
         }
-        let calls = due.into_iter().map(|call| UnderWay::new(&shared, call, Holding::No));
+        let calls = due.into_iter().map(|call| UnderWay::new(&shared, call, shared.draw_id(), Holding::No));
         let all = stream::iter(calls).map(UnderWay::carry_out).buffer_unordered(WINDOW);
         let behind = stream::iter(behind).map(|again| replicas::ask_again(&shared, again)).buffer_unordered(WINDOW);
         let all = async {
@@ -186,25 +192,42 @@ pub(crate) async fn send_again(shared: Arc<Shared>) {
     }
 }
 
+/// Something of an invalidation is under way, for which a router that is closed waits a moment.
+struct Busy(Arc<Shared>);
+
+impl Busy {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.gate.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if self.0.gate.under_way.fetch_sub(1, Ordering::Release) == 1 {
+            self.0.gate.idle.notify_waiters();
+        }
+    }
+}
+
 /// An invalidation that is to be carried out. One that is dropped before its end is sent again later.
 struct UnderWay {
-    shared: Arc<Shared>,
+    busy: Busy,
     call: Option<Invalidation>,
+    id: Id,
     holding: Holding,
 }
 
 impl UnderWay {
-    fn new(shared: &Arc<Shared>, call: Invalidation, holding: Holding) -> Self {
-        shared.gate.under_way.fetch_add(1, Ordering::Relaxed);
-        Self { shared: Arc::clone(shared), call: Some(call), holding }
+    fn new(shared: &Arc<Shared>, call: Invalidation, id: Id, holding: Holding) -> Self {
+        Self { busy: Busy::new(shared), call: Some(call), id, holding }
     }
 
     /// Gives what was not acknowledged, if anything was not. An error means that the router was closed.
     async fn carry_out(mut self) -> Result<Option<Incomplete>, Error> {
-        let shared = Arc::clone(&self.shared);
+        let (shared, id) = (Arc::clone(&self.busy.0), self.id);
         let Some(call) = self.call.as_mut() else { return Ok(None) };
         let key = call.key().clone();
-        let id = id(fastrand::u64(..));
         let epoch = shared.with_cluster(|cluster, now| call.begin(id, &mut Turn { cluster, now, dice: 0 }));
         let writer = match self.holding {
             Holding::No => Writer::default(),
@@ -247,15 +270,12 @@ impl UnderWay {
 
     fn end(&mut self) -> Pending {
         let Some(call) = self.call.take() else { return Pending::default() };
-        self.shared.with_cluster(|cluster, now| call.ended(&mut Turn { cluster, now, dice: 0 }))
+        self.busy.0.with_cluster(|cluster, now| call.ended(&mut Turn { cluster, now, dice: 0 }))
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.end();
-        if self.shared.gate.under_way.fetch_sub(1, Ordering::Release) == 1 {
-            self.shared.gate.idle.notify_waiters();
-        }
     }
 }

@@ -11,7 +11,6 @@ use failsoft_policy::Turn;
 use failsoft_policy::read::Answer;
 use failsoft_policy::replication::{Again, Wait};
 use failsoft_policy::reply::classify;
-use failsoft_policy::wire::id;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -102,7 +101,7 @@ pub(crate) async fn ask(shared: &Shared, wait: &Wait) -> Said {
 /// Asks a node again whose replicas lacked something.
 pub(crate) async fn ask_again(shared: &Shared, again: Again) -> Result<(), Error> {
     let config = shared.config();
-    let id = id(fastrand::u64(..));
+    let id = shared.draw_id();
     let epoch = shared.with_cluster(|cluster, now| again.begin(id, &mut Turn { cluster, now, dice: 0 }));
     let message = Message::invalidation(&again.key, id, epoch, config.invalidation_ttl(), Writer::default());
     let mut mark = again.mark(config, shared.now());

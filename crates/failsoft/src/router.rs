@@ -4,6 +4,7 @@ use crate::builder::Builder;
 use crate::conductor;
 use crate::error::Error;
 use crate::health::Health;
+use crate::history::{self, LastInvalidation};
 use crate::invalidations;
 use crate::loads::{self, BoxError, Call, Loading, Question, Values};
 use crate::opener::Opener;
@@ -161,6 +162,31 @@ impl Router {
     /// Those of [`Self::invalidate`], before the transaction, if a key could not be held or deleted.
     pub async fn writing<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Result<Writing, Error> {
         Writing::begin(self.shared(), check_invalidated(keys)?).await
+    }
+
+    /// When and by whom a key was last invalidated, as far as there is a record of it: from the mark beside the key or the
+    /// one in the slot of its echo, which stand for `invalidation_ttl`; from what this process made or heard of in that
+    /// time; or from the log, which has the newest invalidations only. `None` if there is no record.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if nobody can say: none of the nodes that would have a mark could be asked.
+    /// [`Error::InvalidArgument`]; [`Error::Closed`].
+    pub async fn last_invalidation(&self, key: impl AsRef<[u8]>) -> Result<Option<LastInvalidation>, Error> {
+        check_string("key", key.as_ref().len())?;
+        history::last(self.shared(), key.as_ref()).await
+    }
+
+    /// Whether it is known that nobody has invalidated this key for `max_age`: what was read of it in that time, by whom
+    /// ever, is as good as it was then. It is not if one has, if one of this process is not acknowledged yet, or if one may
+    /// have been missed: the node of the key and those that tell its echoes were not heard for all that time. They are only
+    /// while this process reads from them, or asks this. What completed within the last `trust_window` may not be known
+    /// yet; for longer than `invalidation_ttl` nothing is. No node is asked.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`]; [`Error::Closed`].
+    pub async fn within_staleness_budget(&self, key: impl AsRef<[u8]>, max_age: Duration) -> Result<bool, Error> {
+        check_string("key", key.as_ref().len())?;
+        history::is_untouched(self.shared(), key.as_ref(), max_age)
     }
 
     /// Waits until a first view of the cluster has come, or a server without cluster mode has said what it is. Reads

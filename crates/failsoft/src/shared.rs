@@ -19,7 +19,7 @@ use failsoft_policy::cluster::Cluster;
 use failsoft_policy::config::Config;
 use failsoft_policy::read::Action;
 use failsoft_policy::route::{Bounds, Route};
-use failsoft_policy::{Endpoint, Instant, Slot, Turn};
+use failsoft_policy::{Endpoint, Instant, Slot, Turn, wire};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
@@ -31,6 +31,8 @@ static ROUTERS: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Shared {
     /// Tells the routers of a process apart.
     pub(crate) id: u64,
+    /// What the ids of its invalidations begin with, as a number.
+    maker: u32,
     pub(crate) opener: Opener,
     pub(crate) table: ArcSwap<Table>,
     cluster: Mutex<Cluster>,
@@ -75,6 +77,7 @@ impl Shared {
         let mut cluster = Cluster::new(&opener.config, seeds, opener.clock.now());
         Self {
             id: ROUTERS.fetch_add(1, Ordering::Relaxed),
+            maker: fastrand::u32(..),
             table: ArcSwap::from_pointee(Table::new(cluster.snapshot())),
             cluster: Mutex::new(cluster),
             changed: watch::Sender::new(()),
@@ -104,6 +107,16 @@ impl Shared {
 
     pub(crate) fn now(&self) -> Instant {
         self.opener.clock.now()
+    }
+
+    /// An id for an invalidation or a writer of this router.
+    pub(crate) fn draw_id(&self) -> [u8; 16] {
+        wire::id(u64::from(self.maker) | u64::from(fastrand::u32(..)) << u32::BITS)
+    }
+
+    /// What those of this router begin with.
+    pub(crate) fn maker(&self) -> String {
+        String::from_utf8_lossy(wire::maker(&wire::id(self.maker.into()))).into_owned()
     }
 
     /// What bounds a read that begins now.

@@ -26,6 +26,7 @@ pub(crate) struct Tally {
     refused: [AtomicU64; Cause::ALL.len()],
     invalidations: AtomicU64,
     invalidations_incomplete: AtomicU64,
+    invalidations_unlogged: AtomicU64,
     panics: AtomicU64,
 }
 
@@ -68,6 +69,8 @@ pub struct Counters {
     pub invalidations: u64,
     /// Attempts at it of which a step was not acknowledged in time; it is sent again.
     pub invalidations_incomplete: u64,
+    /// Entries of the log of invalidations that were not written. Nothing that is read depends on it.
+    pub invalidations_unlogged: u64,
     /// Panics in the background: defects of ours, after which it went on.
     pub panics: u64,
 }
@@ -105,6 +108,7 @@ impl Tally {
             refused: std::array::from_fn(|_| AtomicU64::new(0)),
             invalidations: AtomicU64::new(0),
             invalidations_incomplete: AtomicU64::new(0),
+            invalidations_unlogged: AtomicU64::new(0),
             panics: AtomicU64::new(0),
         }
     }
@@ -159,6 +163,11 @@ impl Tally {
         counter.fetch_add(1, Relaxed);
     }
 
+    /// So many entries of the log were not written.
+    pub(crate) fn unlogged(&self, entries: usize) {
+        self.invalidations_unlogged.fetch_add(entries as u64, Relaxed);
+    }
+
     /// Something in the background panicked, and goes on.
     pub(crate) fn panicked(&self) {
         self.panics.fetch_add(1, Relaxed);
@@ -200,6 +209,7 @@ impl Tally {
             sets_refused: listed(Cause::WORDS, &self.refused),
             invalidations: self.invalidations.load(Relaxed),
             invalidations_incomplete: self.invalidations_incomplete.load(Relaxed),
+            invalidations_unlogged: self.invalidations_unlogged.load(Relaxed),
             panics: self.panics(),
         }
     }

@@ -62,7 +62,7 @@ pub(crate) async fn run(shared: &Shared, write: &mut Write, message: &Message<'_
     loop {
         let event = match action {
             WriteAction::Ping { node, until } => {
-                let to = To { node, of: Use::Owner, asking: false, renew: false };
+                let to = To { node, of: Use::Owner, asking: false, renew: false, text: false };
                 let sent = send(shared, to, Attempt::until(until), &[vec![b"PING"]]).await;
                 match sent.answers.into_iter().next() {
                     // It was not sent at all, which says nothing of the node.
@@ -76,7 +76,7 @@ pub(crate) async fn run(shared: &Shared, write: &mut Write, message: &Message<'_
                 }
             }
             WriteAction::Send { node, batch, asking, renew, until, limit } => {
-                let to = To { node, of: message.on, asking, renew };
+                let to = To { node, of: message.on, asking, renew, text: batch.gives_text() };
                 let sent = send(shared, to, Attempt { until, limit }, &message.commands(batch)).await;
                 let answer = batch.comes_to(sent.answers);
                 WriteEvent::Answered { answer, line: sent.line, contact: sent.contact }
@@ -127,6 +127,8 @@ struct To {
     of: Use,
     asking: bool,
     renew: bool,
+    /// A text is a good answer.
+    text: bool,
 }
 
 /// What came of them.
@@ -153,13 +155,16 @@ async fn send(shared: &Shared, to: To, time: Attempt, commands: &[Vec<&[u8]>]) -
         Err(SubmitError::Full) => (vec![Answer::Saturated], 0),
         Err(SubmitError::Ended(error)) => (vec![error.answer()], 0),
         // One that nobody waits for would not be sent.
-        Ok((pending, line)) => (join_all(pending).await.into_iter().map(answer_of).collect(), line),
+        Ok((pending, line)) => {
+            (join_all(pending).await.into_iter().map(|outcome| answer_of(outcome, to.text)).collect(), line)
+        }
     };
     Sent { answers, line, contact: member.contact() }
 }
 
-fn answer_of(outcome: Result<Reply, Failure>) -> Answer {
+fn answer_of(outcome: Result<Reply, Failure>, text: bool) -> Answer {
     match outcome {
+        Ok(Reply::Value(_)) if text => Answer::Value,
         Ok(Reply::Status(_)) => Answer::Value,
         Ok(Reply::Integer(number)) if number != 0 => Answer::Value,
         Ok(Reply::Nil | Reply::Integer(_)) => Answer::Nil,

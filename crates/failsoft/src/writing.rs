@@ -59,7 +59,9 @@ pub(crate) fn begin(
 ) -> Result<impl Future<Output = Result<(), Error>> + Send + use<>, Error> {
     let holding = match hold {
         None => Holding::No,
-        Some(hold) if (HOLDS.0..=HOLDS.1).contains(&hold) => Holding::Begins(Writer::new(hold)),
+        Some(hold) if (HOLDS.0..=HOLDS.1).contains(&hold) => {
+            Holding::Begins(Writer { id: shared.draw_id(), lasts: hold })
+        }
         Some(hold) => {
             let problem = format!("{hold:?} is out of range; 1 ms to 1 h are allowed; leave it out for none");
             return Err(Error::InvalidArgument { argument: "hold", problem });
@@ -81,7 +83,7 @@ pub struct Writing {
 
 impl Writing {
     pub(crate) async fn begin(shared: &Arc<Shared>, keys: Vec<Bytes>) -> Result<Self, Error> {
-        let writer = Writer::new(shared.config().hold());
+        let writer = Writer { id: shared.draw_id(), lasts: shared.config().hold() };
         let begun = invalidate(shared, &keys, Holding::Begins(writer))?;
         // From here on it is ended, whatever happens.
         let writing = Self { shared: Arc::clone(shared), keys, writer, ended: false };

@@ -1,10 +1,11 @@
 //! Expectations: of one call, and of what can be seen of a router, its callbacks and its nodes.
 
-use crate::protocol::{Account, Answer, Outcome};
+use crate::protocol::{Account, Answer, Last, Outcome};
 use crate::value::{Number, Text, shown};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Commands that a node got, by name.
 pub(crate) type Commands = BTreeMap<String, Number>;
@@ -31,6 +32,11 @@ pub(crate) struct Expect {
     pub(crate) values: Option<Vec<Option<Text>>>,
     /// Of `resolve_many`, for each key.
     pub(crate) each: Option<Vec<Expect>>,
+    /// Of `last_invalidation`: where it is known from, and whether this router made it.
+    pub(crate) record: Option<String>,
+    pub(crate) own: Option<bool>,
+    /// Of `within_staleness_budget`.
+    pub(crate) said: Option<bool>,
     /// Callbacks that began during the call.
     pub(crate) callbacks: Option<Number>,
     /// Commands that nodes got during the call.
@@ -86,6 +92,9 @@ impl Expect {
             Answer::Done {} | Answer::Health(_) => Ok(()),
             Answer::Value(value) => self.check_value(value.as_ref().map(|v| v.0.as_slice())),
             Answer::Outcome(account) => self.check_account(account, addresses),
+            Answer::Last(last) => self.check_last(last.as_ref()),
+            Answer::Said(said) if self.said.is_some_and(|wanted| wanted != *said) => Err(format!("it is {said}")),
+            Answer::Said(_) => Ok(()),
             Answer::Values(values) => {
                 let Some(wanted) = &self.values else { return Ok(()) };
                 if wanted.len() != values.len() {
@@ -116,6 +125,31 @@ impl Expect {
                 Err(format!("the value is {}, expected {}", told(), shown(&wanted.bytes()?)))
             }
             None if self.missing && value.is_some() => Err(format!("the value is {}, expected none", told())),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_last(&self, last: Option<&Last>) -> Result<(), String> {
+        let Some(last) = last else {
+            return if self.missing { Ok(()) } else { Err("none is known".to_owned()) };
+        };
+        if self.missing {
+            return Err(format!("expected none, got {last:?}"));
+        }
+        same("record", self.record.as_deref(), &last.record)?;
+        if self.own.is_some_and(|wanted| wanted != last.own) {
+            return Err(format!("own is {}", last.own));
+        }
+        if let Some(wanted) = self.age_ms {
+            wanted.check("age_ms", last.age_ms.ok_or("age_ms is not known")? as u64)?;
+        }
+        // Servers and runner are on one machine.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64() * 1000.0);
+        if last.at_ms.is_some_and(|at| !(now - 600_000.0..=now + 1.0).contains(&at)) {
+            return Err(format!("at_ms is {:?}, and now is {now}", last.at_ms));
+        }
+        match &last.id {
+            Some(id) if id.len() != 16 => Err(format!("the id is {id}")),
             _ => Ok(()),
         }
     }

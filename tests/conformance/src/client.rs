@@ -293,12 +293,17 @@ fn op(call: &Call) -> Result<Op, String> {
         call.resolve_many.as_ref().map(|keys| many(keys).map(Op::ResolveMany)),
         call.set.as_ref().map(set),
         call.invalidate.as_ref().map(|keys| Ok(Op::Invalidate { keys: blobs(keys)? })),
+        call.last_invalidation.as_ref().map(|key| Ok(Op::LastInvalidation { key: key.blob()? })),
+        call.within_staleness_budget.as_ref().map(|key| {
+            let max_age_ms = call.max_age_ms.ok_or("a question of an age has `max_age_ms`")?;
+            Ok(Op::WithinStalenessBudget { key: key.blob()?, max_age_ms })
+        }),
         call.ready_ms.map(|timeout_ms| Ok(Op::Ready { timeout_ms })),
     ];
     let mut given = given.into_iter().flatten();
     match (given.next(), given.next()) {
         (Some(op), None) => op,
-        _ => Err("a call is one of get, resolve, get_many, resolve_many, set, invalidate and ready_ms".to_owned()),
+        _ => Err("a call is one of those in README.md, and only one".to_owned()),
     }
 }
 

@@ -61,6 +61,13 @@ pub(crate) enum Op {
     Invalidate {
         keys: Vec<Blob>,
     },
+    LastInvalidation {
+        key: Blob,
+    },
+    WithinStalenessBudget {
+        key: Blob,
+        max_age_ms: u64,
+    },
     /// Cancels a call under way, as its language does.
     Cancel {
         call: u64,
@@ -170,6 +177,10 @@ pub(crate) enum Answer {
     Values(Vec<Option<Blob>>),
     /// `resolve_many`, in the order of the keys.
     Outcomes(Vec<Outcome>),
+    /// `last_invalidation`.
+    Last(Option<Last>),
+    /// `within_staleness_budget`.
+    Said(bool),
     /// `health`: the object that every language gives.
     Health(Value),
 }
@@ -185,6 +196,18 @@ pub(crate) struct Account {
     pub(crate) attempts: u32,
     pub(crate) coalesced: bool,
     pub(crate) node: Option<String>,
+}
+
+/// The fields of an invalidation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Last {
+    pub(crate) age_ms: Option<f64>,
+    /// Since 1970.
+    pub(crate) at_ms: Option<f64>,
+    pub(crate) id: Option<String>,
+    pub(crate) own: bool,
+    pub(crate) record: String,
 }
 
 /// An error, as far as every language tells it.

@@ -186,6 +186,8 @@ pub(crate) struct Call {
     pub(crate) resolve_many: Option<Vec<Text>>,
     pub(crate) set: Option<Text>,
     pub(crate) invalidate: Option<Vec<Text>>,
+    pub(crate) last_invalidation: Option<Text>,
+    pub(crate) within_staleness_budget: Option<Text>,
     pub(crate) ready_ms: Option<u64>,
     // What belongs to them.
     pub(crate) value: Option<Text>,
@@ -194,6 +196,7 @@ pub(crate) struct Call {
     pub(crate) ttl_ms: Option<u64>,
     pub(crate) deadline_ms: Option<u64>,
     pub(crate) staleness_budget_ms: Option<u64>,
+    pub(crate) max_age_ms: Option<u64>,
     #[serde(default)]
     pub(crate) expect: Expect,
 }

@@ -106,6 +106,8 @@ pub(crate) struct Node {
     /// What stands beside each key.
     leases: [data::Lease; KEYS],
     holds: [data::Holds; KEYS],
+    /// The config epochs of the marks beside the keys; 0 is none.
+    marks: [u32; KEYS],
     log: Vec<data::Entry>,
     log_base: u32,
     history: u32,
@@ -238,6 +240,7 @@ impl Model {
             data: [0; KEYS],
             leases: [data::Lease::default(); KEYS],
             holds: [data::Holds::default(); KEYS],
+            marks: [0; KEYS],
             log: Vec::new(),
             log_base: 0,
             history: self.histories,

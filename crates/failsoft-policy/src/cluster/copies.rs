@@ -15,7 +15,7 @@ impl Cluster {
     pub fn copy_serves(&self, (slot, key): (Slot, &[u8]), held: Held, asked: Option<Duration>, now: Instant) -> bool {
         let known = match self.standing(slot, key, now) {
             Standing::Clear => true,
-            Standing::Since(since) => held.current_at >= since,
+            Standing::Since(since) | Standing::InDoubt(since) => held.current_at >= since,
             Standing::Owed => false,
         };
         let at = held.current_at;
@@ -35,8 +35,32 @@ impl Cluster {
     /// promised to who hears.
     pub fn joins_since(&self, slot: Slot, now: Instant) -> Instant {
         let young = now - self.staleness_budget.max(self.hearing.trust_window());
-        let complete = self.topology.owner(slot).and_then(|owner| self.hearing.complete_since(owner, now));
+        let complete =
+            self.topology.owner(slot).and_then(|owner| self.hearing.complete_since(owner, self.map_changed_at, now));
         complete.map_or(young, |complete| complete.min(young))
+    }
+
+    /// Whether it is known that nobody has invalidated this key for `max_age`: no such invalidation is known, none is
+    /// under way here, and none can have been missed, since the key's own node or those that tell its echoes were heard
+    /// all that time. For longer than `invalidation_ttl` nobody knows. To ask is to use these nodes: they go on being
+    /// heard.
+    pub fn is_untouched(&mut self, (slot, key): (Slot, &[u8]), max_age: Duration, now: Instant) -> bool {
+        let at = now - max_age;
+        if let Some(owner) = self.topology.owner(slot) {
+            self.handle_use(owner, now, now);
+        }
+        let known = match self.standing(slot, key, now) {
+            Standing::Clear => max_age <= self.invalidations.ttl(),
+            Standing::Since(since) => since <= at,
+            Standing::InDoubt(_) | Standing::Owed => false,
+        };
+        // The owner's own word counts for the time in which it was the owner.
+        let own = self.map_changed_at <= at;
+        let complete = self.topology.owner(slot).and_then(|owner| match own {
+            true => self.hearing.complete_until(owner, at),
+            false => self.hearing.echoed_until(owner, at),
+        });
+        known && self.taken_up_at <= at && complete.is_some_and(|complete| now < complete)
     }
 
     /// When what stands in is too old. `complete` is until when all invalidations are known since it was current.

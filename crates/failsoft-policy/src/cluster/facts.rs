@@ -97,6 +97,14 @@ impl Cluster {
         }
     }
 
+    /// A node has refused an entry of the log, and is sent none for a while.
+    pub(crate) fn handle_no_log(&mut self, node: NodeKey, now: Instant) {
+        let until = now + denied::pause(self.interval);
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.deny_log(until);
+        }
+    }
+
     /// A node does not know a script. Whether another call has sent it the text on this connection; otherwise this one
     /// does.
     pub(crate) fn handle_no_script(&mut self, node: NodeKey, which: Which, line: u64) -> bool {
@@ -204,7 +212,7 @@ impl Cluster {
 
     /// Owners, nodes or roles changed: new routes, and new or promoted nodes are probed soon.
     fn map_changed(&mut self, now: Instant) {
-        self.dirty = true;
+        (self.dirty, self.map_changed_at) = (true, now);
         self.slots = None;
         self.timers.stop(Timer::Starting);
         let many = self.nodes.len() as u32 > PROBE_BURST;

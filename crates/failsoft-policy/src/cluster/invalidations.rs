@@ -6,6 +6,7 @@ use crate::nodes::Node;
 use crate::replication::{Behind, Durability};
 use crate::time::Instant;
 use crate::words::{NodeKey, Slot};
+use bytes::Bytes;
 
 impl Cluster {
     /// The invalidations that this process made.
@@ -37,6 +38,13 @@ impl Cluster {
     /// What they mean for a read of this key.
     pub fn standing(&self, slot: Slot, key: &[u8], now: Instant) -> Standing {
         if self.invalidations.is_empty() { Standing::Clear } else { self.invalidations.standing(slot, key, now) }
+    }
+
+    /// A key in doubt was read from this node, together with its mark, which was left under that config epoch. Whether what
+    /// was read counts.
+    pub(crate) fn handle_mark(&mut self, key: (Slot, &Bytes), node: NodeKey, epoch: Option<u64>, now: Instant) -> bool {
+        let reign = self.reign(key.0).filter(|(owner, _)| *owner == node);
+        self.invalidations.marked(key, epoch, reign, now)
     }
 
     /// Who owns a slot, and with which epoch.

@@ -95,7 +95,7 @@ pub struct ClusterReport {
     pub nodes: Vec<NodeStatus>,
 }
 
-/// What a node said of itself, and what it refuses: those of the router's questions, and the scripts of fills.
+/// What a node said of itself, and what it refuses: those of the router's questions, and what writes need.
 fn said_by(node: &crate::nodes::Node) -> NodeReport {
     let mut report = node.report().clone();
     if node.leases_denied().is_some() {
@@ -103,6 +103,9 @@ fn said_by(node: &crate::nodes::Node) -> NodeReport {
     }
     if node.waits_denied().is_some() {
         report.denied.push("WAIT");
+    }
+    if node.log_denied().is_some() {
+        report.denied.push("XADD");
     }
     report
 }

@@ -96,6 +96,11 @@ impl Cluster {
         self.nodes.get(node).is_some_and(|n| n.leases_denied().is_none_or(|until| now >= until))
     }
 
+    /// Whether a node may be sent entries of the log: it has not refused any a moment ago.
+    pub(crate) fn takes_log(&self, node: NodeKey, now: Instant) -> bool {
+        self.nodes.get(node).is_some_and(|n| n.log_denied().is_none_or(|until| now >= until))
+    }
+
     /// Whether a node is the owner of a slot.
     pub fn owns(&self, node: NodeKey, slot: Slot) -> bool {
         self.topology.owner(slot) == Some(node)

@@ -18,10 +18,11 @@ impl Hearing {
         echoes.reduce(|a, b| a.zip(b).map(|(a, b)| a.min(b))).flatten()
     }
 
-    /// Since when every invalidation of a node's keys is known until now, by the node itself or by its echoes.
-    pub fn complete_since(&self, node: NodeKey, now: Instant) -> Option<Instant> {
+    /// Since when every invalidation of a node's keys is known until now, by the node itself, which has owned them since
+    /// `owned_from`, or by its echoes.
+    pub fn complete_since(&self, node: NodeKey, owned_from: Instant, now: Instant) -> Option<Instant> {
         let heard = self.listeners.get(&node).and_then(|l| l.heard);
-        let own = heard.map(|heard| (heard.since, heard.until + self.trust_window));
+        let own = heard.map(|heard| (heard.since.max(owned_from), heard.until + self.trust_window));
         let spans = [own, self.echoes_heard(node)].into_iter().flatten();
         spans.filter(|&(_, until)| now <= until).map(|(since, _)| since).min()
     }

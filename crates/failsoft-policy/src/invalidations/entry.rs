@@ -12,6 +12,8 @@ pub(super) struct Entry {
     pub(super) called_at: Instant,
     /// The node has to be told, as far as this process knows.
     pub(super) owed: bool,
+    /// Another process made it, and the owner has changed since: it may be read only together with its mark.
+    pub(super) in_doubt: bool,
     /// The key was told to its node, but not announced elsewhere.
     pub(super) unannounced: bool,
     /// Attempts under way.
@@ -26,6 +28,8 @@ pub(super) struct Entry {
     pub(super) own: bool,
     /// The id of its own last attempt, whose bells tell it nothing.
     pub(super) sent: Option<Id>,
+    /// The id of the last one that is known, whoever made it.
+    pub(super) last: Option<Id>,
     /// The last one of others whose bell was heard in the key's own slot: that of its echo tells nothing more.
     pub(super) heard: Option<Id>,
 }
@@ -36,6 +40,7 @@ impl Entry {
             kept_from: called_at,
             called_at,
             owed: false,
+            in_doubt: false,
             unannounced: false,
             under_way: 0,
             failed: 0,
@@ -43,7 +48,13 @@ impl Entry {
             told: None,
             own: false,
             sent: None,
+            last: None,
             heard: None,
         }
+    }
+
+    /// The hot path has nothing to do with it.
+    pub(super) fn is_closed(&self) -> bool {
+        self.owed || self.in_doubt
     }
 }

@@ -208,18 +208,82 @@ fn what_is_heard_while_its_own_is_under_way_does_not_keep_it_owed() {
     assert_eq!(all.standing(SLOT, b"k", at(60_015)), Standing::Clear);
 }
 
-#[test]
-fn under_another_owner_what_was_heard_is_owed_until_its_maker_has_told_that_one() {
-    let mut all = Invalidations::new(TTL);
+/// `k` was heard of at 10 ms from the first owner, whom another one followed at 1 s.
+fn in_doubt() -> (Invalidations, Reign) {
+    let (mut all, now) = (Invalidations::new(TTL), reign(2, 2));
     all.heard(&bell(1, true), true, Some(reign(1, 1)), at(10));
-    let now = Some(reign(2, 2));
-    all.compare(|_| now, at(1_000));
-    assert_eq!(all.standing(SLOT, b"k", at(1_000)), Standing::Owed);
-    assert_eq!(all.take_due(9, at(50_000)), [], "a fleet would delete it as often as it has routers");
-    assert!(all.heard(&bell(2, false), false, now, at(50_000)));
-    assert_eq!(all.standing(SLOT, b"k", at(50_000)), Standing::Owed, "that is no word of its owner");
-    assert!(all.heard(&bell(2, true), false, now, at(50_001)));
-    assert_eq!(all.standing(SLOT, b"k", at(50_001)), Standing::Owed, "nor is that of the owner before");
-    assert!(all.heard(&bell(3, true), true, now, at(50_002)));
-    assert_eq!(all.standing(SLOT, b"k", at(50_002)), Standing::Since(at(50_002)));
+    all.take_changes();
+    all.compare(|_| Some(now), at(1_000));
+    (all, now)
+}
+
+#[test]
+fn under_another_owner_what_was_heard_is_in_doubt_until_that_one_rings() {
+    let (mut all, now) = in_doubt();
+    assert_eq!(all.standing(SLOT, b"k", at(1_000)), Standing::InDoubt(at(10)));
+    assert_eq!((all.take_changes(), all.counts()), ([(SLOT, true)].into(), (1, 1)));
+    assert_eq!(all.take_due(9, at(30_000)), [], "a fleet would delete it as often as it has routers");
+    assert!(all.heard(&bell(2, false), false, Some(now), at(30_000)));
+    assert_eq!(all.standing(SLOT, b"k", at(30_000)), Standing::InDoubt(at(30_000)), "that is no word of its owner");
+    assert!(all.heard(&bell(2, true), false, Some(now), at(30_001)));
+    assert_eq!(all.standing(SLOT, b"k", at(30_001)), Standing::InDoubt(at(30_001)), "nor is that of the owner before");
+    assert!(all.heard(&bell(3, true), true, Some(now), at(30_002)));
+    assert_eq!(all.standing(SLOT, b"k", at(30_002)), Standing::Since(at(30_002)));
+    assert_eq!(all.take_changes(), [(SLOT, false)]);
+}
+
+#[test]
+fn a_mark_of_this_reign_ends_the_doubt_for_good() {
+    let (mut all, now) = in_doubt();
+    assert!(all.marked((SLOT, &key("k")), Some(2), Some(now), at(1_010)));
+    assert_eq!(all.standing(SLOT, b"k", at(1_010)), Standing::Since(at(1_010)));
+    assert_eq!((all.take_due(9, at(50_000)), all.counts()), ([].into(), (1, 0)));
+    all.compare(|_| Some(now), at(2_000));
+    assert_eq!(all.standing(SLOT, b"k", at(2_000)), Standing::Since(at(1_010)));
+    all.compare(|_| Some(reign(1, 3)), at(3_000));
+    assert_eq!(all.standing(SLOT, b"k", at(3_000)), Standing::InDoubt(at(1_010)), "another reign");
+}
+
+#[test]
+fn with_no_mark_of_this_reign_the_key_step_is_sent_again_once() {
+    // None, one of an earlier reign, one of an owner of whom this process knows nothing yet.
+    for found in [None, Some(1), Some(3)] {
+        let (mut all, now) = in_doubt();
+        assert!(!all.marked((SLOT, &key("k")), found, Some(now), at(1_010)), "{found:?}");
+        assert_eq!(all.standing(SLOT, b"k", at(1_010)), Standing::Owed);
+        assert!(!all.marked((SLOT, &key("k")), found, Some(now), at(1_011)), "that of another read at the same time");
+        assert_eq!(all.take_due(9, at(1_011)), due(10, true));
+        assert_eq!(all.take_due(9, at(1_012)), [], "it is under way");
+        all.begun(SLOT, &key("k"), [7; 16]);
+        all.told((SLOT, &key("k"), at(10)), now, Some(now), at(1_020));
+        all.ended((SLOT, &key("k"), at(10)), true, at(1_021));
+        assert_eq!(all.standing(SLOT, b"k", at(1_021)), Standing::Since(at(1_020)));
+        assert!(!all.heard(&bell(7, true), true, Some(now), at(1_022)), "it rang that one itself");
+        all.compare(|_| Some(now), at(1_030));
+        assert_eq!(all.take_due(9, at(50_000)), [], "once a reign");
+        all.compare(|_| Some(reign(1, 3)), at(2_000));
+        assert_eq!(all.standing(SLOT, b"k", at(2_000)), Standing::InDoubt(at(1_020)), "it has made none of its own");
+    }
+}
+
+#[test]
+fn where_no_epochs_are_known_no_mark_says_under_whom_it_was_left() {
+    let mut all = Invalidations::new(TTL);
+    let blind = Some(reign(2, 0));
+    all.heard(&bell(1, true), true, Some(reign(1, 0)), at(10));
+    all.compare(|_| blind, at(1_000));
+    assert!(!all.marked((SLOT, &key("k")), Some(0), blind, at(1_010)));
+    assert_eq!(all.standing(SLOT, b"k", at(1_010)), Standing::Owed);
+    assert!(!all.marked((SLOT, &key("k")), Some(2), None, at(1_020)), "nobody owns it");
+}
+
+#[test]
+fn its_own_call_ends_the_doubt_and_is_sent_again_by_itself() {
+    let (mut all, now) = in_doubt();
+    all.call(SLOT, &key("k"), at(1_100));
+    assert_eq!((all.standing(SLOT, b"k", at(1_100)), all.counts()), (Standing::Owed, (1, 1)));
+    all.told((SLOT, &key("k"), at(1_100)), now, Some(now), at(1_110));
+    all.ended((SLOT, &key("k"), at(1_100)), true, at(1_111));
+    all.compare(|_| Some(reign(1, 3)), at(2_000));
+    assert_eq!(all.take_due(9, at(2_000)), due(1_100, true));
 }

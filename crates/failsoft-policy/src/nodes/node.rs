@@ -58,6 +58,8 @@ pub struct Node {
     waits_denied: Option<Instant>,
     /// When it was last seen to have evicted keys.
     evicting_at: Option<Instant>,
+    /// It has refused an entry of the log, and is sent none until then.
+    log_denied: Option<Instant>,
     texts: Sent,
 }
 
@@ -93,6 +95,7 @@ impl Node {
             leases_denied: None,
             waits_denied: None,
             evicting_at: None,
+            log_denied: None,
             texts: Sent::default(),
         }
     }
@@ -115,6 +118,16 @@ impl Node {
     /// Until when it is not asked for that, if it has refused it.
     pub(crate) fn waits_denied(&self) -> Option<Instant> {
         self.waits_denied
+    }
+
+    /// It is sent no entries of the log until then.
+    pub(crate) fn deny_log(&mut self, until: Instant) {
+        self.log_denied = Some(until);
+    }
+
+    /// Until when it is sent none, if it has refused one.
+    pub(crate) fn log_denied(&self) -> Option<Instant> {
+        self.log_denied
     }
 
     /// On which connections it was sent the texts of scripts.
@@ -231,6 +244,7 @@ impl Node {
         (self.step, self.linked_at) = (Step::default(), None);
         // As a replica it takes no `WAIT` either, which is no matter of rights.
         self.waits_denied = None;
+        self.log_denied = None;
         self.offsets.clear();
     }
 }

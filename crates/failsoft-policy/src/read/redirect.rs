@@ -30,8 +30,8 @@ impl Read {
         let action = self.ask_primary(owner, turn);
         let renew = renew && turn.cluster.budget().take_renewal(owner, turn.now);
         match action {
-            Action::Send { node, source, asking, until, limit, .. } => {
-                Action::Send { node, source, asking, renew, until, limit }
+            Action::Send { node, source, asking, marked, until, limit, .. } => {
+                Action::Send { node, source, asking, marked, renew, until, limit }
             }
             other => other,
         }
@@ -84,7 +84,7 @@ impl Read {
             *with = asking;
         }
         let Attempt { until, limit } = attempt;
-        Action::Send { node, source, asking, renew: false, until, limit }
+        Action::Send { node, source, asking, marked: false, renew: false, until, limit }
     }
 
     /// The limit that a further redirect breaks, if it does. One that leads back to a node that has

@@ -1,6 +1,6 @@
 //! Writes that are several single commands, and a write's way from one form to the next.
 
-use super::{Form, Kind, Write};
+use super::{Form, Write};
 use crate::read::Answer;
 use crate::reply::ErrorReply;
 use crate::text::Which;
@@ -21,16 +21,23 @@ pub enum Batch {
     Mark,
     /// `ZREM` of the writer from the hold.
     Lift,
+    /// `XADD` of an entry to a stream of the log.
+    Log,
 }
 
 impl Batch {
+    /// Whether a text is a good answer to it: the name of an entry.
+    pub fn gives_text(self) -> bool {
+        self == Self::Log
+    }
+
     /// What the answers to the commands come to, in their order; a number is a value, but for 0, which is nil.
     pub fn comes_to(self, answers: Vec<Answer>) -> Answer {
         let fails = |answer: &&Answer| !matches!(answer, Answer::Value | Answer::Nil);
         let asks = |answer: &&Answer| matches!(answer, Answer::Error(ErrorReply::Ask(..)));
         let last = answers.last();
         let telling = match self {
-            Self::Set => last,
+            Self::Set | Self::Log => last,
             // Who may not delete the mark has still deleted the key.
             Self::Delete => {
                 let told = answers.iter().enumerate().filter(|&(command, _)| command != 1);
@@ -41,33 +48,6 @@ impl Batch {
             Self::Mark | Self::Lift => answers.iter().find(fails).or(Some(&Answer::Value)),
         };
         telling.cloned().unwrap_or(Answer::Protocol)
-    }
-}
-
-impl Kind {
-    pub(super) fn is_fill(self) -> bool {
-        matches!(self, Self::Fill(_))
-    }
-
-    /// The form in which it is sent first.
-    pub(super) fn form(self) -> Form {
-        match self {
-            Self::Set => Form::Batch(Batch::Set),
-            Self::Fill(_) => Form::Script(Which::Fill),
-            Self::Invalidate => Form::Script(Which::Invalidate),
-            Self::Announce => Form::Script(Which::Mark),
-            Self::Hold => Form::Script(Which::Hold),
-            Self::Lift => Form::Batch(Batch::Lift),
-        }
-    }
-
-    /// The same at a node that runs scripts, or does not.
-    pub(super) fn form_for(self, runs_scripts: bool) -> Form {
-        match self {
-            Self::Invalidate if !runs_scripts => Form::Batch(Batch::Delete),
-            Self::Announce if !runs_scripts => Form::Batch(Batch::Mark),
-            _ => self.form(),
-        }
     }
 }
 

@@ -141,7 +141,7 @@ impl Names {
 
     pub(crate) fn action(&self, action: &Action) -> String {
         match action {
-            Action::Send { node, source, asking, renew, until, .. } => {
+            Action::Send { node, source, asking, marked, renew, until, .. } => {
                 let source = if *source == Source::Primary { "primary" } else { "replica" };
                 format!("send {} {source}{} until {}", self.of(*node), how(*asking, *renew), ms(*until))
             }
@@ -173,6 +173,7 @@ impl Names {
                     Batch::DeleteAndMark => "delete and mark at",
                     Batch::Mark => "mark at",
                     Batch::Lift => "lift at",
+                    Batch::Log => "log at",
                 };
                 format!("{batch} {}{} until {}", self.of(node), how(asking, renew), ms(until))
             }

@@ -8,6 +8,7 @@ use super::{
     resp::Reply,
     scripts,
     state::State,
+    streams,
     topology::{Topology, TopologyNode},
 };
 use crate::view::slot_of;
@@ -41,6 +42,10 @@ pub(super) fn answer(state: &mut State, session: &mut Session, words: &[Bytes]) 
         ("CLUSTER" | "READONLY" | "READWRITE" | "ASKING", _) if state.standalone => {
             reply.error("ERR This instance has cluster support disabled")
         }
+        ("TIME", _) => {
+            let now = streams::clock();
+            reply.array(2).bulk(now.as_secs().to_string()).bulk(now.subsec_micros().to_string())
+        }
         ("READONLY" | "READWRITE", _) => {
             session.readonly = name == "READONLY";
             reply.simple("OK")
@@ -53,8 +58,8 @@ pub(super) fn answer(state: &mut State, session: &mut Session, words: &[Bytes]) 
         ("SCRIPT", _) => scripts::load(state, reply, words),
         ("EVALSHA", _) => reply.error("NOSCRIPT No matching script. Please use EVAL."),
         (
-            "GET" | "SET" | "DEL" | "EXISTS" | "ZREM" | "LEASE" | "PROLONG" | "RELEASE" | "FILL" | "INVALIDATE"
-            | "MARK" | "HOLD",
+            "GET" | "SET" | "DEL" | "EXISTS" | "ZREM" | "XADD" | "XREVRANGE" | "LEASE" | "PROLONG" | "RELEASE" | "FILL"
+            | "INVALIDATE" | "MARK" | "HOLD",
             Some(key),
         ) => match redirect(state, key, name == "GET" && session.readonly, asking) {
             Some(error) => reply.error(&error),
@@ -65,6 +70,8 @@ pub(super) fn answer(state: &mut State, session: &mut Session, words: &[Bytes]) 
             None if name == "INVALIDATE" => scripts::invalidate(state, reply, words),
             None if name == "MARK" => scripts::mark(state, reply, words),
             None if name == "HOLD" => scripts::hold(state, reply, words),
+            None if name == "XADD" => streams::add(&mut state.streams, reply, key, &words[2..]),
+            None if name == "XREVRANGE" => streams::newest_first(&state.streams, reply, key),
             None => keyed(state, reply, &name, key, &words[2..]),
         },
         ("CLUSTER" | "GET" | "SET" | "DEL" | "EXISTS" | "ZREM" | "ECHO", None) => {

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::{Topology, connection::Listeners, holds::Holds, rules::Rules, scripts::Scripts};
+use super::{Topology, connection::Listeners, holds::Holds, rules::Rules, scripts::Scripts, streams::Streams};
 
 /// Commands that are remembered.
 const MAX_RECEIVED: usize = 100_000;
@@ -35,6 +35,7 @@ pub(super) struct State {
     pub(super) rules: Rules,
     pub(super) store: Store,
     pub(super) holds: Holds,
+    pub(super) streams: Streams,
     pub(super) scripts: Scripts,
     pub(super) listeners: Listeners,
     pub(super) topology: Option<Topology>,

@@ -4,6 +4,7 @@ use super::run::Run;
 use crate::account::{self, ReadEnd};
 use crate::driver::Served;
 use crate::error::Error;
+use crate::history::LastInvalidation;
 use crate::outcome::Outcome;
 use crate::shared::Shared;
 use bytes::Bytes;
@@ -42,6 +43,20 @@ pub enum Completion {
         token: u64,
         /// How it ended.
         result: Result<(), Error>,
+    },
+    /// The question after a key's last invalidation has ended: the last completion of its token.
+    Last {
+        /// The call's token.
+        token: u64,
+        /// The invalidation; none if there is no record of any.
+        result: Result<Option<LastInvalidation>, Error>,
+    },
+    /// A question whose answer is yes or no has ended: the last completion of its token.
+    Said {
+        /// The call's token.
+        token: u64,
+        /// The answer.
+        result: Result<bool, Error>,
     },
     /// The call was cancelled: the last completion of its token.
     Cancelled {
@@ -194,6 +209,8 @@ pub(super) enum Final {
     Outcome(Result<Outcome, Error>),
     Many(Result<Vec<Result<Outcome, Error>>, Error>),
     Done(Result<(), Error>),
+    Last(Result<Option<LastInvalidation>, Error>),
+    Said(Result<bool, Error>),
 }
 
 impl Final {
@@ -217,6 +234,8 @@ impl Final {
             Self::Outcome(result) => Completion::Outcome { token, result },
             Self::Many(result) => Completion::Many { token, result },
             Self::Done(result) => Completion::Done { token, result },
+            Self::Last(result) => Completion::Last { token, result },
+            Self::Said(result) => Completion::Said { token, result },
         }
     }
 }

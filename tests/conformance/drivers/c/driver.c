@@ -211,6 +211,45 @@ static failsoft_status start_invalidation(call *self) {
     return status;
 }
 
+static cJSON *time_of(int64_t ms) {
+    return need(ms == FAILSOFT_TIME_UNKNOWN ? cJSON_CreateNull() : cJSON_CreateNumber((double)ms));
+}
+
+static cJSON *last_of(const failsoft_invalidation *found) {
+    if (!found)
+        return need(cJSON_CreateNull());
+    cJSON *last = need(cJSON_CreateObject());
+    const char *id = failsoft_invalidation_id(found);
+    cJSON_AddItemToObject(last, "age_ms", time_of(failsoft_invalidation_age_ms(found)));
+    cJSON_AddItemToObject(last, "at_ms", time_of(failsoft_invalidation_at_ms(found)));
+    cJSON_AddItemToObject(last, "id", need(id ? cJSON_CreateString(id) : cJSON_CreateNull()));
+    cJSON_AddBoolToObject(last, "own", failsoft_invalidation_own(found));
+    cJSON_AddStringToObject(last, "record", failsoft_invalidation_record(found));
+    return last;
+}
+
+/* Both questions about the invalidations of a key. */
+static failsoft_status ask_history(const call *self, failsoft_router *router, const char **field, cJSON **answer) {
+    size_t len;
+    uint8_t *key = unblob(cJSON_GetObjectItem(self->detail, "key")->valuestring, &len);
+    failsoft_status status;
+    if (strcmp(self->detail->string, "last_invalidation") == 0) {
+        failsoft_invalidation *found;
+        status = failsoft_last_invalidation(router, key, len, &found);
+        *field = "last";
+        *answer = last_of(found);
+        failsoft_invalidation_free(found);
+    } else {
+        bool said;
+        uint64_t max_age_ms = (uint64_t)cJSON_GetObjectItem(self->detail, "max_age_ms")->valuedouble;
+        status = failsoft_within_staleness_budget(router, key, len, max_age_ms, &said);
+        *field = "said";
+        *answer = need(cJSON_CreateBool(said));
+    }
+    free(key);
+    return status;
+}
+
 /* What only blocks. */
 static void *block(void *data) {
     call *self = data;
@@ -228,8 +267,17 @@ static void *block(void *data) {
         status = failsoft_set(router, key, key_len, value, len, cJSON_IsNumber(ttl) ? &ttl_ms : NULL);
         free(key);
         free(value);
-    } else {
+    } else if (strcmp(name, "close") == 0) {
         status = failsoft_router_close(router);
+    } else {
+        const char *field;
+        cJSON *answer;
+        status = ask_history(self, router, &field, &answer);
+        if (status == FAILSOFT_OK) {
+            reply_ok(self->id, field, answer);
+            return NULL;
+        }
+        cJSON_Delete(answer);
     }
     call_ended(status, self);
     return NULL;
@@ -271,7 +319,8 @@ static void carry_out(const cJSON *request) {
             failsoft_string_free(text);
             return;
         }
-    } else if (strcmp(name, "ready") == 0 || strcmp(name, "set") == 0 || strcmp(name, "close") == 0) {
+    } else if (strcmp(name, "ready") == 0 || strcmp(name, "set") == 0 || strcmp(name, "close") == 0 ||
+               strcmp(name, "last_invalidation") == 0 || strcmp(name, "within_staleness_budget") == 0) {
         pthread_t thread;
         self->router = self->at->router;
         if (strcmp(name, "close") == 0)

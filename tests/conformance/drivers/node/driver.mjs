@@ -145,6 +145,14 @@ async function perform(router, name, detail, signal) {
       const told = ({ status, value, reason }) => (status === 'fulfilled' ? { ok: { outcome: account(value) } } : failure(reason))
       return { outcomes: results.map(told) }
     }
+    case 'last_invalidation': {
+      const last = await to.lastInvalidation(bytesOf(detail.key), { signal })
+      if (last === null) return { last }
+      const { ageMs, at, id, own, record } = last
+      return { last: { age_ms: ageMs, at_ms: at === null ? null : at.getTime(), id, own, record } }
+    }
+    case 'within_staleness_budget':
+      return { said: await to.withinStalenessBudget(bytesOf(detail.key), detail.max_age_ms) }
     case 'health':
       return { health: snaked(to.health()) }
     case 'release':

@@ -56,6 +56,13 @@ def blob_of(value: bytes | None) -> str | None:
     return None if value is None else base64.b64encode(value).decode()
 
 
+def last(found: failsoft.LastInvalidation | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    age, at = (None if time is None else time * 1000 for time in (found.age, found.at))
+    return {"age_ms": age, "at_ms": at, "id": found.id, "own": found.own, "record": found.record}
+
+
 def failure(error: BaseException) -> dict[str, Any]:
     """An exception that is not ours is the callback's own."""
     code = CODES.get(type(error).__name__, "INTERNAL") if isinstance(error, failsoft.FailsoftError) else "FALLBACK"
@@ -217,6 +224,11 @@ class Asyncio:
                 return outcomes(keys, await to.resolve_many(keys, fallback, **options(detail)))
             values = listed(keys, await to.get_many_with_fallback(keys, fallback, **options(detail)))
             return {"values": [blob_of(value) for value in values]}
+        if name == "last_invalidation":
+            return {"last": last(await to.last_invalidation(bytes_of(detail["key"])))}
+        if name == "within_staleness_budget":
+            max_age = detail["max_age_ms"] / 1000
+            return {"said": await to.within_staleness_budget(bytes_of(detail["key"]), max_age=max_age)}
         if name == "health":
             return {"health": to.health()}
         if name == "release":
@@ -321,6 +333,11 @@ class Blocking:
                 return outcomes(keys, to.resolve_many(keys, fallback, **options(detail)))
             values = listed(keys, to.get_many_with_fallback(keys, fallback, **options(detail)))
             return {"values": [blob_of(value) for value in values]}
+        if name == "last_invalidation":
+            return {"last": last(to.last_invalidation(bytes_of(detail["key"])))}
+        if name == "within_staleness_budget":
+            max_age = detail["max_age_ms"] / 1000
+            return {"said": to.within_staleness_budget(bytes_of(detail["key"]), max_age=max_age)}
         if name == "health":
             return {"health": to.health()}
         if name == "release":

@@ -2,12 +2,12 @@
 
 use crate::Lines;
 use crate::fallback::{self, Place};
-use crate::protocol::{Account, Answer, Blob, Failure, FromDriver, Op, Outcome, Read, ReadMany, Request};
+use crate::protocol::{Account, Answer, Blob, Failure, FromDriver, Last, Op, Outcome, Read, ReadMany, Request};
 use failsoft::{Builder, Error, Router, Setting};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -149,6 +149,10 @@ async fn perform(place: Place, op: Op) -> Result<Answer, Error> {
             router.set(key.0, value.0, ttl_ms.map(Duration::from_millis)).await.map(|()| Answer::Done {})
         }
         Op::Invalidate { keys } => router.invalidate(keys.into_iter().map(|key| key.0)).await.map(|()| Answer::Done {}),
+        Op::LastInvalidation { key } => Ok(Answer::Last(router.last_invalidation(key.0).await?.map(last))),
+        Op::WithinStalenessBudget { key, max_age_ms } => {
+            router.within_staleness_budget(key.0, Duration::from_millis(max_age_ms)).await.map(Answer::Said)
+        }
         Op::Release {} => {
             place.releases.send_modify(|count| *count += 1);
             Ok(Answer::Done {})
@@ -198,6 +202,17 @@ async fn resolve_many(place: Place, many: ReadMany) -> Result<Vec<Result<failsof
         resolve = resolve.staleness_budget(Duration::from_millis(budget));
     }
     resolve.await
+}
+
+fn last(last: failsoft::LastInvalidation) -> Last {
+    let millis = |duration: Duration| duration.as_secs_f64() * 1000.0;
+    Last {
+        age_ms: last.age.map(millis),
+        at_ms: last.at.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map(millis),
+        id: last.id,
+        own: last.own,
+        record: last.record.as_str().to_owned(),
+    }
 }
 
 fn account(outcome: failsoft::Outcome) -> Account {

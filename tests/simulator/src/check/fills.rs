@@ -106,7 +106,8 @@ impl Check {
 
     /// What the router's own readers get of a key at the least.
     pub(crate) fn floor_of(&self, r: usize, key: u8) -> u32 {
-        self.routers[r].own[usize::from(key)].map_or(0, |(floor, _)| floor)
+        let (own, told) = (self.routers[r].own[usize::from(key)], self.routers[r].told[usize::from(key)]);
+        own.max(told).map_or(0, |(floor, _)| floor)
     }
 
     /// A caller that set out at `began` gets this value of a key.

@@ -22,6 +22,8 @@ pub(crate) enum Ask {
         asking: bool,
         /// What happens to it afterwards is to be told.
         tracked: bool,
+        /// Its mark is read before it.
+        marked: bool,
     },
     /// The key's lease is deleted, and the key set.
     Set {
@@ -59,11 +61,13 @@ pub(crate) enum Ask {
     Invalidate {
         key: u8,
         number: u32,
+        epoch: u32,
     },
     /// The same by single commands; where the slot moves, the last of them tells whether something is left.
     Delete {
         key: u8,
         number: u32,
+        epoch: u32,
         asking: bool,
     },
     /// A writer holds the key for so long.
@@ -84,6 +88,7 @@ pub(crate) enum Ask {
         key: u8,
         of: u8,
         number: u32,
+        epoch: u32,
         asking: bool,
     },
 }
@@ -133,6 +138,8 @@ impl Ask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     Value(u32),
+    /// A value, or 0 for none, and the config epoch of the mark beside it.
+    Marked(u32, u32),
     Nil,
     Done,
     /// The key is absent, and this stands beside it.
@@ -163,6 +170,7 @@ impl Said {
     pub(crate) fn code(self) -> u64 {
         match self {
             Self::Value(v) => 0x100 + u64::from(v),
+            Self::Marked(v, mark) => 0x70 + (u64::from(v) << 32) + (u64::from(mark) << 48),
             Self::Moved(b, a) => 0x20 + u64::from(b) + (u64::from(a) << 32),
             Self::Asked(b, a) => 0x40 + u64::from(b) + (u64::from(a) << 32),
             Self::Nil => 1,
@@ -259,15 +267,24 @@ impl Model {
                 self.put(n, key, value, now);
                 Said::Done
             }
-            Ask::Invalidate { .. } | Ask::Delete { .. } => {
+            Ask::Invalidate { epoch, .. } | Ask::Delete { epoch, .. } => {
                 self.nodes[n].delete_lease(key, now);
                 if held != 0 {
                     self.put(n, key, 0, now);
                 }
+                if !matches!(ask, Ask::Delete { asking: false, .. }) {
+                    self.nodes[n].replicate(key, Change::Mark(epoch), now);
+                }
                 // Of the last of the commands nothing is left to be deleted.
                 if matches!(ask, Ask::Delete { asking: false, .. }) { Said::Nil } else { Said::Done }
             }
-            Ask::Mark { .. } => Said::Done,
+            Ask::Mark { of, epoch, .. } => {
+                // That of an echo stands for a key of another slot.
+                if usize::from(of) == key {
+                    self.nodes[n].replicate(key, Change::Mark(epoch), now);
+                }
+                Said::Done
+            }
             Ask::Hold { writer, lasts, .. } => {
                 self.nodes[n].hold(key, writer, now + lasts, now);
                 Said::Done
@@ -305,6 +322,7 @@ impl Model {
                     value => Said::Value(value),
                 }
             }
+            Ask::Get { marked: true, .. } if held != OTHER_TYPE => Said::Marked(held, self.nodes[n].marks[key]),
             Ask::Get { .. } => match held {
                 0 => Said::Nil,
                 OTHER_TYPE => Said::WrongType,

@@ -19,6 +19,8 @@ pub(super) enum Change {
     Value(u32),
     Lease(Lease),
     Holds(Holds),
+    /// The config epoch of the owner under whom the key was last invalidated.
+    Mark(u32),
 }
 
 /// One write in a primary's replication stream.
@@ -76,6 +78,7 @@ impl Node {
             Change::Value(value) => self.data[key] = value,
             Change::Lease(lease) => self.leases[key] = lease,
             Change::Holds(holds) => self.holds[key] = holds,
+            Change::Mark(epoch) => self.marks[key] = epoch,
         }
     }
 
@@ -218,9 +221,9 @@ impl Model {
             link.synced_at = now + self.rng.u64(5..60) * MS;
         } else if now >= link.synced_at {
             let (data, leases, position) = (self.nodes[of].data, self.nodes[of].leases, self.nodes[of].offset());
-            let holds = self.nodes[of].holds;
+            let (holds, marks) = (self.nodes[of].holds, self.nodes[of].marks);
             let node = &mut self.nodes[n];
-            (node.data, node.leases, node.holds) = (data, leases, holds);
+            (node.data, node.leases, node.holds, node.marks) = (data, leases, holds, marks);
             node.link =
                 Link { up: true, since: now, synced_at: 0, history, kept: 0, position, lacks: None, ..node.link };
         }
@@ -254,6 +257,11 @@ impl Model {
                 self.nodes[to].replicate(key, Change::Holds(holds), now);
                 self.nodes[from].replicate(key, Change::Holds(Holds::default()), now);
             }
+            let mark = std::mem::take(&mut self.nodes[from].marks[key]);
+            if mark != 0 {
+                self.nodes[to].replicate(key, Change::Mark(mark), now);
+                self.nodes[from].replicate(key, Change::Mark(0), now);
+            }
         }
     }
 
@@ -281,6 +289,7 @@ impl Model {
             node.data = [0; KEYS];
             node.leases = [Lease::default(); KEYS];
             node.holds = [Holds::default(); KEYS];
+            node.marks = [0; KEYS];
         }
         if node.is_primary(n) {
             let offset = node.offset();

@@ -107,9 +107,9 @@ impl Model {
     pub(crate) fn catch_up(&mut self, n: usize) {
         let of = usize::from(self.nodes[n].follows[n]);
         let (data, leases, position) = (self.nodes[of].data, self.nodes[of].leases, self.nodes[of].offset());
-        let holds = self.nodes[of].holds;
+        let (holds, marks) = (self.nodes[of].holds, self.nodes[of].marks);
         let node = &mut self.nodes[n];
-        (node.data, node.leases, node.holds) = (data, leases, holds);
+        (node.data, node.leases, node.holds, node.marks) = (data, leases, holds, marks);
         node.link.position = position;
     }
 

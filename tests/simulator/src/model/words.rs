@@ -125,7 +125,8 @@ pub(crate) fn answer(said: Said, short_redirects: bool) -> Answer {
         Answer::Error(classify(&format!("{word} {} {host}:{port}", slot_number(block))))
     };
     let line = match said {
-        Said::Value(_) | Said::Done | Said::Leased(_) => return Answer::Value,
+        Said::Marked(0, _) => return Answer::Nil,
+        Said::Value(_) | Said::Marked(..) | Said::Done | Said::Leased(_) => return Answer::Value,
         Said::Nil | Said::LeaseGone | Said::Exists | Said::Held => return Answer::Nil,
         Said::Moved(block, at) => return redirect("MOVED", block, at),
         Said::Asked(block, at) => return redirect("ASK", block, at),

@@ -66,6 +66,8 @@ pub(crate) struct Invalidating {
     pub(crate) writer: Option<Writer>,
     /// The number of the attempt, which names its bells.
     pub(crate) number: u32,
+    /// The config epoch that its marks name.
+    pub(crate) epoch: u32,
 }
 
 /// A writer that holds the key, and then does something that takes so long and changes the store.
@@ -104,6 +106,8 @@ pub(crate) struct Call {
     pub(crate) last: Option<(NodeKey, usize, Source, Answer)>,
     /// It is asked for so that a near copy comes of it: the generation of its key.
     pub(crate) tracked: Option<u64>,
+    /// It is read together with its mark.
+    pub(crate) marked: bool,
     /// The copy that its router held when its machine was made.
     pub(crate) copy: Option<(u32, Held)>,
     /// The value that came last.
@@ -141,6 +145,7 @@ impl Call {
             until: begun,
             last: None,
             tracked: None,
+            marked: false,
             copy: None,
             value: None,
             said: None,

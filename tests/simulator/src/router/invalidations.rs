@@ -47,8 +47,8 @@ impl Sim<'_> {
         self.trace.say(self.now, || format!("router {r} invalidates key {key}, which is {floor} by now, {writer:?}"));
         self.check.invalidated(r, key, floor, self.now);
         let first = if writer.is_some_and(|writer| !writer.done) { Part::Hold } else { Part::Key };
-        let number = self.set_out(r, &call, floor);
-        self.take_step(r, first, Box::new(Invalidating { call, floor, writer, number }));
+        let (number, epoch) = self.set_out(r, &call, floor);
+        self.take_step(r, first, Box::new(Invalidating { call, floor, writer, number, epoch }));
         self.settle(r, true);
     }
 
@@ -61,18 +61,18 @@ impl Sim<'_> {
             let floor = self.check.floor_of(r, key_of(call.key()));
             self.trace.say(self.now, || format!("router {r} sends the invalidation of {:?} again", call.key()));
             let first = if call.is_told() { Part::Echo } else { Part::Key };
-            let number = self.set_out(r, &call, floor);
-            self.take_step(r, first, Box::new(Invalidating { call, floor, writer: None, number }));
+            let (number, epoch) = self.set_out(r, &call, floor);
+            self.take_step(r, first, Box::new(Invalidating { call, floor, writer: None, number, epoch }));
         }
     }
 
-    /// An attempt begins, under a number of its own.
-    fn set_out(&mut self, r: usize, call: &Invalidation, floor: u32) -> u32 {
+    /// An attempt begins, under a number of its own. Gives that, and the config epoch that its marks name.
+    fn set_out(&mut self, r: usize, call: &Invalidation, floor: u32) -> (u32, u32) {
         let number = self.next_bell();
         let (cluster, now) = (&mut self.routers[r].cluster, instant(self.now));
-        call.begin(id_of(number), &mut Turn { cluster, now, dice: 0 });
+        let epoch = call.begin(id_of(number), &mut Turn { cluster, now, dice: 0 });
         self.check.sets_out(number, r, key_of(call.key()), floor);
-        number
+        (number, epoch as u32)
     }
 
     /// What is being loaded of a key serves nobody who asks from now on.

@@ -75,7 +75,7 @@ impl Sim<'_> {
         let copy = router.copies.get(&key).copied();
         if let Step::Send { node, source, current_at, until, limit, .. } = step
             && router.member(node).is_some()
-            && standing != Standing::Owed
+            && !matches!(standing, Standing::Owed | Standing::InDoubt(_))
             && (source == Source::Primary || (standing == Standing::Clear && copy.is_none()))
         {
             if let Some(Call { work: Work::Read { first, .. }, current_at: dated, .. }) =
@@ -137,7 +137,10 @@ impl Sim<'_> {
 
     fn act(&mut self, r: usize, id: u32, action: Action) {
         match action {
-            Action::Send { node, source, asking, renew, until, limit } => {
+            Action::Send { node, source, asking, marked, renew, until, limit } => {
+                if let Some(call) = self.routers[r].calls[id as usize].as_mut() {
+                    call.marked = marked;
+                }
                 if renew {
                     self.close(r, node, Some(source), &connection::Failure::Closed);
                 }
@@ -199,7 +202,7 @@ impl Sim<'_> {
         let ask = match &call.work {
             Work::Read { .. } => {
                 let (readonly, tracked) = (source == Source::Replica, call.tracked.is_some());
-                Ask::Get { key: call.key, readonly, asking, tracked }
+                Ask::Get { key: call.key, readonly, asking, tracked, marked: call.marked }
             }
             Work::Write { pinging: true, .. } => Ask::Ping,
             Work::Write { job: Job::Fill { value, lease }, .. } => {
@@ -215,10 +218,10 @@ impl Sim<'_> {
                     }
                     (Part::Lift, _) => Ask::Lift { key, writer, asking },
                     (Part::Echo, _) | (Part::Key, Some(Batch::Mark)) => {
-                        Ask::Mark { key, of: key_of(of.call.key()), number: of.number, asking }
+                        Ask::Mark { key, of: key_of(of.call.key()), number: of.number, epoch: of.epoch, asking }
                     }
-                    (Part::Key, None) => Ask::Invalidate { key, number: of.number },
-                    (Part::Key, Some(_)) => Ask::Delete { key, number: of.number, asking },
+                    (Part::Key, None) => Ask::Invalidate { key, number: of.number, epoch: of.epoch },
+                    (Part::Key, Some(_)) => Ask::Delete { key, number: of.number, epoch: of.epoch, asking },
                 }
             }
             Work::Tend { load, token, .. } => {
@@ -298,8 +301,15 @@ impl Sim<'_> {
         let Some(target) = self.take_attempt(r, id, tag) else { return };
         if let Some(call) = self.routers[r].calls[id as usize].as_mut() {
             call.said = Some(said);
-            if let Said::Value(value) = said {
-                call.value = Some(value);
+            match said {
+                Said::Value(value) => call.value = Some(value),
+                Said::Marked(value, mark) => {
+                    call.value = (value != 0).then_some(value);
+                    if let Work::Read { read: Some(read), .. } = &mut call.work {
+                        read.found_mark((mark != 0).then_some(mark.into()));
+                    }
+                }
+                _ => {}
             }
         }
         self.ended(r, id, target, answer);

@@ -62,7 +62,9 @@ impl Sim<'_> {
                     keys.insert(key, value);
                 }
             }
-            Ask::Invalidate { key, number } | Ask::Delete { key, number, asking: true } if said == Said::Done => {
+            Ask::Invalidate { key, number, .. } | Ask::Delete { key, number, asking: true, .. }
+                if said == Said::Done =>
+            {
                 self.ring(Rung { number, key, at: key }, n);
             }
             Ask::Mark { key: at, of: key, number, .. } if said == Said::Done => self.ring(Rung { number, key, at }, n),

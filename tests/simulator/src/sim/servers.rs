@@ -110,7 +110,7 @@ impl Sim<'_> {
                 .that(false, || format!("router {} writes key {key} to another cluster at {address}", message.router));
         }
         self.trace.mix(said.code());
-        let plain = matches!(said, Said::Value(_) | Said::Nil | Said::Done | Said::Leased(_));
+        let plain = matches!(said, Said::Value(_) | Said::Marked(..) | Said::Nil | Said::Done | Said::Leased(_));
         let plain = plain || matches!(said, Said::LeaseGone | Said::Exists | Said::Moved(..) | Said::Asked(..));
         if !plain {
             self.check.explained(usize::from(message.router), address, self.now);
