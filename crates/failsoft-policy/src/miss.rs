@@ -71,6 +71,7 @@ mod tests {
         assert_eq!(class(None, Some(at(49))), Reason::Absent);
         assert_eq!(class(known(10, None, None), None), Reason::Unknown);
         assert_eq!(class(known(10, None, None), Some(at(20))), Reason::Unknown, "its time to live may have passed");
+        assert_eq!(class(known(10, Some(at(60)), None), None), Reason::Unknown, "its node evicts nothing");
         assert_eq!(class(known(10, Some(at(60)), None), Some(at(10))), Reason::Unknown, "it was there afterwards");
         assert_eq!(class(known(10, Some(at(60)), None), Some(at(20))), Reason::Evicted);
         assert_eq!(class(known(10, Some(Instant::MAX), None), Some(at(20))), Reason::Evicted);
