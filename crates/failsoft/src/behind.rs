@@ -69,6 +69,35 @@ fn seldom(shared: &Arc<Shared>, key: &[u8], served: &Served, asked_at: Instant, 
     if verifies { Behind::new(shared, What::Verify, key, &served.value, None) } else { None }
 }
 
+/// A near copy has served this value: sometimes that is compared.
+#[inline]
+pub(crate) fn of_near(shared: &Arc<Shared>, key: &[u8], value: &Bytes) -> Option<Behind> {
+    if verifies(shared.config(), fastrand::u32(..)) {
+        return Behind::new(shared, What::Verify, key, value, None);
+    }
+    None
+}
+
+/// The same for a near copy that is about to be served where no callback can be run: true if it is to be compared, so that
+/// the read goes the longer way, at the end of which [`of_passed_on`] is asked.
+#[inline]
+pub(crate) fn passes_on(shared: &Shared) -> bool {
+    let passes = verifies(shared.config(), fastrand::u32(..));
+    if passes {
+        shared.passed_on.store(true, Relaxed);
+    }
+    passes
+}
+
+/// A near copy has served this value to a read that was passed on, or to another one at the same time.
+#[inline]
+pub(crate) fn of_passed_on(shared: &Arc<Shared>, key: &[u8], value: &Bytes) -> Option<Behind> {
+    if shared.config().verify_sample() > 0.0 && shared.passed_on.swap(false, Relaxed) {
+        return Behind::new(shared, What::Verify, key, value, None);
+    }
+    None
+}
+
 /// A place among those that are under way.
 struct Place(Arc<Shared>);
 

@@ -88,6 +88,11 @@ pub(crate) async fn value(
     fallback: impl FnOnce() -> Option<Fallback>,
 ) -> Result<Option<Bytes>, Error> {
     if let Some(hit) = near::hit(shared, key) {
+        if let Some(behind) = behind::of_near(shared, key, &hit.copy.value)
+            && let Some(fallback) = fallback()
+        {
+            behind::start(shared, behind, fallback);
+        }
         return ReadEnd::Near(hit).into_value(shared);
     }
     let (now, dice) = (shared.now(), fastrand::u32(..));
@@ -110,7 +115,7 @@ pub(crate) async fn value(
 /// The near copy that serves such a read now, if there is one.
 #[inline]
 pub(crate) fn near(shared: &Shared, key: &[u8], options: &ReadOptions) -> Option<near::Hit> {
-    if options.has_no_time() { None } else { near::hit(shared, key) }
+    if options.has_no_time() { None } else { near::hit(shared, key).filter(|_| !behind::passes_on(shared)) }
 }
 
 /// The first attempt, or that of an equal read.
@@ -133,6 +138,11 @@ pub(crate) async fn read_with(
         return past_deadline();
     }
     if let Some(hit) = near::hit(shared, key) {
+        if let Some(behind) = behind::of_near(shared, key, &hit.copy.value)
+            && let Some(fallback) = fallback
+        {
+            behind::start(shared, behind, fallback);
+        }
         return ReadEnd::Near(hit);
     }
     let (now, dice, callback) = (shared.now(), fastrand::u32(..), fallback.is_some());

@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) requests: Requests,
     /// What is done behind reads.
     pub(crate) behind: UnderWay,
+    /// A read of a near copy is to be compared.
+    pub(crate) passed_on: AtomicBool,
     /// Keys that do not exist, if they are remembered.
     pub(crate) absent: Option<Absent>,
     /// Of the keys of a near cache, if there is one.
@@ -89,6 +91,7 @@ impl Shared {
             memory: Memory::default(),
             requests: Requests::new(opener.config.coalesce()),
             behind: UnderWay::new(0),
+            passed_on: AtomicBool::new(false),
             absent: Absent::new(&opener.config),
             generations: (opener.config.near_cache_bytes() > 0).then(Generations::new),
             gate: Gate::new(),

@@ -115,6 +115,35 @@ async fn a_value_needs_no_callback_and_a_miss_asks_the_callers_own() {
 }
 
 #[tokio::test]
+async fn a_call_goes_on_behind_what_was_served_and_its_callback_runs() {
+    let node = scripted().await;
+    node.set("there", "v");
+    let foreign = Foreign::open(patient([node.address()]).verify_sample(1.0)).expect("good settings");
+    let mut consumer = Consumer::new();
+    foreign.ready(consumer.caller(9), LONG).expect("an open router");
+    consumer.see("a view", |c| matches!(c, Completion::Done { token: 9, result: Ok(()) })).await;
+    let served = |c: &Completion| matches!(c, Completion::Served(first) if matches!(&**first, Completion::Value { token: 1, result: Ok(Some(value)) } if value == "v"));
+    get(&foreign, consumer.caller(1), "there");
+    consumer.see("the value", served).await;
+    let run = consumer.run(1).await;
+    assert_eq!((run.reason, run.recompute), (Some(failsoft::Reason::Unknown), false));
+    run.finish(answer("v"));
+    consumer.see("the end", |c| matches!(c, Completion::Done { token: 1, result: Ok(()) })).await;
+    let verified = foreign.health().expect("this process").counters.verified;
+    assert_eq!(verified.iter().map(|c| (c.what, c.count)).collect::<Vec<_>>(), [("fresh", 1)]);
+    // One that is cancelled meanwhile ends.
+    let pending = get(&foreign, consumer.caller(1), "there");
+    consumer.see("the value", served).await;
+    let _run = consumer.run(1).await;
+    pending.cancel();
+    consumer.see("the end", |c| matches!(c, Completion::Cancelled { token: 1 })).await;
+    // Without a callback nothing follows.
+    let options = ReadOptions::default();
+    foreign.get(consumer.caller(2), Bytes::from_static(b"there"), options, false).expect("an open router");
+    assert_eq!(consumer.value(2).await.expect("a value").as_deref(), Some(&b"v"[..]));
+}
+
+#[tokio::test]
 async fn one_wake_up_for_many_completions() {
     let (_node, foreign) = node().await;
     let mut consumer = Consumer::new();

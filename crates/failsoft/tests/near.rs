@@ -206,7 +206,7 @@ async fn another_language_is_told_on_its_own_thread() {
     let cluster = start_cluster(3, 0).await;
     let settings = patient(cluster.addresses()).attempt_timeout(Duration::from_millis(250)).near_cache_bytes(1 << 20);
     let (router, key, options) = (Foreign::open(settings).expect("settings"), key_in(SLOT), ReadOptions::default());
-    let near = |options: &ReadOptions| router.near(key.as_bytes(), options);
+    let near = |options: &ReadOptions| router.near(key.as_bytes(), options, true);
     call(|caller| router.ready(caller, LONG)).await;
     call(|caller| router.set(caller, Bytes::from(key.clone()), "v".into(), None)).await;
     assert!(near(&options).expect("no error").is_none(), "nothing was read yet");
@@ -216,7 +216,7 @@ async fn another_language_is_told_on_its_own_thread() {
     }
     assert_eq!(near(&options).expect("no error").as_deref(), Some(&b"v"[..]));
     let before = router.health().expect("of this process").counters.reads_served_by("near");
-    let outcome = router.near_outcome(key.as_bytes(), &options).expect("no error").expect("a near copy");
+    let outcome = router.near_outcome(key.as_bytes(), &options, true).expect("no error").expect("a near copy");
     assert_eq!((outcome.served_by, text(&outcome)), (ServedBy::Near, Some("v")));
     let counted = router.health().expect("of this process").counters.reads_served_by("near") - before;
     assert_eq!(counted, 1);

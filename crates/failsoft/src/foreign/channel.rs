@@ -273,6 +273,11 @@ impl Ending {
     }
 
     /// The caller has its answer, and the call goes on.
+    pub(super) fn serve(&self, end: Final) {
+        self.channel.push(Completion::Served(Box::new(end.of(self.token))));
+    }
+
+    /// The same without waking the consumer at once.
     pub(super) fn serve_with(&self, end: Final, wakers: &mut Vec<Waker>) {
         if self.channel.add(Completion::Served(Box::new(end.of(self.token)))) {
             wakers.push(Arc::clone(&self.channel).into());

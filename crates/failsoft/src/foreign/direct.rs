@@ -76,6 +76,14 @@ pub(super) fn start(router: &Router, caller: Caller<'_>, asked: Asked) -> Pendin
     let unfinished = Unfinished { router: router.clone(), ending: caller.channel.ending(caller.token) };
     let parent = caller.parent.map(Parent::frame);
     if let Some(hit) = near::hit(shared, &asked.key) {
+        if asked.callback
+            && let Some(behind) = behind::of_passed_on(shared, &asked.key, &hit.copy.value)
+        {
+            let end = Final::of_read(ReadEnd::Near(hit), shared, asked.account);
+            unfinished.ending.serve(end);
+            let task = async move { unfinished.behind(behind, asked.recompute).await };
+            return Pending(UnderWay::Task(spawn(&shared.opener.runtime, parent, task)));
+        }
         unfinished.ending.complete(Final::of_read(ReadEnd::Near(hit), shared, asked.account));
         return Pending(UnderWay::Direct(DirectHandle { read: Weak::new(), sent: None }));
     }
