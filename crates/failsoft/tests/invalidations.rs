@@ -6,9 +6,7 @@ use failsoft::{Bytes, Durability, Error, Reason, Router, ServedBy, Step, slot_of
 use failsoft_policy::wire::{INVALIDATE_SCRIPT, MARK_SCRIPT, Script, echo_slot, lease_name, mark_name};
 use failsoft_testkit::{Cluster, Flavour, key_in};
 use std::time::Duration;
-use support::{
-    begin_load, eventually, give, in_time, patient, ready_router, router, server, start_cluster,
-};
+use support::{begin_load, eventually, give, in_time, patient, ready_router, router, server, start_cluster};
 
 /// The slot of the keys that these tests invalidate.
 const SLOT: u16 = 6_000;

@@ -5,9 +5,7 @@ mod support;
 use failsoft::{Bytes, Durability, Reason, Router, ServedBy};
 use failsoft_testkit::{Cluster, key_in};
 use std::time::Duration;
-use support::{
-    Calls, begin_load, eventually, give, patient, ready_router, router, start_cluster, text,
-};
+use support::{Calls, begin_load, eventually, give, patient, ready_router, router, start_cluster, text};
 
 /// The slot of the keys that these tests invalidate.
 const SLOT: u16 = 6_000;
