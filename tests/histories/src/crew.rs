@@ -74,6 +74,11 @@ impl Crew {
         self.members.len()
     }
 
+    /// Somebody who reads for this service; the first worker if nobody does.
+    pub(crate) fn reader_of(&self, service: &str) -> usize {
+        self.posts.iter().position(|post| post.service == service && post.reads > 0).unwrap_or(0)
+    }
+
     /// What is said of a worker in faults.
     pub(crate) fn describe(&self, place: usize) -> String {
         format!("process {} ({})", self.members[place].process, self.posts[place].service)

@@ -3,6 +3,7 @@
 use crate::crew::Crew;
 use crate::faults::{LIMIT, cut, listeners};
 use crate::promise::EdgeKind;
+use crate::services::SPARING;
 use crate::stage::{Stage, pause};
 use failsoft_testkit::Error;
 
@@ -11,16 +12,16 @@ pub(crate) async fn run(stage: &Stage, crew: &mut Crew, mut chance: fastrand::Rn
         pause(&mut chance, 300, 2_000).await;
         let place = chance.usize(..crew.len());
         let who = crew.describe(place);
-        match chance.u8(..9) {
-            0 => {
-                deafen(stage, crew, place, &mut chance).await.map_err(|e| e.to_string())?;
+        match chance.u8(..8) {
+            0 | 1 => {
+                deafen(stage, crew, &mut chance).await.map_err(|e| e.to_string())?;
                 stage.count("process deaf to a primary that died");
             }
-            1 => {
+            2 => {
                 bereave(stage, crew, place, &mut chance).await.map_err(|e| e.to_string())?;
                 stage.count("acknowledged writes lost while their writers were suspended");
             }
-            2 | 3 => {
+            3 | 4 => {
                 stage.say(format!("SIGKILL {who}")).await;
                 crew.replace(place).await?;
                 stage.count("process killed");
@@ -39,11 +40,12 @@ pub(crate) async fn run(stage: &Stage, crew: &mut Crew, mut chance: fastrand::Rn
     }
 }
 
-/// What a primary tells from now on does not reach this process, and then the primary dies: of what was invalidated
-/// meanwhile the echoes alone can tell. It is suspended for less than a trust window, so it has not missed a proof, and
+/// What a primary tells from now on does not reach a process, and then the primary dies: of what was invalidated meanwhile
+/// the echoes alone can tell. The process is suspended for less than its trust window, so it has not missed a proof, and
 /// does not ask the primary itself.
-async fn deafen(stage: &Stage, crew: &Crew, place: usize, chance: &mut fastrand::Rng) -> Result<(), Error> {
+async fn deafen(stage: &Stage, crew: &Crew, chance: &mut fastrand::Rng) -> Result<(), Error> {
     let _alone = stage.nodes.lock().await;
+    let place = crew.reader_of(SPARING);
     let shards = stage.shards().await?;
     let Some(&(primary, replica)) = chance.choice(&shards) else { return Ok(()) };
     let node = stage.cluster.node(primary).address();

@@ -23,8 +23,8 @@ fn common() -> Value {
 
 /// Nobody stands in for longer than a connection may be deaf, so nothing depends on who hears; near copies.
 const CAREFUL: &str = "careful";
-/// Stand-ins for seconds, one load for all processes, no near copies.
-const SPARING: &str = "sparing";
+/// A long trust window, one load for all processes, no near copies.
+pub(crate) const SPARING: &str = "sparing";
 /// Reads alone are filled by others.
 const UNFILLED: &str = "unfilled";
 
