@@ -135,7 +135,8 @@ async fn the_rights_that_are_documented_are_those_that_it_takes() {
     let script = if server().at_least(7, 0) { "+script|load" } else { "+script" };
     let documented = format!("-@all +get +set +readonly +cluster|slots +evalsha {script} +exists +del +time +zcount");
     let users = [
-        ("whole", format!("~app:* ~failsoft:l:* ~failsoft:h:* {documented}"), None),
+        ("whole", format!("~app:* ~failsoft:l:* ~failsoft:h:* ~failsoft:i:* {documented}"), None),
+        ("markless", format!("~app:* ~failsoft:l:* ~failsoft:h:* {documented}"), Some("denied")),
         ("scriptless", "~* -@all +get +set +readonly +cluster|slots +exists +del".to_owned(), Some("denied")),
         ("keyless", format!("~app:* {documented}"), Some("denied")),
     ];
