@@ -125,6 +125,7 @@ impl<'a> Message<'a> {
         let Note { mark, bell, id, epoch, .. } = &self.note;
         let note = vec![id.as_slice(), epoch.as_bytes(), self.lives.as_bytes()];
         match which {
+            Which::Put => (vec![&self.lease, self.key, &self.hold], vec![self.value, self.lives.as_bytes()]),
             Which::Lease | Which::Fill => {
                 (vec![&self.lease, self.key, &self.hold], vec![self.token, self.value, self.lives.as_bytes()])
             }

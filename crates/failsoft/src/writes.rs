@@ -19,7 +19,7 @@ use futures_util::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Writes a value, whatever was there.
+/// Writes a value, whatever was there; under a writer's hold the key is deleted instead.
 pub(crate) async fn set(shared: &Shared, key: &[u8], value: &[u8], ttl: Option<Duration>) -> Result<(), Error> {
     let slot = slot_of(key);
     let mut write = Write::set(shared.config(), slot, shared.now() + shared.config().deadline());
@@ -28,7 +28,7 @@ pub(crate) async fn set(shared: &Shared, key: &[u8], value: &[u8], ttl: Option<D
     // A read that was asked before it, and answered meanwhile, has made no copy that serves from now on.
     near::changed(shared, key);
     let written = written?;
-    shared.tally.set(written.err(), write.in_doubt());
+    shared.tally.set(written.err(), write.in_doubt(), write.was_held());
     written.map_err(|cause| Error::WriteRefused { cause })?;
     // Who asks from now on gets nothing of a load that began before.
     shared.loads.detach([&Bytes::copy_from_slice(key)]);
@@ -78,7 +78,10 @@ pub(crate) async fn run(shared: &Shared, write: &mut Write, message: &Message<'_
                 let answer = batch.comes_to(sent.answers);
                 WriteEvent::Answered { answer, line: sent.line, contact: sent.contact }
             }
-            WriteAction::Run { node, line, script, asking, with_text, until, limit } => {
+            WriteAction::Run { node, line, script, asking, renew, with_text, until, limit } => {
+                if let Some(member) = shared.table.load().member(node).filter(|_| renew) {
+                    member.renew(message.on);
+                }
                 let lasts = message.hold_lasts();
                 let (keys, arguments) = message.script(script, &lasts);
                 let run = Run { script: script.script(), keys: &keys, arguments: &arguments, asking, with_text };

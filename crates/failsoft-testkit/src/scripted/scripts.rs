@@ -43,7 +43,7 @@ pub(super) fn as_command(state: &State, words: &[Bytes]) -> Option<Vec<Bytes>> {
     match (name.as_str(), &count[..], rest) {
         ("MARK", b"2", _) => command.extend_from_slice(rest),
         ("HOLD" | "PROLONG" | "RELEASE", b"1", _) => command.extend_from_slice(rest),
-        ("LEASE" | "FILL", b"3", [lease, key, more @ ..]) | ("INVALIDATE", b"4", [lease, key, more @ ..]) => {
+        ("LEASE" | "FILL" | "PUT", b"3", [lease, key, more @ ..]) | ("INVALIDATE", b"4", [lease, key, more @ ..]) => {
             command.extend([key.clone(), lease.clone()]);
             command.extend_from_slice(more);
         }
@@ -114,6 +114,25 @@ pub(super) fn fill(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
     }
     let Some(ends) = ends(ms) else { return reply.error("ERR invalid expire time") };
     if !state.store.insert(key.clone(), value.clone(), Some(ends)) {
+        return reply.error("OOM command not allowed when used memory > 'maxmemory'.");
+    }
+    state.store.remove(lease);
+    reply.number(1)
+}
+
+/// A value is set: `PUT key lease hold value ms`, and the key deleted instead while a writer holds it.
+pub(super) fn put(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
+    let [_, key, lease, hold, value, ms] = words else { return reply.error("ERR wrong number of arguments") };
+    if state.holds.stands(hold) {
+        state.store.remove(lease);
+        state.store.remove(key);
+        return reply.number(0);
+    }
+    let expires = ends(ms);
+    if expires.is_none() && !ms.is_empty() {
+        return reply.error("ERR invalid expire time");
+    }
+    if !state.store.insert(key.clone(), value.clone(), expires) {
         return reply.error("OOM command not allowed when used memory > 'maxmemory'.");
     }
     state.store.remove(lease);

@@ -220,7 +220,9 @@ impl Sim<'_> {
             Work::Write { job: Job::Fill { value, lease }, .. } => {
                 Ask::Fill { key: call.key, value: *value, token: token_in(&lease.token) }
             }
-            Work::Write { job: Job::Set { value }, .. } => Ask::Set { key: call.key, value: *value, asking },
+            Work::Write { job: Job::Set { value }, batch, .. } => {
+                Ask::Set { key: call.key, value: *value, script: batch.is_none(), asking }
+            }
             Work::Write { job: Job::Step(part, of), batch, .. } => {
                 let (key, writer) = (call.key, of.writer.map_or(0, |writer| writer.id));
                 match (part, batch) {
