@@ -249,7 +249,8 @@ export class Router<V extends Buffer | string = Buffer> implements AsyncDisposab
   ): Promise<PromiseSettledResult<Outcome<V>>[]>
 
   /**
-   * Writes a value to the key's primary.
+   * Writes a value to the key's primary. While a writer holds the key (`writing`), here or in another process, the key is
+   * deleted instead.
    *
    * @throws {WriteRefused} No node may take it now, or it is not known whether it was written; `cause` says why.
    * @throws {InvalidArgument} A bad key, value or option.

@@ -162,6 +162,8 @@ export interface Counters {
   sets: number
   /** How many of them went to a node of which it was not known whether it is in the majority. */
   setsInDoubt: number
+  /** How many of them found that a writer holds the key: it was deleted instead. */
+  setsHeld: number
   /** Calls of `set` that were refused, by cause. */
   setsRefused: Count[]
   /** Keys invalidated, those included that were sent again. */

@@ -134,6 +134,8 @@ class Counters(TypedDict):
     sets: int
     #: Those of them that went to a node of which it was not known whether it is in the majority.
     sets_in_doubt: int
+    #: Those of them that found that a writer holds the key: it was deleted instead.
+    sets_held: int
     #: `set` calls that were refused, by cause (in `what`).
     sets_refused: list[Count]
     #: Keys invalidated, those included that were sent again.

@@ -444,6 +444,7 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  * - `fills_skipped`: loaded values that were not, by cause (`what`, a word of failsoft_set)
  * - `sets`: values written by failsoft_set
  * - `sets_in_doubt`: how many of them went to a node of which it was not known whether it is in the majority
+ * - `sets_held`: how many of them found that a writer holds the key, which was deleted instead
  * - `sets_refused`: values that failsoft_set did not write, by cause (`what`)
  * - `invalidations`: keys invalidated, those included that were sent again
  * - `invalidations_incomplete`: attempts to invalidate a key of which a step was not acknowledged
@@ -800,7 +801,8 @@ const failsoft_outcome *failsoft_outcomes_at(const failsoft_outcomes *outcomes, 
 void failsoft_outcomes_free(failsoft_outcomes *outcomes);
 
 /**
- * Writes a value and waits until it is written. It expires after `*ttl_ms` milliseconds; if `ttl_ms` is NULL, never.
+ * Writes a value and waits until it is written. It expires after `*ttl_ms` milliseconds; if `ttl_ms` is NULL, never. While a
+ * writer holds the key (failsoft_writing_begin), here or in another process, the key is deleted instead.
  *
  * FAILSOFT_WRITE_REFUSED: the slot's owner may not be written to now, or refused. failsoft_last_error_detail gives the
  * cause: "slot_uncovered", "no_view", "breaker_open", "quarantined", "verdict_unknown", "cluster_down", "loading",

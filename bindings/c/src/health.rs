@@ -112,6 +112,7 @@ use std::mem::MaybeUninit;
 /// - `fills_skipped`: loaded values that were not, by cause (`what`, a word of failsoft_set)
 /// - `sets`: values written by failsoft_set
 /// - `sets_in_doubt`: how many of them went to a node of which it was not known whether it is in the majority
+/// - `sets_held`: how many of them found that a writer holds the key, which was deleted instead
 /// - `sets_refused`: values that failsoft_set did not write, by cause (`what`)
 /// - `invalidations`: keys invalidated, those included that were sent again
 /// - `invalidations_incomplete`: attempts to invalidate a key of which a step was not acknowledged

@@ -14,7 +14,8 @@ use std::time::Duration;
 /// failsoft_on_outcome.
 pub type OnDone = Option<unsafe extern "C" fn(status: Status, done_data: *mut c_void)>;
 
-/// Writes a value and waits until it is written. It expires after `*ttl_ms` milliseconds; if `ttl_ms` is NULL, never.
+/// Writes a value and waits until it is written. It expires after `*ttl_ms` milliseconds; if `ttl_ms` is NULL, never. While a
+/// writer holds the key (failsoft_writing_begin), here or in another process, the key is deleted instead.
 ///
 /// FAILSOFT_WRITE_REFUSED: the slot's owner may not be written to now, or refused. failsoft_last_error_detail gives the
 /// cause: "slot_uncovered", "no_view", "breaker_open", "quarantined", "verdict_unknown", "cluster_down", "loading",

@@ -103,7 +103,7 @@ static void values(failsoft_router *router, kit *kit, int node) {
     STATUS(FAILSOFT_OK, failsoft_health(router, &health));
     CHECK(health[0] == '{' && strstr(health, "\"nodes\""));
     failsoft_string_free(health);
-    CHECK(kit_calls(kit, node, "SET") >= 2);
+    CHECK(kit_calls(kit, node, "PUT") >= 2);
 }
 
 static void on_release(void *released) {

@@ -169,7 +169,8 @@ impl Core {
         self.many(keys, fallback, caller::options(ttl, deadline, staleness_budget, false), true)
     }
 
-    /// Writes a value. It does not expire unless `ttl` says when, in seconds.
+    /// Writes a value. It does not expire unless `ttl` says when, in seconds. While a writer holds the key (`writing`), here
+    /// or in another process, it is deleted instead.
     ///
     /// Raises:
     ///     WriteRefused: the slot's owner may not be written to now, or says no; its `cause` says why. After

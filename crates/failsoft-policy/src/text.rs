@@ -5,7 +5,8 @@
 
 use crate::turn::Turn;
 use crate::wire::{
-    FILL_SCRIPT, HOLD_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, PROLONG_SCRIPT, RELEASE_SCRIPT, Script,
+    FILL_SCRIPT, HOLD_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, PROLONG_SCRIPT, PUT_SCRIPT, RELEASE_SCRIPT,
+    Script,
 };
 use crate::words::NodeKey;
 
@@ -16,6 +17,8 @@ pub enum Which {
     Lease,
     /// Writes a loaded value.
     Fill,
+    /// Sets a key, unless a writer holds it.
+    Put,
     /// Invalidates a key.
     Invalidate,
     /// Leaves a mark.
@@ -30,13 +33,14 @@ pub enum Which {
 
 impl Which {
     /// How many there are.
-    const COUNT: usize = 7;
+    const COUNT: usize = 8;
 
     /// Its text and name.
     pub fn script(self) -> &'static Script {
         match self {
             Self::Lease => &LEASE_SCRIPT,
             Self::Fill => &FILL_SCRIPT,
+            Self::Put => &PUT_SCRIPT,
             Self::Invalidate => &INVALIDATE_SCRIPT,
             Self::Mark => &MARK_SCRIPT,
             Self::Hold => &HOLD_SCRIPT,

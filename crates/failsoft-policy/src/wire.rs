@@ -15,7 +15,8 @@ mod scripts;
 pub use log::{LOG_LENGTH, LOG_READ, Stream};
 pub use mark::Mark;
 pub use scripts::{
-    FILL_SCRIPT, HOLD_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, PROLONG_SCRIPT, RELEASE_SCRIPT, Script,
+    FILL_SCRIPT, HOLD_SCRIPT, INVALIDATE_SCRIPT, LEASE_SCRIPT, MARK_SCRIPT, PROLONG_SCRIPT, PUT_SCRIPT, RELEASE_SCRIPT,
+    Script,
 };
 
 /// What all names begin with.

@@ -2,10 +2,10 @@
 //!
 //! A write goes only to a node that the write gate lets through, follows MOVED and ASK as reads do,
 //! and is tried again where a failover moved its slot. A fill is tried once: what stands in
-//! its way is counted, never waited for. A `set` deletes the lease of its key in the same write, before the value
-//! ([`crate::lease`]): what was loaded before is not written after it.
+//! its way is counted, never waited for. A `set` deletes the lease of its key in the same write ([`crate::lease`]): what
+//! was loaded before is not written after it. Where a writer holds the key, it deletes the key instead.
 //!
-//! The steps of an invalidation are scripts of several keys. While a slot is moved by hand, the server answers these with
+//! A `set` and the steps of an invalidation are scripts of several keys. While a slot is moved by hand, the server answers these with
 //! ASK or TRYAGAIN for as long as that lasts; then, and where a user may run no scripts, they are sent as single commands
 //! ([`Batch`]): first the node that hands the slot over, until it says that it has nothing more of the key, then the one
 //! that takes it.
@@ -69,6 +69,7 @@ pub struct Write {
     /// When its node was last sent the write.
     sent_at: Instant,
     in_doubt: bool,
+    was_held: bool,
     cause: Option<Cause>,
 }
 
@@ -93,6 +94,7 @@ impl Write {
             pinged: None,
             sent_at: Instant::ZERO,
             in_doubt: false,
+            was_held: false,
             cause: None,
         }
     }
@@ -119,6 +121,10 @@ impl Write {
                 self.line = line;
                 match (self.kind, Filled::of(number)) {
                     (Kind::Fill(_), Some(Filled::LeaseGone)) => WriteAction::Refused(Cause::LeaseGone),
+                    (Kind::Set, Some(Filled::LeaseGone)) => {
+                        self.was_held = true;
+                        WriteAction::Written
+                    }
                     (Kind::Fill(_), Some(Filled::Exists)) => WriteAction::Refused(Cause::Exists),
                     (_, Some(Filled::Written)) => WriteAction::Written,
                     _ => self.answered(Answer::Protocol, None, turn),
@@ -156,6 +162,11 @@ impl Write {
     /// Whether it was sent without knowing that its node is in the majority.
     pub fn in_doubt(&self) -> bool {
         self.in_doubt
+    }
+
+    /// Whether a `set` found that a writer holds its key, which was deleted instead.
+    pub fn was_held(&self) -> bool {
+        self.was_held
     }
 
     /// Goes on as far as the write gate allows.
@@ -280,6 +291,10 @@ impl Write {
                     let renew = renew && turn.cluster.budget().take_renewal(node, now);
                     WriteAction::Send { node, batch, asking, renew, until, limit }
                 }
+                WriteAction::Run { node, line, script, asking, with_text, until, limit, .. } => {
+                    let renew = renew && turn.cluster.budget().take_renewal(node, now);
+                    WriteAction::Run { node, line, script, asking, renew, with_text, until, limit }
+                }
                 other => other,
             },
         }
@@ -301,7 +316,7 @@ impl Write {
         match self.form {
             Form::Script(script) => {
                 let with_text = self.text.goes_to(node);
-                WriteAction::Run { node, line, script, asking, with_text, until, limit }
+                WriteAction::Run { node, line, script, asking, renew: false, with_text, until, limit }
             }
             Form::Batch(batch) => WriteAction::Send { node, batch, asking, renew: false, until, limit },
         }

@@ -131,6 +131,7 @@ impl<'a> Message<'a> {
         let Note { mark, bell, id, epoch, .. } = &self.note;
         let note = vec![id.as_slice(), epoch.as_bytes(), self.lives.as_bytes()];
         match which {
+            Which::Put => (vec![&self.lease, self.key, &self.hold], vec![self.value, self.lives.as_bytes()]),
             Which::Lease | Which::Fill => {
                 let arguments = [self.token, self.value, self.lives.as_bytes()];
                 (vec![&self.lease, self.key, &self.hold], arguments.into_iter().chain(self.over).collect())

@@ -117,7 +117,8 @@ impl Router {
         Resolve::new(self, key)
     }
 
-    /// Writes a value; without a `ttl` (1 ms to 36,500 days) it does not expire.
+    /// Writes a value; without a `ttl` (1 ms to 36,500 days) it does not expire. While a writer holds the key
+    /// ([`Self::writing`]), of this process or another one, it is deleted instead.
     ///
     /// # Errors
     /// [`Error::WriteRefused`] with the cause: the slot's owner may not be written to now, or says

@@ -23,6 +23,7 @@ pub(crate) struct Tally {
     skipped: [AtomicU64; Cause::ALL.len()],
     sets: AtomicU64,
     sets_in_doubt: AtomicU64,
+    sets_held: AtomicU64,
     refused: [AtomicU64; Cause::ALL.len()],
     invalidations: AtomicU64,
     invalidations_incomplete: AtomicU64,
@@ -63,6 +64,8 @@ pub struct Counters {
     pub sets: u64,
     /// Those of them that went to a node of which it was not known whether it is in the majority.
     pub sets_in_doubt: u64,
+    /// Those of them that found that a writer holds the key: it was deleted instead.
+    pub sets_held: u64,
     /// `set` calls that were refused, by cause (in `what`).
     pub sets_refused: Vec<Count>,
     /// Keys invalidated, those included that were sent again.
@@ -105,6 +108,7 @@ impl Tally {
             skipped: std::array::from_fn(|_| AtomicU64::new(0)),
             sets: AtomicU64::new(0),
             sets_in_doubt: AtomicU64::new(0),
+            sets_held: AtomicU64::new(0),
             refused: std::array::from_fn(|_| AtomicU64::new(0)),
             invalidations: AtomicU64::new(0),
             invalidations_incomplete: AtomicU64::new(0),
@@ -148,13 +152,15 @@ impl Tally {
         };
     }
 
-    /// A `set` that ended; `in_doubt` if it was sent without knowing on which side its node is.
-    pub(crate) fn set(&self, refused: Option<Cause>, in_doubt: bool) {
+    /// A `set` that ended; `in_doubt` if it was sent without knowing on which side its node is, `held` if a writer held
+    /// its key.
+    pub(crate) fn set(&self, refused: Option<Cause>, in_doubt: bool, held: bool) {
         match refused {
             None => self.sets.fetch_add(1, Relaxed),
             Some(cause) => self.refused[cause as usize].fetch_add(1, Relaxed),
         };
         self.sets_in_doubt.fetch_add(u64::from(in_doubt && refused.is_none()), Relaxed);
+        self.sets_held.fetch_add(u64::from(held), Relaxed);
     }
 
     /// An attempt to invalidate a key has ended.
@@ -206,6 +212,7 @@ impl Tally {
             fills_skipped: listed(Cause::WORDS, &self.skipped),
             sets: self.sets.load(Relaxed),
             sets_in_doubt: self.sets_in_doubt.load(Relaxed),
+            sets_held: self.sets_held.load(Relaxed),
             sets_refused: listed(Cause::WORDS, &self.refused),
             invalidations: self.invalidations.load(Relaxed),
             invalidations_incomplete: self.invalidations_incomplete.load(Relaxed),

@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Writes a value, whatever was there.
+/// Writes a value, whatever was there; under a writer's hold the key is deleted instead.
 pub(crate) async fn set(shared: &Shared, key: &[u8], value: &[u8], ttl: Option<Duration>) -> Result<(), Error> {
     let slot = slot_of(key);
     let mut write = Write::set(shared.config(), slot, shared.now() + shared.config().deadline());
@@ -27,9 +27,11 @@ pub(crate) async fn set(shared: &Shared, key: &[u8], value: &[u8], ttl: Option<D
     // A read that was asked before it, and answered meanwhile, has made no copy that serves from now on.
     near::changed(shared, key);
     let written = written?;
-    shared.tally.set(written.err(), write.in_doubt());
+    shared.tally.set(written.err(), write.in_doubt(), write.was_held());
     written.map_err(|cause| Error::WriteRefused { cause })?;
-    if let Some(node) = shared.table.load().snapshot.route(slot).owner() {
+    if write.was_held() {
+        shared.memory.invalidated(key);
+    } else if let Some(node) = shared.table.load().snapshot.route(slot).owner() {
         let now = shared.now();
         shared.memory.seen(key, node, ttl.map_or(Instant::MAX, |ttl| now + ttl), now);
     }
@@ -81,7 +83,10 @@ pub(crate) async fn run(shared: &Shared, write: &mut Write, message: &Message<'_
                 let answer = batch.comes_to(sent.answers);
                 WriteEvent::Answered { answer, line: sent.line, contact: sent.contact }
             }
-            WriteAction::Run { node, line, script, asking, with_text, until, limit } => {
+            WriteAction::Run { node, line, script, asking, renew, with_text, until, limit } => {
+                if let Some(member) = shared.table.load().member(node).filter(|_| renew) {
+                    member.renew(message.on);
+                }
                 let lasts = message.hold_lasts();
                 let (keys, arguments) = message.script(script, &lasts);
                 let run = Run { script: script.script(), keys: &keys, arguments: &arguments, asking, with_text };

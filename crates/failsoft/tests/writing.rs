@@ -3,10 +3,10 @@
 mod support;
 
 use failsoft::{Error, Router, ServedBy, Step, slot_of};
-use failsoft_policy::wire::{HOLD_SCRIPT, hold_name, lease_name};
+use failsoft_policy::wire::{HOLD_SCRIPT, PUT_SCRIPT, Script, hold_name, lease_name};
 use failsoft_testkit::{Cluster, key_in};
 use std::time::Duration;
-use support::{begin_load, eventually, give, patient, ready_router, router, start_cluster};
+use support::{begin_load, eventually, give, never, patient, ready_router, router, start_cluster};
 
 /// The slot of the keys that these tests write.
 const SLOT: u16 = 6_000;
@@ -166,4 +166,26 @@ async fn a_hold_is_taken_also_where_a_slot_is_moved_by_hand() {
     writing.done().await.expect("an end");
     assert!(!exists(&cluster, &hold).await);
     is_filled(&router, &key).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_under_a_writers_hold_deletes_the_key_instead() {
+    let cluster = start_cluster(3, 0).await;
+    let Script { text, sha } = PUT_SCRIPT;
+    let said = cluster.command(0, &["SCRIPT", "LOAD", text]).await.expect("a script");
+    assert_eq!(said, redis::Value::BulkString(sha.into()));
+    let (ours, theirs) = (router(&cluster).await, router(&cluster).await);
+    let key = key_in(SLOT);
+    ours.set(&key, "before", None).await.expect("a set");
+    let writing = theirs.writing([&key]).await.expect("a hold");
+    ours.set(&key, "during", Some(Duration::from_secs(60))).await.expect("a set");
+    assert_eq!(ours.get_with_fallback(&key, give("loaded")).await.expect("a read").as_deref(), Some(&b"loaded"[..]));
+    assert_eq!((ours.counters().sets, ours.counters().sets_held), (2, 1));
+    writing.done().await.expect("its end");
+    ours.set(&key, "after", Some(Duration::from_secs(60))).await.expect("a set");
+    let outcome = ours.resolve(&key).fallback(never).await.expect("a read");
+    assert_eq!(outcome.value.as_deref(), Some(&b"after"[..]));
+    let owner = cluster.owner_of(SLOT).await.expect("an owner");
+    let lives = cluster.command(owner, &["PTTL", &key]).await.expect("a command");
+    assert!(matches!(lives, redis::Value::Int(1..=60_000)), "{lives:?}");
 }

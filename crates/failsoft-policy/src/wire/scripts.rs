@@ -58,6 +58,35 @@ return 1
     sha: "5c680e6389f0c46d64000bc72f8eeb0315940a78",
 };
 
+/// Sets a key, whatever was there, and deletes its lease; under a writer's hold it deletes the key instead: whoever wrote
+/// that value may not have seen what the writer is about to commit.
+///
+/// `KEYS`: the lease, the key, the hold. `ARGV`: the value, its time to live in milliseconds, empty for ever. Returns 1 if it
+/// was written, 0 if the key is held. A server that takes no writes now says why, as to a `SET`: so the `SET` comes first.
+pub const PUT_SCRIPT: Script = Script {
+    text: "-- failsoft put 1
+local function held(hold)
+  if redis.call('EXISTS', hold) == 0 then return false end
+  local time = redis.call('TIME')
+  return redis.call('ZCOUNT', hold, '(' .. time[1] .. string.format('%03d', math.floor(time[2] / 1000)), '+inf') > 0
+end
+if held(KEYS[3]) then
+  redis.call('DEL', KEYS[1], KEYS[2])
+  return 0
+end
+local set
+if ARGV[2] == '' then
+  set = redis.pcall('SET', KEYS[2], ARGV[1])
+else
+  set = redis.pcall('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+end
+if set.err then return set end
+redis.call('DEL', KEYS[1])
+return 1
+",
+    sha: "c8f1d5632903fcfa4045830a1c839ffb05326502",
+};
+
 /// Prolongs a lease, if it still is the one that was taken: one that an invalidation has deleted does not come back.
 ///
 /// `KEYS`: the lease. `ARGV`: the token, the time to live in milliseconds. Returns 1, or 0 if that lease is gone.

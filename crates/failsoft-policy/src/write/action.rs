@@ -65,6 +65,8 @@ pub enum WriteAction {
         script: Which,
         /// With `ASKING` before it.
         asking: bool,
+        /// On a new connection, as above.
+        renew: bool,
         /// With the script's text in the same write; if the node refuses that, its error is the answer.
         with_text: bool,
         /// When it is given up ...

@@ -76,6 +76,7 @@ impl Which {
     fn in_commands(self) -> Option<Form> {
         match self {
             Self::Lease | Self::Fill | Self::Hold | Self::Prolong | Self::Release => None,
+            Self::Put => Some(Form::Batch(Batch::Set)),
             Self::Invalidate => Some(Form::Batch(Batch::Delete)),
             Self::Mark => Some(Form::Batch(Batch::Mark)),
         }

@@ -39,7 +39,7 @@ impl Kind {
     /// The form in which it is sent first.
     pub(super) fn form(self) -> Form {
         match self {
-            Self::Set => Form::Batch(Batch::Set),
+            Self::Set => Form::Script(Which::Put),
             Self::Fill(_) => Form::Script(Which::Fill),
             Self::Invalidate => Form::Script(Which::Invalidate),
             Self::Announce => Form::Script(Which::Mark),
@@ -52,6 +52,7 @@ impl Kind {
     /// The same at a node that runs scripts, or does not.
     pub(super) fn form_for(self, runs_scripts: bool) -> Form {
         match self {
+            Self::Set if !runs_scripts => Form::Batch(Batch::Set),
             Self::Invalidate if !runs_scripts => Form::Batch(Batch::Delete),
             Self::Announce if !runs_scripts => Form::Batch(Batch::Mark),
             _ => self.form(),

@@ -143,7 +143,8 @@ impl Names {
         match action {
             Action::Send { node, source, asking, marked, renew, until, .. } => {
                 let source = if *source == Source::Primary { "primary" } else { "replica" };
-                format!("send {} {source}{} until {}", self.of(*node), how(*asking, *renew), ms(*until))
+                let marked = if *marked { " with its mark" } else { "" };
+                format!("send {} {source}{}{marked} until {}", self.of(*node), how(*asking, *renew), ms(*until))
             }
             Action::Wait { until } => format!("wait until {}", ms(*until)),
             Action::Load { reason, confirmed: Some(by) } => format!("load {reason} confirmed by {}", self.of(*by)),
@@ -168,7 +169,7 @@ impl Names {
             WriteAction::Ping { node, until } => format!("ping {} until {}", self.of(node), ms(until)),
             WriteAction::Send { node, batch, asking, renew, until, .. } => {
                 let batch = match batch {
-                    Batch::Set => "send",
+                    Batch::Set => "set at",
                     Batch::Delete => "delete at",
                     Batch::DeleteAndMark => "delete and mark at",
                     Batch::Mark => "mark at",
@@ -177,8 +178,9 @@ impl Names {
                 };
                 format!("{batch} {}{} until {}", self.of(node), how(asking, renew), ms(until))
             }
-            WriteAction::Run { node, script, asking, with_text, until, .. } => {
+            WriteAction::Run { node, script, asking, renew, with_text, until, .. } => {
                 let script = match script {
+                    Which::Put => "send",
                     Which::Lease => "lease",
                     Which::Fill => "fill",
                     Which::Invalidate => "invalidate",
@@ -188,7 +190,7 @@ impl Names {
                     Which::Release => "release",
                 };
                 let with_text = if with_text { " with its script" } else { "" };
-                format!("{script} {}{}{with_text} until {}", self.of(node), how(asking, false), ms(until))
+                format!("{script} {}{}{with_text} until {}", self.of(node), how(asking, renew), ms(until))
             }
             WriteAction::Wait { until } => format!("wait until {}", ms(until)),
             WriteAction::Written => "written".into(),

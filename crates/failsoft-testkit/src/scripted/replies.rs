@@ -59,7 +59,7 @@ pub(super) fn answer(state: &mut State, session: &mut Session, words: &[Bytes]) 
         ("EVALSHA", _) => reply.error("NOSCRIPT No matching script. Please use EVAL."),
         (
             "GET" | "SET" | "DEL" | "EXISTS" | "ZREM" | "XADD" | "XREVRANGE" | "LEASE" | "PROLONG" | "RELEASE" | "FILL"
-            | "INVALIDATE" | "MARK" | "HOLD",
+            | "PUT" | "INVALIDATE" | "MARK" | "HOLD",
             Some(key),
         ) => match redirect(state, key, name == "GET" && session.readonly, asking) {
             Some(error) => reply.error(&error),
@@ -67,6 +67,7 @@ pub(super) fn answer(state: &mut State, session: &mut Session, words: &[Bytes]) 
             None if name == "PROLONG" => scripts::prolong(state, reply, words),
             None if name == "RELEASE" => scripts::release(state, reply, words),
             None if name == "FILL" => scripts::fill(state, reply, words),
+            None if name == "PUT" => scripts::put(state, reply, words),
             None if name == "INVALIDATE" => scripts::invalidate(state, reply, words),
             None if name == "MARK" => scripts::mark(state, reply, words),
             None if name == "HOLD" => scripts::hold(state, reply, words),

@@ -43,7 +43,7 @@ pub(super) fn as_command(state: &State, words: &[Bytes]) -> Option<Vec<Bytes>> {
     match (name.as_str(), &count[..], rest) {
         ("MARK", b"2", _) => command.extend_from_slice(rest),
         ("HOLD" | "PROLONG" | "RELEASE", b"1", _) => command.extend_from_slice(rest),
-        ("FILL", b"3", [lease, key, more @ ..]) | ("LEASE" | "INVALIDATE", b"4", [lease, key, more @ ..]) => {
+        ("FILL" | "PUT", b"3", [lease, key, more @ ..]) | ("LEASE" | "INVALIDATE", b"4", [lease, key, more @ ..]) => {
             command.extend([key.clone(), lease.clone()]);
             command.extend_from_slice(more);
         }
@@ -63,10 +63,12 @@ pub(super) fn load(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
     }
 }
 
-/// A lease: `LEASE key lease hold mark token ms`.
+/// A lease: `LEASE key lease hold mark token ms`, and a word more if the key need not be absent.
 pub(super) fn lease(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
-    let [_, key, lease, hold, mark, token, ms] = words else { return reply.error("ERR wrong number of arguments") };
-    if let Some(value) = state.store.get(key) {
+    let [_, key, lease, hold, mark, token, ms, over @ ..] = words else {
+        return reply.error("ERR wrong number of arguments");
+    };
+    if let Some(value) = state.store.get(key).filter(|_| over.is_empty()) {
         return reply.array(3).nil().bulk(value).number(0);
     }
     let marked = u8::from(state.store.get(mark).is_some());
@@ -104,17 +106,38 @@ pub(super) fn release(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply
     reply.number(u8::from(stands))
 }
 
-/// A fill: `FILL key lease hold token value ms`.
+/// A fill: `FILL key lease hold token value ms`, and the value that it replaces, if any.
 pub(super) fn fill(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
-    let [_, key, lease, hold, token, value, ms] = words else { return reply.error("ERR wrong number of arguments") };
+    let [_, key, lease, hold, token, value, ms, over @ ..] = words else {
+        return reply.error("ERR wrong number of arguments");
+    };
     if state.store.get(lease).as_ref() != Some(token) || state.holds.stands(hold) {
         return reply.number(0);
     }
-    if state.store.get(key).is_some() {
+    if state.store.get(key).as_ref() != over.first() {
         return reply.number(-1);
     }
     let Some(ends) = ends(ms) else { return reply.error("ERR invalid expire time") };
     if !state.store.insert(key.clone(), value.clone(), Some(ends)) {
+        return reply.error("OOM command not allowed when used memory > 'maxmemory'.");
+    }
+    state.store.remove(lease);
+    reply.number(1)
+}
+
+/// A value is set: `PUT key lease hold value ms`, and the key deleted instead while a writer holds it.
+pub(super) fn put(state: &mut State, reply: Reply, words: &[Bytes]) -> Reply {
+    let [_, key, lease, hold, value, ms] = words else { return reply.error("ERR wrong number of arguments") };
+    if state.holds.stands(hold) {
+        state.store.remove(lease);
+        state.store.remove(key);
+        return reply.number(0);
+    }
+    let expires = ends(ms);
+    if expires.is_none() && !ms.is_empty() {
+        return reply.error("ERR invalid expire time");
+    }
+    if !state.store.insert(key.clone(), value.clone(), expires) {
         return reply.error("OOM command not allowed when used memory > 'maxmemory'.");
     }
     state.store.remove(lease);

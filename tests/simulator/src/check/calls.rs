@@ -1,7 +1,7 @@
 //! What must hold of a read when the cluster side of it is over, of a write, and of a caller at its end.
 
 use super::Check;
-use crate::model::{BLOCKS, MS, Model, Time};
+use crate::model::{BLOCKS, MS, Model, Said, Time};
 use crate::router::{Call, Caller, Failure, Job, Part, Work};
 use failsoft_policy::config::Config;
 use failsoft_policy::read::Answer;
@@ -82,7 +82,8 @@ impl Check {
         let Work::Write { job, batch, .. } = &call.work else { return };
         // With the key gone, its mark may be lost.
         let marks = matches!(job, Job::Step(Part::Key, _)) && *batch == Some(Batch::Mark);
-        let said = marks || matches!(call.last, Some((_, _, _, Answer::Value)));
+        let held = matches!(job, Job::Set { .. }) && call.said == Some(Said::Held);
+        let said = marks || held || matches!(call.last, Some((_, _, _, Answer::Value)));
         if refused.is_none() {
             self.write_done(r, call, job);
         }

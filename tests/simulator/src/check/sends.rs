@@ -29,7 +29,10 @@ impl Check {
         let redirected =
             matches!(last, Some(Answer::Error(ErrorReply::Moved(..) | ErrorReply::Ask(..)))) && !call.woken;
         // The same node is asked in another form, which is no redirect that is followed.
-        let another_form = redirected && !asking && matches!(ask, Ask::Delete { .. } | Ask::Mark { .. });
+        let asked = matches!(last, Some(Answer::Error(ErrorReply::Ask(..))));
+        let commands = matches!(ask, Ask::Delete { .. } | Ask::Mark { .. })
+            || (asked && matches!(ask, Ask::Set { script: false, .. }));
+        let another_form = redirected && !asking && commands;
         call.redirects -= u32::from(another_form);
         let redirected = redirected && !another_form;
         let repeated = call.attempts[source as usize] > 0 && !redirected;

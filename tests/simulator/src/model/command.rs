@@ -25,10 +25,11 @@ pub(crate) enum Ask {
         /// Its mark is read before it.
         marked: bool,
     },
-    /// The key's lease is deleted, and the key set.
+    /// The key's lease is deleted, and the key set; by a script the key is deleted instead while a writer holds it.
     Set {
         key: u8,
         value: u32,
+        script: bool,
         asking: bool,
     },
     /// A lease of this time is taken unless there is one, and read together with the key; also of one that has a value,
@@ -220,8 +221,8 @@ impl Model {
             let asked = Said::Asked(block as u8, at(target));
             match ask {
                 // The mark is none of what the node has.
-                Ask::Invalidate { .. } if node.data[key] != 0 => return Said::TryAgain,
-                Ask::Invalidate { .. } | Ask::Mark { .. } => return asked,
+                Ask::Invalidate { .. } | Ask::Set { script: true, .. } if node.data[key] != 0 => return Said::TryAgain,
+                Ask::Invalidate { .. } | Ask::Mark { .. } | Ask::Set { script: true, .. } => return asked,
                 // A lease is a key of its own.
                 Ask::Prolong { token, .. } | Ask::Release { token, .. } if node.lease(key, now) != token => {
                     return asked;
@@ -262,6 +263,11 @@ impl Model {
         match ask {
             Ask::Ping | Ask::Listen | Ask::Track => Said::Done,
             Ask::Exists { .. } => Said::Nil,
+            Ask::Set { script: true, .. } if self.nodes[n].is_held(key, None, now) => {
+                self.nodes[n].delete_lease(key, now);
+                self.put(n, key, 0, now);
+                Said::Held
+            }
             Ask::Set { value, .. } => {
                 self.nodes[n].delete_lease(key, now);
                 self.put(n, key, value, now);

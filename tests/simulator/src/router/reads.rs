@@ -209,7 +209,9 @@ impl Sim<'_> {
                 let over = lease.over.as_ref().map_or(0, token_in);
                 Ask::Fill { key: call.key, value: *value, token: token_in(&lease.token), over }
             }
-            Work::Write { job: Job::Set { value }, .. } => Ask::Set { key: call.key, value: *value, asking },
+            Work::Write { job: Job::Set { value }, batch, .. } => {
+                Ask::Set { key: call.key, value: *value, script: batch.is_none(), asking }
+            }
             Work::Write { job: Job::Step(part, of), batch, .. } => {
                 let (key, writer) = (call.key, of.writer.map_or(0, |writer| writer.id));
                 match (part, batch) {

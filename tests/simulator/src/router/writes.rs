@@ -87,10 +87,10 @@ impl Sim<'_> {
         let lost = matches!(answer, Answer::Timeout | Answer::Hung | Answer::Closed | Answer::Connection);
         let event = match (job, &answer) {
             _ if *pinging && answer != Answer::Saturated => WriteEvent::Pinged(!lost),
-            (Job::Fill { .. } | Job::Step(..), Answer::Value | Answer::Nil) if batch.is_none() => {
+            (_, Answer::Value | Answer::Nil) if batch.is_none() => {
                 let returned = match said {
                     Some(Said::Exists) => Filled::Exists,
-                    Some(Said::LeaseGone) => Filled::LeaseGone,
+                    Some(Said::LeaseGone | Said::Held) => Filled::LeaseGone,
                     _ => Filled::Written,
                 };
                 WriteEvent::Returned { number: returned as i64, line: 0 }
