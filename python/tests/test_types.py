@@ -26,7 +26,7 @@ def test_the_words_are_the_cores() -> None:
     assert list(get_args(_types.ShedCause)) == words["shed_cause"]
     assert list(get_args(_types.Step)) == words["step"]
     assert list(get_args(_types.Durability)) == words["durability"]
-    assert list(get_args(_types.Coalesce)) == words["coalesce"]
+    assert list(get_args(_types.Coalesce)) == words["shared"]
     assert list(get_args(_types.InvalidationRecord)) == words["record"]
 
 

@@ -101,7 +101,7 @@ pub(crate) fn vocabulary(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     table.set_item("step", Step::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     table.set_item("record", InvalidationRecord::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     table.set_item("durability", Durability::WORDS)?;
-    table.set_item("coalesce", Coalesce::WORDS)?;
+    table.set_item("shared", Coalesce::WORDS)?;
     table.set_item("event", EventKind::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>())?;
     Ok(table)
 }

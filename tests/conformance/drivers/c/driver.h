@@ -45,6 +45,9 @@ void run_loader(failsoft_load *request, void *callback);
 void run_recompute(failsoft_load *request, void *callback);
 void release_held(place *at);
 
+/* history.c: both questions about the invalidations of a key, and under which name the answer goes. */
+failsoft_status ask_history(const cJSON *detail, failsoft_router *router, const char **field, cJSON **answer);
+
 void *need(void *memory);
 
 #endif
