@@ -218,7 +218,7 @@ export interface Health {
   invalidations: number
   /**
    * How many of them no node has acknowledged to be gone, or another owner may have lost: they are read from their
-   * callbacks alone until they are told again.
+   * callbacks alone until they are told again, or, if another router made them, only together with their marks.
    */
   invalidationsOwed: number
   /**

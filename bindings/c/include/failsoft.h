@@ -362,7 +362,8 @@ failsoft_status failsoft_router_dispatch(failsoft_router *router);
  * - `copies_bytes`: how many bytes they take, at most `near_cache_bytes` or `standin_bytes`
  * - `store`: the breaker of the program's own store, see below
  * - `invalidations`: keys that this router invalidated, or heard that another one did, within `invalidation_ttl_ms`
- * - `invalidations_owed`: how many of them no node has acknowledged to be gone; these are read from loaders alone
+ * - `invalidations_owed`: how many of them no node has acknowledged to be gone, or another owner may have lost; these are
+ *   read from loaders alone, or only together with their marks
  * - `stalled`: whether the router's background work panicked when it last ran, so that views and probes may be
  *   missing. That is a defect of Failsoft; the work is tried again after five seconds at most
  * - `refusals`: an object with the addresses of the nodes that gave no view when they were last asked, or that refuse

@@ -60,7 +60,7 @@ pub struct Health {
     /// Keys that this router invalidated, or heard that another one did, within `invalidation_ttl`.
     pub invalidations: usize,
     /// Those of them that no node has acknowledged, or that another owner may have lost: they are read from their
-    /// callbacks alone until they are told again.
+    /// callbacks alone until they are told again, or, if another router made them, only together with their marks.
     pub invalidations_owed: usize,
     /// What runs in the background panicked when it last ran: views and probes may be missing. It is a defect of ours, and
     /// is tried again after a pause of at most five seconds.
