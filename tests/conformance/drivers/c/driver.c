@@ -208,23 +208,6 @@ static failsoft_status start_invalidation(call *self) {
     return status;
 }
 
-static cJSON *time_of(int64_t ms) {
-    return need(ms == FAILSOFT_TIME_UNKNOWN ? cJSON_CreateNull() : cJSON_CreateNumber((double)ms));
-}
-
-static cJSON *last_of(const failsoft_invalidation *found) {
-    if (!found)
-        return need(cJSON_CreateNull());
-    cJSON *last = need(cJSON_CreateObject());
-    const char *id = failsoft_invalidation_id(found);
-    cJSON_AddItemToObject(last, "age_ms", time_of(failsoft_invalidation_age_ms(found)));
-    cJSON_AddItemToObject(last, "at_ms", time_of(failsoft_invalidation_at_ms(found)));
-    cJSON_AddItemToObject(last, "id", need(id ? cJSON_CreateString(id) : cJSON_CreateNull()));
-    cJSON_AddBoolToObject(last, "own", failsoft_invalidation_own(found));
-    cJSON_AddStringToObject(last, "record", failsoft_invalidation_record(found));
-    return last;
-}
-
 /* Both questions about the invalidations of a key. */
 static failsoft_status ask_history(const call *self, failsoft_router *router, const char **field, cJSON **answer) {
     size_t len;

@@ -45,4 +45,7 @@ void release_held(place *at);
 
 void *need(void *memory);
 
+/* An invalidation as the protocol has it; null for none. */
+cJSON *last_of(const failsoft_invalidation *found);
+
 #endif
