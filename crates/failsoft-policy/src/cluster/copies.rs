@@ -34,7 +34,7 @@ impl Cluster {
     /// and would have detached it; or it is younger than what stands in where one may have been missed, or than what is
     /// promised to who hears.
     pub fn joins_since(&self, slot: Slot, now: Instant) -> Instant {
-        let young = now - self.staleness_budget.max(self.hearing.trust_window());
+        let young = now - self.staleness_budget.min(self.outage_budget).max(self.hearing.trust_window());
         let complete =
             self.topology.owner(slot).and_then(|owner| self.hearing.complete_since(owner, self.map_changed_at, now));
         complete.map_or(young, |complete| complete.min(young))

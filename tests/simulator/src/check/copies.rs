@@ -53,4 +53,21 @@ impl Check {
             )
         });
     }
+
+    /// A caller who joined a load at that time gets its value; its callback began at `at`. Where an invalidation may have
+    /// been missed, that was no longer before than a copy may be old, or than anybody may be deaf.
+    pub(crate) fn joined(&mut self, r: usize, (key, value): (u8, u32), at: Time, joined: Time) {
+        let heard = &self.routers[r];
+        let bound = heard.stale.max(heard.trust);
+        let missed = if value == 0 || joined < at + bound { None } else { self.missed(r, (key, value), at, joined) };
+        self.that(missed.is_none(), || {
+            let (by, floor, since) = missed.unwrap_or_default();
+            format!(
+                "router {r}: who joins a load {} ms after it began gets {value} of key {key}, which router {by} \
+                 invalidated at {} ms, when it was {floor}",
+                (joined - at) / MS,
+                since / MS
+            )
+        });
+    }
 }

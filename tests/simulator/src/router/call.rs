@@ -126,6 +126,21 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// A node has said this to what was asked for.
+    pub(crate) fn hear(&mut self, said: Said) {
+        self.said = Some(said);
+        match said {
+            Said::Value(value) => self.value = Some(value),
+            Said::Marked(value, mark) => {
+                self.value = (value != 0).then_some(value);
+                if let Work::Read { read: Some(read), .. } = &mut self.work {
+                    read.found_mark((mark != 0).then_some(mark.into()));
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// Nothing was asked yet.
     pub(crate) fn new(caller: u32, key: u8, work: Work, begun: Time, bounds: Bounds, tag: u32) -> Self {
         Self {

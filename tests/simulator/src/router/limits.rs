@@ -29,7 +29,7 @@ impl Sim<'_> {
             self.check.that(excused, || format!("router {r}: {:?} was given up before its limit", late));
             let waiters =
                 self.routers[r].callers.iter().flatten().filter(|c| c.awaited.iter().any(|a| a.0 == late)).count();
-            over.extend(self.tell(r, late, (&Err(Failure::LoadTimeout), Ending::Failed), excused, waiters));
+            over.extend(self.tell(r, late, (&Err(Failure::LoadTimeout), Ending::Failed, self.now), excused, waiters));
         }
         self.rounds_over(r, over);
         self.shed_line(r);

@@ -53,9 +53,11 @@ impl Sim<'_> {
         for want in all.iter().filter(|_| caller.inside.is_none()) {
             // What began before that is not joined: another load of the key may begin.
             let key = key_of(&want.key);
-            let old = |l: &Running| l.begun && l.callback_at > 0 && instant(l.callback_at) < want.since;
-            if router.running.values().any(|l| l.holds(key) && old(l)) {
-                self.check.load_let_go(r, key);
+            for load in router.running.values_mut().filter(|l| l.holds(key) && l.begun) {
+                if instant(load.callback_at) < want.since {
+                    load.detached.push(key);
+                    self.check.load_let_go(r, key);
+                }
             }
         }
         let mut join = match router.loads.join(&all, caller.inside.as_slice(), instant(began), now) {
@@ -101,7 +103,7 @@ impl Sim<'_> {
             (caller.failure, caller.excused) = (Some(Failure::Shed), true);
             wanted.retain(|w| !keys.contains(&name_of(w.0)));
         }
-        caller.waiter = Some(join.waiter);
+        (caller.waiter, caller.joined) = (Some(join.waiter), self.now);
         let all = join.lead.iter().chain(&join.waits);
         caller.awaited = all.map(|l| (l.load, l.keys.iter().map(key_of).collect())).collect();
         // For those whose loads go away the confirmations are kept.
@@ -262,7 +264,7 @@ impl Sim<'_> {
                 }
             }
         }
-        let over = self.tell(r, load, (&result, ending), true, ended.waiters);
+        let over = self.tell(r, load, (&result, ending, running.callback_at), true, ended.waiters);
         self.rounds_over(r, over);
         self.give_place_on(r, load);
     }
@@ -282,7 +284,7 @@ impl Sim<'_> {
         &mut self,
         r: usize,
         load: LoadId,
-        (result, ending): (&Loaded, Ending),
+        (result, ending, began): (&Loaded, Ending, Time),
         excused: bool,
         told: usize,
     ) -> Vec<(u32, u32)> {
@@ -304,8 +306,12 @@ impl Sim<'_> {
                     (caller.failure, caller.excused) = (Some(*failure), excused);
                 }
                 Ok(values) => {
-                    let theirs = values.iter().filter(|v| keys.contains(&v.0));
-                    theirs.for_each(|&value| self.check.fresh(r, value, caller.began, self.now));
+                    for &value in values.iter().filter(|v| keys.contains(&v.0)) {
+                        self.check.fresh(r, value, caller.began, self.now);
+                        if caller.led != Some(load) {
+                            self.check.joined(r, value, began, caller.joined);
+                        }
+                    }
                 }
             }
             if caller.awaited.is_empty() {

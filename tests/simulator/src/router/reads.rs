@@ -302,17 +302,7 @@ impl Sim<'_> {
     pub(super) fn on_answer(&mut self, r: usize, id: u32, tag: u32, answer: Answer, said: Said) {
         let Some(target) = self.take_attempt(r, id, tag) else { return };
         if let Some(call) = self.routers[r].calls[id as usize].as_mut() {
-            call.said = Some(said);
-            match said {
-                Said::Value(value) => call.value = Some(value),
-                Said::Marked(value, mark) => {
-                    call.value = (value != 0).then_some(value);
-                    if let Work::Read { read: Some(read), .. } = &mut call.work {
-                        read.found_mark((mark != 0).then_some(mark.into()));
-                    }
-                }
-                _ => {}
-            }
+            call.hear(said);
         }
         self.ended(r, id, target, answer);
     }

@@ -18,7 +18,7 @@ impl Sim<'_> {
             self.check.load_ends(r, &running);
             let waiting = self.routers[r].callers.iter().flatten();
             let waiting = waiting.filter(|c| c.awaited.iter().any(|a| a.0 == load)).count();
-            over.extend(self.tell(r, load, (&Err(Failure::Shed), Ending::Shed), true, waiting));
+            over.extend(self.tell(r, load, (&Err(Failure::Shed), Ending::Shed, self.now), true, waiting));
         }
         self.rounds_over(r, over);
     }

@@ -114,6 +114,8 @@ pub(crate) struct Caller {
     /// When its leases have to be there.
     pub(crate) lease_by: Option<Instant>,
     pub(crate) waiter: Option<WaiterId>,
+    /// When it last joined loads.
+    pub(crate) joined: Time,
     pub(crate) awaited: Vec<(LoadId, Vec<u8>)>,
     /// Keys whose loads went away with their callbacks' loops.
     pub(crate) gone: Vec<(u8, Option<NodeKey>)>,
@@ -141,6 +143,7 @@ impl Caller {
             wanted: Vec::new(),
             lease_by: None,
             waiter: None,
+            joined: now,
             awaited: Vec::new(),
             gone: Vec::new(),
             rounds: 0,
