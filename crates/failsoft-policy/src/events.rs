@@ -349,6 +349,29 @@ mod tests {
     }
 
     #[test]
+    fn that_the_store_is_slow_is_told_and_then_that_it_is_fast() {
+        let (mut journal, start) = (Journal::default(), Instant::ZERO);
+        let told = |journal: &mut Journal, at| -> Vec<(EventKind, u64)> {
+            journal.due(at).iter().map(|event| (event.kind, event.count)).collect()
+        };
+        journal.store_pace(false, 0);
+        assert_eq!(told(&mut journal, start), []);
+        journal.store_pace(true, 1);
+        assert_eq!(told(&mut journal, start), [(EventKind::StoreSlow, 1)]);
+        journal.store_pace(false, 1);
+        assert_eq!(told(&mut journal, start), [(EventKind::StoreFast, 1)]);
+        // Slow and fast again between two looks.
+        journal.store_pace(false, 2);
+        assert_eq!(told(&mut journal, start + PAUSE), [(EventKind::StoreSlow, 1), (EventKind::StoreFast, 1)]);
+        // It was fast, and is slow again before anybody was told.
+        journal.store_pace(true, 3);
+        assert_eq!(told(&mut journal, start + PAUSE * 2), [(EventKind::StoreSlow, 1)]);
+        journal.store_pace(false, 3);
+        journal.store_pace(true, 4);
+        assert_eq!(told(&mut journal, start + PAUSE * 3), [(EventKind::StoreSlow, 1)]);
+    }
+
+    #[test]
     fn panics_are_counted_and_name_nobody() {
         let mut journal = Journal::default();
         journal.panics(0);
