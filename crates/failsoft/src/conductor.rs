@@ -289,7 +289,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         writes::set(&shared, b"k", b"v", None).await.expect("it is written");
-        assert_eq!(node.count("SET"), 1);
+        assert_eq!(node.count("PUT"), 1);
         conductor.abort();
         drop(shared.shut_down());
     }

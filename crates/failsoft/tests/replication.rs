@@ -104,7 +104,7 @@ async fn what_a_replica_lacks_is_pending_and_made_up_for_when_it_goes_on() {
     // Its primary has acknowledged it: it is read from there, and written back.
     assert_eq!(router.health().invalidations_owed, 0);
     let outcome = router.resolve(&key).fallback(give("new")).await.expect("a read");
-    assert_eq!((outcome.served_by, outcome.reason), (ServedBy::Secondary, Some(Reason::Absent)));
+    assert_eq!((outcome.served_by, outcome.reason), (ServedBy::Secondary, Some(Reason::Invalidated)));
     eventually("it is filled", async || {
         let outcome = router.resolve(&key).fallback(give("new")).await.expect("a read");
         outcome.served_by == ServedBy::Primary

@@ -13,7 +13,9 @@ impl Sim<'_> {
         let (node, router) = (*node, &mut self.routers[r]);
         let eager = router.config.early_refresh() > 0.0 && router.config.fill();
         let callback = router.callers.get(call.caller as usize).and_then(Option::as_ref).and_then(|c| c.callback);
-        if !eager || callback.is_none() || !call.tag.is_multiple_of(3) {
+        // Afterwards everybody waits until the replicas have all that was written.
+        let over = self.now >= self.plan.heals;
+        if over || !eager || callback.is_none() || !call.tag.is_multiple_of(3) {
             return;
         }
         let serial = router.next_tag();
