@@ -50,7 +50,8 @@ class Config(TypedDict, total=False):
     #: How early a key that is read often is loaded anew before its time to live has passed: 1 is about as early as its
     #: load takes; 0: not at all.
     early_refresh: float
-    #: The share, from 0 to 1, of what primaries and near copies serve that is loaded again in the background, to compare.
+    #: The share, from 0 to 1, of what primaries and near copies serve that is loaded again in the background, to
+    #: compare.
     verify_sample: float
     #: For how long an invalidation is known: no replica serves what is older, and it is sent again after a failover. No
     #: more than this of `outage_budget` counts.
