@@ -96,9 +96,9 @@ class Router {
   lastInvalidation(key, options) {
     return attempt(() => {
       const { signal } = checked(options, WAIT)
-      return start(new Entry(false), signal, (token) => {
+      return start(new Entry(false), signal, () => {
         octets('key', key)
-        return this.#native.lastInvalidation(token, key)
+        return this.#native.lastInvalidation(next(), key)
       })
     })
   }
@@ -106,9 +106,9 @@ class Router {
   withinStalenessBudget(key, maxAgeMs) {
     return attempt(() => {
       if (maxAgeMs !== undefined) number('maxAgeMs', maxAgeMs)
-      return start(new Entry(false), undefined, (token) => {
+      return start(new Entry(false), undefined, () => {
         octets('key', key)
-        return this.#native.withinStalenessBudget(token, key, maxAgeMs)
+        return this.#native.withinStalenessBudget(next(), key, maxAgeMs)
       })
     })
   }

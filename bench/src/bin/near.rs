@@ -1,4 +1,5 @@
-//! What a near hit costs: nanoseconds for each read that the near cache serves, of one key and of many, from one thread and two.
+//! What a near hit costs: nanoseconds for each read that the near cache serves, of one key and of many, from one thread and
+//! two. And how long it goes on after another client, which is no router, has changed the key.
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
 use failsoft::{Bytes, Reason, Router, ServedBy};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 const READS: u32 = 2_000_000;
 const ROUNDS: usize = 5;
+const CHANGES: usize = 1_000;
 
 fn never(_: Bytes, _: Reason) -> Ready<Result<Option<Bytes>, Infallible>> {
     ready(Ok(None))
@@ -40,6 +42,25 @@ fn report(what: &str, mut rounds: Vec<f64>) {
     rounds.sort_by(f64::total_cmp);
     let (median, least, most) = (rounds[rounds.len() / 2], rounds[0], rounds[rounds.len() - 1]);
     println!("{what:<28} {median:>7.1} ns ({least:.1} to {most:.1})");
+}
+
+/// For how long a key is served as it was before, after another client was told that its change is done: the median, 99 of
+/// 100, and the longest, in microseconds.
+async fn measure_changes(cluster: &Cluster, router: &Router, key: &str) -> [f64; 3] {
+    let owner = cluster.owner_of(failsoft::slot_of(key.as_bytes()).number()).await.expect("an owner");
+    let mut times = Vec::new();
+    for n in 0..CHANGES {
+        warm(router, key).await;
+        let value = format!("changed:{n}");
+        cluster.command(owner, &["SET", key, &value]).await.expect("a set");
+        let told = Instant::now();
+        while router.get_with_fallback(key, never).await.expect("a read").is_none_or(|read| read != value) {
+            assert!(told.elapsed() < Duration::from_secs(10), "it is never seen");
+        }
+        times.push(told.elapsed().as_secs_f64() * 1e6);
+    }
+    times.sort_by(f64::total_cmp);
+    [times[times.len() / 2], times[times.len() * 99 / 100], times[times.len() - 1]]
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -80,4 +101,9 @@ async fn main() {
         }
     }
     report("1,000 keys, two at a time", rounds);
+    let [median, most, longest] = measure_changes(&cluster, &router, &keys[0]).await;
+    println!(
+        "{CHANGES} changes by another client: the old value for {median:.0} us (median), {most:.0} (99 of 100), \
+         {longest:.0} (longest)"
+    );
 }
