@@ -7,7 +7,7 @@
 //! | `age` | a copy or a replica is not older than it says: what had been complete before the time since which its age counts is in it |
 //! | `near` | no near copy lacks what was complete more than `trust_window` before the read began, whoever hears |
 //! | `stand-in` | nor does a copy that stands in, or a replica, in a process that heard all nodes from the call of the invalidation until the read; in one that is cut off, none lacks what was complete before the longer of `trust_window` and `staleness_budget` (of the call, or the setting) |
-//! | `joined` | who waits for a load that had begun before: as for a stand-in where all nodes were heard; otherwise a load brings nothing that is older than `load_timeout` |
+//! | `joined` | who waits for a request to a node that had been sent before gets nothing that lacks what was complete more than `trust_window` before; who waits for a load that had begun before, the same where all nodes were heard, and otherwise within the longer of `trust_window` and `staleness_budget` |
 //! | `loaded` | a load of the caller's own is not older than its call |
 //! | `killed` | what is asked of a node after the hold of a writer that died inside `writing` is over is not older than its commit, if that came while it held the key |
 //!
@@ -29,7 +29,6 @@ use crate::record::{Key, Process, Read, Source};
 pub(crate) struct Promise {
     pub(crate) trust_window: u64,
     pub(crate) staleness_budget: u64,
-    pub(crate) load_timeout: u64,
     pub(crate) invalidation_ttl: u64,
     pub(crate) hold: u64,
 }
@@ -132,6 +131,7 @@ impl Promise {
         let cut_off = self.trust_window.max(read.budget.unwrap_or(self.staleness_budget));
         let window = if heard { self.trust_window } else { cut_off };
         match read.source {
+            Source::Primary if read.joined => after(self.trust_window).then_some(Rule::Joined),
             Source::Primary => after(0).then_some(Rule::Primary),
             Source::Near if dated => Some(Rule::Age),
             Source::Near => after(self.trust_window).then_some(Rule::Near),
@@ -139,10 +139,7 @@ impl Promise {
             Source::Replica | Source::Stale => after(window).then_some(Rule::StandIn),
             Source::Secondary if !read.joined => after(0).then_some(Rule::Loaded),
             Source::Secondary if heard => after(self.trust_window).then_some(Rule::Joined),
-            Source::Secondary => {
-                let overdue = read.start > read.read_at + self.load_timeout;
-                (overdue && after(self.trust_window)).then_some(Rule::Joined)
-            }
+            Source::Secondary => after(self.trust_window.max(self.staleness_budget)).then_some(Rule::Joined),
             // Every key has a value in the store.
             Source::None => Some(Rule::Loaded),
         }

@@ -57,7 +57,6 @@ pub(crate) fn promise(settings: &Map<String, Value>) -> Promise {
     Promise {
         trust_window: time("trust_window_ms"),
         staleness_budget: time("staleness_budget_ms"),
-        load_timeout: time("load_timeout_ms"),
         invalidation_ttl: time("invalidation_ttl_ms"),
         hold: time("hold_ms"),
     }

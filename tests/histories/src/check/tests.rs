@@ -7,7 +7,6 @@ use crate::promise::EdgeKind;
 const PROMISE: Promise = Promise {
     trust_window: millis(300),
     staleness_budget: millis(1_000),
-    load_timeout: millis(4_000),
     invalidation_ttl: millis(60_000),
     hold: millis(1_500),
 };
@@ -177,8 +176,15 @@ fn who_joins_a_load_gets_what_that_began_with() {
     let joined = |start| Read { joined: true, ..old(Source::Secondary, start) };
     assert_eq!(invalidated().breaks(joined(1_310)), None);
     assert_eq!(invalidated().breaks(joined(1_311)), Some(Rule::Joined));
-    assert_eq!(cut_off().breaks(joined(4_500)), None, "as long as the load may take");
-    assert_eq!(cut_off().breaks(joined(4_501)), Some(Rule::Joined));
+    assert_eq!(cut_off().breaks(joined(2_010)), None, "nothing was heard, and the load began within the budget");
+    assert_eq!(cut_off().breaks(joined(2_011)), Some(Rule::Joined));
+}
+
+#[test]
+fn who_waits_for_an_equal_request_gets_what_that_was_sent_with() {
+    let joined = |start| Read { joined: true, ..old(Source::Primary, start) };
+    assert_eq!(invalidated().breaks(joined(1_310)), None);
+    assert_eq!(invalidated().breaks(joined(1_311)), Some(Rule::Joined));
 }
 
 #[test]
