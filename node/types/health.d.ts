@@ -1,6 +1,6 @@
 // What `health()` returns. The fields are the core's; a test compares the two.
 
-import type { Coalesce, Reason } from './words.js'
+import type { Reason } from './words.js'
 
 /**
  * On which side of a partition a node is. `majority`: also if nothing speaks against the node. `minority`: it gets no
@@ -127,7 +127,7 @@ export interface StoreHealth {
    */
   maxRetries: number
   /** `coalesce` as it is in force: `reads` during the same time. */
-  coalesce: Coalesce
+  coalesce: 'loads' | 'reads'
   /** How often that time has begun so far. */
   slowed: number
 }
