@@ -50,7 +50,4 @@ failsoft_status ask_history(const cJSON *detail, failsoft_router *router, const 
 
 void *need(void *memory);
 
-/* An invalidation as the protocol has it; null for none. */
-cJSON *last_of(const failsoft_invalidation *found);
-
 #endif

@@ -7,6 +7,7 @@ static cJSON *time_of(int64_t ms) {
     return need(ms == FAILSOFT_TIME_UNKNOWN ? cJSON_CreateNull() : cJSON_CreateNumber((double)ms));
 }
 
+/* An invalidation as the protocol has it; null for none. */
 static cJSON *last_of(const failsoft_invalidation *found) {
     if (!found)
         return need(cJSON_CreateNull());

@@ -103,20 +103,3 @@ static void reply(double id, cJSON *result) {
 void reply_ok(double id, const char *name, cJSON *value) { reply(id, object_of("ok", object_of(name, value))); }
 
 void reply_error(double id, failsoft_status status, const char *message) { reply(id, failure(status, message)); }
-
-static cJSON *time_of(int64_t ms) {
-    return need(ms == FAILSOFT_TIME_UNKNOWN ? cJSON_CreateNull() : cJSON_CreateNumber((double)ms));
-}
-
-cJSON *last_of(const failsoft_invalidation *found) {
-    if (!found)
-        return need(cJSON_CreateNull());
-    cJSON *last = need(cJSON_CreateObject());
-    const char *id = failsoft_invalidation_id(found);
-    cJSON_AddItemToObject(last, "age_ms", time_of(failsoft_invalidation_age_ms(found)));
-    cJSON_AddItemToObject(last, "at_ms", time_of(failsoft_invalidation_at_ms(found)));
-    cJSON_AddItemToObject(last, "id", need(id ? cJSON_CreateString(id) : cJSON_CreateNull()));
-    cJSON_AddBoolToObject(last, "own", failsoft_invalidation_own(found));
-    cJSON_AddStringToObject(last, "record", failsoft_invalidation_record(found));
-    return last;
-}
