@@ -27,7 +27,7 @@ pub(crate) struct Behind {
     value: Bytes,
     /// By whom, if it is to be replaced there.
     node: Option<NodeKey>,
-    _place: Place,
+    place: Place,
 }
 
 impl Behind {
@@ -35,7 +35,7 @@ impl Behind {
     fn new(shared: &Arc<Shared>, what: What, key: &[u8], value: &Bytes, node: Option<NodeKey>) -> Option<Self> {
         // A value may be a part of a larger buffer.
         let [key, value] = [key, &value[..]].map(Bytes::copy_from_slice);
-        Place::take(shared).map(|place| Self { what, key, value, node, _place: place })
+        Place::take(shared).map(|place| Self { what, key, value, node, place })
     }
 }
 
@@ -125,21 +125,28 @@ pub(crate) fn start(shared: &Arc<Shared>, behind: Behind, fallback: Fallback) {
 
 /// The same for who waits for it.
 pub(crate) async fn carry_out(shared: &Arc<Shared>, behind: Behind, fallback: Fallback) {
-    let Behind { what, key, value, node, _place } = behind;
+    let Behind { what, key, value, node, place } = behind;
     let over = (what == What::Refresh).then(|| value.clone());
     let wanted = vec![Wanted { key: key.clone(), confirmed: node, lease_by: None, over, since: shared.now() }];
     let call = fallback(Why::behind(what));
     // The time from when nothing of an earlier load is an answer.
     let Ok(got) = loads::load(shared, wanted, shared.now(), None, call).await else { return };
     let Some(Ok(loaded)) = got.into_iter().next().map(|got| got.result) else { return };
-    if what == What::Verify {
-        let equal = loaded.as_ref() == Some(&value);
-        // A writer who is about to invalidate what it has committed is given as long as a listener.
-        let still = !equal && {
-            tokio::time::sleep(shared.config().trust_window()).await;
-            let read = reads::read_with(shared, &key, ReadOptions::default(), None).await;
-            read.uncounted().is_ok_and(|read| read.as_ref() == Some(&value))
-        };
-        shared.tally.verified(verified(equal, still));
+    if what == What::Refresh {
+        return;
     }
+    if loaded.as_ref() == Some(&value) {
+        shared.tally.verified(verified(true, false));
+        return;
+    }
+    // Who waits, waits for the callback, not for this.
+    let router = Arc::clone(shared);
+    shared.spawn(async move {
+        // A writer who is about to invalidate what it has committed is given as long as a listener.
+        tokio::time::sleep(router.config().trust_window()).await;
+        let read = reads::read_with(&router, &key, ReadOptions::default(), None).await;
+        let still = read.uncounted().is_ok_and(|read| read.as_ref() == Some(&value));
+        router.tally.verified(verified(false, still));
+        drop(place);
+    });
 }
