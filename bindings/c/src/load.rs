@@ -131,8 +131,9 @@ impl Callback {
         loader.map(|loader| Self { loader, recompute, user_data, _release: release.map(Arc::new) })
     }
 
-    /// Calls the loader that the load is for on this thread, and gives it the load. If its read has ended or nobody waits for the load, it
-    /// is not called: the load is dropped, and if others wait for the key, one of their loaders is called.
+    /// Calls the loader on this thread, `recompute` if the load asks for that one, and gives it the load. It is not called if
+    /// its read has ended or nobody waits for the load: then the load is dropped, and if others wait for the key, one of
+    /// their loaders is called.
     pub(crate) fn call(&self, router: usize, load: Load) -> Result<(), InChild> {
         if !load.may_begin() {
             return Ok(());

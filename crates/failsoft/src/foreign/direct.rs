@@ -6,7 +6,7 @@ use super::{Caller, Key, Parent, Pending, UnderWay, run, spawn};
 use crate::account::ReadEnd;
 use crate::behind::{self, Behind};
 use crate::connection::{Outcome, Sent, Sink};
-use crate::driver::{self, FirstAttempt, Target, Unserved};
+use crate::driver::{self, FirstAttempt, Served, Target, Unserved};
 use crate::frame::Frame;
 use crate::near;
 use crate::reads::{self, ReadOptions};
@@ -122,10 +122,7 @@ impl Unfinished {
             None => None,
         };
         match target.zip(result).map(|(target, result)| target.first_attempt(result, step, begun)) {
-            Some(FirstAttempt::Served(served)) => {
-                let end = Final::of_read(ReadEnd::AtOnce(served), &shared, asked.account);
-                self.ending.complete(end);
-            }
+            Some(FirstAttempt::Served(served)) => self.served(&asked, served, (begun, dice)).await,
             Some(FirstAttempt::Unserved(unserved)) => self.go_on(&asked, bounds, unserved).await,
             None => self.go_on(&asked, bounds, Unserved { step, begun, result: None }).await,
         }
@@ -135,11 +132,22 @@ impl Unfinished {
     async fn share(self, asked: Asked, bounds: Bounds, begun: (Instant, u32)) {
         let shared = Arc::clone(self.router.shared());
         match sharing::first_attempt(&shared, &asked.key, bounds, begun).await {
-            FirstAttempt::Served(served) => {
-                let end = Final::of_read(ReadEnd::AtOnce(served), &shared, asked.account);
-                self.ending.complete(end);
-            }
+            FirstAttempt::Served(served) => self.served(&asked, served, begun).await,
             FirstAttempt::Unserved(unserved) => self.go_on(&asked, bounds, unserved).await,
+        }
+    }
+
+    /// Ends with a value of the first attempt, and does what follows behind it.
+    async fn served(self, asked: &Asked, served: Served, begun: (Instant, u32)) {
+        let shared = self.router.shared();
+        let behind = behind::of(shared, &asked.key, &served, begun);
+        let end = Final::at_once(served, shared, asked.account);
+        match behind.filter(|_| asked.callback) {
+            None => self.ending.complete(end),
+            Some(behind) => {
+                self.ending.serve(end);
+                self.behind(behind, asked.recompute).await;
+            }
         }
     }
 
