@@ -188,6 +188,8 @@ async def until(event: threading.Event) -> None:
 class Held:
     """A callback that can be told to be gone."""
 
+    loop: asyncio.AbstractEventLoop
+
     def __call__(self, key: str) -> bytes:
         return b"v"
 
@@ -226,7 +228,7 @@ def test_circles_through_it_are_collected(scripted: Scripted) -> None:
 
         async def begin() -> None:
             callback = Held()
-            callback.loop = asyncio.get_running_loop()  # type: ignore[attr-defined]
+            callback.loop = asyncio.get_running_loop()
             held.add(callback)
             router.get_with_fallback("circle", lambda _: b"v", recompute=callback)
 
